@@ -1,0 +1,37 @@
+# Two images from one build: `docker build --target server .` and `docker build --target client .`
+#
+# Written for the classic builder. No configuration file enters a layer: both programs read theirs from their
+# working directory, where the compose file mounts it, so changing one rebuilds nothing.
+
+# The dependencies, in a layer that only a change of the manifest rebuilds. Empty sources stand in for the real
+# ones; the benches and tests that the manifest declares are cut from it, since Cargo would want their files too.
+FROM rust:1.95-slim-bookworm AS dependencies
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml > trimmed && mv trimmed Cargo.toml \
+ && mkdir -p src/bin && touch src/lib.rs \
+ && for program in server client; do echo 'fn main() {}' > "src/bin/$program.rs"; done \
+ && cargo build --release --locked --bin server --bin client \
+ && cargo clean --release --package loteria \
+ && rm -r src
+
+# The two programs. Nothing that the layer before built of the package itself is left, so that files older than
+# it are not taken for unchanged.
+FROM dependencies AS programs
+COPY src src
+RUN cargo build --release --locked --bin server --bin client
+
+# Any user may run them: the working directory is open to all, as /tmp is, because the compose file runs the
+# containers as whoever wrote it, so that private files of theirs can be mounted and read.
+FROM debian:bookworm-slim AS runtime
+RUN install --directory --mode 1777 /loteria
+WORKDIR /loteria
+USER 10001:10001
+
+FROM runtime AS client
+COPY --from=programs /build/target/release/client /usr/local/bin/client
+ENTRYPOINT ["/usr/local/bin/client"]
+
+FROM runtime AS server
+COPY --from=programs /build/target/release/server /usr/local/bin/server
+ENTRYPOINT ["/usr/local/bin/server"]

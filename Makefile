@@ -1,0 +1,91 @@
+# Everything there is to do with the project, by name. `make` alone lists it.
+
+SHELL := /bin/sh
+COMPOSE_FILE ?= docker-compose-dev.yaml
+COMPOSE = sh tools/compose.sh $(COMPOSE_FILE)
+DOCKER_BUILD_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 } /^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ The main job, and whether it works
+
+with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
+
+.PHONY: demo test test-rust test-tools test-docker mixed-runs kill-loop simulate soak lint fmt
+demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder
+	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo.sh
+
+test: test-rust test-tools test-docker ## every test of the project
+
+test-rust: ## the Rust tests
+	cargo test --locked
+
+test-tools: ## the scripts and the demo, without containers
+	@$(call with_python,test-tools) \
+	python3 -m unittest discover --start-directory tests/tools --pattern 'test_*.py'
+
+kill-loop: ## hub and clients killed some thousand times over ten draws of the course's data: KILL_DRAWS= (10)
+	LOTERIA_KILL_DRAWS='$(or $(KILL_DRAWS),10)' cargo test --locked --test hub_kill -- --nocapture
+
+mixed-runs: ## fifty draws in a row, each agency in another dialect (minutes)
+	cargo test --locked --test peers -- --ignored fifty_mixed_draws_in_a_row
+
+test-docker: ## the course's checks, in containers; skipped aloud where no engine answers
+	@$(call with_python,test-docker) \
+	python3 -m unittest discover --verbose --start-directory tests/docker --pattern 'test_*.py'
+
+simulate: ## one run of the simulated hub, told: SEED=
+	@test -n '$(SEED)' || { echo 'make simulate SEED=…: which run?' >&2; exit 2; }
+	SEED='$(SEED)' cargo test --locked --test simulation -- --ignored --exact replay --nocapture
+
+soak: ## as many simulated runs as there is time for: SOAK_SEEDS= (200000), FIRST_SEED=, SOAK_THREADS=
+	cargo test --locked --profile soak --test simulation -- --ignored --exact soak --nocapture
+
+lint: ## formatting and clippy, as CI has them
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## format the sources
+	cargo fmt
+
+##@ Docker
+
+.PHONY: docker-image docker-compose-up docker-compose-down docker-compose-logs
+docker-image: ## the images server:latest and client:latest
+	docker build $(DOCKER_BUILD_FLAGS) --target server --tag server:latest .
+	docker build $(DOCKER_BUILD_FLAGS) --target client --tag client:latest .
+
+docker-compose-up: docker-image ## build the images and start the hub and its agencies
+	sh tools/preparar.sh $(COMPOSE_FILE)
+	$(COMPOSE) up -d
+
+docker-compose-logs: ## follow the containers' logs
+	$(COMPOSE) logs -f
+
+docker-compose-down: ## stop the containers and remove them, with what they stored
+	$(COMPOSE) stop -t 1
+	$(COMPOSE) down
+
+##@ Building
+
+.PHONY: build
+build: ## the programs for this machine, in target/release
+	cargo build --release --locked
+
+##@ How fast it is
+
+# More flags: `python3 tools/bench --help`; for instance BENCH_FLAGS="--pairs 2 --seconds 0.5 --only window".
+BENCH_FLAGS ?=
+
+.PHONY: bench bench-size bench-decoders
+bench: ## against the raw floor and Redis, into docs/PERFORMANCE.md (a quarter of an hour)
+	python3 tools/bench compare --write $(BENCH_FLAGS)
+
+bench-size: ## from 10 thousand to 100 million bets, from 1 to 10,000 connections, into docs/PERFORMANCE.md
+	python3 tools/bench size --write $(BENCH_FLAGS)
+
+bench-decoders: ## the decoders and the row encoder alone, with Criterion
+	cargo bench --locked --bench decoders

@@ -1,0 +1,130 @@
+//! Bets into batches.
+//!
+//! Owns where a batch ends. The same bets, dialect and limits always give the same batches: a client that was
+//! stopped relies on it when it goes on.
+
+use super::slips::{SlipError, Slips};
+use crate::lottery::AgencyId;
+use crate::wire::Dialect;
+
+/// The longest frame of a batch, in bytes. The course's limit: no packet over 8 kB.
+pub const BATCH_FRAME_BYTES_MAX: usize = 8192;
+
+/// Makes one batch after another.
+#[derive(Debug)]
+pub struct Batcher<S> {
+    slips: S,
+    dialect: Dialect,
+    agency: AgencyId,
+    bets_max: u32,
+    body: Vec<u8>,
+    batches: u64,
+    bets: u64,
+    position: u64,
+    /// The current slip did not fit into the last batch; it opens the next one.
+    held: bool,
+}
+
+/// A batch that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Which, from 0.
+    pub index: u64,
+    /// Its bets, at least 1.
+    pub bets: u32,
+    /// The line of its first bet.
+    pub first_line: u64,
+    /// The line of its last bet.
+    pub last_line: u64,
+    /// How much of the slips' extent had been read when it was whole.
+    pub position: u64,
+}
+
+impl<S: Slips> Batcher<S> {
+    /// Batches of at most `bets_max` of `slips`, for `agency` in `dialect`.
+    pub fn new(slips: S, dialect: Dialect, agency: AgencyId, bets_max: u32) -> Batcher<S> {
+        assert!(bets_max > 0, "a batch has at least one bet");
+        Batcher { slips, dialect, agency, bets_max, body: Vec::new(), batches: 0, bets: 0, position: 0, held: false }
+    }
+
+    /// Makes the next batch; `None` where there are no more bets.
+    ///
+    /// # Errors
+    /// A bet that cannot be read or that the dialect cannot carry. Nothing of its batch is made, and no batch
+    /// can be made after it without [`rewind`](Self::rewind).
+    pub fn make(&mut self) -> Result<Option<Made>, SlipError> {
+        let room = BATCH_FRAME_BYTES_MAX - self.dialect.rules().batch_overhead_bytes;
+        self.body.clear();
+        let (mut bets, mut first_line, mut last_line) = (0, 0, 0);
+        while bets < self.bets_max {
+            if !std::mem::take(&mut self.held) && !self.slips.advance()? {
+                break;
+            }
+            let Some(bet) = self.slips.current() else { break };
+            let line = self.slips.line();
+            self.dialect.carries(&bet).map_err(|unsayable| self.refuse(line, unsayable))?;
+            let before = self.body.len();
+            self.dialect.put_bet(self.agency, bets, &bet, &mut self.body);
+            if self.body.len() > room {
+                self.body.truncate(before);
+                self.held = true;
+                break;
+            }
+            first_line = if bets == 0 { line } else { first_line };
+            last_line = line;
+            bets += 1;
+        }
+        if bets == 0 {
+            // A single bet of a kilobyte at most leaves room in every dialect.
+            assert!(!self.held, "a bet fits into a frame of its own");
+            return Ok(None);
+        }
+        let index = self.batches;
+        self.batches += 1;
+        self.bets += u64::from(bets);
+        self.position = self.slips.position();
+        Ok(Some(Made { index, bets, first_line, last_line, position: self.position }))
+    }
+
+    /// Appends the frame of the batch that was made last, numbered `sequence`.
+    pub fn put(&self, made: &Made, sequence: u64, out: &mut Vec<u8>) {
+        self.dialect.put_batch(self.agency, sequence, made.bets, &self.body, out);
+    }
+
+    /// How many batches have been made since the start.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// How many bets they have.
+    pub fn bets(&self) -> u64 {
+        self.bets
+    }
+
+    /// How much of the extent the batches made so far reach to.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// See [`Slips::extent`].
+    pub fn extent(&self) -> u64 {
+        self.slips.extent()
+    }
+
+    /// Starts again from the first bet.
+    ///
+    /// # Errors
+    /// Bets that cannot be read twice.
+    pub fn rewind(&mut self) -> Result<(), SlipError> {
+        self.slips.rewind()?;
+        self.batches = 0;
+        self.bets = 0;
+        self.position = 0;
+        self.held = false;
+        Ok(())
+    }
+
+    fn refuse(&self, line: u64, reason: impl ToString) -> SlipError {
+        SlipError { source_name: self.slips.name().to_owned(), line: Some(line), reason: reason.to_string() }
+    }
+}

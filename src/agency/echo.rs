@@ -1,0 +1,110 @@
+//! One turn of the echo loop: a line goes out and has to come back.
+//!
+//! Knows no sockets and no clock.
+
+use crate::lottery::AgencyId;
+
+/// A line on its way to the hub and back.
+#[derive(Debug)]
+pub struct EchoTurn {
+    line: String,
+    sent: usize,
+    heard: Vec<u8>,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echoed {
+    /// It is not back yet.
+    Waiting,
+    /// It is back, unchanged.
+    Same,
+    /// Something else came back.
+    Different,
+}
+
+impl EchoTurn {
+    /// Message `number`, from 1, of agency `id`.
+    pub fn new(id: AgencyId, number: u32) -> EchoTurn {
+        EchoTurn { line: format!("[CLIENT {id}] Message N°{number}\n"), sent: 0, heard: Vec::new() }
+    }
+
+    /// The line without its end.
+    pub fn message(&self) -> &str {
+        self.line.trim_end_matches('\n')
+    }
+
+    /// Bytes to be sent.
+    pub fn outgoing(&self) -> &[u8] {
+        &self.line.as_bytes()[self.sent..]
+    }
+
+    /// The first `bytes` of [`outgoing`](Self::outgoing) have been sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        assert!(self.sent <= self.line.len(), "no more can be sent than waits");
+    }
+
+    /// Bytes have arrived.
+    pub fn received(&mut self, bytes: &[u8]) {
+        // One byte more than the line tells that it is another: a peer that goes on talking takes no memory.
+        let room = (self.line.len() + 1).saturating_sub(self.heard.len());
+        self.heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What came back.
+    pub fn echoed(&self) -> Echoed {
+        if self.heard == self.line.as_bytes() {
+            Echoed::Same
+        } else if self.line.as_bytes().starts_with(&self.heard) {
+            Echoed::Waiting
+        } else {
+            Echoed::Different
+        }
+    }
+
+    /// What came back instead, without its line end.
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard).trim_end_matches('\n').to_owned()
+    }
+
+    /// The connection is lost: the line goes out again on another.
+    pub fn again(&mut self) {
+        self.sent = 0;
+        self.heard.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_back_when_all_of_it_is() {
+        let mut turn = EchoTurn::new(AgencyId(3), 7);
+        assert_eq!(turn.message(), "[CLIENT 3] Message N°7");
+        assert_eq!(turn.outgoing(), "[CLIENT 3] Message N°7\n".as_bytes());
+        let bytes = turn.outgoing().to_vec();
+        turn.sent(5);
+        assert_eq!(turn.outgoing(), &bytes[5..]);
+        for byte in &bytes {
+            assert_eq!(turn.echoed(), Echoed::Waiting);
+            turn.received(&[*byte]);
+        }
+        assert_eq!(turn.echoed(), Echoed::Same);
+    }
+
+    #[test]
+    fn anything_else_is_different_and_is_not_hoarded() {
+        let mut turn = EchoTurn::new(AgencyId(1), 1);
+        turn.received(&[b'x'; 1 << 20]);
+        assert_eq!((turn.echoed(), turn.heard.len()), (Echoed::Different, turn.line.len() + 1));
+
+        let mut longer = EchoTurn::new(AgencyId(1), 1);
+        let line = longer.outgoing().to_vec();
+        longer.received(&[&line[..], b"more"].concat());
+        assert_eq!(longer.echoed(), Echoed::Different);
+        longer.again();
+        assert_eq!((longer.echoed(), longer.outgoing()), (Echoed::Waiting, &line[..]));
+    }
+}

@@ -1,0 +1,288 @@
+//! The connection to the hub: a non-blocking socket that remembers what it is ready for, encrypted or not.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::Interest;
+use mio::net::TcpStream;
+use rustls::ClientConnection;
+use socket2::{SockRef, TcpKeepalive};
+
+use super::tls::Tls;
+use super::waiter::{Halt, LINK, Waiter, Wake};
+
+/// How long opening a connection to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long looking up a name may take before it is tried anew.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A silent hub is asked whether it is still there after so long, then so often, so many times: a query may
+/// be parked for hours, and only this tells a dead peer from a patient one.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
+
+/// What is encrypted in one go: a record, so that nothing waits encrypted that the hub may never ask for.
+const RECORD_BYTES: usize = 16 * 1024;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Link {
+    stream: TcpStream,
+    /// What encrypts it, if anything does.
+    session: Option<Box<ClientConnection>>,
+    ready: Wake,
+    since: Instant,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes.
+    Bytes(usize),
+    /// None now.
+    Nothing,
+    /// None any more.
+    End,
+}
+
+impl Link {
+    /// Connects to the first of `host`'s addresses that answers; or else says in words why none did.
+    ///
+    /// # Errors
+    /// [`Halt`] alone; a hub that is out of reach is the inner error.
+    pub fn connect(
+        waiter: &mut Waiter,
+        (host, port): (&str, u16),
+        tls: Option<&Tls>,
+    ) -> Result<Result<Link, String>, Halt> {
+        let addresses = match resolve(waiter, host, port)? {
+            Ok(addresses) => addresses,
+            Err(error) => return Ok(Err(format!("{host} cannot be looked up: {error}"))),
+        };
+        let mut reason = format!("{host} has no address");
+        for address in addresses {
+            let opened = match Link::open(waiter, address)? {
+                Ok(link) => link.encrypted(waiter, tls)?,
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(link) => return Ok(Ok(link)),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Ok(Err(reason))
+    }
+
+    fn open(waiter: &mut Waiter, address: SocketAddr) -> Result<io::Result<Link>, Halt> {
+        let mut stream = match TcpStream::connect(address) {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(error)),
+        };
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = waiter.registry().register(&mut stream, LINK, interests) {
+            return Ok(Err(error));
+        }
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        loop {
+            let ready = waiter.wait(Some(until))?;
+            match established(&stream) {
+                Ok(true) => {
+                    let _ = stream.set_nodelay(true);
+                    let (time, interval, retries) = KEEPALIVE;
+                    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                    return Ok(Ok(Link { stream, session: None, ready, since: Instant::now() }));
+                }
+                Ok(false) if Instant::now() < until => {}
+                Ok(false) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    /// Shakes hands with the hub, where `tls` says so: a connection that is open can be used.
+    fn encrypted(mut self, waiter: &mut Waiter, tls: Option<&Tls>) -> Result<io::Result<Link>, Halt> {
+        let Some(tls) = tls else { return Ok(Ok(self)) };
+        let mut session = match tls.session() {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        loop {
+            let exchanged = flush(&mut session, &mut self.stream, &mut self.ready)
+                .and_then(|()| take_records(&mut session, &mut self.stream, &mut self.ready));
+            match exchanged {
+                Err(error) => {
+                    // The hub is told why.
+                    let _ = flush(&mut session, &mut self.stream, &mut self.ready);
+                    return Ok(Err(error));
+                }
+                // The last step of the handshake is ours.
+                Ok(_) if !session.is_handshaking() => {
+                    let flushed = flush(&mut session, &mut self.stream, &mut self.ready);
+                    self.session = Some(session);
+                    return Ok(flushed.map(|()| self));
+                }
+                Ok(true) => {}
+                Ok(false) if Instant::now() >= until => return Ok(Err(io::ErrorKind::TimedOut.into())),
+                Ok(false) => {
+                    let wake = waiter.wait(Some(until))?;
+                    self.wake(wake);
+                }
+            }
+        }
+    }
+
+    /// How long it has been open.
+    pub fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Takes note of what a wait brought.
+    pub fn wake(&mut self, wake: Wake) {
+        self.ready.readable |= wake.readable;
+        self.ready.writable |= wake.writable;
+    }
+
+    /// Sends some of `bytes`, which are not empty; 0 where there is no room now.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(session) = &mut self.session {
+            flush(session, &mut self.stream, &mut self.ready)?;
+            if session.wants_write() {
+                return Ok(0);
+            }
+            let taken = session.writer().write(&bytes[..bytes.len().min(RECORD_BYTES)])?;
+            flush(session, &mut self.stream, &mut self.ready)?;
+            return Ok(taken);
+        }
+        while self.ready.writable {
+            match self.stream.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+        Ok(0)
+    }
+
+    /// Receives into `buffer`.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        if let Some(session) = &mut self.session {
+            loop {
+                match session.reader().read(buffer) {
+                    Ok(0) => return Ok(Received::End),
+                    Ok(bytes) => return Ok(Received::Bytes(bytes)),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+                let more = take_records(session, &mut self.stream, &mut self.ready);
+                // What there is to send of its own, a reason to part among it.
+                flush(session, &mut self.stream, &mut self.ready)?;
+                if !more? {
+                    return Ok(Received::Nothing);
+                }
+            }
+        }
+        while self.ready.readable {
+            match self.stream.read(buffer) {
+                Ok(0) => return Ok(Received::End),
+                Ok(bytes) => return Ok(Received::Bytes(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Received::Nothing)
+    }
+}
+
+impl Drop for Link {
+    /// Tells the hub, where it can be told, that the end is meant.
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.send_close_notify();
+            let _ = flush(session, &mut self.stream, &mut self.ready);
+        }
+    }
+}
+
+/// Sends what is encrypted already, as far as there is room.
+fn flush(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wake) -> io::Result<()> {
+    while ready.writable && session.wants_write() {
+        match session.write_tls(stream) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.writable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Receives some of what the hub sent, and decrypts it; says whether there was any.
+fn take_records(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wake) -> io::Result<bool> {
+    while ready.readable {
+        match session.read_tls(stream) {
+            Ok(0) if session.is_handshaking() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                let refused = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+                return session.process_new_packets().map(|_| true).map_err(refused);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a connection that was begun stands.
+fn established(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        // A port that nobody listens on may be given to this very connection, which then talks to itself.
+        Ok(peer) if stream.local_addr()? == peer => Err(io::ErrorKind::ConnectionRefused.into()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The addresses of `host`. Only the system's own look-up knows every way in which names are found, and it
+/// blocks: it gets a thread, so that a signal need not wait for it.
+fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Halt> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(Ok(vec![SocketAddr::new(address, port)]));
+    }
+    let (sender, receiver) = mpsc::channel();
+    let (waker, name) = (waiter.waker(), host.to_owned());
+    let spawned = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let addresses = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody listens any more where a signal has ended the client, or the look-up took too long.
+        let _ = sender.send(addresses);
+        let _ = waker.wake();
+    });
+    if let Err(error) = spawned {
+        return Ok(Err(error));
+    }
+    let until = Instant::now() + RESOLVE_TIMEOUT;
+    loop {
+        match receiver.try_recv() {
+            Ok(addresses) => return Ok(addresses),
+            Err(mpsc::TryRecvError::Disconnected) => return Ok(Err(io::ErrorKind::Other.into())),
+            Err(mpsc::TryRecvError::Empty) if Instant::now() >= until => {
+                return Ok(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Err(mpsc::TryRecvError::Empty) => waiter.wait(Some(until))?,
+        };
+    }
+}

@@ -1,0 +1,145 @@
+//! The bar on a terminal, and the log beside it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+/// How often the bar is drawn, at most, a second.
+const DRAWS_A_SECOND: u8 = 10;
+const TEMPLATE: &str = "{prefix} {bar:32} {percent:>3}%  {bets} bets  {rate}  {left}";
+
+/// How far an upload is, drawn on standard error where that is a terminal; nothing otherwise.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar that is not shown yet.
+    pub fn hidden() -> Progress {
+        Progress { bar: ProgressBar::hidden() }
+    }
+
+    /// Shows the bar.
+    pub fn show(&self, agency: u32) {
+        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well-formed");
+        let style = style
+            .progress_chars("━╸─")
+            .with_key("bets", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = out.write_str(&grouped(state.pos()));
+            })
+            .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}/s", grouped(whole(state.per_sec())));
+            })
+            .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{} left", time_left(state.eta()));
+            });
+        self.bar.set_style(style);
+        self.bar.set_prefix(format!("agency {agency}"));
+        // Drawn only if standard error is a terminal.
+        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_A_SECOND));
+    }
+
+    /// `bets` are stored, and they are as much of all as `position` is of `extent`.
+    pub fn update(&self, bets: u64, position: u64, extent: u64) {
+        // How many bets there will be is not known before the last; the part of the file tells about.
+        let all = if position == 0 { 0 } else { u128::from(bets) * u128::from(extent) / u128::from(position) };
+        self.bar.set_length(u64::try_from(all).unwrap_or(u64::MAX).max(bets));
+        self.bar.set_position(bets);
+    }
+
+    /// Bets that an earlier run has uploaded do not count for the rate.
+    pub fn resume(&self, bets: u64, position: u64, extent: u64) {
+        self.update(bets, position, extent);
+        self.bar.reset_eta();
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// A writer for log lines: the bar steps aside for each.
+    pub fn beside<W: Write>(&self, out: W) -> Beside<W> {
+        Beside { bar: self.bar.clone(), out }
+    }
+}
+
+/// See [`Progress::beside`].
+#[derive(Debug)]
+pub struct Beside<W> {
+    bar: ProgressBar,
+    out: W,
+}
+
+impl<W: Write> Write for Beside<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Beside { bar, out } = self;
+        bar.suspend(|| {
+            out.write_all(bytes)?;
+            out.flush()?;
+            Ok(bytes.len())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn whole(rate: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown, rounded")]
+    let rounded = rate.max(0.0).round() as u64;
+    rounded
+}
+
+/// Whole seconds, as `5s`, `1m30s` or `2h5m`.
+fn time_left(left: Duration) -> String {
+    let seconds = left.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_for_people() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (90, "1m30s"), (7500, "2h5m")] {
+            assert_eq!(time_left(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!((whole(-1.0), whole(f64::NAN), whole(2.6)), (0, 0, 3));
+    }
+
+    #[test]
+    fn all_bets_are_told_from_the_part_of_the_file() {
+        let progress = Progress::hidden();
+        progress.update(100, 250, 1000);
+        assert_eq!((progress.bar.position(), progress.bar.length()), (100, Some(400)));
+        progress.update(400, 1000, 1000);
+        assert_eq!((progress.bar.position(), progress.bar.length()), (400, Some(400)));
+        progress.update(7, 0, 0);
+        assert_eq!(progress.bar.length(), Some(7), "a file of unknown size");
+    }
+}

@@ -1,0 +1,204 @@
+//! The client's log lines, all in one place.
+
+use std::time::Duration;
+
+use log::{debug, error, info, warn};
+
+use super::job::Job;
+use super::upload::{Event, Failure, Stage};
+use crate::config::client::ClientConfig;
+use crate::config::format_duration;
+use crate::logging::{CRITICAL, Value};
+use crate::lottery::Bet;
+use crate::wire::Dialect;
+
+/// The lines of one agency.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    id: u32,
+}
+
+impl Report {
+    /// The lines of agency `id`.
+    pub fn new(id: u32) -> Report {
+        Report { id }
+    }
+
+    pub fn started(self, config: &ClientConfig, job: &Job) {
+        info!(
+            "action: config | result: success | client_id: {} | server_address: {} | loop_amount: {} | \
+             loop_period: {} | log_level: {}",
+            self.id,
+            Value(&config.server_address),
+            config.loop_amount,
+            format_duration(config.loop_period),
+            config.log_level
+        );
+        for warning in &config.warnings {
+            warn!("action: config | result: success | client_id: {} | warning: {}", self.id, Value(warning));
+        }
+        let mode = job.mode().name();
+        match job {
+            Job::Echo => debug!("action: mode | result: success | client_id: {} | mode: {mode}", self.id),
+            Job::Bet { dialect, .. } => debug!(
+                "action: mode | result: success | client_id: {} | mode: {mode} | protocol: {}",
+                self.id,
+                dialect.name()
+            ),
+            Job::Agency { dialect, data } => debug!(
+                "action: mode | result: success | client_id: {} | mode: {mode} | protocol: {} | data: {} | batch_max: {}",
+                self.id,
+                dialect.name(),
+                Value(data.display()),
+                config.batch_max_amount
+            ),
+        }
+    }
+
+    pub fn connected(self, address: &str) {
+        debug!("action: connect | result: success | client_id: {} | server_address: {}", self.id, Value(address));
+    }
+
+    pub fn connecting_again(self, address: &str, reason: &str, pause: Duration) {
+        info!(
+            "action: connect | result: in_progress | client_id: {} | server_address: {} | reason: {} | retry_in: {}",
+            self.id,
+            Value(address),
+            Value(reason),
+            format_duration(pause)
+        );
+    }
+
+    pub fn out_of_reach(self, address: &str, reason: &str, patience: Duration) {
+        error!(
+            target: CRITICAL,
+            "action: connect | result: fail | client_id: {} | server_address: {} | error: {} | given_up_after: {}",
+            self.id,
+            Value(address),
+            Value(reason),
+            format_duration(patience)
+        );
+    }
+
+    pub fn echoed(self, message: &str) {
+        info!("action: receive_message | result: success | client_id: {} | msg: {}", self.id, Value(message));
+    }
+
+    pub fn echoed_wrong(self, heard: &str) {
+        error!(
+            target: CRITICAL,
+            "action: receive_message | result: fail | client_id: {} | msg: {} | error: the answer is not what was sent",
+            self.id,
+            Value(heard)
+        );
+    }
+
+    pub fn loop_finished(self) {
+        info!("action: loop_finished | result: success | client_id: {}", self.id);
+    }
+
+    pub fn bet_confirmed(self, bet: &Bet) {
+        info!("action: apuesta_enviada | result: success | dni: {} | numero: {}", bet.document(), bet.number());
+    }
+
+    pub fn bet_refused(self, bet: &Bet, reason: &str) {
+        error!(
+            target: CRITICAL,
+            "action: apuesta_enviada | result: fail | dni: {} | numero: {} | error: {}",
+            bet.document(),
+            bet.number(),
+            Value(reason)
+        );
+    }
+
+    /// What happened in an upload; `elapsed` since it began.
+    pub fn event(self, event: &Event, dialect: Dialect, elapsed: Duration) {
+        let (id, dialect) = (self.id, dialect.name());
+        match event {
+            Event::Progress { batches, bets, .. } => {
+                debug!("action: send_batch | result: success | client_id: {id} | batches: {batches} | bets: {bets}");
+            }
+            Event::Resumed { batches, bets, .. } => {
+                info!("action: resume | result: success | client_id: {id} | batches: {batches} | bets: {bets}");
+            }
+            Event::Forgotten { next } => warn!(
+                "action: resume | result: in_progress | client_id: {id} | \
+                 warning: the hub no longer has what it acknowledged, and gets it again from batch {next} on"
+            ),
+            Event::MayRepeat { bets } => warn!(
+                "action: send_batch | result: in_progress | client_id: {id} | bets: {bets} | warning: sent again, \
+                 since its answer was lost; {dialect} cannot tell whether it is stored already, and may store it twice"
+            ),
+            Event::Full { reason, pause } => info!(
+                "action: send_batch | result: in_progress | client_id: {id} | reason: {} | retry_in: {}",
+                Value(reason),
+                format_duration(*pause)
+            ),
+            Event::AllSent { batches, bets } => info!(
+                "action: bets_sent | result: success | client_id: {id} | batches: {batches} | bets: {bets} | elapsed: {}",
+                format_duration(Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
+            ),
+            Event::Finished => debug!("action: finish | result: success | client_id: {id}"),
+            Event::NotDrawn => debug!("action: consulta_ganadores | result: in_progress | client_id: {id}"),
+        }
+    }
+
+    pub fn winners(self, documents: &[String]) {
+        info!("action: consulta_ganadores | result: success | cant_ganadores: {}", documents.len());
+        for document in documents {
+            info!("action: ganador | result: success | client_id: {} | dni: {}", self.id, Value(document));
+        }
+    }
+
+    pub fn doubt(self, reason: &str) {
+        error!(target: CRITICAL, "action: finish | result: fail | client_id: {} | error: {}", self.id, Value(reason));
+    }
+
+    pub fn failed(self, failure: &Failure) {
+        let id = self.id;
+        match failure {
+            Failure::Slips(error) => {
+                let line = error.line.map(|line| format!(" | line: {line}")).unwrap_or_default();
+                error!(
+                    target: CRITICAL,
+                    "action: read_bets | result: fail | client_id: {id} | file: {}{line} | error: {}",
+                    Value(&error.source_name),
+                    Value(&error.reason)
+                );
+            }
+            Failure::Rejected { first_line, last_line, reason } => error!(
+                target: CRITICAL,
+                "action: send_batch | result: fail | client_id: {id} | lines: {first_line}-{last_line} | error: {}",
+                Value(reason)
+            ),
+            Failure::Refused { stage, reason } => {
+                let action = match stage {
+                    Stage::Apart | Stage::Greeting => "connect",
+                    Stage::Skipping { .. } | Stage::Comparing => "resume",
+                    Stage::Betting => "send_batch",
+                    Stage::Finishing => "finish",
+                    Stage::Querying => "consulta_ganadores",
+                };
+                error!(
+                    target: CRITICAL,
+                    "action: {action} | result: fail | client_id: {id} | error: {}",
+                    Value(reason)
+                );
+            }
+        }
+    }
+
+    pub fn cannot_start(self, error: &std::io::Error) {
+        error!(target: CRITICAL, "action: start | result: fail | client_id: {} | error: {}", self.id, Value(error));
+    }
+
+    /// A resource is closed: at a signal for everyone to see, otherwise for those who look closely.
+    pub fn closed(self, what: &str, stopping: bool) {
+        let level = if stopping { log::Level::Info } else { log::Level::Debug };
+        log::log!(level, "action: close_{what} | result: success | client_id: {}", self.id);
+    }
+
+    pub fn stopped(self) {
+        info!("action: shutdown | result: success | client_id: {}", self.id);
+    }
+}

@@ -1,0 +1,414 @@
+//! Carrying out a job: connections, bytes, pauses and signals.
+//!
+//! One thread and one poll. What is sent and what an answer means is decided in [`upload`](super::upload) and
+//! [`echo`](super::echo); this is their hands and their clock.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::echo::{EchoTurn, Echoed};
+use super::job::Job;
+use super::link::{Link, Received};
+use super::progress::Progress;
+use super::report::Report;
+use super::slips::{BetFile, BetList, Slips};
+use super::tls::Tls;
+use super::upload::{self, Event, Failure, Goal, Next, Outcome, Plan, Upload};
+use super::waiter::{Halt, Waiter};
+use crate::config::client::ClientConfig;
+use crate::lottery::{AgencyId, Bet};
+use crate::wire::Dialect;
+
+/// An answer that is due has to come within this time, else the connection counts as lost.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// The shared buffer that the socket is read into, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+/// What is sent or received in one go, in reads and writes, before signals are looked at.
+const STEPS_PER_TURN: usize = 16;
+
+/// How a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The job is done.
+    Done,
+    /// A signal came first, and everything is closed.
+    Stopped,
+    /// The job cannot be done; the log says why.
+    Failed,
+}
+
+/// Does `job`, logs what becomes of it, and stays as long as configured.
+pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progress) -> Ending {
+    let report = Report::new(config.id);
+    let waiter = match Waiter::new() {
+        Ok(waiter) => waiter,
+        Err(error) => {
+            report.cannot_start(&error);
+            return Ending::Failed;
+        }
+    };
+    report.started(config, job);
+    let mut client = Client {
+        config,
+        tls,
+        report,
+        progress,
+        waiter,
+        link: None,
+        file_open: false,
+        moved: Instant::now(),
+        unreachable_since: None,
+        buffer: vec![0; READ_BYTES],
+    };
+    let worked = match job {
+        Job::Echo => client.echo(),
+        Job::Bet { dialect, bet } => client.bet(*dialect, bet),
+        Job::Agency { dialect, data } => client.agency(*dialect, data),
+    };
+    progress.clear();
+    // Work that failed stays as well: what it said should be seen.
+    let stopped = worked == Err(Halt::Signal) || client.rest(config.linger).is_err();
+    client.close(stopped);
+    if stopped {
+        report.stopped();
+    }
+    match worked {
+        Ok(()) if stopped => Ending::Stopped,
+        Ok(()) => Ending::Done,
+        Err(Halt::Signal) => Ending::Stopped,
+        Err(Halt::Failed) => Ending::Failed,
+    }
+}
+
+/// What has bytes to send and to receive.
+trait Talker {
+    fn outgoing(&self) -> &[u8];
+    fn sent(&mut self, bytes: usize);
+    /// An error is why the connection is of no more use.
+    fn received(&mut self, bytes: &[u8]) -> Result<(), String>;
+}
+
+impl<S: Slips> Talker for Upload<S> {
+    fn outgoing(&self) -> &[u8] {
+        Upload::outgoing(self)
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        Upload::sent(self, bytes);
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> Result<(), String> {
+        Upload::received(self, bytes)
+    }
+}
+
+impl Talker for EchoTurn {
+    fn outgoing(&self) -> &[u8] {
+        EchoTurn::outgoing(self)
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        EchoTurn::sent(self, bytes);
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> Result<(), String> {
+        EchoTurn::received(self, bytes);
+        Ok(())
+    }
+}
+
+struct Client<'a> {
+    config: &'a ClientConfig,
+    tls: Option<&'a Tls>,
+    report: Report,
+    progress: &'a Progress,
+    waiter: Waiter,
+    link: Option<Link>,
+    file_open: bool,
+    /// When a byte last went either way, or the connection was opened.
+    moved: Instant,
+    /// When the hub was first found out of reach, if it has not been reached since.
+    unreachable_since: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Client<'_> {
+    fn echo(&mut self) -> Result<(), Halt> {
+        for number in 1..=self.config.loop_amount {
+            if number > 1 {
+                self.rest(self.config.loop_period)?;
+            }
+            self.echo_turn(number)?;
+        }
+        self.report.loop_finished();
+        Ok(())
+    }
+
+    fn echo_turn(&mut self, number: u32) -> Result<(), Halt> {
+        let mut turn = EchoTurn::new(AgencyId(self.config.id), number);
+        let mut losses = 0;
+        loop {
+            let lost = match self.connect()? {
+                Ok(()) => self.echo_once(&mut turn)?,
+                Err(reason) => Err(reason),
+            };
+            self.hang_up();
+            let Err(reason) = lost else { break };
+            losses += 1;
+            let pause = upload::reconnect_pause(losses);
+            self.out_of_reach(&reason, losses, pause)?;
+            self.rest(pause)?;
+            turn.again();
+        }
+        if turn.echoed() == Echoed::Different {
+            self.report.echoed_wrong(&turn.heard());
+            return Err(Halt::Failed);
+        }
+        self.report.echoed(turn.message());
+        Ok(())
+    }
+
+    /// Sends a line and waits until something is back, or the connection is lost.
+    fn echo_once(&mut self, turn: &mut EchoTurn) -> Result<Result<(), String>, Halt> {
+        while turn.echoed() == Echoed::Waiting {
+            let deadline = self.moved + ANSWER_TIMEOUT;
+            if let Err(reason) = self.exchange(turn, Some(deadline))?
+                && turn.echoed() == Echoed::Waiting
+            {
+                return Ok(Err(reason));
+            }
+            if Instant::now() >= deadline {
+                return Ok(Err("no answer".to_owned()));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn bet(&mut self, dialect: Dialect, bet: &Bet) -> Result<(), Halt> {
+        let plan = self.plan(dialect, Goal::Confirmed);
+        match self.upload(Upload::new(plan, BetList::new(vec![bet.clone()])), dialect)? {
+            Outcome::Done { .. } => {
+                self.report.bet_confirmed(bet);
+                Ok(())
+            }
+            Outcome::Failed(Failure::Rejected { reason, .. }) => {
+                self.report.bet_refused(bet, &reason);
+                Err(Halt::Failed)
+            }
+            Outcome::Failed(failure) => {
+                self.report.failed(&failure);
+                Err(Halt::Failed)
+            }
+        }
+    }
+
+    fn agency(&mut self, dialect: Dialect, data: &Path) -> Result<(), Halt> {
+        let slips = BetFile::open(data).map_err(|error| {
+            self.report.failed(&Failure::Slips(error));
+            Halt::Failed
+        })?;
+        self.file_open = true;
+        self.progress.show(self.config.id);
+        match self.upload(Upload::new(self.plan(dialect, Goal::Winners), slips), dialect)? {
+            Outcome::Done { winners, doubt } => {
+                self.report.winners(&winners);
+                doubt.map_or(Ok(()), |reason| {
+                    self.report.doubt(&reason);
+                    Err(Halt::Failed)
+                })
+            }
+            Outcome::Failed(failure) => {
+                self.progress.clear();
+                self.report.failed(&failure);
+                Err(Halt::Failed)
+            }
+        }
+    }
+
+    fn plan(&self, dialect: Dialect, goal: Goal) -> Plan {
+        Plan { agency: AgencyId(self.config.id), dialect, bets_max: self.config.batch_max_amount, goal }
+    }
+
+    /// Does an upload to its end, whichever that is.
+    fn upload<S: Slips>(&mut self, mut upload: Upload<S>, dialect: Dialect) -> Result<Outcome, Halt> {
+        let began = Instant::now();
+        let mut pause_over = None;
+        let mut bets = 0;
+        loop {
+            self.tell(&mut upload, dialect, began, &mut bets);
+            if let Some(outcome) = upload.outcome() {
+                return Ok(outcome.clone());
+            }
+            let next = upload.next();
+            if !matches!(next, Next::Pause(_)) {
+                pause_over = None;
+            }
+            let deadline = upload.awaits_answer().then(|| self.moved + ANSWER_TIMEOUT);
+            let until = match next {
+                Next::Connect { pause } => {
+                    self.rest(pause)?;
+                    match self.connect()? {
+                        Ok(()) => upload.connected(),
+                        Err(reason) => self.lose(&mut upload, &reason, Duration::ZERO)?,
+                    }
+                    continue;
+                }
+                Next::Work => Some(Instant::now()),
+                Next::Pause(pause) => Some(*pause_over.get_or_insert_with(|| Instant::now() + pause)),
+                Next::Talk => deadline,
+                Next::Over => continue,
+            };
+            if let Err(reason) = self.exchange(&mut upload, until)? {
+                let lasted = self.link.as_ref().map_or(Duration::ZERO, Link::age);
+                self.lose(&mut upload, &reason, lasted)?;
+                continue;
+            }
+            let now = Instant::now();
+            if next == Next::Work {
+                upload.work();
+            } else if pause_over.is_some_and(|over| now >= over) {
+                pause_over = None;
+                upload.pause_over();
+            } else if deadline.is_some_and(|deadline| now >= deadline.max(self.moved + ANSWER_TIMEOUT)) {
+                // However long it stood, a connection without the answer that was due was of no use.
+                self.lose(&mut upload, "no answer", Duration::ZERO)?;
+            }
+        }
+    }
+
+    /// Logs what has happened and moves the bar.
+    fn tell<S: Slips>(&mut self, upload: &mut Upload<S>, dialect: Dialect, began: Instant, bets: &mut u64) {
+        while let Some(event) = upload.take_event() {
+            match &event {
+                Event::Progress { bets: more, position, .. } => {
+                    *bets += more;
+                    self.progress.update(*bets, *position, upload.extent());
+                }
+                Event::Resumed { bets: stored, position, .. } => {
+                    *bets = *stored;
+                    self.progress.resume(*bets, *position, upload.extent());
+                }
+                Event::Forgotten { .. } => *bets = 0,
+                Event::AllSent { .. } => self.progress.clear(),
+                Event::MayRepeat { .. } | Event::Full { .. } | Event::Finished | Event::NotDrawn => {}
+            }
+            self.report.event(&event, dialect, began.elapsed());
+        }
+        if upload.losses() == 0 && self.link.is_some() {
+            self.unreachable_since = None;
+        }
+    }
+
+    /// The connection is lost after it was of use for so long, or was not to be had.
+    fn lose<S: Slips>(&mut self, upload: &mut Upload<S>, reason: &str, lasted: Duration) -> Result<(), Halt> {
+        self.hang_up();
+        upload.lost(lasted);
+        match upload.next() {
+            Next::Connect { pause } => self.out_of_reach(reason, upload.losses(), pause),
+            Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
+        }
+    }
+
+    /// Says that the hub is out of reach, or gives up where it has been for too long.
+    fn out_of_reach(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
+        let now = Instant::now();
+        if losses <= 1 {
+            self.unreachable_since = Some(now);
+        }
+        let since = *self.unreachable_since.get_or_insert(now);
+        if now.duration_since(since) >= self.config.patience {
+            self.report.out_of_reach(&self.config.server_address, reason, self.config.patience);
+            return Err(Halt::Failed);
+        }
+        self.report.connecting_again(&self.config.server_address, reason, pause);
+        Ok(())
+    }
+
+    /// Opens a connection; the inner error says why there is none.
+    fn connect(&mut self) -> Result<Result<(), String>, Halt> {
+        match Link::connect(&mut self.waiter, self.config.host_and_port(), self.tls)? {
+            Ok(link) => {
+                self.report.connected(&self.config.server_address);
+                self.link = Some(link);
+                self.moved = Instant::now();
+                Ok(Ok(()))
+            }
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// Sends and receives what can be at once, or else waits for more, at most `until`. The inner error is why
+    /// the connection is of no more use.
+    fn exchange(&mut self, talker: &mut impl Talker, until: Option<Instant>) -> Result<Result<(), String>, Halt> {
+        let Some(link) = self.link.as_mut() else { return Ok(Err("not connected".to_owned())) };
+        let mut moved = false;
+        let mut unsent = None;
+        for _ in 0..STEPS_PER_TURN {
+            if talker.outgoing().is_empty() {
+                break;
+            }
+            match link.send(talker.outgoing()) {
+                Ok(0) => break,
+                Ok(bytes) => {
+                    moved = true;
+                    talker.sent(bytes);
+                }
+                Err(error) => {
+                    // What the hub said before it closed is still to be read.
+                    unsent = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        for _ in 0..STEPS_PER_TURN {
+            match link.receive(&mut self.buffer) {
+                Ok(Received::Bytes(bytes)) => {
+                    moved = true;
+                    if let Err(reason) = talker.received(&self.buffer[..bytes]) {
+                        return Ok(Err(reason));
+                    }
+                }
+                Ok(Received::Nothing) => break,
+                Ok(Received::End) => return Ok(Err("the hub closed the connection".to_owned())),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        if let Some(reason) = unsent {
+            return Ok(Err(reason));
+        }
+        if moved {
+            self.moved = Instant::now();
+        }
+        let wake = self.waiter.wait(if moved { Some(self.moved) } else { until })?;
+        link.wake(wake);
+        Ok(Ok(()))
+    }
+
+    /// Waits for `pause`.
+    fn rest(&mut self, pause: Duration) -> Result<(), Halt> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            let wake = self.waiter.wait(Some(until))?;
+            if let Some(link) = &mut self.link {
+                link.wake(wake);
+            }
+        }
+        Ok(())
+    }
+
+    fn hang_up(&mut self) {
+        if self.link.take().is_some() {
+            self.report.closed("connection", false);
+        }
+    }
+
+    /// Closes whatever is open. The file went with the work that read it.
+    fn close(&mut self, stopping: bool) {
+        if self.link.take().is_some() {
+            self.report.closed("connection", stopping);
+        }
+        if std::mem::take(&mut self.file_open) {
+            self.report.closed("file", stopping);
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Where an agency's bets come from: one after another, and from the start again.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use csv::{ByteRecord, Position, Reader, ReaderBuilder};
+
+use crate::lottery::{Bet, RawBet, parse_number, parse_yyyymmdd};
+
+/// The fields of a row: first name, last name, document, birthdate, number.
+const FIELDS: usize = 5;
+/// A row longer than this, in bytes, is no bet; most likely a quote in it is never closed. It bounds the memory
+/// that a row takes.
+const ROW_BYTES_MAX: u64 = 64 * 1024;
+/// How much of the file is read at once, in bytes.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+/// What is handed to the CSV reader at once, in bytes: a line, of any bet that is valid.
+const LINE_BYTES: usize = 2048;
+
+/// An agency's betting slips, in their order. The order and the slips are the same each time from the start.
+pub trait Slips {
+    /// Goes on to the next slip; false where there is none.
+    ///
+    /// # Errors
+    /// A slip that is no valid bet, or a source that cannot be read.
+    fn advance(&mut self) -> Result<bool, SlipError>;
+
+    /// The slip that [`advance`](Self::advance) went on to: a valid bet. None before the first, or after the last.
+    fn current(&self) -> Option<RawBet<'_>>;
+
+    /// The line of the current slip, from 1; where it has several, the last.
+    fn line(&self) -> u64;
+
+    /// How much has been read, in bytes or any other unit, of [`extent`](Self::extent).
+    fn position(&self) -> u64;
+
+    /// How much there is to read in all; 0 where that is not known.
+    fn extent(&self) -> u64;
+
+    /// What a person calls the source.
+    fn name(&self) -> &str;
+
+    /// Goes back to before the first slip.
+    ///
+    /// # Errors
+    /// A source that cannot be read again.
+    fn rewind(&mut self) -> Result<(), SlipError>;
+}
+
+/// Bets that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source_name}{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+pub struct SlipError {
+    /// The file.
+    pub source_name: String,
+    /// The line, from 1, where one line is to blame.
+    pub line: Option<u64>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// The bets of an agency's file: CSV without a header, lines ended by LF or CRLF, read as a stream.
+#[derive(Debug)]
+pub struct BetFile {
+    name: String,
+    reader: Reader<Lines<File>>,
+    row: ByteRecord,
+    has_row: bool,
+    extent: u64,
+}
+
+impl BetFile {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// A file that is not there, or is no file.
+    pub fn open(path: &Path) -> Result<BetFile, SlipError> {
+        let name = path.display().to_string();
+        let failed = |error: io::Error| SlipError { source_name: name.clone(), line: None, reason: error.to_string() };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .buffer_capacity(LINE_BYTES)
+            .from_reader(Lines::new(file));
+        Ok(BetFile { name, reader, row: ByteRecord::new(), has_row: false, extent: metadata.len() })
+    }
+
+    fn bad(&self, reason: impl ToString) -> SlipError {
+        SlipError { source_name: self.name.clone(), line: Some(self.line()), reason: reason.to_string() }
+    }
+}
+
+impl Slips for BetFile {
+    fn advance(&mut self) -> Result<bool, SlipError> {
+        let previous = self.line();
+        self.reader.get_mut().ration = ROW_BYTES_MAX;
+        self.has_row = match self.reader.read_byte_record(&mut self.row) {
+            Ok(more) => more,
+            Err(error) => {
+                // The crate's own words put more before those of the system.
+                let reason =
+                    if let csv::ErrorKind::Io(error) = error.kind() { error.to_string() } else { error.to_string() };
+                return Err(SlipError { source_name: self.name.clone(), line: Some(previous + 1), reason });
+            }
+        };
+        if !self.has_row {
+            return Ok(false);
+        }
+        if self.row.len() != FIELDS {
+            let reason = format!("{} fields, where a bet has {FIELDS}", self.row.len());
+            return Err(self.bad(reason));
+        }
+        let bet = self.current().expect("there is a row");
+        Bet::check(&bet).map_err(|error| self.bad(error))?;
+        Ok(true)
+    }
+
+    fn current(&self) -> Option<RawBet<'_>> {
+        let field = |index| self.row.get(index).unwrap_or_default();
+        self.has_row.then(|| RawBet {
+            first_name: field(0).into(),
+            last_name: field(1).into(),
+            document: field(2).into(),
+            birthdate: parse_yyyymmdd(field(3)),
+            number: parse_number(field(4)),
+        })
+    }
+
+    fn line(&self) -> u64 {
+        self.reader.get_ref().line
+    }
+
+    fn position(&self) -> u64 {
+        self.reader.position().byte()
+    }
+
+    fn extent(&self) -> u64 {
+        self.extent
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn rewind(&mut self) -> Result<(), SlipError> {
+        self.has_row = false;
+        self.reader.seek(Position::new()).map_err(|error| SlipError {
+            source_name: self.name.clone(),
+            line: None,
+            reason: format!("cannot be read from the start again: {error}"),
+        })
+    }
+}
+
+/// A file that is handed on line by line: whoever reads it knows which line it is in, however far the file
+/// itself was read ahead. The CSV reader's own count is off by one in files with CRLF.
+#[derive(Debug)]
+struct Lines<R> {
+    inner: BufReader<R>,
+    /// The line that was handed on last, from 1.
+    line: u64,
+    ended: bool,
+    /// How many bytes may still be handed on; each row renews it.
+    ration: u64,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(inner: R) -> Lines<R> {
+        Lines { inner: BufReader::with_capacity(READ_AHEAD_BYTES, inner), line: 0, ended: true, ration: 0 }
+    }
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ration == 0 {
+            return Err(io::Error::other(format!(
+                "a row of over {ROW_BYTES_MAX} bytes: is there a quote that is never closed?"
+            )));
+        }
+        let ahead = self.inner.fill_buf()?;
+        let line = memchr::memchr(b'\n', ahead).map_or(ahead, |end| &ahead[..=end]);
+        let count = line.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&line[..count]);
+        if count > 0 {
+            self.line += u64::from(self.ended);
+            self.ended = buffer[count - 1] == b'\n';
+        }
+        self.inner.consume(count);
+        self.ration = self.ration.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Lines<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.line = 0;
+        self.ended = true;
+        self.inner.seek(to)
+    }
+}
+
+/// Bets that are in memory.
+#[derive(Clone, Debug, Default)]
+pub struct BetList {
+    bets: Vec<Bet>,
+    /// How many bets have been gone on to; the last of them is the current one.
+    taken: usize,
+}
+
+impl BetList {
+    /// These bets, in this order.
+    pub fn new(bets: Vec<Bet>) -> BetList {
+        BetList { bets, taken: 0 }
+    }
+}
+
+impl Slips for BetList {
+    fn advance(&mut self) -> Result<bool, SlipError> {
+        self.taken = self.bets.len().saturating_add(1).min(self.taken + 1);
+        Ok(self.taken <= self.bets.len())
+    }
+
+    fn current(&self) -> Option<RawBet<'_>> {
+        self.bets.get(self.taken.checked_sub(1)?).map(Bet::as_raw)
+    }
+
+    fn line(&self) -> u64 {
+        self.taken as u64
+    }
+
+    fn position(&self) -> u64 {
+        self.taken.min(self.bets.len()) as u64
+    }
+
+    fn extent(&self) -> u64 {
+        self.bets.len() as u64
+    }
+
+    fn name(&self) -> &str {
+        "the bet"
+    }
+
+    fn rewind(&mut self) -> Result<(), SlipError> {
+        self.taken = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(content: &[u8]) -> (tempfile::NamedTempFile, BetFile) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let bets = BetFile::open(file.path()).unwrap();
+        (file, bets)
+    }
+
+    /// The documents and lines up to the end or the first error.
+    fn read(bets: &mut BetFile) -> (Vec<(String, u64)>, Option<SlipError>) {
+        let mut rows = Vec::new();
+        loop {
+            match bets.advance() {
+                Ok(true) => {
+                    let document = bets.current().unwrap().document.bytes().to_vec();
+                    rows.push((String::from_utf8(document).unwrap(), bets.line()));
+                }
+                Ok(false) => return (rows, None),
+                Err(error) => return (rows, Some(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn lf_crlf_quotes_a_missing_last_line_end_and_a_byte_order_mark_read_alike() {
+        for content in [
+            "Ana,Paz,11,2000-01-02,3\nLuz,Sol,12,2000-01-02,3\n",
+            "Ana,Paz,11,2000-01-02,3\r\nLuz,Sol,12,2000-01-02,3\r\n",
+            "Ana,Paz,11,2000-01-02,3\nLuz,Sol,12,2000-01-02,3",
+            "\u{feff}\"Ana\",\"Paz\",11,2000-01-02,3\r\n\"Luz, \"\"la\"\"\",Sol,12,2000-01-02,3\r\n",
+        ] {
+            let (_keep, mut bets) = file(content.as_bytes());
+            let expected = [("11".to_owned(), 1), ("12".to_owned(), 2)];
+            assert_eq!(read(&mut bets), (expected.to_vec(), None), "{content}");
+            assert_eq!((bets.position(), bets.extent()), (content.len() as u64, content.len() as u64));
+            assert!(bets.current().is_none());
+            bets.rewind().unwrap();
+            assert_eq!(read(&mut bets), (expected.to_vec(), None), "{content} again");
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_passed_over_and_counted() {
+        let (_keep, mut bets) = file(b"\nAna,Paz,11,2000-01-02,3\r\n\r\n\n\nLuz,Sol,12,2000-01-02,3\n\nbad\n");
+        let (rows, error) = read(&mut bets);
+        assert_eq!(rows, [("11".to_owned(), 2), ("12".to_owned(), 6)]);
+        assert_eq!(error.unwrap().line, Some(8));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_bets() {
+        let (_keep, mut bets) = file(b"");
+        assert_eq!(read(&mut bets), (Vec::new(), None));
+        assert_eq!(bets.advance(), Ok(false));
+    }
+
+    #[test]
+    fn a_bad_row_is_named_by_file_line_and_reason() {
+        let good = "Ana,Paz,11,2000-01-02,3\r\n";
+        for (row, reason) in [
+            ("Ana,Paz,11,2000-01-02", "4 fields, where a bet has 5"),
+            ("Ana,Paz,11,2000-01-02,3,", "6 fields, where a bet has 5"),
+            (",Paz,11,2000-01-02,3", "first name must be"),
+            ("Ana,=Paz,11,2000-01-02,3", "last name must be"),
+            ("Ana,\"P\naz\",11,2000-01-02,3", "last name must be"),
+            ("Ana,Paz,1x,2000-01-02,3", "document must be"),
+            ("Ana,Paz,11,2001-02-29,3", "birthdate must be"),
+            ("Ana,Paz,11,2000-01-02,-3", "number must be"),
+        ] {
+            let (keep, mut bets) = file(format!("{good}{good}{row}\r\n{good}").as_bytes());
+            let (rows, error) = read(&mut bets);
+            let error = error.unwrap();
+            // A row that breaks its line is known by its last one.
+            let line = if row.contains('\n') { 4 } else { 3 };
+            assert_eq!((rows.len(), error.line), (2, Some(line)), "{row}");
+            let said = error.to_string();
+            assert!(said.starts_with(&format!("{}, line {line}: {reason}", keep.path().display())), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_utf8_is_a_bad_row() {
+        let (_keep, mut bets) = file(b"Ana,P\xffz,11,2000-01-02,3\n");
+        assert!(read(&mut bets).1.unwrap().reason.starts_with("last name"));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_does_not_read_the_whole_file_into_memory() {
+        let row = "Ana,Paz,11,2000-01-02,3\n";
+        let content = format!("{row}\"{}", row.repeat(100_000));
+        let (_keep, mut bets) = file(content.as_bytes());
+        let (rows, error) = read(&mut bets);
+        let error = error.unwrap();
+        assert_eq!((rows.len(), error.line), (1, Some(2)));
+        assert!(error.reason.contains("quote that is never closed"), "{error}");
+        assert!(bets.position() < 3 * ROW_BYTES_MAX, "{}", bets.position());
+    }
+
+    #[test]
+    fn a_directory_is_no_file_of_bets() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(BetFile::open(dir.path()).is_err());
+        assert!(BetFile::open(&dir.path().join("absent.csv")).is_err());
+    }
+
+    #[test]
+    fn a_list_goes_through_its_bets_again() {
+        let bet = |document: &str| Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"2000-01-02", b"3").unwrap();
+        let mut list = BetList::new(vec![bet("1"), bet("2")]);
+        for _ in 0..2 {
+            assert!(list.current().is_none());
+            for document in ["1", "2"] {
+                assert_eq!(list.advance(), Ok(true));
+                assert_eq!(list.current().unwrap().document.bytes(), document.as_bytes());
+            }
+            assert_eq!((list.advance(), list.advance()), (Ok(false), Ok(false)));
+            assert!(list.current().is_none());
+            list.rewind().unwrap();
+        }
+    }
+}

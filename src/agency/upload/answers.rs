@@ -1,0 +1,259 @@
+//! What the hub says, and what follows from it.
+
+use super::{
+    ANSWER_BYTES_MAX, Event, FULL_PAUSE_MAX, FULL_PAUSE_MIN, Failure, Flight, Goal, NOT_DRAWN_PAUSE, Outcome, Stage,
+    Upload, grown,
+};
+use crate::agency::slips::Slips;
+use crate::wire::{Answer, Cause, Unwelcome};
+
+/// The connection is of no more use: why, in words. The driver closes it.
+pub type Useless = String;
+
+impl<S: Slips> Upload<S> {
+    /// Bytes have arrived.
+    ///
+    /// # Errors
+    /// Where the connection is of no more use: the driver closes it, logs why, and calls [`lost`](Self::lost).
+    pub fn received(&mut self, bytes: &[u8]) -> Result<(), Useless> {
+        self.inbox.extend_from_slice(bytes);
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut start = 0;
+        let result = loop {
+            if self.outcome.is_some() {
+                break Ok(());
+            }
+            match self.plan.dialect.read_answer(&inbox[start..], self.expecting()) {
+                Ok(Some((used, answer))) => {
+                    start += used;
+                    if let Err(useless) = self.hear(answer) {
+                        break Err(useless);
+                    }
+                }
+                Ok(None) if inbox.len() - start > ANSWER_BYTES_MAX => break Err("an answer without an end".to_owned()),
+                Ok(None) => break Ok(()),
+                Err(malformed) => break Err(malformed.to_string()),
+            }
+        };
+        inbox.drain(..start);
+        self.inbox = inbox;
+        result
+    }
+
+    fn hear(&mut self, answer: Answer) -> Result<(), Useless> {
+        if !matches!(answer, Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::Error { .. }) {
+            self.losses = 0;
+        }
+        match (answer, self.stage) {
+            (Answer::Welcome { next }, Stage::Greeting) => self.welcomed(next),
+            (Answer::Unwelcome(Unwelcome::Busy), Stage::Greeting) => return Err(Unwelcome::Busy.to_string()),
+            (Answer::Unwelcome(unwelcome), Stage::Greeting) => self.fail_refused(unwelcome.to_string()),
+            (Answer::Stored, Stage::Betting) if self.sent > 0 => self.acknowledged(1),
+            (Answer::StoredBelow { next }, _) if self.rules.hello && self.stage != Stage::Greeting => {
+                self.stored_below(next);
+            }
+            (Answer::Rejected { sequence, cause, reason }, Stage::Betting | Stage::Comparing) => {
+                return self.rejected(sequence, cause, reason);
+            }
+            (Answer::Finished { all_stored, bets }, Stage::Finishing) => self.noted(all_stored, bets),
+            (Answer::Winners { documents }, Stage::Querying) => {
+                self.outcome = Some(Outcome::Done { winners: documents, doubt: self.doubt.take() });
+            }
+            (Answer::NotDrawn, Stage::Querying) => {
+                self.events.push_back(Event::NotDrawn);
+                self.pause = Some(NOT_DRAWN_PAUSE);
+            }
+            (Answer::Error { cause, reason }, _) => return self.refused(cause, reason),
+            (answer, _) => return Err(format!("an answer to another question: {answer:?}")),
+        }
+        Ok(())
+    }
+
+    /// The hub expects batch `next` of this agency.
+    fn welcomed(&mut self, next: u64) {
+        match self.plan.goal {
+            Goal::Confirmed => self.welcomed_with_more(next),
+            Goal::Winners => {
+                self.base = Some(0);
+                self.compared |= next == 0;
+                if self.compared { self.welcomed_back(next) } else { self.welcomed_again(next) }
+            }
+        }
+    }
+
+    /// These bets come after all that the hub has.
+    fn welcomed_with_more(&mut self, next: u64) {
+        self.compared = true;
+        match self.base {
+            Some(base) if next < base.saturating_add(self.reached()) => {
+                self.base = Some(next);
+                self.events.push_back(Event::Forgotten { next });
+                self.start_over();
+            }
+            // The same numbers again: whether they were stored or not, nothing is stored twice. That the hub
+            // has as many does not say whose they are, where two clients speak for one agency.
+            Some(_) if !self.flights.is_empty() => {}
+            Some(_) | None => self.base = Some(next.saturating_sub(self.batcher.batches())),
+        }
+        if self.outcome.is_none() {
+            self.go_on();
+        }
+    }
+
+    /// The hub has batches of an earlier run of this client.
+    fn welcomed_again(&mut self, next: u64) {
+        if self.flights.front().is_some_and(|flight| flight.made.index + 1 == next) {
+            self.stage = Stage::Comparing;
+            return self.pump();
+        }
+        self.flights.clear();
+        if self.batcher.batches() >= next {
+            self.start_over();
+        }
+        self.stage = Stage::Skipping { to: next - 1 };
+    }
+
+    /// The hub has batches of this run, or none.
+    fn welcomed_back(&mut self, next: u64) {
+        let acknowledged = self.flights.iter().filter(|flight| flight.made.index < next).count();
+        self.acknowledged(acknowledged);
+        let reached = self.reached();
+        if reached == next {
+            return self.go_on();
+        }
+        if reached < next {
+            // Another client of this agency was faster.
+            if let Some(error) = self.broken.take() {
+                return self.fail(Failure::Slips(error));
+            }
+            self.flights.clear();
+            self.ended = false;
+        } else {
+            self.events.push_back(Event::Forgotten { next });
+            self.finished = false;
+            self.start_over();
+        }
+        self.stage = Stage::Skipping { to: next };
+    }
+
+    /// The index of the first batch that is not acknowledged.
+    fn reached(&self) -> u64 {
+        self.flights.front().map_or(self.batcher.batches(), |flight| flight.made.index)
+    }
+
+    /// The oldest `count` batches are stored.
+    fn acknowledged(&mut self, count: usize) {
+        let (mut bets, mut position) = (0, 0);
+        for flight in self.flights.drain(..count) {
+            bets += u64::from(flight.made.bets);
+            position = flight.made.position;
+        }
+        self.sent = self.sent.saturating_sub(count);
+        if count > 0 {
+            self.refusals = 0;
+            self.events.push_back(Event::Progress { batches: count as u64, bets, position });
+        }
+        match self.stage {
+            Stage::Comparing if self.flights.is_empty() => self.same_as_stored(),
+            Stage::Betting => self.pump(),
+            Stage::Apart
+            | Stage::Greeting
+            | Stage::Skipping { .. }
+            | Stage::Comparing
+            | Stage::Finishing
+            | Stage::Querying => {}
+        }
+    }
+
+    /// Every batch below `next` is stored. That may be more than this client has sent: another of the same
+    /// agency may be at work.
+    fn stored_below(&mut self, next: u64) {
+        let below = |flight: &&Flight| self.sequence(flight.made.index) < next;
+        let count = self.flights.iter().take(self.sent).filter(below).count();
+        self.acknowledged(count);
+    }
+
+    /// What the hub has of an earlier run is what these bets make.
+    fn same_as_stored(&mut self) {
+        self.compared = true;
+        self.resumed();
+    }
+
+    pub(super) fn rejected(&mut self, sequence: Option<u64>, cause: Cause, reason: String) -> Result<(), Useless> {
+        let place = match sequence {
+            None if self.sent == 0 => return Err("the hub rejects a batch, and none is on its way".to_owned()),
+            None => 0,
+            Some(sequence) => match self.flights.iter().position(|flight| self.sequence(flight.made.index) == sequence)
+            {
+                Some(place) => place,
+                None => return Err(format!("the hub rejects batch {sequence}, which is not on its way")),
+            },
+        };
+        if place >= self.sent {
+            // It follows one that is waiting to be sent again, and will be too.
+            return Ok(());
+        }
+        match cause {
+            Cause::StorageFull => {
+                // The hub takes nothing above the rejected batch until that comes again.
+                self.sent = place;
+                self.full(reason);
+            }
+            Cause::ShuttingDown | Cause::Stream => return Err(reason),
+            Cause::Late if self.stage == Stage::Comparing => {
+                // The agency has finished: there is nothing to add, and its winners can still be asked for.
+                self.flights.clear();
+                self.sent = 0;
+                self.same_as_stored();
+            }
+            Cause::Conflict if self.stage == Stage::Comparing => self.fail_refused(format!(
+                "the hub has other bets of this agency: these are not the bets that were sent before, \
+                 or batch.maxAmount has changed ({reason})"
+            )),
+            Cause::Conflict if self.plan.goal == Goal::Confirmed => {
+                // Another client of this agency took the number: the next welcome gives a free one.
+                self.base = None;
+                self.start_over();
+                return Err(reason);
+            }
+            Cause::Unsaid | Cause::Permanent | Cause::Late | Cause::Conflict => {
+                let (first_line, last_line) =
+                    self.flights.get(place).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
+                self.fail(Failure::Rejected { first_line, last_line, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// The hub has noted the finish.
+    fn noted(&mut self, all_stored: bool, bets: Option<u64>) {
+        self.finished = true;
+        self.unacknowledged_bets = 0;
+        self.events.push_back(Event::Finished);
+        let own = self.batcher.bets();
+        if !all_stored {
+            self.doubt = Some("the hub rejected at least one batch".to_owned());
+        } else if let Some(bets) = bets.filter(|bets| *bets != own) {
+            self.doubt = Some(format!("the hub has {bets} bets of this agency, which has {own}"));
+        }
+        self.go_on();
+    }
+
+    fn refused(&mut self, cause: Cause, reason: String) -> Result<(), Useless> {
+        match cause {
+            Cause::ShuttingDown | Cause::Stream => return Err(reason),
+            Cause::StorageFull if matches!(self.stage, Stage::Finishing | Stage::Querying) => self.full(reason),
+            Cause::Unsaid | Cause::Permanent | Cause::Late | Cause::Conflict | Cause::StorageFull => {
+                self.fail_refused(reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn full(&mut self, reason: String) {
+        let pause = grown(FULL_PAUSE_MIN, self.refusals, FULL_PAUSE_MAX);
+        self.refusals = self.refusals.saturating_add(1);
+        self.pause = Some(pause);
+        self.events.push_back(Event::Full { reason, pause });
+    }
+}

@@ -1,0 +1,103 @@
+//! Waiting: for the socket, for a moment, and always for a signal too.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+/// The one socket.
+pub const LINK: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const WAKER: Token = Token(2);
+/// What a shell reports of a program that a signal ended, less the signal's number.
+const EXIT_BY_SIGNAL: i32 = 128;
+
+/// Why the client stops waiting for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// SIGTERM or SIGINT: it is to end at once.
+    Signal,
+    /// It cannot go on. What there is to say has been logged.
+    Failed,
+}
+
+/// What the socket is ready for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wake {
+    /// There may be something to read.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+}
+
+/// The poll with its signals. Everything that waits does it here, so that a signal ends every wait.
+pub struct Waiter {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    waker: Arc<Waker>,
+}
+
+impl Waiter {
+    /// A waiter that has taken over SIGTERM and SIGINT. A second one ends the process whatever it is doing.
+    ///
+    /// # Errors
+    /// A system without descriptors left.
+    pub fn new() -> io::Result<Waiter> {
+        let poll = Poll::new()?;
+        let told = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal finds the flag unset, and sets it.
+            signal_hook::flag::register_conditional_shutdown(signal, EXIT_BY_SIGNAL + signal, Arc::clone(&told))?;
+            signal_hook::flag::register(signal, Arc::clone(&told))?;
+        }
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Waiter { poll, events: Events::with_capacity(16), signals, waker })
+    }
+
+    /// Where the socket is registered.
+    pub fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Ends a wait from another thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Waits until the socket is ready, the waker is used, or `until`; a moment that is past only looks.
+    ///
+    /// # Errors
+    /// [`Halt::Signal`] where a signal came, whatever else did.
+    pub fn wait(&mut self, until: Option<Instant>) -> Result<Wake, Halt> {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => {
+                log::error!(target: crate::logging::CRITICAL, "action: poll | result: fail | error: {error}");
+                return Err(Halt::Failed);
+            }
+            Ok(()) => {}
+        }
+        let mut wake = Wake::default();
+        let mut told = false;
+        for event in &self.events {
+            match event.token() {
+                LINK => {
+                    // An error or a hang-up shows itself in the read or the write that follows.
+                    wake.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                    wake.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+                }
+                SIGNALS => told |= self.signals.pending().next().is_some(),
+                _ => {}
+            }
+        }
+        if told { Err(Halt::Signal) } else { Ok(wake) }
+    }
+}

@@ -1,0 +1,274 @@
+//! `server`: the lottery's hub.
+//!
+//! Arguments, configuration and exit codes; everything else is the library's.
+
+mod options;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use loteria::config::{ConfigError, Settings};
+use loteria::engine::Engine;
+use loteria::logging;
+use loteria::lottery::Lottery;
+use loteria::reactor::tls::Tls;
+use loteria::reactor::{Clock, Listener, LogOutput, Reactor, RunError, StopSignals, allow_connections, say_on_stderr};
+use loteria::storage::{OpenError, OsDisk, Recovered, Store};
+
+use options::Options;
+
+const USAGE: &str = "\
+Usage: server [--config FILE] [--check] [--adopt]
+
+Runs the lottery's hub.
+
+  --config FILE  read FILE instead of config.ini
+  --check        only read the configuration, print it and exit
+  --adopt        take the rows of a store whose journal is gone as they are
+  --version      print the version
+  --help         print this
+
+Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 65 the stored data is damaged;
+69 the address is taken; 74 the disk failed; 75 another server holds the store.
+";
+
+/// Why the server ends, and with which code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0} (try --help)")]
+    Usage(String),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Damaged(OpenError),
+    #[error("cannot listen on {address}: {error}")]
+    Address { address: String, error: std::io::Error },
+    #[error("the disk failed: {0}")]
+    Disk(String),
+    #[error("{0}")]
+    Locked(OpenError),
+    #[error("{0}")]
+    Running(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Running(_) => 1,
+            Failure::Usage(_) | Failure::Config(_) => 2,
+            Failure::Damaged(_) => 65,
+            Failure::Address { .. } => 69,
+            Failure::Disk(_) => 74,
+            Failure::Locked(_) => 75,
+        }
+    }
+}
+
+struct Arguments {
+    config: Option<PathBuf>,
+    check: bool,
+    adopt: bool,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say_on_stderr(&format!("server: {failure}"));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(arguments) = arguments()? else { return Ok(()) };
+    let path = arguments.config.as_deref().unwrap_or(Path::new("config.ini"));
+    let mut settings = Settings::load(path, arguments.config.is_some())?;
+    let options = Options::read(&mut settings)?;
+    let tls = options.tls.clone().map(Tls::load).transpose().map_err(|error| ConfigError(error.to_string()))?;
+    if arguments.check {
+        return check(&settings, path);
+    }
+    survive_file_size_limits()?;
+    let output = LogOutput::stdout();
+    logging::init(options.logging_level, Box::new(output.writer()));
+    log_configuration(&settings, &options, path);
+    let served = serve(&options, tls, arguments.adopt, output.clone());
+    output.drain();
+    served
+}
+
+/// A limit on the size of files is a full disk, which rejects uploads; it must not kill the server.
+fn survive_file_size_limits() -> std::io::Result<()> {
+    let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored)?;
+    Ok(())
+}
+
+fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) -> Result<(), Failure> {
+    let mut signals = StopSignals::register()?;
+    allow_descriptors(options);
+    let clock = Clock::start();
+    let address = std::net::SocketAddr::new(options.bind_address, options.port);
+    let unreachable = |error| Failure::Address { address: address.to_string(), error };
+    // The address first: a port in use leaves the stored data untouched.
+    let listener = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
+    let opened = open(options, adopt, clock, &signals);
+    if signals.came_while_opening() {
+        // Opening a store may be cut off anywhere; the next start does it again.
+        log::info!("action: close_store | result: success");
+        log::info!("action: shutdown | result: success");
+        return Ok(());
+    }
+    signals.opened();
+    let engine = opened?;
+    let listener = listener.listen(options.listen_backlog).map_err(unreachable)?;
+    log::info!("action: listen | result: success | address: {}", listener.address());
+    log::info!("action: accept_connections | result: in_progress");
+    match Reactor::new(engine, listener, tls, signals, clock, output)?.run() {
+        Ok(()) => Ok(()),
+        Err(RunError::Disk(error)) => {
+            log::error!(target: logging::CRITICAL, "action: store | result: fail | reason: {error}, nothing more is acknowledged");
+            Err(Failure::Disk(error.to_string()))
+        }
+        Err(RunError::Io(error)) => Err(Failure::Running(error)),
+    }
+}
+
+/// Raises the limit of descriptors to what the connections need, and warns where it cannot be raised so far.
+fn allow_descriptors(options: &Options) {
+    let wanted = options.policy.connections_max;
+    let allowed = allow_connections(wanted);
+    if allowed < wanted {
+        log::warn!(
+            "action: config | result: in_progress | reason: the system has descriptors for {allowed} connections, MAX_CONNECTIONS = {wanted}; others wait to be accepted"
+        );
+    }
+}
+
+/// Opens the store, and puts what it remembers into the lottery.
+fn open(options: &Options, adopt: bool, clock: Clock, signals: &StopSignals) -> Result<Engine<OsDisk>, Failure> {
+    let failed = |error: OpenError| match error {
+        OpenError::Locked { .. } => Failure::Locked(error),
+        OpenError::Damaged { .. } => Failure::Damaged(error),
+        OpenError::Io { .. } => Failure::Disk(error.to_string()),
+    };
+    let store_options = loteria::storage::Options {
+        sync: options.sync,
+        winning_number: options.winning_number,
+        adopt,
+        agencies: options.roster.ids().len(),
+        ..Default::default()
+    };
+    let (store, recovered) =
+        Store::open(OsDisk::new(&options.store).until(signals.opening()), store_options).map_err(failed)?;
+    let lottery = restore(options, recovered)?;
+    Ok(Engine::new(options.policy.clone(), lottery, store, clock.now()))
+}
+
+fn restore(options: &Options, recovered: Recovered) -> Result<Lottery, Failure> {
+    let winning_number = recovered.drawn.unwrap_or(options.winning_number);
+    if winning_number != options.winning_number {
+        log::warn!(
+            "action: config | result: in_progress | reason: the stored draw was on number {winning_number}, WINNING_NUMBER = {} is not used",
+            options.winning_number
+        );
+    }
+    log_repairs(&recovered);
+    let bets: u64 = recovered.agencies.iter().map(|(_, state)| state.bets).sum();
+    if !recovered.agencies.is_empty() || recovered.drawn.is_some() {
+        let drawn = recovered.drawn.is_some();
+        let agencies = recovered.agencies.len();
+        log::info!("action: recover | result: success | bets: {bets} | agencies: {agencies} | drawn: {drawn}");
+    }
+    let mut lottery = Lottery::new(options.roster.clone(), winning_number);
+    for (agency, state) in recovered.agencies {
+        lottery.restore(agency, state).map_err(|_| {
+            let store = options.store.display();
+            ConfigError(format!("[LOTTERY] AGENCIES = {}: {store} holds bets of agency {agency}", options.roster))
+        })?;
+    }
+    if recovered.drawn.is_some() {
+        lottery.restore_drawn();
+    }
+    Ok(lottery)
+}
+
+/// Says what a start changed about the store's files.
+fn log_repairs(recovered: &Recovered) {
+    if let Some(cut) = &recovered.discarded {
+        let kept =
+            cut.kept_in.as_deref().map_or("not kept, for want of space".to_owned(), |file| format!("kept in {file}"));
+        log::warn!(
+            "action: recover | result: in_progress | reason: an unfinished turn that nobody was told of was cut off, {} bytes of bets and {} of journal, {kept}",
+            cut.rows_bytes,
+            cut.journal_bytes
+        );
+    }
+    if recovered.adopted_bytes > 0 {
+        log::warn!(
+            "action: adopt | result: success | bytes: {} | reason: finishes, exclusions and batch numbers were in the journal and are forgotten",
+            recovered.adopted_bytes
+        );
+    }
+}
+
+fn arguments() -> Result<Option<Arguments>, Failure> {
+    use lexopt::prelude::*;
+    let usage = |error: lexopt::Error| Failure::Usage(error.to_string());
+    let mut arguments = Arguments { config: None, check: false, adopt: false };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Long("config") => arguments.config = Some(parser.value().map_err(usage)?.into()),
+            Long("check") => arguments.check = true,
+            Long("adopt") => arguments.adopt = true,
+            Long("help") | Short('h') => {
+                std::io::stdout().write_all(USAGE.as_bytes())?;
+                return Ok(None);
+            }
+            Long("version") => {
+                writeln!(std::io::stdout(), "server {}", env!("CARGO_PKG_VERSION"))?;
+                return Ok(None);
+            }
+            Short(_) | Long(_) | Value(_) => return Err(usage(argument.unexpected())),
+        }
+    }
+    Ok(Some(arguments))
+}
+
+/// Prints every value and where it comes from.
+fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let mut section = "";
+    for chosen in settings.chosen() {
+        if chosen.section != section {
+            section = chosen.section;
+            writeln!(out, "[{section}]")?;
+        }
+        writeln!(out, "{} = {}  ; {}", chosen.key, chosen.value, chosen.source)?;
+    }
+    for key in settings.unknown() {
+        writeln!(std::io::stderr(), "server: {}: {key} is not a key of this program", path.display())?;
+    }
+    Ok(())
+}
+
+fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
+    log::debug!(
+        "action: config | result: success | port: {} | listen_backlog: {} | logging_level: {}",
+        options.port,
+        options.listen_backlog,
+        options.logging_level
+    );
+    if options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some() && !tls.required) {
+        log::warn!(
+            "action: config | result: in_progress | reason: [TLS] CLIENT_CA without REQUIRED = on, peers without TLS may speak for any agency"
+        );
+    }
+    for key in settings.unknown() {
+        let key = logging::Value(key);
+        log::warn!("action: config | result: in_progress | file: {} | reason: unknown key {key}", path.display());
+    }
+}

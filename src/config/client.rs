@@ -1,0 +1,296 @@
+//! The client's configuration: the environment, then `config.yaml`, then the default.
+//!
+//! Owns the keys, their names in the environment, and what a value must look like. Never touches the network
+//! or the agency's data, and knows no dialect: the caller says which protocols there are.
+
+use std::env::VarError;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{ConfigError, parse_duration};
+use crate::logging::LogLevel;
+
+mod yaml;
+
+use yaml::Yaml;
+
+/// The file that is read where the command line names none.
+pub const DEFAULT_FILE: &str = "config.yaml";
+/// The dialect spoken where nothing names another.
+const DEFAULT_PROTOCOL: &str = "native";
+/// A bet in the environment: these variables, or the same with `CLI_` before them.
+const BET_VARIABLES: [&str; 5] = ["NOMBRE", "APELLIDO", "DOCUMENTO", "NACIMIENTO", "NUMERO"];
+
+/// Everything that a client can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The agency, from 1.
+    pub id: u32,
+    /// Where the hub is: host and port, as configured.
+    pub server_address: String,
+    /// How many messages the echo loop sends.
+    pub loop_amount: u32,
+    /// The pause between two of them.
+    pub loop_period: Duration,
+    /// The least urgent lines that are shown.
+    pub log_level: LogLevel,
+    /// The most bets in a batch, at least 1.
+    pub batch_max_amount: u32,
+    /// What to do.
+    pub mode: Mode,
+    /// The name of the dialect to speak; one of those that the caller of [`ClientConfig::load`] gave.
+    pub protocol: String,
+    /// The agency's bets, its id already in the place of `{id}`.
+    pub data: PathBuf,
+    /// How long to stay after the work is done.
+    pub linger: Duration,
+    /// How long the hub may be out of reach before the client gives up.
+    pub patience: Duration,
+    /// Whether and how connections are encrypted.
+    pub tls: Option<TlsPaths>,
+    /// The bet of mode `bet`, where the environment has one.
+    pub bet: Option<BetVariables>,
+    /// What a person should know about the configuration, such as keys that nobody reads: a line each.
+    pub warnings: Vec<String>,
+}
+
+/// The files of an encrypted connection, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPaths {
+    /// `tls.ca`: the authorities of which the hub must have a certificate.
+    pub ca: PathBuf,
+    /// `tls.cert` and `tls.key`: the agency's own certificate and its key, where the hub asks for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `Bet` where the bet's variables are set, else `Agency` where the data file exists, else `Echo`.
+    Auto,
+    /// Sends numbered lines and expects them back.
+    Echo,
+    /// Sends the one bet of the environment.
+    Bet,
+    /// Sends the bets of a file and asks for the winners.
+    Agency,
+}
+
+impl Mode {
+    const ALL: [(&'static str, Mode); 4] =
+        [("auto", Mode::Auto), ("echo", Mode::Echo), ("bet", Mode::Bet), ("agency", Mode::Agency)];
+
+    /// Its name in configuration and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Auto => "auto",
+            Mode::Echo => "echo",
+            Mode::Bet => "bet",
+            Mode::Agency => "agency",
+        }
+    }
+}
+
+/// A bet as the environment has it, unchecked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BetVariables {
+    /// First name, last name, document, birthdate, number.
+    pub fields: [Variable; 5],
+}
+
+/// A variable that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The name that it has in the environment.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl ClientConfig {
+    /// Reads the configuration. `file` is what the command line named: it has to exist, which [`DEFAULT_FILE`]
+    /// in the working directory need not. `env` reads a variable, as [`std::env::var`] does.
+    ///
+    /// # Errors
+    /// The first value that is present and wrong, or a file that cannot be read, in one line.
+    pub fn load(
+        file: Option<&Path>,
+        env: &dyn Fn(&str) -> Result<String, VarError>,
+        protocols: &[&str],
+    ) -> Result<ClientConfig, ConfigError> {
+        let yaml = match file {
+            Some(path) => Yaml::read(path)?,
+            None => Yaml::read_if_there(Path::new(DEFAULT_FILE))?,
+        };
+        let source = Source { env, yaml };
+        let positive = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+        let id = source.value("id", "a number from 1 to 4294967295", positive)?.unwrap_or(1);
+        let protocol = |text: &str| protocols.contains(&text).then(|| text.to_owned());
+        let config = ClientConfig {
+            id,
+            server_address: source
+                .value("server.address", "an address such as server:12345", |text| {
+                    address(text).then(|| text.to_owned())
+                })?
+                .unwrap_or_else(|| "server:12345".to_owned()),
+            loop_amount: source
+                .value("loop.amount", "a number from 0 to 4294967295", |text| text.parse().ok())?
+                .unwrap_or(5),
+            loop_period: source.duration("loop.period")?.unwrap_or(Duration::from_secs(5)),
+            log_level: source
+                .value("log.level", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL", LogLevel::from_name)?
+                .unwrap_or(LogLevel::Info),
+            batch_max_amount: source.value("batch.maxAmount", "a number from 1 to 4294967295", positive)?.unwrap_or(62),
+            mode: source
+                .value("mode", "one of auto, echo, bet, agency", |text| {
+                    Mode::ALL.iter().find(|(name, _)| *name == text).map(|(_, mode)| *mode)
+                })?
+                .unwrap_or(Mode::Auto),
+            protocol: source
+                .value("protocol", &format!("one of {}", protocols.join(", ")), protocol)?
+                .unwrap_or_else(|| DEFAULT_PROTOCOL.to_owned()),
+            data: source
+                .value("data", "a path", |text| Some(text.to_owned()))?
+                .unwrap_or_else(|| ".data/agency-{id}.csv".to_owned())
+                .replace("{id}", &id.to_string())
+                .into(),
+            linger: source.duration("linger")?.unwrap_or(Duration::ZERO),
+            patience: source.duration("patience")?.unwrap_or(Duration::from_secs(300)),
+            tls: source.tls()?,
+            bet: None,
+            warnings: source.unknown_keys(),
+        };
+        let bet = if matches!(config.mode, Mode::Auto | Mode::Bet) { source.bet(config.mode)? } else { None };
+        Ok(ClientConfig { bet, ..config })
+    }
+
+    /// The host and the port of [`server_address`](Self::server_address), without the brackets of IPv6.
+    pub fn host_and_port(&self) -> (&str, u16) {
+        split_address(&self.server_address).expect("the address was checked when it was read")
+    }
+}
+
+/// Every key of the file, and nothing else.
+const KEYS: [&str; 14] = [
+    "id",
+    "server.address",
+    "loop.amount",
+    "loop.period",
+    "log.level",
+    "batch.maxAmount",
+    "mode",
+    "protocol",
+    "data",
+    "linger",
+    "patience",
+    "tls.ca",
+    "tls.cert",
+    "tls.key",
+];
+
+struct Source<'a> {
+    env: &'a dyn Fn(&str) -> Result<String, VarError>,
+    yaml: Yaml,
+}
+
+impl Source<'_> {
+    /// The value of `key`, which must be `what`; `None` where neither the environment nor the file has it.
+    fn value<T>(
+        &self,
+        key: &'static str,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        assert!(KEYS.contains(&key), "a key that is read is a key that is known");
+        let variable = format!("CLI_{}", key.replace('.', "_").to_uppercase());
+        if let Some(text) = self.variable(&variable)? {
+            let text = text.trim();
+            return match read(text) {
+                Some(value) => Ok(Some(value)),
+                None => Err(ConfigError(format!("environment: {variable} is '{}', not {what}", text.escape_debug()))),
+            };
+        }
+        let Some(text) = self.yaml.scalar(key)? else { return Ok(None) };
+        let wrong = || ConfigError(format!("{}: {key} is '{}', not {what}", self.yaml.file(), text.escape_debug()));
+        read(text.trim()).map(Some).ok_or_else(wrong)
+    }
+
+    fn duration(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+        self.value(key, "a duration such as 150ms, 5s or 1m30s", parse_duration)
+    }
+
+    /// The files of TLS: an authority alone, or all three.
+    fn tls(&self) -> Result<Option<TlsPaths>, ConfigError> {
+        let path = |key| self.value(key, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        match (path("tls.ca")?, path("tls.cert")?, path("tls.key")?) {
+            (None, None, None) => Ok(None),
+            (Some(ca), None, None) => Ok(Some(TlsPaths { ca, identity: None })),
+            (Some(ca), Some(cert), Some(key)) => Ok(Some(TlsPaths { ca, identity: Some((cert, key)) })),
+            (None, ..) => Err(ConfigError("tls.cert and tls.key need tls.ca beside them".to_owned())),
+            (_, Some(_), None) => Err(ConfigError("tls.cert needs tls.key beside it".to_owned())),
+            (_, None, Some(_)) => Err(ConfigError("tls.key needs tls.cert beside it".to_owned())),
+        }
+    }
+
+    /// A variable of the environment; an empty one counts as absent.
+    fn variable(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        match (self.env)(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(ConfigError(format!("environment: {name} is not UTF-8"))),
+        }
+    }
+
+    /// The bet of the environment: all of its variables or none.
+    fn bet(&self, mode: Mode) -> Result<Option<BetVariables>, ConfigError> {
+        let mut fields = Vec::new();
+        let mut missing = Vec::new();
+        for plain in BET_VARIABLES {
+            let prefixed = format!("CLI_{plain}");
+            if let Some(value) = self.variable(&prefixed)? {
+                fields.push(Variable { name: prefixed, value });
+            } else if let Some(value) = self.variable(plain)? {
+                fields.push(Variable { name: plain.to_owned(), value });
+            } else {
+                missing.push(plain);
+            }
+        }
+        if fields.is_empty() && mode == Mode::Auto {
+            return Ok(None);
+        }
+        match <[Variable; 5]>::try_from(fields) {
+            Ok(fields) => Ok(Some(BetVariables { fields })),
+            Err(_) => Err(ConfigError(format!(
+                "environment: {} missing: a bet needs all of its variables",
+                missing.join(", ")
+            ))),
+        }
+    }
+
+    fn unknown_keys(&self) -> Vec<String> {
+        let unknown = self.yaml.keys().filter(|key| !KEYS.contains(key));
+        unknown.map(|key| format!("{}: nothing reads the key {}", self.yaml.file(), key.escape_debug())).collect()
+    }
+}
+
+fn address(text: &str) -> bool {
+    split_address(text).is_some()
+}
+
+/// `host:port` or `[IPv6]:port`.
+fn split_address(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| digits && *port > 0)?;
+    let named = !bare.is_empty() && !bare.contains(|c: char| c.is_whitespace() || c.is_control());
+    named.then_some((bare, port))
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,0 +1,15 @@
+//! Configuration: from the environment, then the file, then the default; a wrong value is refused by name.
+
+pub mod client;
+mod duration;
+mod settings;
+mod size;
+
+pub use duration::{format_duration, parse_duration};
+pub use settings::{Chosen, DEFAULT_SECTION, Settings};
+pub use size::parse_size;
+
+/// A configuration that cannot be used: one line that names the key or the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);

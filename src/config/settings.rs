@@ -1,0 +1,167 @@
+//! `config.ini` beneath the environment: one value at a time, each remembered with where it came from.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::path::Path;
+
+use ini::Ini;
+
+use super::ConfigError;
+
+/// The section whose keys are environment names by themselves.
+pub const DEFAULT_SECTION: &str = "DEFAULT";
+
+/// Where configuration is looked up: the environment, then a file, then the default.
+#[derive(Debug)]
+pub struct Settings {
+    file: Ini,
+    path: String,
+    environment: fn(&str) -> Option<OsString>,
+    known: BTreeSet<(String, String)>,
+    chosen: Vec<Chosen>,
+}
+
+/// A value as it was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Section of the file.
+    pub section: &'static str,
+    /// Key.
+    pub key: &'static str,
+    /// The text that was read.
+    pub value: String,
+    /// `environment`, the file's path, or `default`.
+    pub source: String,
+}
+
+impl Settings {
+    /// Reads the file at `path`. One that is not there is empty, unless it was `asked_for` by name.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no INI file.
+    pub fn load(path: &Path, asked_for: bool) -> Result<Settings, ConfigError> {
+        let name = path.display().to_string();
+        let file = match std::fs::read_to_string(path) {
+            Ok(text) => Ini::load_from_str_noescape(&text)
+                .map_err(|error| ConfigError(format!("{name}:{}: {}", error.line, error.msg)))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ini::new(),
+            Err(error) => return Err(ConfigError(format!("{name}: {error}"))),
+        };
+        Ok(Settings {
+            file,
+            path: name,
+            environment: |name| std::env::var_os(name),
+            known: BTreeSet::new(),
+            chosen: Vec::new(),
+        })
+    }
+
+    /// The value of `key`, read by `parse`, which says in words what it expected. An empty value in the
+    /// environment counts as absent.
+    ///
+    /// # Errors
+    /// A value that is present and wrong: the line names the key and where it stands.
+    pub fn get<T, E: Display>(
+        &mut self,
+        section: &'static str,
+        key: &'static str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        self.known.insert((section.to_ascii_uppercase(), key.to_ascii_uppercase()));
+        let name = if section == DEFAULT_SECTION { key.to_owned() } else { format!("{section}_{key}") };
+        let from_environment = (self.environment)(&name).filter(|value| !value.is_empty()).map(OsString::into_string);
+        let from_environment = from_environment.transpose().map_err(|value| {
+            ConfigError(format!(
+                "environment: {name} = '{}': must be UTF-8",
+                value.display().to_string().escape_debug()
+            ))
+        })?;
+        let (value, source, label) = match (from_environment, self.in_file(section, key)) {
+            (Some(value), _) => (value, "environment".to_owned(), format!("environment: {name}")),
+            (None, Some(value)) => (value, self.path.clone(), format!("{}: [{section}] {key}", self.path)),
+            (None, None) => (default.to_owned(), "default".to_owned(), key.to_owned()),
+        };
+        let value = value.trim().to_owned();
+        let parsed =
+            parse(&value).map_err(|error| ConfigError(format!("{label} = '{}': {error}", value.escape_debug())))?;
+        self.chosen.push(Chosen { section, key, value, source });
+        Ok(parsed)
+    }
+
+    /// Every value chosen so far, in the order of asking.
+    pub fn chosen(&self) -> &[Chosen] {
+        &self.chosen
+    }
+
+    /// The file's keys that nobody has asked for, as `[SECTION] KEY`.
+    pub fn unknown(&self) -> Vec<String> {
+        let sections = self.file.iter().map(|(section, keys)| (section.unwrap_or(DEFAULT_SECTION), keys));
+        let keys = sections.flat_map(|(section, keys)| keys.iter().map(move |(key, _)| (section, key)));
+        keys.filter(|(section, key)| !self.known.contains(&(section.to_ascii_uppercase(), key.to_ascii_uppercase())))
+            .map(|(section, key)| format!("[{section}] {key}"))
+            .collect()
+    }
+
+    /// Sections and keys are found whatever their case, as Python's configparser finds keys. Keys before any
+    /// section belong to the default one.
+    fn in_file(&self, section: &str, key: &str) -> Option<String> {
+        let sections =
+            self.file.iter().filter(|(name, _)| name.unwrap_or(DEFAULT_SECTION).eq_ignore_ascii_case(section));
+        let mut keys = sections.flat_map(|(_, keys)| keys.iter());
+        keys.find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(file: &str, environment: fn(&str) -> Option<OsString>) -> Settings {
+        let file = Ini::load_from_str_noescape(file).unwrap();
+        Settings { file, path: "config.ini".into(), environment, known: BTreeSet::new(), chosen: Vec::new() }
+    }
+
+    fn number(text: &str) -> Result<u16, std::num::ParseIntError> {
+        text.parse()
+    }
+
+    #[test]
+    fn environment_then_file_then_default() {
+        let file = "[DEFAULT]\nserver_port = 1\n[LOTTERY]\nAGENCIES = 2\n";
+        let mut from_file = settings(file, |_| None);
+        assert_eq!(from_file.get("DEFAULT", "SERVER_PORT", "9", number).unwrap(), 1);
+        assert_eq!(from_file.get("LOTTERY", "AGENCIES", "9", number).unwrap(), 2);
+        assert_eq!(from_file.get("LOTTERY", "OTHER", "9", number).unwrap(), 9);
+        let mut from_environment = settings(file, |name| match name {
+            "SERVER_PORT" => Some("7".into()),
+            "LOTTERY_AGENCIES" => Some(OsString::new()),
+            _ => None,
+        });
+        assert_eq!(from_environment.get("DEFAULT", "SERVER_PORT", "9", number).unwrap(), 7);
+        assert_eq!(from_environment.get("LOTTERY", "AGENCIES", "9", number).unwrap(), 2, "empty counts as absent");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_key_and_place() {
+        let mut settings = settings("[LOTTERY]\nAGENCIES = x\n", |name| (name == "SERVER_PORT").then(|| "y".into()));
+        let error = settings.get("LOTTERY", "AGENCIES", "5", number).unwrap_err();
+        assert_eq!(error.0, "config.ini: [LOTTERY] AGENCIES = 'x': invalid digit found in string");
+        let error = settings.get("DEFAULT", "SERVER_PORT", "5", number).unwrap_err();
+        assert_eq!(error.0, "environment: SERVER_PORT = 'y': invalid digit found in string");
+        settings.environment = |_| Some("1\n2".into());
+        let error = settings.get("DEFAULT", "SERVER_PORT", "5", number).unwrap_err();
+        assert_eq!(error.0, "environment: SERVER_PORT = '1\\n2': invalid digit found in string", "one line");
+        settings.environment = |_| Some(std::os::unix::ffi::OsStringExt::from_vec(vec![0xff]));
+        let error = settings.get("DEFAULT", "SERVER_PORT", "5", number).unwrap_err();
+        assert!(error.0.starts_with("environment: SERVER_PORT") && error.0.ends_with("must be UTF-8"), "{}", error.0);
+    }
+
+    #[test]
+    fn keys_that_nobody_asked_for_are_named() {
+        let mut settings = settings("STRAY = 1\n[LOTTERY]\nAGENCIES = 2\nAGENCYS = 3\n", |_| None);
+        settings.get("LOTTERY", "AGENCIES", "5", number).unwrap();
+        assert_eq!(settings.unknown(), ["[DEFAULT] STRAY", "[LOTTERY] AGENCYS"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Which agencies are here, and since when the others are gone.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::lottery::AgencyId;
+use crate::timers::Moment;
+
+/// Connections per agency, and the agencies that were lost between their first bet and their finish.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    here: HashMap<AgencyId, Here>,
+    lost: HashMap<AgencyId, Lost>,
+    /// The agencies that a reminder will ask about.
+    reminded: HashSet<AgencyId>,
+}
+
+/// An agency whose last connection is gone.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// From when on it counts as lost: where clients connect for each message, after a silence.
+    since: Moment,
+    /// When it is given up.
+    deadline: Moment,
+    /// The log has said that it is lost.
+    told: bool,
+}
+
+/// What has become of an agency that a reminder asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// It is not lost, or no longer.
+    None,
+    /// Nothing yet; ask again then.
+    Quiet(Moment),
+    /// It counts as lost from now on; ask again then.
+    Lost(Moment),
+    /// Its grace has passed.
+    GivenUp,
+}
+
+/// An agency that some connection speaks for.
+#[derive(Debug, Default)]
+struct Here {
+    connections: u32,
+    /// When a connection that is gone was last heard.
+    heard_at: Moment,
+}
+
+impl Presence {
+    /// A connection speaks for `agency` now. Says whether the log has called the agency lost.
+    pub(super) fn joined(&mut self, agency: AgencyId) -> bool {
+        self.here.entry(agency).or_default().connections += 1;
+        self.lost.remove(&agency).is_some_and(|lost| lost.told)
+    }
+
+    /// A connection of `agency`, last heard at `heard_at`, ended or speaks for another. Where it was the last, says
+    /// when any of them was last heard.
+    pub(super) fn left(&mut self, agency: AgencyId, heard_at: Moment) -> Option<Moment> {
+        let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
+        here.connections -= 1;
+        here.heard_at = here.heard_at.max(heard_at);
+        let heard_at = here.heard_at;
+        if here.connections > 0 {
+            return None;
+        }
+        self.here.remove(&agency);
+        Some(heard_at)
+    }
+
+    /// Whether any connection speaks for `agency`.
+    pub(super) fn is_here(&self, agency: AgencyId) -> bool {
+        self.here.contains_key(&agency)
+    }
+
+    /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
+    /// is wanted; there is one at most for each agency, however often it comes and goes.
+    pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {
+        self.lost.insert(agency, Lost { since, deadline, told: false });
+        self.reminded.insert(agency)
+    }
+
+    /// A reminder of `agency` has come up: what has become of it? One that is to be asked about again has its
+    /// reminder still.
+    pub(super) fn look(&mut self, agency: AgencyId, now: Moment) -> Absence {
+        let absence = match self.lost.get_mut(&agency) {
+            None => Absence::None,
+            Some(lost) if now >= lost.deadline && lost.told => Absence::GivenUp,
+            Some(lost) if lost.told => Absence::Quiet(lost.deadline),
+            Some(lost) if now >= lost.since => {
+                lost.told = true;
+                Absence::Lost(lost.deadline)
+            }
+            Some(lost) => Absence::Quiet(lost.since),
+        };
+        if let Absence::None | Absence::GivenUp = absence {
+            self.reminded.remove(&agency);
+            self.lost.remove(&agency);
+        }
+        absence
+    }
+
+    /// Counts again: `agencies` has the agency of every connection that speaks for one.
+    pub(super) fn assert_counts(&self, agencies: impl Iterator<Item = AgencyId>) {
+        let mut counted: HashMap<AgencyId, u32> = HashMap::new();
+        agencies.for_each(|agency| *counted.entry(agency).or_default() += 1);
+        let here: HashMap<AgencyId, u32> = self.here.iter().map(|(id, here)| (*id, here.connections)).collect();
+        assert_eq!(here, counted, "connections of each agency");
+    }
+}

@@ -1,0 +1,136 @@
+//! Who may come in when the hub is full.
+//!
+//! A newcomer gets the place of a connection that has not said anything sensible for a while, or of a stranger
+//! from an address that has far more connections than the newcomer's own. So neither silence nor numbers lock
+//! the agencies out. Where nobody has to go, the newcomer is refused, and told so where its dialect can say it.
+
+use core::net::IpAddr;
+use std::collections::HashMap;
+
+use super::connection::{Connection, ConnectionId};
+use super::{Engine, TooManyConnections};
+use crate::limits;
+use crate::session::Phase;
+use crate::storage::Disk;
+use crate::timers::Moment;
+
+/// How many connections each origin has, and where the search for a place goes on.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    origins: HashMap<Origin, u32>,
+    /// Connections that are there only to be told that they cannot be.
+    pub(super) refused: usize,
+    /// The slot after the last one that was looked at.
+    hand: usize,
+}
+
+/// What one party can be expected to hold: an IPv4 address, or the IPv6 network of one site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    V4(u32),
+    V6(u64),
+}
+
+impl Origin {
+    fn of(peer: IpAddr) -> Origin {
+        match peer.to_canonical() {
+            IpAddr::V4(address) => Origin::V4(address.to_bits()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Origin::V6([a, b, c, d].iter().fold(0, |network, part| network << 16 | u64::from(*part)))
+            }
+        }
+    }
+}
+
+impl Room {
+    /// A connection came. One that is refused has no place, and takes none from its origin.
+    pub(super) fn joined(&mut self, connection: &Connection) {
+        if connection.refused {
+            self.refused += 1;
+        } else {
+            *self.origins.entry(Origin::of(connection.peer)).or_default() += 1;
+        }
+    }
+
+    /// A connection went.
+    pub(super) fn left(&mut self, connection: &Connection) {
+        if connection.refused {
+            self.refused -= 1;
+            return;
+        }
+        let origin = Origin::of(connection.peer);
+        let count = self.origins.get_mut(&origin).expect("a connection that leaves has joined");
+        *count -= 1;
+        if *count == 0 {
+            self.origins.remove(&origin);
+        }
+    }
+
+    fn of(&self, peer: IpAddr) -> u32 {
+        self.origins.get(&Origin::of(peer)).copied().unwrap_or_default()
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// A peer connected. Where the hub is full, [`make_room`](Self::make_room) may find it a place.
+    ///
+    /// # Errors
+    /// [`TooManyConnections`]: [`refuse`](Self::refuse) it.
+    pub fn open(&mut self, peer: IpAddr, now: Moment) -> Result<ConnectionId, TooManyConnections> {
+        if self.connections.len() - self.room.refused >= self.policy.connections_max {
+            return Err(TooManyConnections);
+        }
+        Ok(self.insert(peer, false, now))
+    }
+
+    /// Lets a peer in only to tell it that the hub is full, in dialects that can say so. `None`: too many are
+    /// being told already; the caller closes it.
+    pub fn refuse(&mut self, peer: IpAddr, now: Moment) -> Option<ConnectionId> {
+        (self.room.refused < limits::REFUSALS_MAX).then(|| self.insert(peer, true, now))
+    }
+
+    fn insert(&mut self, peer: IpAddr, refused: bool, now: Moment) -> ConnectionId {
+        self.generations = self.generations.wrapping_add(1);
+        let connection = Connection::new(self.generations, peer, refused, now);
+        self.room.joined(&connection);
+        let slot = self.connections.insert(connection);
+        self.schedule(slot);
+        self.id(slot)
+    }
+
+    /// Which connection should be closed so that one more can come in: for a newcomer from `peer`, or for
+    /// anyone. Looks at a few places only, and at the next ones when it is asked again: a flood of newcomers must
+    /// not make the hub search.
+    pub fn make_room(&mut self, peer: Option<IpAddr>, now: Moment) -> Option<ConnectionId> {
+        let slots = self.connections_max().min(self.connections.capacity());
+        let share = peer.map(|peer| 2 * (self.room.of(peer) + 1));
+        let mut found = None;
+        for _ in 0..limits::PLACES_LOOKED_AT.min(slots) {
+            self.room.hand = (self.room.hand + 1) % slots;
+            let Some(connection) = self.connections.get(self.room.hand) else { continue };
+            if connection.is_undecided(now) {
+                found = Some(self.room.hand);
+                break;
+            }
+            let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
+            if crowded && !connection.is_known() {
+                found.get_or_insert(self.room.hand);
+            }
+        }
+        found.map(|slot| self.id(slot))
+    }
+}
+
+impl Connection {
+    /// Whether it should have shown its dialect by now. A peer that is being refused or closed holds no place.
+    fn is_undecided(&self, now: Moment) -> bool {
+        let detecting = matches!(self.session.phase, Phase::Detecting { .. });
+        detecting && !self.refused && self.opened_before(now, limits::UNDECIDED_GRACE)
+    }
+
+    /// Whether it is more than somebody who asks: it has a certificate, or bets of it were stored.
+    fn is_known(&self) -> bool {
+        self.has_stored || self.session.certified.is_some() || self.refused
+    }
+}

@@ -1,0 +1,88 @@
+//! What a turn has in hand: every request's outcome, waiting for the commit.
+
+use super::connection::ConnectionId;
+use crate::lottery::{AgencyId, Refusal};
+use crate::wire::{Malformed, Rejection, Unwelcome};
+
+/// What became of a request. Nothing of it is said to anyone before the turn is committed, and a commit that
+/// finds the disk full turns [`Outcome::Stored`] into a rejection.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Welcome {
+        agency: AgencyId,
+    },
+    Unwelcome(Unwelcome),
+    Stored {
+        agency: AgencyId,
+        sequence: u64,
+        bets: u32,
+        log: Option<Box<[LoggedBet]>>,
+    },
+    Repeated {
+        agency: AgencyId,
+        sequence: u64,
+    },
+    NothingToStore,
+    Rejected {
+        sequence: u64,
+        count: u32,
+        why: Rejection,
+    },
+    Finished {
+        agency: Option<AgencyId>,
+    },
+    /// `finishes`: the request said that the agency has no more bets, too.
+    Query {
+        agency: AgencyId,
+        finishes: bool,
+    },
+    Refused(Refusal),
+    BadRequest(Malformed),
+    Gap,
+    Malformed(Malformed),
+    Echo(Box<[u8]>),
+    ShuttingDown,
+    Excluded {
+        agency: AgencyId,
+    },
+    /// Taken back, and never answered: its client will send it again.
+    Dropped,
+}
+
+impl Outcome {
+    /// The agency whose state the reply tells.
+    pub(super) fn agency(&self) -> Option<AgencyId> {
+        match self {
+            Outcome::Finished { agency } => *agency,
+            Outcome::Welcome { agency }
+            | Outcome::Stored { agency, .. }
+            | Outcome::Repeated { agency, .. }
+            | Outcome::Query { agency, .. }
+            | Outcome::Excluded { agency } => Some(*agency),
+            Outcome::Unwelcome(_)
+            | Outcome::NothingToStore
+            | Outcome::Rejected { .. }
+            | Outcome::Refused(_)
+            | Outcome::BadRequest(_)
+            | Outcome::Gap
+            | Outcome::Malformed(_)
+            | Outcome::Echo(_)
+            | Outcome::ShuttingDown
+            | Outcome::Dropped => None,
+        }
+    }
+}
+
+/// What the log says of a stored bet.
+#[derive(Debug)]
+pub(super) struct LoggedBet {
+    pub(super) document: Box<str>,
+    pub(super) number: u32,
+}
+
+/// An outcome and the connection that waits for it, which may be gone by the time of the reply.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: Option<ConnectionId>,
+    pub(super) outcome: Outcome,
+}

@@ -1,0 +1,148 @@
+//! Every bound of the server that is not configured, in one place, and how they relate.
+
+use std::time::Duration;
+
+/// The longest line that the echo exchange sends back, in bytes.
+pub const ECHO_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long an unfinished echo line may be silent before it is sent back as it stands: some netcats neither
+/// end the line nor half-close.
+pub const ECHO_SILENCE: Duration = Duration::from_millis(200);
+
+/// How long first bytes that fit two dialects may stay as they are before the silence decides.
+pub const DETECT_SILENCE: Duration = Duration::from_secs(1);
+
+/// The bytes of the longest first line that may still be a `text` length: nine digits and a line feed.
+pub const TEXT_LENGTH_LINE_BYTES_MAX: usize = 10;
+
+/// How often the agencies still missing are logged while queries are parked.
+pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// Connections that tables have room for from the start. It costs addresses, not memory, until they come; tables
+/// that grew instead would leave their old places behind, half as much again.
+pub const CONNECTIONS_RESERVED: usize = 16 * 1024;
+
+/// Bytes of the journal that one turn may read to compare batches that come again.
+pub const TURN_LOOKED_AT_BYTES: usize = 1024 * 1024;
+
+/// The shared buffer that sockets are read into, in bytes; larger ones gained nothing.
+pub const READ_BYTES: usize = 256 * 1024;
+
+/// What all connections together may have read in one turn, in bytes: the turn then commits and answers, and
+/// the rest of the connections in line are read in the next one.
+pub const TURN_BYTES: usize = 8 * 1024 * 1024;
+
+/// What one connection may have read in one turn, in bytes, where few others have something.
+pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
+
+/// The same where so many others have something that [`TURN_BYTES`] among them is less: a frame of a common
+/// client, 8 KiB, still comes in one read.
+pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
+
+/// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
+pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
+
+/// Requests in one turn after which it commits before it decodes on: small requests cost more than their bytes.
+pub const TURN_REQUESTS: usize = 16 * 1024;
+
+/// Requests of one connection that one turn takes; what follows them is decoded after their replies.
+pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
+
+/// Bytes that a connection may have waiting to be read by its peer before the hub stops reading it.
+pub const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
+
+/// A peer that has replies waiting must take so many bytes of them in each `WRITE_TIMEOUT`, or all that there
+/// are: one byte now and then is not reading.
+pub const WRITE_STEP_BYTES: usize = 16 * 1024;
+
+/// Bytes kept of a peer that goes on talking while its reply is held.
+pub const PARKED_INBOX_BYTES: usize = 16 * 1024;
+
+/// How long a stopping server keeps flushing what is committed.
+pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(300);
+
+/// Peers that can be told at once that there are too many connections; others are closed without a word.
+pub const REFUSALS_MAX: usize = 64;
+
+/// How long a peer may leave its dialect open before it gives its place to another, where places are scarce. An
+/// honest client shows it with its first bytes.
+pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
+
+/// Places that are looked at in search of one for a newcomer.
+pub const PLACES_LOOKED_AT: usize = 64;
+
+/// Bytes of a conversation in one TLS record (RFC 8446, 5.1), and what is encrypted before a socket has taken it.
+pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+
+/// What one turn spends on TLS handshakes, each step of which costs as much as a thousand bets: others wait in
+/// line.
+pub const TLS_HANDSHAKES_PER_TURN: usize = 16;
+
+/// Bytes kept of a TLS record, or a message of the handshake, that is not whole: more than any certificate chain.
+pub const TLS_INCOMING_BYTES_MAX: usize = 32 * 1024;
+
+/// What the TLS library keeps for a connection besides buffers: its keys, its state and the peer's certificate.
+/// Rounded up from what a thousand of them were seen to cost; `tests/hub_tls.rs` notices if it grows.
+pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
+
+/// Connections accepted in one turn; the rest follow in the next.
+pub const ACCEPT_PER_TURN: usize = 256;
+
+/// A commit that takes so long has held everyone up: that time is nobody's fault.
+pub const STALL: Duration = Duration::from_millis(100);
+
+/// How soon a standard output is tried again that nobody reads any more, or whose disk is full.
+pub const LOG_RETRY: Duration = Duration::from_millis(250);
+
+/// The pause before accepting is tried again after running out of descriptors.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// How long a closed connection may take to end its own side before it is cut. Closing at once would reset
+/// it where bytes of the peer are unread, and a reset can destroy the last reply on its way.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of all inboxes and outboxes together; over it, the connection that holds most is closed.
+pub const BUFFERS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Parked connections that one turn answers after the draw; the rest follow in the next turns.
+pub const FLUSH_PER_TURN: usize = 256;
+
+/// Bytes of winners that one turn writes to parked connections.
+pub const FLUSH_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+
+/// While more bytes of winners than this wait in outboxes, no more are put there: they wait for those who read.
+pub const FLUSH_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 2;
+
+/// How long a peer may take nothing of its winners while others' wait for the room. It may ask again.
+pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Deadlines that one turn acts on; the rest follow in the next turns.
+pub const DUE_PER_TURN: usize = 256;
+
+/// Reminders of connections that are gone, and places in the queue for the draw that nobody holds any more, are
+/// cleared away once there are more of them than this and than of the others.
+pub const LEFTOVERS_MIN: usize = 1024;
+
+/// After the disk was full: how long batches are rejected without trying it again.
+pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long the store is idle before its books are closed with a seal.
+pub const SEAL_AFTER: Duration = Duration::from_secs(1);
+
+// A read fits its budget, a connection's budget that of all, and what a turn reads the rows that it may stage.
+const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(TURN_BYTES_PER_CONNECTION <= TURN_BYTES && TURN_BYTES <= TURN_ROWS_BYTES);
+const _: () = assert!((TURN_REQUESTS_PER_CONNECTION as usize) <= TURN_REQUESTS);
+// A line that is echoed, and what a parked peer may say, fit one read.
+const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <= READ_BYTES);
+// One connection alone, or one turn's winners, never fill the buffers of all.
+const _: () = assert!(FLUSH_BYTES_HIGH + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX);
+const _: () = assert!(OUTBOX_BYTES_HIGH < FLUSH_BYTES_HIGH && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
+// A whole record always fits what is kept of one.
+const _: () = assert!(TLS_RECORD_BYTES + 1024 < TLS_INCOMING_BYTES_MAX && TLS_INCOMING_BYTES_MAX < READ_BYTES);
+const _: () = assert!(TLS_RECORD_BYTES <= WRITE_STEP_BYTES);
+// What decides by silence decides before what ends by time.
+const _: () = assert!(ECHO_SILENCE.as_millis() < DETECT_SILENCE.as_millis());
+const _: () = assert!(STALL.as_millis() < ECHO_SILENCE.as_millis());
+const _: () = assert!(DETECT_SILENCE.as_millis() < UNDECIDED_GRACE.as_millis());

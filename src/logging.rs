@@ -1,0 +1,271 @@
+//! Log lines: `2024-08-21 22:11:15 INFO     action: x | result: y | key: value`.
+//!
+//! Owns the shape of a line, the names of the levels and the cleaning of values. Where the lines go is the
+//! caller's: any writer, which may drop lines rather than wait. Never fails: a line that cannot be written is
+//! lost, and the program goes on.
+
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use env_logger::{Builder, Logger, Target};
+use log::{Level, LevelFilter, Record};
+
+/// The target of the lines that a level of CRITICAL still shows: `log::error!(target: logging::CRITICAL, …)`.
+///
+/// The logging facade knows no such level; these lines are printed with it.
+pub const CRITICAL: &str = "loteria::critical";
+
+/// Whose lines are shown. A library's own lines do not have the project's shape.
+const OWN_TARGETS: [&str; 3] = ["loteria", "server", "client"];
+
+/// The least urgent lines that are shown. The names are those of Python's `logging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// What happens in ordinary work.
+    Info,
+    /// What a person should look at.
+    Warning,
+    /// What went wrong.
+    Error,
+    /// Only what stops the program.
+    Critical,
+}
+
+impl LogLevel {
+    /// Every level, the most talkative first.
+    pub const ALL: [LogLevel; 5] =
+        [LogLevel::Debug, LogLevel::Info, LogLevel::Warning, LogLevel::Error, LogLevel::Critical];
+
+    /// The level called `name`, in either case; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<LogLevel> {
+        LogLevel::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Its name in configuration and in the lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "DEBUG",
+            LogLevel::Info => "INFO",
+            LogLevel::Warning => "WARNING",
+            LogLevel::Error => "ERROR",
+            LogLevel::Critical => "CRITICAL",
+        }
+    }
+
+    fn of(record: &Record<'_>) -> LogLevel {
+        match record.level() {
+            Level::Error if record.target() == CRITICAL => LogLevel::Critical,
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warning,
+            Level::Info => LogLevel::Info,
+            Level::Debug | Level::Trace => LogLevel::Debug,
+        }
+    }
+}
+
+impl Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A value that is safe inside a line: each `|`, line break or control character is shown as `.`.
+///
+/// Everything that a peer, a file or the environment says goes through this on its way into a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<T>(pub T);
+
+impl<T: Display> Display for Value<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Cleaner(f), "{}", self.0)
+    }
+}
+
+struct Cleaner<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for Cleaner<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for (place, clean) in text.split(breaks_a_line).enumerate() {
+            if place > 0 {
+                self.0.write_char('.')?;
+            }
+            self.0.write_str(clean)?;
+        }
+        Ok(())
+    }
+}
+
+/// The line and paragraph separators are no control characters, but programs that read logs split at them.
+fn breaks_a_line(c: char) -> bool {
+    c == '|' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Sends every line of `level` and above to `out`, each in one `write_all` and a `flush`. The first call of a
+/// process counts, later ones change nothing.
+///
+/// `out` is called with a lock held and must log nothing itself. An error that it returns loses the line.
+pub fn init(level: LogLevel, out: Box<dyn Write + Send>) {
+    let logger = logger(level, out);
+    let most = logger.filter();
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(most);
+    }
+}
+
+fn logger(level: LogLevel, out: Box<dyn Write + Send>) -> Logger {
+    let clock = Mutex::new(Stamp::default());
+    let mut builder = Builder::new();
+    builder.target(Target::Pipe(out)).format(move |line, record| {
+        let mut stamp = clock.lock().map_err(|_| io::ErrorKind::Other)?;
+        writeln!(line, "{} {:8} {}", stamp.now(), LogLevel::of(record), record.args())
+    });
+    let filter = match level {
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Critical => LevelFilter::Off,
+    };
+    builder.filter_level(LevelFilter::Off).filter_module(CRITICAL, LevelFilter::Error);
+    for target in OWN_TARGETS {
+        builder.filter_module(target, filter);
+    }
+    builder.build()
+}
+
+/// The time of day as text, made anew once a second: a busy server writes many lines in each.
+#[derive(Default)]
+struct Stamp {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Stamp {
+    fn now(&mut self) -> &str {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.at(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// UTC, `2024-08-21 22:11:15`.
+    fn at(&mut self, second: i64) -> &str {
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
+            let _ = write!(self.text, "{}", time.strftime("%Y-%m-%d %H:%M:%S"));
+        }
+        &self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use log::Log;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log_to(logger: &Logger, level: Level, target: &str, text: &str) {
+        logger.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
+    }
+
+    /// The names of the levels whose lines are shown at `level`.
+    fn shown_at(level: LogLevel) -> Vec<String> {
+        let lines = Lines::default();
+        let logger = logger(level, Box::new(lines.clone()));
+        for own in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
+            log_to(&logger, own, "loteria::engine", "action: x");
+            log_to(&logger, own, "rustls", "not ours");
+        }
+        log_to(&logger, Level::Error, CRITICAL, "action: x");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_level_shows_itself_and_what_is_above_and_only_our_own_lines() {
+        assert_eq!(shown_at(LogLevel::Debug), ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]);
+        assert_eq!(shown_at(LogLevel::Info), ["INFO", "WARNING", "ERROR", "CRITICAL"]);
+        assert_eq!(shown_at(LogLevel::Warning), ["WARNING", "ERROR", "CRITICAL"]);
+        assert_eq!(shown_at(LogLevel::Error), ["ERROR", "CRITICAL"]);
+        assert_eq!(shown_at(LogLevel::Critical), ["CRITICAL"]);
+    }
+
+    #[test]
+    fn a_line_has_time_padded_level_and_text() {
+        let lines = Lines::default();
+        let logger = logger(LogLevel::Info, Box::new(lines.clone()));
+        log_to(&logger, Level::Info, "server", "action: x | result: success");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let (stamp, rest) = text.split_at(19);
+        assert_eq!(rest, " INFO     action: x | result: success\n");
+        assert!(jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", stamp).is_ok(), "{stamp}");
+    }
+
+    #[test]
+    fn the_time_is_utc_and_moves_on() {
+        let mut stamp = Stamp::default();
+        assert_eq!(stamp.at(1_724_278_275), "2024-08-21 22:11:15");
+        assert_eq!(stamp.at(1_724_278_276), "2024-08-21 22:11:16");
+        assert_eq!(stamp.at(0), "1970-01-01 00:00:00");
+        assert_eq!(stamp.at(i64::MAX), "9999-12-30 22:00:00", "the calendar's last moment, not a failure");
+    }
+
+    #[test]
+    fn a_writer_that_fails_loses_lines_and_nothing_else() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let logger = logger(LogLevel::Info, Box::new(Broken));
+        log_to(&logger, Level::Info, "client", "action: x");
+        log_to(&logger, Level::Info, "client", "action: y");
+    }
+
+    #[test]
+    fn values_cannot_break_a_line() {
+        for (value, shown) in [
+            ("plain: N°1, ñandú", "plain: N°1, ñandú"),
+            ("a|b\r\nc\td\0e\u{7f}f\u{85}g\u{1b}[2J", "a.b..c.d.e.f.g.[2J"),
+            ("\u{2028}x\u{2029}", ".x."),
+            ("", ""),
+        ] {
+            assert_eq!(Value(value).to_string(), shown);
+        }
+        assert_eq!(Value(format_args!("{}|{}", 1, "\n")).to_string(), "1..");
+    }
+
+    #[test]
+    fn level_names_read_back_in_either_case() {
+        for level in LogLevel::ALL {
+            assert_eq!(LogLevel::from_name(level.name()), Some(level));
+            assert_eq!(LogLevel::from_name(&level.name().to_lowercase()), Some(level));
+        }
+        for name in ["", "TRACE", "WARN", " INFO", "20"] {
+            assert_eq!(LogLevel::from_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! One draw: who has bet, who has finished, who won.
+
+use super::agency::{AgencyId, Roster};
+use super::bet::Bet;
+
+/// How an agency stands in the draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its bets are still welcome; the draw waits for it.
+    Betting,
+    /// It has finished, and waits for the draw or its winners.
+    Finished,
+    /// It was lost and not waited for: no part in the draw, no winners.
+    Excluded,
+}
+
+/// What the lottery knows of one agency. Its size does not depend on how many bets were placed.
+#[derive(Clone, Debug)]
+pub struct Agency {
+    /// How it stands.
+    pub standing: Standing,
+    /// Batches stored, which is also the sequence number of its next one.
+    pub batches: u64,
+    /// Bets stored.
+    pub bets: u64,
+    /// Those of its bets that are on the winning number, in the order in which they were stored.
+    pub winners: Vec<Bet>,
+    savepoint: Option<Savepoint>,
+}
+
+impl Default for Agency {
+    fn default() -> Self {
+        Agency { standing: Standing::Betting, batches: 0, bets: 0, winners: Vec::new(), savepoint: None }
+    }
+}
+
+/// An agency as it was before the turn in hand.
+#[derive(Clone, Copy, Debug)]
+struct Savepoint {
+    standing: Standing,
+    batches: u64,
+    bets: u64,
+    winners: usize,
+}
+
+/// Why the lottery did not take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not of this draw's roster.
+    #[error("the agency is not of this draw")]
+    UnknownAgency,
+    /// The agency has finished: no more bets.
+    #[error("the agency has finished")]
+    Finished,
+    /// The draw has been: no more bets.
+    #[error("the draw has been made")]
+    Drawn,
+    /// The agency was excluded from the draw.
+    #[error("the agency was excluded from the draw")]
+    Excluded,
+}
+
+/// The state of one draw. Changes are provisional until [`commit`](Self::commit): the turn that made them
+/// can be taken back whole, because what cannot be stored must not have happened.
+#[derive(Clone, Debug)]
+pub struct Lottery {
+    roster: Roster,
+    agencies: Vec<Agency>,
+    winning_number: u32,
+    betting: usize,
+    finished: usize,
+    drawn: bool,
+    drawn_before_turn: bool,
+    touched: Vec<usize>,
+}
+
+impl Lottery {
+    /// A draw among `roster` in which bets on `winning_number` win.
+    pub fn new(roster: Roster, winning_number: u32) -> Lottery {
+        let agencies = vec![Agency::default(); roster.ids().len()];
+        let betting = agencies.len();
+        Lottery {
+            roster,
+            agencies,
+            winning_number,
+            betting,
+            finished: 0,
+            drawn: false,
+            drawn_before_turn: false,
+            touched: Vec::new(),
+        }
+    }
+
+    /// Takes over what a store remembers of `agency`.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`] where the roster does not have it.
+    pub fn restore(&mut self, agency: AgencyId, state: Agency) -> Result<(), Refusal> {
+        let place = self.place(agency)?;
+        self.count(place, -1);
+        self.agencies[place] = state;
+        self.count(place, 1);
+        Ok(())
+    }
+
+    /// Takes over that the draw has been.
+    pub fn restore_drawn(&mut self) {
+        self.drawn = true;
+        self.drawn_before_turn = true;
+    }
+
+    /// The agencies of this draw.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The number that wins.
+    pub fn winning_number(&self) -> u32 {
+        self.winning_number
+    }
+
+    /// Whether the draw has been.
+    pub fn drawn(&self) -> bool {
+        self.drawn
+    }
+
+    /// What is known of `agency`.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`].
+    pub fn agency(&self, agency: AgencyId) -> Result<&Agency, Refusal> {
+        Ok(&self.agencies[self.place(agency)?])
+    }
+
+    /// Whether a batch of `agency` may be stored now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, agency: AgencyId) -> Result<(), Refusal> {
+        match self.agency(agency)?.standing {
+            Standing::Excluded => Err(Refusal::Excluded),
+            Standing::Betting | Standing::Finished if self.drawn => Err(Refusal::Drawn),
+            Standing::Finished => Err(Refusal::Finished),
+            Standing::Betting => Ok(()),
+        }
+    }
+
+    /// Counts one more stored batch of `agency`, with those of its bets that are on the winning number.
+    ///
+    /// # Errors
+    /// As [`admits`](Self::admits); nothing has changed then.
+    pub fn store(&mut self, agency: AgencyId, bets: u32, winners: Vec<Bet>) -> Result<(), Refusal> {
+        self.admits(agency)?;
+        let place = self.touch(agency)?;
+        let state = &mut self.agencies[place];
+        state.batches += 1;
+        state.bets += u64::from(bets);
+        state.winners.extend(winners);
+        Ok(())
+    }
+
+    /// Marks `agency` as finished; says whether that is news.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`], [`Refusal::Excluded`].
+    pub fn finish(&mut self, agency: AgencyId) -> Result<bool, Refusal> {
+        match self.agency(agency)?.standing {
+            Standing::Excluded => Err(Refusal::Excluded),
+            Standing::Finished => Ok(false),
+            Standing::Betting => self.set_standing(agency, Standing::Finished),
+        }
+    }
+
+    /// Excludes a lost `agency`; says whether that is news. One that has finished stays in.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`], [`Refusal::Finished`].
+    pub fn exclude(&mut self, agency: AgencyId) -> Result<bool, Refusal> {
+        match self.agency(agency)?.standing {
+            Standing::Finished => Err(Refusal::Finished),
+            Standing::Excluded => Ok(false),
+            Standing::Betting => self.set_standing(agency, Standing::Excluded),
+        }
+    }
+
+    /// Whether the draw is due: nobody is still betting, somebody has finished, and it has not been.
+    pub fn due(&self) -> bool {
+        !self.drawn && self.betting == 0 && self.finished > 0
+    }
+
+    /// Makes the draw. It happens once.
+    pub fn draw(&mut self) {
+        assert!(self.due(), "the draw is made once, and only when every agency has finished");
+        self.drawn = true;
+    }
+
+    /// The winners of `agency`; `None` before the draw.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`], [`Refusal::Excluded`].
+    pub fn winners(&self, agency: AgencyId) -> Result<Option<&[Bet]>, Refusal> {
+        let state = self.agency(agency)?;
+        match state.standing {
+            Standing::Excluded => Err(Refusal::Excluded),
+            Standing::Betting | Standing::Finished => Ok(self.drawn.then_some(state.winners.as_slice())),
+        }
+    }
+
+    /// The agencies that the draw still waits for, ascending.
+    pub fn pending(&self) -> impl Iterator<Item = AgencyId> {
+        let states = self.roster.ids().iter().zip(&self.agencies);
+        states.filter(|(_, state)| state.standing == Standing::Betting).map(|(id, _)| *id)
+    }
+
+    /// What the turn did is stored: it stays.
+    pub fn commit(&mut self) {
+        for place in self.touched.drain(..) {
+            self.agencies[place].savepoint = None;
+        }
+        self.drawn_before_turn = self.drawn;
+    }
+
+    /// What the turn did could not be stored: it has not happened.
+    pub fn roll_back(&mut self) {
+        for place in std::mem::take(&mut self.touched) {
+            self.count(place, -1);
+            let state = &mut self.agencies[place];
+            let before = state.savepoint.take().expect("a touched agency has a savepoint");
+            state.standing = before.standing;
+            state.batches = before.batches;
+            state.bets = before.bets;
+            state.winners.truncate(before.winners);
+            self.count(place, 1);
+        }
+        self.drawn = self.drawn_before_turn;
+    }
+
+    fn place(&self, agency: AgencyId) -> Result<usize, Refusal> {
+        self.roster.position(agency).ok_or(Refusal::UnknownAgency)
+    }
+
+    fn set_standing(&mut self, agency: AgencyId, standing: Standing) -> Result<bool, Refusal> {
+        let place = self.touch(agency)?;
+        self.count(place, -1);
+        self.agencies[place].standing = standing;
+        self.count(place, 1);
+        Ok(true)
+    }
+
+    /// Keeps `agency` as it was before this turn, once a turn.
+    fn touch(&mut self, agency: AgencyId) -> Result<usize, Refusal> {
+        let place = self.place(agency)?;
+        let state = &mut self.agencies[place];
+        if state.savepoint.is_none() {
+            let Agency { standing, batches, bets, .. } = *state;
+            state.savepoint = Some(Savepoint { standing, batches, bets, winners: state.winners.len() });
+            self.touched.push(place);
+        }
+        Ok(place)
+    }
+
+    /// Adds an agency to the count of its standing, or takes it out.
+    fn count(&mut self, place: usize, by: isize) {
+        let counter = match self.agencies[place].standing {
+            Standing::Betting => &mut self.betting,
+            Standing::Finished => &mut self.finished,
+            Standing::Excluded => return,
+        };
+        *counter = counter.checked_add_signed(by).expect("as many agencies leave a standing as entered it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lottery(agencies: &str) -> Lottery {
+        Lottery::new(Roster::parse(agencies).unwrap(), 7574)
+    }
+
+    fn bet(document: &str) -> Bet {
+        Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"1999-03-17", b"7574").unwrap()
+    }
+
+    const A: AgencyId = AgencyId(1);
+    const B: AgencyId = AgencyId(2);
+
+    #[test]
+    fn draws_once_when_all_have_finished_and_each_sees_its_own() {
+        let mut lottery = lottery("2");
+        lottery.store(A, 3, vec![bet("11")]).unwrap();
+        lottery.store(B, 1, vec![]).unwrap();
+        assert_eq!(lottery.finish(A), Ok(true));
+        assert_eq!(lottery.finish(A), Ok(false), "a repeated finish is harmless");
+        assert!(!lottery.due());
+        assert_eq!(lottery.winners(A), Ok(None));
+        assert_eq!(lottery.pending().collect::<Vec<_>>(), [B]);
+        assert_eq!(lottery.finish(B), Ok(true));
+        assert!(lottery.due());
+        lottery.draw();
+        assert!(!lottery.due());
+        assert_eq!(lottery.winners(A).unwrap().unwrap(), [bet("11")]);
+        assert_eq!(lottery.winners(B).unwrap().unwrap(), []);
+    }
+
+    #[test]
+    fn bets_too_late_or_from_strangers_are_refused() {
+        let mut lottery = lottery("2");
+        assert_eq!(lottery.store(AgencyId(3), 1, vec![]), Err(Refusal::UnknownAgency));
+        lottery.finish(A).unwrap();
+        assert_eq!(lottery.store(A, 1, vec![]), Err(Refusal::Finished));
+        lottery.finish(B).unwrap();
+        lottery.draw();
+        assert_eq!(lottery.store(B, 1, vec![]), Err(Refusal::Drawn));
+    }
+
+    #[test]
+    fn excluding_completes_the_draw_but_nobody_does_not() {
+        let mut lottery = lottery("2");
+        lottery.exclude(B).unwrap();
+        assert!(!lottery.due());
+        lottery.finish(A).unwrap();
+        assert!(lottery.due());
+        lottery.draw();
+        assert_eq!(lottery.winners(B), Err(Refusal::Excluded));
+        assert_eq!(lottery.admits(B), Err(Refusal::Excluded));
+        assert_eq!(lottery.exclude(A), Err(Refusal::Finished));
+
+        let mut abandoned = super::tests::lottery("1");
+        abandoned.exclude(A).unwrap();
+        assert!(!abandoned.due(), "a draw needs somebody in it");
+        assert!(!super::tests::lottery("0").due());
+    }
+
+    #[test]
+    fn a_turn_rolls_back_whole() {
+        let mut lottery = lottery("2");
+        lottery.store(A, 2, vec![bet("11")]).unwrap();
+        lottery.commit();
+        lottery.store(A, 2, vec![bet("12")]).unwrap();
+        lottery.finish(A).unwrap();
+        lottery.finish(B).unwrap();
+        lottery.draw();
+        lottery.roll_back();
+        let state = lottery.agency(A).unwrap();
+        assert_eq!((state.batches, state.bets, state.winners.len()), (1, 2, 1));
+        assert_eq!(state.standing, Standing::Betting);
+        assert_eq!(lottery.pending().collect::<Vec<_>>(), [A, B]);
+        assert!(!lottery.drawn() && !lottery.due());
+    }
+}

@@ -1,0 +1,270 @@
+//! The loop: one thread, one poll, every socket, timer and signal.
+//!
+//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the engine what happened and
+//! does what the engine says.
+
+mod clock;
+mod connections;
+mod descriptors;
+mod listener;
+mod log_output;
+mod shutdown;
+mod signals;
+mod socket;
+pub mod tls;
+mod transport;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::SIGHUP;
+use signal_hook_mio::v1_0::Signals;
+
+pub use clock::Clock;
+pub use descriptors::allow_connections;
+pub use listener::{Bound, Listener};
+pub use log_output::{Flow, LogOutput, say_on_stderr};
+pub use signals::StopSignals;
+use socket::Socket;
+use tls::Tls;
+
+use crate::engine::{ConnectionId, Engine};
+use crate::limits;
+use crate::storage::{CommitError, Disk};
+use crate::timers::Moment;
+
+const LISTENER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
+const LOG: Token = Token(usize::MAX - 2);
+/// The listener, the signals, and room to spare. One poll has to tell all that is ready: what it left out would
+/// be timed out unheard.
+const EVENTS_BESIDES: usize = 16;
+
+/// Why the loop ended, other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The disk failed; nothing may be acknowledged any more.
+    #[error("{0}")]
+    Disk(CommitError),
+    /// The system refused what the loop needs.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<CommitError> for RunError {
+    fn from(error: CommitError) -> RunError {
+        RunError::Disk(error)
+    }
+}
+
+/// The hub on real sockets.
+pub struct Reactor<D: Disk> {
+    engine: Engine<D>,
+    poll: Poll,
+    listener: Option<Listener>,
+    signals: Signals,
+    sockets: Vec<Option<Socket>>,
+    /// Sockets that may have something to read, in the order of their turns.
+    readable: VecDeque<ConnectionId>,
+    /// Sockets that may take more.
+    writable: Vec<ConnectionId>,
+    /// There may be connections to accept: now, or after a pause for want of descriptors.
+    accept: Accept,
+    accept_exhausted: bool,
+    /// How many at the head of `readable` were there when the line was last looked at as a whole, and when that
+    /// was.
+    unheard: usize,
+    line_began: Moment,
+    /// Everything that had come by then has been read: no deadline after it is acted on.
+    heard_until: Moment,
+    scratch: Box<[u8]>,
+    clock: Clock,
+    tls: Option<Tls>,
+    handshakes_left: usize,
+    log: LogOutput,
+    /// When to try the log again that nobody could take.
+    log_retry: Option<Moment>,
+}
+
+/// Whether to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accept {
+    /// An event will tell.
+    Idle,
+    /// There may be more, whatever events say.
+    Pending,
+    /// Descriptors ran out: again at this moment, or when one comes free.
+    Paused(Moment),
+}
+
+impl<D: Disk> Reactor<D> {
+    /// A loop around `engine`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
+    /// end.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn new(
+        engine: Engine<D>,
+        mut listener: Listener,
+        tls: Option<Tls>,
+        signals: StopSignals,
+        clock: Clock,
+        log: LogOutput,
+    ) -> io::Result<Reactor<D>> {
+        let poll = Poll::new()?;
+        let mut signals = signals.signals;
+        poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE)?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        if let Some(descriptor) = log.descriptor() {
+            // Refused for what is always writable, such as /dev/null.
+            let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
+        }
+        Ok(Reactor {
+            engine,
+            poll,
+            listener: Some(listener),
+            signals,
+            sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
+            readable: VecDeque::new(),
+            writable: Vec::new(),
+            accept: Accept::Pending,
+            accept_exhausted: false,
+            unheard: 0,
+            line_began: clock.now(),
+            heard_until: clock.now(),
+            scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            clock,
+            tls,
+            handshakes_left: limits::TLS_HANDSHAKES_PER_TURN,
+            log,
+            log_retry: None,
+        })
+    }
+
+    /// Serves until a signal comes, then closes everything.
+    ///
+    /// # Errors
+    /// A disk or a system that fails.
+    pub fn run(mut self) -> Result<(), RunError> {
+        let mut events = Events::with_capacity(self.engine.connections_max() + EVENTS_BESIDES);
+        // A draw that was due when an earlier run ended is made before anyone is heard.
+        self.end_turn(self.clock.now())?;
+        loop {
+            self.wait(&mut events)?;
+            let now = self.clock.now();
+            if self.note_events(&events, now) {
+                return self.shut_down(&mut events);
+            }
+            self.accept(now);
+            self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
+            self.engine.work(now);
+            self.read_all(now);
+            self.engine.tick(self.heard_until)?;
+            self.end_turn(now)?;
+        }
+    }
+
+    /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before
+    /// its acknowledgement is.
+    fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
+        let before = self.clock.now();
+        let committed = self.engine.commit(now)?;
+        self.clock.forgive(before);
+        let now = self.clock.now();
+        self.engine.release(&committed, now);
+        self.log.flush();
+        self.write_all(now);
+        self.flush_log(now);
+        Ok(())
+    }
+
+    fn flush_log(&mut self, now: Moment) {
+        if self.log_retry.is_some_and(|at| at <= now) {
+            self.log_retry = None;
+            self.log.try_again();
+        }
+        if self.log.flush() == Flow::Failed && self.log_retry.is_none() {
+            self.log_retry = Some(now + limits::LOG_RETRY);
+        }
+    }
+
+    /// Waits for events, or for the next thing that time brings; not at all while there is work in hand.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let busy = !self.readable.is_empty()
+            || !self.writable.is_empty()
+            || self.engine.has_work()
+            || self.accept == Accept::Pending;
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
+            let deadlines = [self.engine.next_deadline(), paused, self.log_retry].into_iter().flatten();
+            deadlines.min().map(|at| self.clock.until(at))
+        };
+        self.poll(events, timeout)
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            polled => polled,
+        }
+    }
+
+    /// Remembers what the events say; says whether to stop.
+    fn note_events(&mut self, events: &Events, now: Moment) -> bool {
+        let mut stop = false;
+        for event in events {
+            match event.token() {
+                LISTENER => self.accept = Accept::Pending,
+                LOG => self.log.try_again(),
+                SIGNALS => stop |= self.note_signals(),
+                Token(token) => self.note_readiness(connection_of(token), event, now),
+            }
+        }
+        stop
+    }
+
+    /// Says whether to stop.
+    fn note_signals(&mut self) -> bool {
+        let pending: Vec<i32> = self.signals.pending().collect();
+        if pending.contains(&SIGHUP) {
+            self.read_certificates_again();
+        }
+        pending.iter().any(|signal| *signal != SIGHUP)
+    }
+
+    /// New certificates are for new connections; with bad ones the old stay.
+    fn read_certificates_again(&mut self) {
+        match self.tls.as_ref().map(Tls::reload) {
+            None => log::info!("action: reload | result: success | reason: there are no certificates to read again"),
+            Some(Ok(tls)) => {
+                self.tls = Some(tls);
+                log::info!("action: reload | result: success");
+            }
+            Some(Err(error)) => {
+                let error = crate::logging::Value(error);
+                log::error!("action: reload | result: fail | reason: {error}, the old certificates stay");
+            }
+        }
+    }
+}
+
+/// The token of a connection: an event of an earlier tenant of its slot has another generation.
+fn token_of(id: ConnectionId) -> Token {
+    Token((id.generation as usize) << 32 | id.slot as usize)
+}
+
+fn connection_of(token: usize) -> ConnectionId {
+    let low = |bits: usize| u32::try_from(bits & 0xffff_ffff).expect("32 bits are left");
+    ConnectionId { slot: low(token), generation: low(token >> 32) }
+}
+
+// A token holds both halves of a connection's id.
+const _: () = assert!(usize::BITS >= 64);

@@ -1,0 +1,52 @@
+//! SIGTERM and SIGINT, from the program's first moment on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+/// The signals that end the program, and SIGHUP, which is the loop's alone. One that comes while the store is still being opened ends that; later ones
+/// end the loop. A second signal ends the program at once.
+pub struct StopSignals {
+    pub(super) signals: Signals,
+    opening: Arc<AtomicBool>,
+    while_opening: Vec<SigId>,
+}
+
+impl StopSignals {
+    /// Takes the signals over.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn register() -> io::Result<StopSignals> {
+        let (stopping, opening) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let mut while_opening = Vec::new();
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))?;
+            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
+            while_opening.push(signal_hook::flag::register(signal, Arc::clone(&opening))?);
+        }
+        Ok(StopSignals { signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?, opening, while_opening })
+    }
+
+    /// Becomes true with a signal that comes before [`opened`](Self::opened).
+    pub fn opening(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.opening)
+    }
+
+    /// Whether a signal came while the store was being opened.
+    pub fn came_while_opening(&self) -> bool {
+        self.opening.load(Ordering::Relaxed)
+    }
+
+    /// The store is open: signals are the loop's from here on, those that have come already too.
+    pub fn opened(&mut self) {
+        for id in self.while_opening.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+        self.opening.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,160 @@
+//! Certificates and keys from their files.
+
+use core::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{InconsistentKeys, RootCertStore};
+
+/// Which files there are, and what is asked of a connection. Section `[TLS]` of the configuration.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// `CERT`: the hub's certificate and those that lead to its authority, PEM.
+    pub certificate: PathBuf,
+    /// `KEY`: the certificate's private key, PEM.
+    pub key: PathBuf,
+    /// `CLIENT_CA`: the authorities of which a client must have a certificate, PEM; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+    /// `REQUIRED`: connections without TLS are refused, except from this machine.
+    pub required: bool,
+}
+
+/// A file of `[TLS]` that is of no use, by its key.
+#[derive(Debug, thiserror::Error)]
+#[error("[TLS] {key} = '{}': {reason}", path.display())]
+pub struct TlsError {
+    /// `CERT`, `KEY` or `CLIENT_CA`.
+    pub key: &'static str,
+    path: PathBuf,
+    reason: String,
+}
+
+/// The files as they were when they were last read.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    files: TlsFiles,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The first that cannot be read, or does not fit the others.
+    pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
+        let chain = certificates("CERT", &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&files.key)
+            .map_err(|error| wrong("KEY", &files.key, reason(&error, "a private key")))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has what TLS 1.3 needs");
+        let builder = match &files.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for authority in certificates("CLIENT_CA", path)? {
+                    roots.add(authority).map_err(|error| wrong("CLIENT_CA", path, error.to_string()))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let verifier =
+                    verifier.map_err(|error: VerifierBuilderError| wrong("CLIENT_CA", path, error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+            if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+                let certificate = files.certificate.display();
+                wrong("KEY", &files.key, format!("is not the key of the certificate {certificate}"))
+            } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+                wrong("CERT", &files.certificate, error.to_string())
+            } else {
+                wrong("KEY", &files.key, error.to_string())
+            }
+        })?;
+        // Nothing is kept for a client that might come back.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Tls { files, config: Arc::new(config) })
+    }
+
+    /// Reads the same files again.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); then what was read before is still good.
+    pub fn reload(&self) -> Result<Tls, TlsError> {
+        Tls::load(self.files.clone())
+    }
+
+    /// For a new connection. One that is open keeps the files that it began with.
+    pub(in crate::reactor) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Whether a connection has to come with a certificate, which names the only agency that it speaks for.
+    pub(in crate::reactor) fn asks_for_certificates(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
+    /// Whether a peer has to use TLS.
+    pub(in crate::reactor) fn is_required_of(&self, peer: IpAddr) -> bool {
+        self.files.required && !peer.is_loopback()
+    }
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read.map_err(|error| wrong(key, path, reason(&error, "certificates")))?;
+    if read.is_empty() {
+        return Err(wrong(key, path, "there is no certificate in it".to_owned()));
+    }
+    Ok(read)
+}
+
+fn reason(error: &PemError, what: &str) -> String {
+    if let PemError::Io(error) = error {
+        error.to_string()
+    } else if matches!(error, PemError::NoItemsFound) {
+        format!("there is no PEM of {what} in it")
+    } else {
+        format!("is no PEM of {what}: {error}")
+    }
+}
+
+fn wrong(key: &'static str, path: &Path, reason: String) -> TlsError {
+    TlsError { key, path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_may_do_without_tls_where_it_is_required() {
+        let files = TlsFiles { certificate: "c".into(), key: "k".into(), client_ca: None, required: true };
+        let certificate = |required| {
+            let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .unwrap()
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+            Tls { files: TlsFiles { required, ..files.clone() }, config: Arc::new(config) }
+        };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (peer, required) in [
+            ("127.0.0.1", false),
+            ("127.9.9.9", false),
+            ("::1", false),
+            ("10.0.0.1", true),
+            ("0.0.0.0", true),
+            ("128.0.0.1", true),
+            ("::2", true),
+        ] {
+            assert_eq!(certificate(true).is_required_of(address(peer)), required, "{peer}");
+            assert!(!certificate(false).is_required_of(address(peer)));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One connection without its socket: which dialect it speaks, whose it is, and where its stream stands.
+//!
+//! A session turns bytes into requests, one step at a time, and never touches sockets, files, clocks or the
+//! lottery; whoever owns it feeds it bytes and acts on what it says.
+
+mod inbox;
+
+pub use inbox::{Inbox, Progress};
+
+use crate::limits;
+use crate::lottery::AgencyId;
+use crate::wire::detect::{Detection, detect};
+use crate::wire::{Bets, Conduct, Context, Dialect, Framing, Malformed, Request};
+
+/// Where a connection's stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its first bytes have not told its dialect; `silence` is what they mean if no more come.
+    Detecting {
+        /// See above.
+        silence: Option<Dialect>,
+    },
+    /// Frames are decoded as they come.
+    Speaking(Dialect),
+    /// A reply is held: for the turn's commit, or until the draw. Nothing is decoded meanwhile.
+    Waiting(Dialect),
+    /// Nothing is decoded any more; what is queued is sent, then the connection is closed.
+    Closing(Option<Dialect>),
+}
+
+/// What the next bytes hold.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// No whole frame; one cannot be whole before `need` bytes are here.
+    NeedMore {
+        /// Bytes from the frame's start.
+        need: usize,
+        /// How many of the bytes need not be looked at again.
+        scanned: usize,
+    },
+    /// A frame of `bytes` bytes, and what it asks for.
+    Frame {
+        /// The frame's length.
+        bytes: usize,
+        /// Its request.
+        request: Request<Bets<'a>>,
+    },
+    /// A stream that cannot be read on.
+    Malformed(Malformed),
+    /// The session is not decoding now.
+    Paused,
+}
+
+/// One connection's side of the conversation.
+#[derive(Debug)]
+pub struct Session {
+    /// Where it stands.
+    pub phase: Phase,
+    /// The unfinished frame.
+    pub inbox: Inbox,
+    /// The agency that the connection speaks for, once it has shown or been given one.
+    pub agency: Option<AgencyId>,
+    /// The only agency that it may speak for, where a certificate says so.
+    pub certified: Option<AgencyId>,
+    /// A batch of this connection was rejected.
+    pub rejected_any: bool,
+    /// The connection finished before it showed whose it is; its query will tell.
+    pub finish_unclaimed: bool,
+    /// The peer will send no more.
+    pub half_closed: bool,
+    /// After a rejection in a dialect with batches in flight: the sequence number that must come again
+    /// before anything else counts.
+    pub awaiting_resend: Option<u64>,
+    /// It was rejected because other bets are stored under its number.
+    pub in_conflict: bool,
+    opening: bool,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            phase: Phase::Detecting { silence: None },
+            inbox: Inbox::default(),
+            agency: None,
+            certified: None,
+            rejected_any: false,
+            finish_unclaimed: false,
+            half_closed: false,
+            awaiting_resend: None,
+            in_conflict: false,
+            opening: true,
+        }
+    }
+}
+
+impl Session {
+    /// The dialect, once it is known.
+    pub fn dialect(&self) -> Option<Dialect> {
+        match self.phase {
+            Phase::Detecting { .. } => None,
+            Phase::Speaking(dialect) | Phase::Waiting(dialect) => Some(dialect),
+            Phase::Closing(dialect) => dialect,
+        }
+    }
+
+    /// What its dialect asks of the hub; nothing, while it is not known.
+    pub fn conduct(&self) -> Conduct {
+        self.dialect().map_or_else(Conduct::default, Dialect::conduct)
+    }
+
+    /// Whether frames are being decoded.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.phase, Phase::Detecting { .. } | Phase::Speaking(_))
+    }
+
+    /// Whether the end of a frame has to be searched for, so that how many bytes it lacks is not known.
+    pub fn searches_for_end(&self) -> bool {
+        self.phase == Phase::Speaking(Dialect::Echo)
+    }
+
+    /// Takes the next step on `bytes`, which start where the last step's frame ended. `scanned` of them have
+    /// been looked at before.
+    #[inline]
+    pub fn step<'a>(&mut self, bytes: &'a [u8], scanned: usize, frame_bytes_max: usize) -> Step<'a> {
+        if let Phase::Detecting { .. } = self.phase {
+            match detect(bytes) {
+                Detection::Known(dialect) => self.phase = Phase::Speaking(dialect),
+                Detection::NeedMore => return self.undecided(bytes, None),
+                Detection::SilenceMeans(dialect) => return self.undecided(bytes, Some(dialect)),
+            }
+        }
+        let Phase::Speaking(dialect) = self.phase else { return Step::Paused };
+        let context = Context { frame_bytes_max, opening: self.opening, scanned };
+        match dialect.frame(bytes, &context) {
+            Framing::Incomplete { need } => Step::NeedMore { need, scanned: bytes.len() },
+            Framing::Malformed(malformed) => Step::Malformed(malformed),
+            Framing::Complete { bytes: frame_bytes } => match dialect.decode(&bytes[..frame_bytes], &context) {
+                Ok(request) => {
+                    self.opening = false;
+                    Step::Frame { bytes: frame_bytes, request }
+                }
+                Err(malformed) => Step::Malformed(malformed),
+            },
+        }
+    }
+
+    /// No more bytes will come for a while: what do those that are here mean by themselves? A dialect that
+    /// was open is decided; says whether anything changed.
+    pub fn decide_by_silence(&mut self) -> bool {
+        match self.phase {
+            Phase::Detecting { silence: Some(dialect) } => {
+                self.phase = Phase::Speaking(dialect);
+                true
+            }
+            Phase::Detecting { silence: None } | Phase::Speaking(_) | Phase::Waiting(_) | Phase::Closing(_) => false,
+        }
+    }
+
+    /// Holds decoding until a reply has been released.
+    pub fn wait(&mut self) {
+        if let Phase::Speaking(dialect) = self.phase {
+            self.phase = Phase::Waiting(dialect);
+        }
+    }
+
+    /// Goes on decoding.
+    pub fn resume(&mut self) {
+        if let Phase::Waiting(dialect) = self.phase {
+            self.phase = Phase::Speaking(dialect);
+        }
+    }
+
+    /// Stops decoding for good.
+    pub fn close(&mut self) {
+        self.phase = Phase::Closing(self.dialect());
+        self.inbox = Inbox::default();
+    }
+
+    fn undecided<'a>(&mut self, bytes: &[u8], silence: Option<Dialect>) -> Step<'a> {
+        debug_assert!(bytes.len() <= limits::TEXT_LENGTH_LINE_BYTES_MAX, "detection decides within a few bytes");
+        self.phase = Phase::Detecting { silence };
+        Step::NeedMore { need: bytes.len() + 1, scanned: 0 }
+    }
+}

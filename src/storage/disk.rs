@@ -1,0 +1,128 @@
+//! What the store needs of a disk; a simulation has another than the system's.
+
+use std::io;
+
+/// Which of the store's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum File {
+    /// `bets.csv`.
+    Rows,
+    /// `bets.csv.journal`.
+    Journal,
+    /// `bets.csv.quarantine`: what recovery cut off, for a person to look at. The store never reads it.
+    Quarantine,
+}
+
+/// The store's files on some disk. A file that is not there reads as empty, and the first write makes it.
+pub trait Disk {
+    /// Takes the store for this process until the disk is dropped; `false` when another has it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn lock(&mut self) -> io::Result<bool>;
+    /// Reads at `offset` into `buffer`; returns how many bytes there were, 0 at the end.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes at `offset`; returns how many bytes were taken, which may be fewer than given.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn write_at(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+    /// Sends `bytes` bytes of `file` from `offset` on towards the disk without waiting, so that a sync which follows
+    /// finds them there. A hint: it promises nothing, and what goes wrong is the sync's to tell.
+    fn write_back(&mut self, _file: File, _offset: u64, _bytes: usize) {}
+    /// Makes what was written to `file` survive a power cut.
+    ///
+    /// # Errors
+    /// As the system says; what was written since the last success may be lost, whatever a later sync says.
+    fn sync(&mut self, file: File) -> io::Result<()>;
+    /// Makes the names of the files survive a power cut.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_folder(&mut self) -> io::Result<()>;
+    /// Cuts `file` to `len` bytes.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn truncate(&mut self, file: File, len: u64) -> io::Result<()>;
+    /// Length of `file` in bytes.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn len(&mut self, file: File) -> io::Result<u64>;
+    /// Forgets what memory holds of `file`, where it can, so that the next read asks the disk itself.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn drop_cache(&mut self, file: File) -> io::Result<()>;
+    /// A number that no other store has: the identity of a new one.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn new_store_id(&mut self) -> io::Result<u64>;
+    /// What to call `file` in a message: its path.
+    fn name(&self, file: File) -> String;
+}
+
+/// Writes all of `bytes` at `offset`, resuming after short and interrupted writes. The number of bytes that
+/// were taken is exact in an error too, because they have to be taken back.
+pub(super) fn write_all(disk: &mut impl Disk, file: File, offset: u64, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut done = 0;
+    while done < bytes.len() {
+        match disk.write_at(file, offset + done as u64, &bytes[done..]) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => done += taken,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(()))
+}
+
+/// Sees that `file` exists.
+pub(super) fn make(disk: &mut impl Disk, file: File) -> io::Result<()> {
+    loop {
+        match disk.write_at(file, 0, &[]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            made => return made.map(|_| ()),
+        }
+    }
+}
+
+/// Writes zeros from offset `from` up to `to`; like [`write_all`] in all else.
+pub(super) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) -> (u64, io::Result<()>) {
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut at = from;
+    while at < to {
+        let piece = usize::try_from(to - at).unwrap_or(usize::MAX).min(ZEROS.len());
+        let (taken, written) = write_all(disk, file, at, &ZEROS[..piece]);
+        at += taken as u64;
+        if written.is_err() {
+            return (at - from, written);
+        }
+    }
+    (at - from, Ok(()))
+}
+
+/// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes there were.
+pub(super) fn read_full(disk: &mut impl Disk, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match disk.read_at(file, offset + done as u64, &mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(taken) => done += taken,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Whether `error` says that there is no room, rather than that the disk is broken.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}

@@ -1,0 +1,29 @@
+//! The store: rows of bets, the journal that says which of them count, commit and recovery.
+//!
+//! Owns the two files and the order in which they are written. Knows nothing of dialects or connections.
+//! `docs/DURABILITY.md` has the promises, the formats and the steps.
+
+mod adopt;
+mod commit;
+mod disk;
+mod error;
+mod index;
+mod mutant;
+mod optimistic;
+mod os_disk;
+mod record;
+mod recovery;
+mod row_text;
+mod rows;
+mod store;
+mod stream;
+mod walk;
+
+pub use commit::Committed;
+pub use disk::{Disk, File};
+pub use error::{CommitError, MatchError, OpenError};
+#[doc(hidden)]
+pub use mutant::Mutant;
+pub use os_disk::OsDisk;
+pub use rows::{Appended, Rows};
+pub use store::{Discarded, Options, Recovered, StagedBatch, Store};

@@ -1,0 +1,151 @@
+//! The system's disk: three files beside one another, found by the path of the rows.
+
+use super::disk::{Disk, File};
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The files of one store: `PATH`, `PATH.journal` and `PATH.quarantine`.
+#[derive(Debug)]
+pub struct OsDisk {
+    paths: [PathBuf; 3],
+    files: [Option<fs::File>; 3],
+    /// A file made from now on is locked when it is made.
+    locked: bool,
+    stop: Option<Arc<AtomicBool>>,
+}
+
+impl OsDisk {
+    /// The store whose rows are at `path`. Nothing is opened or made before [`Disk::lock`].
+    pub fn new(path: &Path) -> OsDisk {
+        let beside = |suffix: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        OsDisk {
+            paths: [path.to_owned(), beside(".journal"), beside(".quarantine")],
+            files: [None, None, None],
+            locked: false,
+            stop: None,
+        }
+    }
+
+    /// Fails every read once `stop` is true, so that opening a large store need not be waited for.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> OsDisk {
+        OsDisk { stop: Some(stop), ..self }
+    }
+
+    /// Where `file` lies.
+    pub fn path(&self, file: File) -> &Path {
+        &self.paths[file as usize]
+    }
+
+    /// Opens `file` if it is not open; `None` where it does not exist and is not to be made.
+    fn open(&mut self, file: File, create: bool) -> io::Result<Option<&fs::File>> {
+        let slot = &mut self.files[file as usize];
+        if slot.is_none() {
+            let mut options = fs::OpenOptions::new();
+            options.read(true).write(true).create(create).truncate(false).mode(0o644);
+            match options.open(&self.paths[file as usize]) {
+                Ok(opened) => {
+                    if self.locked && !try_lock(Some(&opened))? {
+                        return Err(io::ErrorKind::WouldBlock.into());
+                    }
+                    *slot = Some(opened);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(slot.as_ref())
+    }
+}
+
+impl Disk for OsDisk {
+    /// Locks the files themselves, so that no fourth file is left behind. Both are locked where both exist: a
+    /// server that still runs keeps its store although somebody removed one of its files.
+    fn lock(&mut self) -> io::Result<bool> {
+        let rows = self.open(File::Rows, false)?.is_some();
+        let journal = self.open(File::Journal, false)?.is_some();
+        if !rows && !journal {
+            // Of two servers that start here at once, one locks this file; the other finds it locked.
+            self.open(File::Rows, true)?;
+        }
+        if !try_lock(self.files[File::Rows as usize].as_ref())? {
+            return Ok(false);
+        }
+        // The journal may have been made between the look above and the lock.
+        self.open(File::Journal, false)?;
+        self.locked = try_lock(self.files[File::Journal as usize].as_ref())?;
+        Ok(self.locked)
+    }
+
+    fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(io::Error::other("stopped by a signal"));
+        }
+        self.open(file, false)?.map_or(Ok(0), |file| file.read_at(buffer, offset))
+    }
+
+    fn write_at(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.open(file, true)?.map_or(Ok(0), |file| file.write_at(bytes, offset))
+    }
+
+    /// Linux begins to write the dirty pages of a range that is said not to be needed, and drops from memory only
+    /// those that were clean already (mm/fadvise.c).
+    fn write_back(&mut self, file: File, offset: u64, bytes: usize) {
+        use rustix::fs::{Advice, fadvise};
+        if let Ok(Some(file)) = self.open(file, false) {
+            let _the_sync_tells = fadvise(file, offset, NonZeroU64::new(bytes as u64), Advice::DontNeed);
+        }
+    }
+
+    fn sync(&mut self, file: File) -> io::Result<()> {
+        self.open(file, false)?.map_or(Ok(()), fs::File::sync_data)
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        let folder = self.paths[0].parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+
+    fn truncate(&mut self, file: File, len: u64) -> io::Result<()> {
+        self.open(file, false)?.map_or(Ok(()), |file| file.set_len(len))
+    }
+
+    fn len(&mut self, file: File) -> io::Result<u64> {
+        self.open(file, false)?.map_or(Ok(0), |file| Ok(file.metadata()?.len()))
+    }
+
+    fn drop_cache(&mut self, file: File) -> io::Result<()> {
+        use rustix::fs::{Advice, fadvise};
+        match self.open(file, false)? {
+            Some(file) => Ok(fadvise(file, 0, None, Advice::DontNeed)?),
+            None => Ok(()),
+        }
+    }
+
+    fn new_store_id(&mut self) -> io::Result<u64> {
+        // std keys each of its hashers from the system's random numbers.
+        Ok(RandomState::new().build_hasher().finish())
+    }
+
+    fn name(&self, file: File) -> String {
+        self.path(file).display().to_string()
+    }
+}
+
+fn try_lock(file: Option<&fs::File>) -> io::Result<bool> {
+    match file.map_or(Ok(()), fs::File::try_lock) {
+        Ok(()) => Ok(true),
+        Err(fs::TryLockError::WouldBlock) => Ok(false),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}

@@ -1,0 +1,111 @@
+//! Monotonic time as a value, and one heap of deadlines.
+//!
+//! Nothing here reads a clock: whoever runs the loop says what time it is, which a simulation can do too.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+/// A point in monotonic time: nanoseconds since an origin that the loop chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// So long after the origin.
+    pub fn after_origin(elapsed: Duration) -> Moment {
+        Moment(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// From here to `later`; zero where that is not later.
+    pub fn until(self, later: Moment) -> Duration {
+        Duration::from_nanos(later.0.saturating_sub(self.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Moment;
+
+    fn add(self, duration: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Deadlines of things known by a key `K`.
+///
+/// An entry is a reminder to look, not a verdict: a deadline that has moved on is looked at again when its
+/// old entry comes up, and an entry whose key has been reused finds a deadline that is not due. That makes
+/// moving a deadline further away, which every received byte does, free.
+#[derive(Debug)]
+pub struct Timers<K> {
+    heap: BinaryHeap<Reverse<(Moment, K)>>,
+}
+
+impl<K: Ord + Copy> Default for Timers<K> {
+    fn default() -> Self {
+        Timers { heap: BinaryHeap::new() }
+    }
+}
+
+impl<K: Ord + Copy> Timers<K> {
+    /// None yet, with room for so many.
+    pub fn with_capacity(reminders: usize) -> Timers<K> {
+        Timers { heap: BinaryHeap::with_capacity(reminders) }
+    }
+
+    /// Asks to be reminded of `key` at `at`.
+    pub fn remind(&mut self, key: K, at: Moment) {
+        self.heap.push(Reverse((at, key)));
+    }
+
+    /// When the next reminder is due.
+    pub fn next(&self) -> Option<Moment> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes one reminder that is due by `now`.
+    pub fn take_due(&mut self, now: Moment) -> Option<(Moment, K)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// Forgets the reminders for which `wanted` says no.
+    pub fn retain(&mut self, mut wanted: impl FnMut(Moment, K) -> bool) {
+        self.heap.retain(|Reverse((at, key))| wanted(*at, *key));
+    }
+
+    /// How many reminders there are.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reminders_come_in_the_order_of_time_and_not_early() {
+        let at = |seconds| Moment::after_origin(Duration::from_secs(seconds));
+        let mut timers = Timers::default();
+        timers.remind('b', at(2));
+        timers.remind('a', at(1));
+        assert_eq!(timers.next(), Some(at(1)));
+        assert_eq!(timers.take_due(Moment::default()), None);
+        assert_eq!(timers.take_due(at(5)), Some((at(1), 'a')));
+        assert_eq!(timers.take_due(at(5)), Some((at(2), 'b')));
+        assert_eq!(timers.take_due(at(5)), None);
+        timers.remind('d', at(4));
+        timers.remind('c', at(3));
+        timers.retain(|when, key| when == at(4) && key == 'd');
+        assert_eq!((timers.len(), timers.next()), (1, Some(at(4))));
+        assert_eq!(at(1).until(at(3)), Duration::from_secs(2));
+        assert_eq!(at(3).until(at(1)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,514 @@
+//! The `key-value` dialect: a u32 length and `KEY:VALUE` pairs joined by `|`, ended by a line feed.
+//!
+//! Source: `docs/PROTOCOLS.md`, key-value. Pairs come in any order; in a value, `\` escapes the next byte. A
+//! bet is a value that is itself a list of pairs: [`bet`] reads and writes it. The finish is the query too.
+//! Pairs with unknown keys are passed over: the number of bets is checked, so that a mistyped one is noticed.
+
+mod bet;
+
+use self::bet::{BET, Fields, Scratch};
+use super::message::{
+    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
+    Unsayable,
+};
+use super::plain;
+use super::reader::Reader;
+use crate::lottery::{AgencyId, BatchError, BetError, BetSink, BetSource, RawBet, parse_number};
+use std::fmt::Display;
+
+const LENGTH_BYTES: usize = 4;
+const BATCH_SIZE: &[u8] = b"BATCH_SIZE";
+const ACTION: &[u8] = b"ACTION";
+const AGENCY_ID: &[u8] = b"AGENCY_ID";
+/// Both spellings of "no more bets" that the documents have.
+const FINISH: [&[u8]; 2] = [b"FINISH_BETTING", b"BETTING_FINISHED"];
+const STATUS: &[u8] = b"STATUS";
+const SUCCESS: &[u8] = b"SUCCESS";
+const ERROR: &[u8] = b"ERROR";
+const MESSAGE: &[u8] = b"MESSAGE";
+const WINNERS: &[u8] = b"WINNERS";
+
+/// What this dialect asks of the hub.
+pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+
+/// Where a frame ends.
+pub fn frame(bytes: &[u8], context: &Context) -> Framing {
+    let Some(length) = Reader::new(bytes).u32() else {
+        return Framing::Incomplete { need: LENGTH_BYTES };
+    };
+    match (length as usize).checked_add(LENGTH_BYTES) {
+        Some(total) if total > context.frame_bytes_max => Framing::Malformed(Malformed("frame over the limit")),
+        Some(total) if total > bytes.len() => Framing::Incomplete { need: total },
+        Some(total) => Framing::Complete { bytes: total },
+        None => Framing::Malformed(Malformed("frame over the limit")),
+    }
+}
+
+/// What a whole frame asks for. Where it starts as clients write it, with the batch's size and a bet, the rest
+/// is not looked at.
+///
+/// # Errors
+/// None on a frame that [`frame`] found: pairs that make no sense have an answer of their own.
+pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
+    let payload = frame.get(LENGTH_BYTES..).ok_or(Malformed("frame shorter than its length"))?;
+    let Some(pairs) = payload.strip_suffix(b"\n") else {
+        return Ok(Request::Refused(Malformed("the pairs do not end in a line feed")));
+    };
+    let (mut size, mut first, mut action, mut agency) = (None, None, None, None);
+    for pair in (Pairs { rest: Some(pairs) }) {
+        let Some((key, value)) = pair else {
+            return Ok(Request::Refused(Malformed("a pair has no ':'")));
+        };
+        match key {
+            BATCH_SIZE => size = size.or(Some(value)),
+            ACTION => action = action.or(Some(value)),
+            AGENCY_ID => agency = agency.or(Some(value)),
+            key if key.starts_with(BET) => first = first.or(Some(value)),
+            _ => {}
+        }
+        if size.is_some() && first.is_some() {
+            break;
+        }
+    }
+    Ok(match (size.is_some() || first.is_some(), action) {
+        (true, None) => batch(pairs, size, first),
+        (false, Some(action)) => finish(action, agency),
+        (true, Some(_)) => Request::Refused(Malformed("bets and an action in one message")),
+        (false, None) => Request::Refused(Malformed("neither bets nor an action")),
+    })
+}
+
+fn batch<'a>(pairs: &'a [u8], size: Option<&[u8]>, first: Option<&'a [u8]>) -> Request<Bets<'a>> {
+    let Some(declared) = size.and_then(parse_number) else {
+        return Request::Refused(Malformed("BATCH_SIZE is missing or no number"));
+    };
+    let bad = |error| Request::BadBatch { count: declared, error };
+    let Some(first) = first else {
+        return if declared == 0 { Request::EmptyBatch } else { bad(BatchError::Count { declared, present: 0 }) };
+    };
+    let mut scratch = Scratch::default();
+    let Some(agency) = Fields::read(first, &mut scratch).and_then(|fields| plain::agency(fields.agency)) else {
+        return bad(BatchError::BadBet { index: 0, error: BetError::Fields });
+    };
+    let bets = Bets { agency, declared, pairs };
+    Request::Batch(Batch { agency: Speaker::Named(agency), sequence: None, bets })
+}
+
+fn finish<B>(action: &[u8], agency: Option<&[u8]>) -> Request<B> {
+    if !FINISH.contains(&action) {
+        return Request::Refused(Malformed("unknown action"));
+    }
+    match agency.and_then(plain::agency) {
+        Some(agency) => Request::FinishAndQuery(Speaker::Named(agency)),
+        None => Request::Refused(Malformed("AGENCY_ID is missing or no number")),
+    }
+}
+
+/// Whether a pair may have this key: separators and escapes are for values.
+fn is_key(key: &[u8]) -> bool {
+    memchr::memchr2(b'|', b'\\', key).is_none()
+}
+
+/// The pairs of a message, each as key and escaped value, or `None` where it has no `:` behind a key.
+struct Pairs<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Option<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = self.rest?;
+        let pair = &rest[..bet::value_end(rest)];
+        self.rest = rest.get(pair.len() + 1..);
+        let colon = pair.iter().position(|&byte| byte == b':').filter(|&colon| is_key(&pair[..colon]));
+        Some(colon.map(|colon| (&pair[..colon], &pair[colon + 1..])))
+    }
+}
+
+/// The bets of a batch; there is at least one.
+#[derive(Clone, Debug)]
+pub struct Bets<'a> {
+    agency: AgencyId,
+    declared: u32,
+    pairs: &'a [u8],
+}
+
+impl Bets<'_> {
+    /// How many there are, as declared.
+    pub fn count(&self) -> u32 {
+        self.declared
+    }
+}
+
+impl BetSource for Bets<'_> {
+    #[inline]
+    fn feed<S: BetSink>(&self, sink: &mut S) -> Result<u32, BatchError> {
+        let mut scratch = Scratch::default();
+        let mut numbers = Numbers::default();
+        let mut present = 0;
+        let mut sizes = 0;
+        let mut rest = Some(self.pairs);
+        while let Some(pairs) = rest {
+            let bad = |error| BatchError::BadBet { index: present, error };
+            let key = &pairs[..memchr::memchr(b':', pairs).ok_or(bad(BetError::Fields))?];
+            let value = &pairs[key.len() + 1..];
+            let Some(number) = key.strip_prefix(BET) else {
+                sizes += u32::from(key == BATCH_SIZE);
+                if key == ACTION || !is_key(key) || sizes > 1 {
+                    return Err(bad(BetError::Fields));
+                }
+                rest = value.get(bet::value_end(value) + 1..);
+                continue;
+            };
+            let number = parse_number(number).filter(|&number| numbers.take(number, self.pairs.len()));
+            number.ok_or(bad(BetError::Fields))?;
+            let (fields, end) = match Fields::read_canonical(value) {
+                Some(read) => read,
+                None => {
+                    let end = bet::value_end(value);
+                    (Fields::read(&value[..end], &mut scratch).ok_or(bad(BetError::Fields))?, end)
+                }
+            };
+            let agency = plain::agency(fields.agency).ok_or(bad(BetError::Fields))?;
+            if agency != self.agency {
+                return Err(bad(BetError::MixedAgencies));
+            }
+            sink.put(&fields.bet);
+            present += 1;
+            rest = value.get(end + 1..);
+        }
+        let declared = self.declared;
+        if present == declared { Ok(present) } else { Err(BatchError::Count { declared, present }) }
+    }
+}
+
+/// Which numbers the bets of a batch have had: each at most once, in any order.
+#[derive(Default)]
+struct Numbers {
+    /// All from 1 to this one have come in order.
+    in_order: u32,
+    /// Those that have come, by number; empty while all come in order.
+    taken: Vec<bool>,
+}
+
+impl Numbers {
+    /// Takes one more number; false where it came before, or is over `number_max`.
+    #[inline]
+    fn take(&mut self, number: u32, number_max: usize) -> bool {
+        if self.taken.is_empty() && number == self.in_order + 1 {
+            self.in_order = number;
+            return true;
+        }
+        self.take_out_of_order(number as usize, number_max)
+    }
+
+    #[cold]
+    fn take_out_of_order(&mut self, number: usize, number_max: usize) -> bool {
+        if self.taken.is_empty() {
+            self.taken = vec![false; number_max + 1];
+            self.taken[..=self.in_order as usize].fill(true);
+        }
+        self.taken.get_mut(number).is_some_and(|taken| !std::mem::replace(taken, true))
+    }
+}
+
+/// A reply's bytes.
+pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
+    match reply {
+        Reply::Stored { .. } => say(SUCCESS, MESSAGE, out, |value| value.extend_from_slice(b"the bets are stored")),
+        Reply::Winners { bets, .. } => close(say(SUCCESS, WINNERS, out, |value| plain::push_documents(bets, value))),
+        Reply::Rejected { why, .. } => error(why, out),
+        Reply::BadRequest(malformed) => error(malformed, out),
+        Reply::NotDrawn => error(&"the draw has not been made", out),
+        Reply::Refused(why) => close(error(why, out)),
+        Reply::Malformed(malformed) => close(error(malformed, out)),
+        Reply::Unwelcome(why) => close(error(why, out)),
+        Reply::ShuttingDown => close(error(&"the hub is stopping", out)),
+        Reply::Gap => After::Close,
+        Reply::Finished { .. } | Reply::Welcome { .. } | Reply::Echo(_) => After::Open,
+    }
+}
+
+fn error(why: &dyn Display, out: &mut Vec<u8>) -> After {
+    say(ERROR, MESSAGE, out, |value| push_escaped(why.to_string().as_bytes(), value))
+}
+
+fn close(after: After) -> After {
+    match after {
+        After::Open => After::Close,
+        After::Close | After::CloseUnsaid => after,
+    }
+}
+
+/// Appends a message of a status and one more pair, whose value `write` appends; one that no length can say is
+/// not sent.
+fn say(status: &[u8], key: &[u8], out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> After {
+    let start = out.len();
+    out.extend([0; LENGTH_BYTES]);
+    for part in [STATUS, b":", status, b"|", key, b":"] {
+        out.extend_from_slice(part);
+    }
+    write(out);
+    out.push(b'\n');
+    let Ok(length) = u32::try_from(out.len() - start - LENGTH_BYTES) else {
+        out.truncate(start);
+        return After::CloseUnsaid;
+    };
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+    After::Open
+}
+
+fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
+    for &byte in value {
+        if matches!(byte, b'\\' | b'|') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+/// The client's side.
+pub mod client {
+    use super::{
+        ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, Context, ERROR, Expecting, FINISH, Framing,
+        LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, Rules, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
+        bet::unescape, plain,
+    };
+
+    /// How a client behaves.
+    pub const RULES: Rules = Rules {
+        hello: false,
+        window: 1,
+        batches_answered: true,
+        finish: false,
+        // The size is a number of at most ten digits; a `:` behind its key, a line feed at the end.
+        batch_overhead_bytes: LENGTH_BYTES + BATCH_SIZE.len() + 1 + 10 + 1,
+        exactly_once: false,
+        resumable: true,
+    };
+
+    /// This dialect has no hello.
+    pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
+
+    /// Every bet.
+    ///
+    /// # Errors
+    /// None: the signature is every dialect's.
+    pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
+        Ok(())
+    }
+
+    /// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
+    pub fn bet(agency: AgencyId, index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
+        body.push(b'|');
+        body.extend_from_slice(BET);
+        plain::push_number(index + 1, body);
+        body.push(b':');
+        push_bet(agency, bet, body);
+    }
+
+    /// Writes the frame of a batch whose `count` bets are in `body`.
+    pub fn batch(_: AgencyId, _sequence: u64, count: u32, body: &[u8], out: &mut Vec<u8>) {
+        message(&[BATCH_SIZE, b":", count.to_string().as_bytes(), body], out);
+    }
+
+    /// The query says it.
+    pub fn finish(_: AgencyId, _: &mut Vec<u8>) {}
+
+    /// Writes the finish, which is the query for the winners too.
+    pub fn query(agency: AgencyId, out: &mut Vec<u8>) {
+        message(&[ACTION, b":", FINISH[0], b"|", AGENCY_ID, b":", agency.to_string().as_bytes()], out);
+    }
+
+    fn message(parts: &[&[u8]], out: &mut Vec<u8>) {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>() + 1;
+        out.extend(u32::try_from(length).expect("a batch is far under 4 GiB").to_be_bytes());
+        parts.iter().for_each(|part| out.extend_from_slice(part));
+        out.push(b'\n');
+    }
+
+    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    ///
+    /// # Errors
+    /// Bytes that no answer starts with, or an answer without what was asked for.
+    pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
+        let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
+        let end = match super::frame(bytes, &context) {
+            Framing::Complete { bytes } => bytes,
+            Framing::Incomplete { .. } => return Ok(None),
+            Framing::Malformed(malformed) => return Err(malformed),
+        };
+        let pairs = bytes[LENGTH_BYTES..end].strip_suffix(b"\n");
+        let pairs = pairs.ok_or(Malformed("the answer does not end in a line feed"))?;
+        let value = |wanted: &[u8]| Pairs { rest: Some(pairs) }.flatten().find(|(key, _)| *key == wanted);
+        let answer = match (value(STATUS), value(WINNERS), expecting) {
+            (Some((_, SUCCESS)), Some((_, list)), Expecting::Winners) => {
+                Answer::Winners { documents: plain::documents(list) }
+            }
+            (Some((_, SUCCESS)), None, Expecting::Stored) => Answer::Stored,
+            (Some((_, ERROR)), _, _) => {
+                let mut reason = Vec::new();
+                unescape(value(MESSAGE).map_or(&[][..], |(_, why)| why), &mut reason);
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                match expecting {
+                    Expecting::Stored => Answer::Rejected { sequence: None, cause: Cause::Unsaid, reason },
+                    Expecting::Welcome | Expecting::Finished | Expecting::Winners => {
+                        Answer::Error { cause: Cause::Unsaid, reason }
+                    }
+                }
+            }
+            _ => return Err(Malformed("the answer does not say what was asked for")),
+        };
+        Ok(Some((end, answer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lottery::Bet;
+
+    const BET_1: &str =
+        r"BET_1:NOMBRE:Ana\|APELLIDO:Paz\|DOCUMENTO:30904465\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3";
+
+    fn context() -> Context {
+        Context { frame_bytes_max: 10_000, opening: false, scanned: 0 }
+    }
+
+    /// The bets of a message, or what is wrong with them.
+    fn bets(message: &str) -> Result<Vec<Bet>, BatchError> {
+        let mut frame = u32::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(message.bytes());
+        assert_eq!(super::frame(&frame, &context()), Framing::Complete { bytes: frame.len() });
+        let request = decode(&frame, &context()).unwrap();
+        if let Request::BadBatch { error, .. } = request {
+            return Err(error);
+        }
+        let Request::Batch(batch) = request else { panic!("{message:?} is no batch: {request:?}") };
+        assert_eq!(batch.agency, Speaker::Named(AgencyId(3)));
+        let mut list = Vec::new();
+        batch.bets.feed(&mut list)?;
+        Ok(list.into_iter().map(Result::unwrap).collect())
+    }
+
+    /// The names of the one bet of a message whose bet is `pairs`, as they are on the wire.
+    fn names(pairs: &str) -> Result<(String, String), BatchError> {
+        let bets = bets(&format!("BATCH_SIZE:1|BET_1:{pairs}\n"))?;
+        assert_eq!(bets[0].document(), "30904465");
+        Ok((bets[0].first_name().to_owned(), bets[0].last_name().to_owned()))
+    }
+
+    fn request(message: &[u8]) -> Request<()> {
+        let mut frame = u32::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(message);
+        decode(&frame, &context()).unwrap().map(|_| ())
+    }
+
+    #[test]
+    fn both_documented_forms_of_a_bet_and_every_escape() {
+        let rest = r"\|DOCUMENTO:30904465\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3";
+        for (pairs, first, last) in [
+            (r"NOMBRE:Ana\|APELLIDO:Paz", "Ana", "Paz"),
+            // Joined by ':', and a '|' that no key follows.
+            (r"NOMBRE:Ana\|Maria:APELLIDO:Paz", "Ana|Maria", "Paz"),
+            (r"NOMBRE:Ana:Maria:APELLIDO:Paz", "Ana:Maria", "Paz"),
+            // Escaped on both levels.
+            (r"NOMBRE:Ana\\\|Maria\|APELLIDO:Paz", "Ana|Maria", "Paz"),
+            (r"NOMBRE:Ana\\\\Maria\|APELLIDO:Paz", r"Ana\Maria", "Paz"),
+            (r"NOMBRE:Ana\\:APELLIDO\\:x\|APELLIDO:Paz", "Ana:APELLIDO:x", "Paz"),
+            // In another order, and with the colon escaped too.
+            (r"APELLIDO:Paz\|NOMBRE:Ana", "Ana", "Paz"),
+            (r"NOMBRE\:Ana\|APELLIDO\:Paz", "Ana", "Paz"),
+            (r"NOMBRE:A\na\|APELLIDO:\Paz", "Ana", "Paz"),
+        ] {
+            assert_eq!(names(&format!("{pairs}{rest}")), Ok((first.to_owned(), last.to_owned())), "{pairs}");
+        }
+        let colons = "NOMBRE:Ana:APELLIDO:Paz:DOCUMENTO:30904465:NACIMIENTO:1999-03-17:NUMERO:7574:AGENCY_ID:3";
+        assert_eq!(names(colons), Ok(("Ana".to_owned(), "Paz".to_owned())));
+    }
+
+    #[test]
+    fn a_bet_without_each_key_once_is_bad() {
+        let bad = Err(BatchError::BadBet { index: 1, error: BetError::Fields });
+        for second in [
+            "",
+            "x",
+            "BET_2",
+            "BET_2:",
+            r"BET_2:NOMBRE:Ana\|APELLIDO:Paz",
+            r"BET_2:NOMBRE:a:NOMBRE:b\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3",
+            r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3\",
+            r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3\\",
+            r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:x",
+            "BATCH_SIZE:2",
+            "ACTION:FINISH_BETTING",
+            r"\:NOTE",
+            &BET_1.replace("BET_1", "BET_0"),
+            &BET_1.replace("BET_1", "BET_x"),
+            &BET_1.replace("BET_1", "BET_4000000000"),
+            BET_1,
+        ] {
+            assert_eq!(bets(&format!("BATCH_SIZE:2|{BET_1}|{second}\n")), bad, "{second}");
+        }
+        let mixed = BET_1.replace("BET_1", "BET_2").replace("AGENCY_ID:3", "AGENCY_ID:4");
+        let error = BatchError::BadBet { index: 1, error: BetError::MixedAgencies };
+        assert_eq!(bets(&format!("BATCH_SIZE:2|{BET_1}|{mixed}\n")), Err(error));
+    }
+
+    #[test]
+    fn pairs_come_in_any_order_and_bets_with_any_of_their_numbers_once() {
+        let bet = |number: &str| BET_1.replace("BET_1", &format!("BET_{number}"));
+        let four = [bet("3"), bet("1"), bet("4"), bet("02")].join("|");
+        for message in [format!("BATCH_SIZE:4|{four}\n"), format!("{four}|NOTE:x|BATCH_SIZE:4\n")] {
+            assert_eq!(bets(&message).map(|bets| bets.len()), Ok(4), "{message}");
+        }
+        let error = BatchError::BadBet { index: 3, error: BetError::Fields };
+        let twice = [bet("1"), bet("3"), bet("2"), bet("1")].join("|");
+        assert_eq!(bets(&format!("BATCH_SIZE:4|{twice}\n")), Err(error));
+    }
+
+    #[test]
+    fn a_size_that_differs_from_the_bets_is_an_error() {
+        for (declared, present) in [(0, 1), (2, 1), (u32::MAX, 1)] {
+            let expected = Err(BatchError::Count { declared, present });
+            assert_eq!(bets(&format!("BATCH_SIZE:{declared}|{BET_1}\n")), expected);
+        }
+        assert_eq!(bets("BATCH_SIZE:3\n"), Err(BatchError::Count { declared: 3, present: 0 }));
+        assert!(matches!(request(b"BATCH_SIZE:0\n"), Request::EmptyBatch));
+    }
+
+    #[test]
+    fn the_finish_in_both_spellings_and_either_order() {
+        for message in [
+            "ACTION:FINISH_BETTING|AGENCY_ID:3\n",
+            "ACTION:BETTING_FINISHED|AGENCY_ID:3\n",
+            "AGENCY_ID:03|ACTION:FINISH_BETTING|NOTE:x\n",
+        ] {
+            let request = request(message.as_bytes());
+            assert!(matches!(request, Request::FinishAndQuery(Speaker::Named(AgencyId(3)))), "{message}: {request:?}");
+        }
+    }
+
+    #[test]
+    fn messages_that_ask_for_nothing_that_can_be_done() {
+        for message in [
+            "",
+            "\n",
+            "hello\n",
+            "A:B\n",
+            "\\:x|ACTION:FINISH_BETTING|AGENCY_ID:3\n",
+            "ACTION:FINISH_BETTING|AGENCY_ID:3",
+            "ACTION:FINISH_BETTING\\\n",
+            "ACTION:DANCE|AGENCY_ID:3\n",
+            "ACTION:FINISH_BETTING\n",
+            "ACTION:FINISH_BETTING|AGENCY_ID:x\n",
+            "ACTION:FINISH_BETTING|BATCH_SIZE:0\n",
+            "BATCH_SIZE:-1\n",
+            &format!("{BET_1}\n"),
+        ] {
+            let request = request(message.as_bytes());
+            assert!(matches!(request, Request::Refused(_)), "{message:?}: {request:?}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The dialects: bytes to requests, replies to bytes, and the client's mirror of both.
+//!
+//! One file per dialect, each with the same parts in the same order:
+//!
+//! 0. `CONDUCT`: what it asks of the hub beyond answering its frames;
+//! 1. `frame`: where the first frame of a stream ends;
+//! 2. `decode`: what a whole frame asks for;
+//! 3. `Bets`: the bets of a batch, read straight from the frame;
+//! 4. `encode`: a reply's bytes;
+//! 5. `client`: the other side.
+//!
+//! A new dialect is one such file, one line in [`dialects!`] below and its row in [`detect`].
+//! Nothing here knows sockets, time or the lottery's state.
+
+pub mod detect;
+mod message;
+mod plain;
+mod reader;
+
+pub use message::{
+    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
+    Speaker, Unsayable, Unwelcome,
+};
+pub use reader::Reader;
+
+use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
+
+/// Declares the dialects and routes each call to its file, without a table of function pointers.
+macro_rules! dialects {
+    ($($(#[$doc:meta])* $variant:ident = $module:ident, $name:literal;)*) => {
+        $(pub mod $module;)*
+
+        /// A wire format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Dialect {
+            $($(#[$doc])* $variant,)*
+        }
+
+        /// The bets of a batch in some dialect's bytes.
+        #[derive(Clone, Debug)]
+        pub enum Bets<'a> {
+            $($(#[$doc])* $variant($module::Bets<'a>),)*
+        }
+
+        impl Bets<'_> {
+            /// How many bets the batch declares or appears to have: for the log where it is rejected. Where its bytes
+            /// do not say it they are looked through; of a batch that can be read it is what `feed` returns.
+            pub fn count(&self) -> u32 {
+                match self {
+                    $(Bets::$variant(bets) => bets.count(),)*
+                }
+            }
+        }
+
+        impl BetSource for Bets<'_> {
+            #[inline]
+            fn feed<S: BetSink>(&self, sink: &mut S) -> Result<u32, BatchError> {
+                match self {
+                    $(Bets::$variant(bets) => bets.feed(sink),)*
+                }
+            }
+        }
+
+        impl Dialect {
+            /// Every dialect.
+            pub const ALL: &[Dialect] = &[$(Dialect::$variant,)*];
+
+            /// Its name in configuration and documents.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Dialect::$variant => $name,)*
+                }
+            }
+
+            /// Where the first frame of `bytes` ends.
+            #[inline]
+            pub fn frame(self, bytes: &[u8], context: &Context) -> Framing {
+                match self {
+                    $(Dialect::$variant => $module::frame(bytes, context),)*
+                }
+            }
+
+            /// What a whole frame asks for.
+            ///
+            /// # Errors
+            /// A frame whose fields contradict it.
+            #[inline]
+            pub fn decode<'a>(self, frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>>, Malformed> {
+                match self {
+                    $(Dialect::$variant => Ok($module::decode(frame, context)?.map(Bets::$variant)),)*
+                }
+            }
+
+            /// Appends a reply's bytes to `out`.
+            #[inline]
+            pub fn encode(self, reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
+                match self {
+                    $(Dialect::$variant => $module::encode(reply, out),)*
+                }
+            }
+
+            /// What it asks of the hub beyond answering its frames.
+            #[inline]
+            pub fn conduct(self) -> Conduct {
+                match self {
+                    $(Dialect::$variant => $module::CONDUCT,)*
+                }
+            }
+
+            /// How a client of this dialect behaves.
+            pub fn rules(self) -> Rules {
+                match self {
+                    $(Dialect::$variant => $module::client::RULES,)*
+                }
+            }
+
+            /// Client: whether the dialect can carry this bet's text unchanged; asked before
+            /// [`put_bet`](Self::put_bet), which does not ask again. Whether the bet is valid is another question.
+            ///
+            /// # Errors
+            /// Why it cannot.
+            pub fn carries(self, bet: &RawBet<'_>) -> Result<(), Unsayable> {
+                match self {
+                    $(Dialect::$variant => $module::client::carries(bet),)*
+                }
+            }
+
+            /// Client: appends the hello, in dialects that have one.
+            pub fn put_hello(self, agency: AgencyId, out: &mut Vec<u8>) {
+                match self {
+                    $(Dialect::$variant => $module::client::hello(agency, out),)*
+                }
+            }
+
+            /// Client: appends a bet, the `index`th from 0 of its batch, to a batch's body.
+            pub fn put_bet(self, agency: AgencyId, index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
+                match self {
+                    $(Dialect::$variant => $module::client::bet(agency, index, bet, body),)*
+                }
+            }
+
+            /// Client: appends the frame of a batch whose `count` bets are in `body`.
+            pub fn put_batch(self, agency: AgencyId, sequence: u64, count: u32, body: &[u8], out: &mut Vec<u8>) {
+                match self {
+                    $(Dialect::$variant => $module::client::batch(agency, sequence, count, body, out),)*
+                }
+            }
+
+            /// Client: appends "no more bets", in dialects where it is a message of its own.
+            pub fn put_finish(self, agency: AgencyId, out: &mut Vec<u8>) {
+                match self {
+                    $(Dialect::$variant => $module::client::finish(agency, out),)*
+                }
+            }
+
+            /// Client: appends the query for the winners.
+            pub fn put_query(self, agency: AgencyId, out: &mut Vec<u8>) {
+                match self {
+                    $(Dialect::$variant => $module::client::query(agency, out),)*
+                }
+            }
+
+            /// Client: reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+            ///
+            /// # Errors
+            /// Bytes that no answer starts with.
+            pub fn read_answer(
+                self,
+                bytes: &[u8],
+                expecting: Expecting,
+            ) -> Result<Option<(usize, Answer)>, Malformed> {
+                match self {
+                    $(Dialect::$variant => $module::client::answer(bytes, expecting),)*
+                }
+            }
+        }
+    };
+}
+
+dialects! {
+    /// u32 type and u32 length, fixed-width numbers, one byte back.
+    Binary = binary, "binary";
+    /// One byte of case, then fields behind u32 lengths; batches are not answered.
+    CaseId = case_id, "case-id";
+    /// A decimal length and lines of fields between `|`.
+    Text = text, "text";
+    /// A u32 length and `KEY:VALUE` pairs.
+    KeyValue = key_value, "key-value";
+    /// A kind, a u16 length and fields between commas; no agency on the wire.
+    Csv = csv, "csv";
+    /// The project's own: checksums, sequence numbers, batches in flight.
+    Native = native, "native";
+    /// A line, sent back.
+    Echo = echo, "echo";
+}
+
+impl Dialect {
+    /// The dialect called `name`.
+    pub fn from_name(name: &str) -> Option<Dialect> {
+        Dialect::ALL.iter().copied().find(|dialect| dialect.name() == name)
+    }
+}
+
+impl<B> Request<B> {
+    /// The same request with its bets told otherwise.
+    #[inline]
+    fn map<C>(self, bets: impl FnOnce(B) -> C) -> Request<C> {
+        match self {
+            Request::Batch(Batch { agency, sequence, bets: inner }) => {
+                Request::Batch(Batch { agency, sequence, bets: bets(inner) })
+            }
+            Request::Hello(agency) => Request::Hello(agency),
+            Request::Finish(speaker) => Request::Finish(speaker),
+            Request::Query(speaker) => Request::Query(speaker),
+            Request::FinishAndQuery(speaker) => Request::FinishAndQuery(speaker),
+            Request::EmptyBatch => Request::EmptyBatch,
+            Request::BadBatch { count, error } => Request::BadBatch { count, error },
+            Request::Refused(malformed) => Request::Refused(malformed),
+            Request::Echo => Request::Echo,
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! The `native` dialect, version 1: batches in flight, exactly-once, resumption and checksums.
+//!
+//! Source: `docs/PROTOCOLS.md`, native. A hello of fixed length opens the connection and names its agency;
+//! after it, both sides send frames of u32 length, kind, body and a CRC-32C of kind and body.
+
+use super::message::{
+    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
+    Speaker, Unsayable, Unwelcome,
+};
+use super::reader::Reader;
+use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Refusal};
+
+/// The first bytes of either side: a byte that opens no text, the project's initials, the version.
+pub const MAGIC: [u8; 4] = [0xb7, b'L', b'N', 1];
+/// Magic and agency.
+const HELLO_BYTES: usize = 8;
+const WELCOME: u8 = 0;
+
+const BATCH: u8 = 0x01;
+const FINISH: u8 = 0x02;
+const QUERY: u8 = 0x03;
+const ACK: u8 = 0x81;
+const REJECT: u8 = 0x82;
+const FINISHED: u8 = 0x83;
+const WINNERS: u8 = 0x84;
+const ERROR: u8 = 0x85;
+
+/// The codes of rejects and errors.
+mod code {
+    pub const BAD_FRAME: u16 = 1;
+    pub const BAD_CHECKSUM: u16 = 2;
+    pub const GAP: u16 = 3;
+    pub const BAD_BET: u16 = 4;
+    pub const LATE: u16 = 5;
+    pub const TOO_LARGE: u16 = 6;
+    pub const STORAGE: u16 = 7;
+    pub const SHUTTING_DOWN: u16 = 8;
+    pub const CONFLICT: u16 = 9;
+}
+
+const LENGTH_BYTES: usize = 4;
+const CHECKSUM_BYTES: usize = 4;
+/// The fewest bytes that a bet can have: three empty texts and two numbers.
+const BET_BYTES_MIN: usize = 11;
+/// Told apart from other damage by its own code.
+const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match");
+/// As [`BAD_CHECKSUM`].
+const TOO_LARGE: Malformed = Malformed("frame over the limit");
+
+/// What this dialect asks of the hub.
+pub const CONDUCT: Conduct = Conduct { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
+
+/// Where a frame ends.
+pub fn frame(bytes: &[u8], context: &Context) -> Framing {
+    if context.opening {
+        return hello_frame(bytes);
+    }
+    let Some(length) = Reader::new(bytes).u32() else {
+        return Framing::Incomplete { need: LENGTH_BYTES };
+    };
+    match (length as usize).checked_add(LENGTH_BYTES) {
+        Some(total) if total < LENGTH_BYTES + 1 + CHECKSUM_BYTES => {
+            Framing::Malformed(Malformed("frame shorter than its kind and checksum"))
+        }
+        Some(total) if total > context.frame_bytes_max => Framing::Malformed(TOO_LARGE),
+        Some(total) if total > bytes.len() => Framing::Incomplete { need: total },
+        Some(total) => Framing::Complete { bytes: total },
+        None => Framing::Malformed(TOO_LARGE),
+    }
+}
+
+fn hello_frame(bytes: &[u8]) -> Framing {
+    let known = bytes.len().min(MAGIC.len());
+    if bytes[..known] != MAGIC[..known] {
+        return Framing::Malformed(Malformed("not the hello of a version that the hub speaks"));
+    }
+    if bytes.len() < HELLO_BYTES {
+        return Framing::Incomplete { need: HELLO_BYTES };
+    }
+    Framing::Complete { bytes: HELLO_BYTES }
+}
+
+/// What a whole frame asks for.
+///
+/// # Errors
+/// A frame that is damaged, of an unknown kind, or whose body does not have its kind's fields.
+pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>>, Malformed> {
+    if context.opening {
+        let agency = Reader::new(frame.get(MAGIC.len()..).unwrap_or_default()).u32();
+        return Ok(Request::Hello(AgencyId(agency.ok_or(Malformed("hello shorter than its fields"))?)));
+    }
+    let (kind, body) = open(frame)?;
+    match kind {
+        BATCH => {
+            let mut reader = Reader::new(body);
+            let (Some(sequence), Some(count)) = (reader.u64(), reader.u16()) else {
+                return Err(Malformed("frame shorter than its fields"));
+            };
+            let bets = Bets { count: u32::from(count), bytes: reader.rest() };
+            Ok(Request::Batch(Batch { agency: Speaker::Connection, sequence: Some(sequence), bets }))
+        }
+        FINISH | QUERY if !body.is_empty() => Err(Malformed("frame longer than its fields")),
+        FINISH => Ok(Request::Finish(Speaker::Connection)),
+        QUERY => Ok(Request::Query(Speaker::Connection)),
+        _ => Err(Malformed("unknown kind of frame")),
+    }
+}
+
+/// The kind and body of a whole frame whose checksum holds.
+fn open(frame: &[u8]) -> Result<(u8, &[u8]), Malformed> {
+    let content = frame.get(LENGTH_BYTES..).and_then(<[u8]>::split_last_chunk::<CHECKSUM_BYTES>);
+    let Some((covered @ [kind, body @ ..], checksum)) = content else {
+        return Err(Malformed("frame shorter than its kind and checksum"));
+    };
+    if crc32c::crc32c(covered) != u32::from_be_bytes(*checksum) {
+        return Err(BAD_CHECKSUM);
+    }
+    Ok((*kind, body))
+}
+
+/// The bets of a batch frame.
+#[derive(Clone, Debug)]
+pub struct Bets<'a> {
+    count: u32,
+    bytes: &'a [u8],
+}
+
+impl Bets<'_> {
+    /// How many there are, as declared.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+impl BetSource for Bets<'_> {
+    #[inline]
+    fn feed<S: BetSink>(&self, sink: &mut S) -> Result<u32, BatchError> {
+        if (self.count as usize).saturating_mul(BET_BYTES_MIN) > self.bytes.len() {
+            return Err(BatchError::Malformed);
+        }
+        let mut reader = Reader::new(self.bytes);
+        for _ in 0..self.count {
+            sink.put(&read_bet(&mut reader).ok_or(BatchError::Malformed)?);
+        }
+        match (reader.is_empty(), self.count) {
+            (false, _) => Err(BatchError::Malformed),
+            (true, 0) => Err(BatchError::Empty),
+            (true, count) => Ok(count),
+        }
+    }
+}
+
+#[inline]
+fn read_bet<'a>(reader: &mut Reader<'a>) -> Option<RawBet<'a>> {
+    Some(RawBet {
+        first_name: reader.text_u8()?,
+        last_name: reader.text_u8()?,
+        document: reader.text_u8()?,
+        birthdate: reader.u32()?,
+        number: Some(reader.u32()?),
+    })
+}
+
+/// A reply's bytes.
+pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
+    match reply {
+        Reply::Welcome { next } => welcome(WELCOME, *next, out),
+        Reply::Unwelcome(why) => {
+            let status = match why {
+                Unwelcome::UnknownAgency => 1,
+                Unwelcome::Credentials => 2,
+                Unwelcome::Busy => 3,
+            };
+            welcome(status, 0, out);
+            After::Close
+        }
+        Reply::Stored { next } => message(ACK, out, |body| body.extend(next.to_be_bytes())),
+        Reply::Rejected { why: Rejection::Batch(BatchError::Malformed), .. } => {
+            error(code::BAD_FRAME, &BatchError::Malformed, out)
+        }
+        Reply::Rejected { sequence, why } => message(REJECT, out, |body| {
+            body.extend(sequence.to_be_bytes());
+            body.extend(reject_code(why).to_be_bytes());
+            body.extend(why.to_string().bytes());
+        }),
+        Reply::Finished { batches, bets, .. } => message(FINISHED, out, |body| {
+            body.extend(batches.to_be_bytes());
+            body.extend(bets.to_be_bytes());
+        }),
+        Reply::Winners { bets, .. } => match u32::try_from(bets.len()) {
+            Ok(count) => message(WINNERS, out, |body| {
+                body.extend(count.to_be_bytes());
+                bets.iter().for_each(|bet| push_bet(&bet.as_raw(), body));
+            }),
+            Err(_) => After::CloseUnsaid,
+        },
+        Reply::Refused(refusal) => error(code::LATE, refusal, out),
+        Reply::Malformed(malformed) | Reply::BadRequest(malformed) => error(damage_code(*malformed), malformed, out),
+        Reply::Gap => error(code::GAP, &"a batch before this one is missing", out),
+        Reply::ShuttingDown => error(code::SHUTTING_DOWN, &"the hub is stopping", out),
+        // Queries wait for the draw in this dialect: it has no words for "ask again".
+        Reply::NotDrawn | Reply::Echo(_) => After::CloseUnsaid,
+    }
+}
+
+/// `LATE` also stands for the refusals of an agency that the hello let through, and that no later batch of
+/// the connection would escape.
+fn reject_code(why: &Rejection) -> u16 {
+    match why {
+        Rejection::Batch(BatchError::BadBet { .. } | BatchError::Empty | BatchError::Count { .. }) => code::BAD_BET,
+        Rejection::Batch(BatchError::Malformed) => code::BAD_FRAME,
+        Rejection::Refused(Refusal::Finished | Refusal::Drawn | Refusal::Excluded | Refusal::UnknownAgency)
+        | Rejection::Credentials => code::LATE,
+        Rejection::StorageFull => code::STORAGE,
+        Rejection::Conflict => code::CONFLICT,
+    }
+}
+
+fn damage_code(malformed: Malformed) -> u16 {
+    match malformed {
+        BAD_CHECKSUM => code::BAD_CHECKSUM,
+        TOO_LARGE => code::TOO_LARGE,
+        Malformed(_) => code::BAD_FRAME,
+    }
+}
+
+fn welcome(status: u8, next: u64, out: &mut Vec<u8>) -> After {
+    out.extend(MAGIC);
+    out.push(status);
+    out.extend(next.to_be_bytes());
+    After::Open
+}
+
+fn error(code: u16, why: &dyn std::fmt::Display, out: &mut Vec<u8>) -> After {
+    message(ERROR, out, |body| {
+        body.extend(code.to_be_bytes());
+        body.extend(why.to_string().bytes());
+    });
+    After::Close
+}
+
+/// Appends a frame whose body `write` appends; a body that no length can say is not sent.
+fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> After {
+    let start = out.len();
+    out.extend([0; LENGTH_BYTES]);
+    out.push(kind);
+    write(out);
+    let checksum = crc32c::crc32c(&out[start + LENGTH_BYTES..]);
+    out.extend(checksum.to_be_bytes());
+    let Ok(length) = u32::try_from(out.len() - start - LENGTH_BYTES) else {
+        out.truncate(start);
+        return After::CloseUnsaid;
+    };
+    out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+    After::Open
+}
+
+/// Appends a bet. A text over 255 bytes, which no valid bet has, is cut to its first 255.
+fn push_bet(bet: &RawBet<'_>, out: &mut Vec<u8>) {
+    for text in [bet.first_name, bet.last_name, bet.document] {
+        let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
+        out.push(len);
+        out.extend_from_slice(&text.bytes()[..usize::from(len)]);
+    }
+    out.extend(bet.birthdate.to_be_bytes());
+    out.extend(bet.number.unwrap_or(0).to_be_bytes());
+}
+
+/// The client's side.
+pub mod client {
+    use super::{
+        ACK, AgencyId, Answer, BATCH, CHECKSUM_BYTES, Cause, Context, ERROR, Expecting, FINISH, FINISHED, Framing,
+        LENGTH_BYTES, MAGIC, Malformed, QUERY, REJECT, RawBet, Reader, Rules, Unsayable, Unwelcome, WELCOME, WINNERS,
+        code, message, open, push_bet, read_bet,
+    };
+
+    /// How a client behaves.
+    pub const RULES: Rules = Rules {
+        hello: true,
+        window: 64,
+        batches_answered: true,
+        finish: true,
+        batch_overhead_bytes: LENGTH_BYTES + 1 + 8 + 2 + CHECKSUM_BYTES,
+        exactly_once: true,
+        resumable: true,
+    };
+
+    /// Writes the hello.
+    pub fn hello(agency: AgencyId, out: &mut Vec<u8>) {
+        out.extend(MAGIC);
+        out.extend(agency.0.to_be_bytes());
+    }
+
+    /// Every valid bet.
+    ///
+    /// # Errors
+    /// A name over 255 bytes.
+    pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
+        if [bet.first_name, bet.last_name, bet.document].iter().any(|text| text.len() > usize::from(u8::MAX)) {
+            return Err(Unsayable("the native dialect cannot carry a name over 255 bytes"));
+        }
+        Ok(())
+    }
+
+    /// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
+    pub fn bet(_: AgencyId, _index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
+        push_bet(bet, body);
+    }
+
+    /// Writes the frame of a batch whose `count` bets are in `body`.
+    ///
+    /// # Panics
+    /// Where there are more than 65,535 bets.
+    pub fn batch(_: AgencyId, sequence: u64, count: u32, body: &[u8], out: &mut Vec<u8>) {
+        let count = u16::try_from(count).expect("a batch has at most 65,535 bets");
+        message(BATCH, out, |frame| {
+            frame.extend(sequence.to_be_bytes());
+            frame.extend(count.to_be_bytes());
+            frame.extend_from_slice(body);
+        });
+    }
+
+    /// Writes "no more bets".
+    pub fn finish(_: AgencyId, out: &mut Vec<u8>) {
+        message(FINISH, out, |_| {});
+    }
+
+    /// Writes the query for the winners.
+    pub fn query(_: AgencyId, out: &mut Vec<u8>) {
+        message(QUERY, out, |_| {});
+    }
+
+    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    ///
+    /// # Errors
+    /// Bytes that no answer starts with, or that are damaged.
+    pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
+        // A hub that refuses the hello itself says so in a frame; no frame is as long as the magic is as a length.
+        if expecting == Expecting::Welcome && bytes.first() == Some(&MAGIC[0]) {
+            return welcome(bytes);
+        }
+        let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
+        match super::frame(bytes, &context) {
+            Framing::Complete { bytes: end } => Ok(Some((end, said(&bytes[..end])?))),
+            Framing::Incomplete { .. } => Ok(None),
+            Framing::Malformed(malformed) => Err(malformed),
+        }
+    }
+
+    fn welcome(bytes: &[u8]) -> Result<Option<(usize, Answer)>, Malformed> {
+        let known = bytes.len().min(MAGIC.len());
+        if bytes[..known] != MAGIC[..known] {
+            return Err(Malformed("the hub does not speak this version of the native dialect"));
+        }
+        let mut reader = Reader::new(&bytes[known..]);
+        let (Some(status), Some(next)) = (reader.u8(), reader.u64()) else { return Ok(None) };
+        let answer = match status {
+            WELCOME => Answer::Welcome { next },
+            1 => Answer::Unwelcome(Unwelcome::UnknownAgency),
+            2 => Answer::Unwelcome(Unwelcome::Credentials),
+            3 => Answer::Unwelcome(Unwelcome::Busy),
+            _ => return Err(Malformed("the hub's hello has an unknown status")),
+        };
+        Ok(Some((bytes.len() - reader.rest().len(), answer)))
+    }
+
+    fn said(frame: &[u8]) -> Result<Answer, Malformed> {
+        let (kind, body) = open(frame)?;
+        let mut reader = Reader::new(body);
+        let answer = match kind {
+            ACK => reader.u64().map(|next| Answer::StoredBelow { next }),
+            REJECT => rejected(&mut reader),
+            FINISHED => finished(&mut reader),
+            WINNERS => winners(&mut reader),
+            ERROR => reader.u16().map(|code| Answer::Error { cause: cause(code), reason: words(&mut reader) }),
+            _ => return Err(Malformed("unknown kind of answer")),
+        };
+        answer.filter(|_| reader.is_empty()).ok_or(Malformed("the answer does not have its kind's fields"))
+    }
+
+    fn rejected(reader: &mut Reader<'_>) -> Option<Answer> {
+        let (sequence, code) = (reader.u64()?, reader.u16()?);
+        Some(Answer::Rejected { sequence: Some(sequence), cause: cause(code), reason: words(reader) })
+    }
+
+    fn finished(reader: &mut Reader<'_>) -> Option<Answer> {
+        let (_batches, bets) = (reader.u64()?, reader.u64()?);
+        // What was rejected was said batch by batch.
+        Some(Answer::Finished { all_stored: true, bets: Some(bets) })
+    }
+
+    fn winners(reader: &mut Reader<'_>) -> Option<Answer> {
+        let count = reader.u32()?;
+        let mut documents = Vec::new();
+        for _ in 0..count {
+            documents.push(String::from_utf8_lossy(read_bet(reader)?.document.bytes()).into_owned());
+        }
+        Some(Answer::Winners { documents })
+    }
+
+    /// The hub's words: the rest of the frame.
+    fn words(reader: &mut Reader<'_>) -> String {
+        let rest = reader.bytes(reader.rest().len()).unwrap_or_default();
+        String::from_utf8_lossy(rest).into_owned()
+    }
+
+    fn cause(code: u16) -> Cause {
+        match code {
+            code::BAD_FRAME | code::BAD_CHECKSUM | code::GAP => Cause::Stream,
+            code::BAD_BET | code::TOO_LARGE => Cause::Permanent,
+            code::LATE => Cause::Late,
+            code::STORAGE => Cause::StorageFull,
+            code::SHUTTING_DOWN => Cause::ShuttingDown,
+            code::CONFLICT => Cause::Conflict,
+            _ => Cause::Unsaid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(opening: bool) -> Context {
+        Context { frame_bytes_max: 1000, opening, scanned: 0 }
+    }
+
+    /// A frame with these bytes as kind and body.
+    fn sealed(content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        message(content[0], &mut out, |body| body.extend_from_slice(&content[1..]));
+        out
+    }
+
+    #[test]
+    fn a_hello_is_recognised_by_its_first_wrong_byte() {
+        for bytes in [&b"x"[..], b"\xb7LN\x02", b"\xb7LM"] {
+            assert!(matches!(frame(bytes, &context(true)), Framing::Malformed(_)), "{bytes:?}");
+        }
+        for len in 0..HELLO_BYTES {
+            let hello = b"\xb7LN\x01\0\0\0\x03";
+            assert_eq!(frame(&hello[..len], &context(true)), Framing::Incomplete { need: 8 });
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_behind_the_length_is_found() {
+        let good = sealed(&[BATCH, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0]);
+        assert!(matches!(
+            decode(&good, &context(false)),
+            Ok(Request::Batch(Batch { sequence: Some(7), agency: Speaker::Connection, .. }))
+        ));
+        for bit in LENGTH_BYTES * 8..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&bad, &context(false)).err(), Some(BAD_CHECKSUM), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn frames_that_cannot_be() {
+        for (length, expected) in [
+            (0u32, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),
+            (4, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),
+            (5, Framing::Incomplete { need: 9 }),
+            (996, Framing::Incomplete { need: 1000 }),
+            (997, Framing::Malformed(TOO_LARGE)),
+            (1 << 31, Framing::Malformed(TOO_LARGE)),
+            (u32::MAX, Framing::Malformed(TOO_LARGE)),
+        ] {
+            assert_eq!(frame(&length.to_be_bytes(), &context(false)), expected, "{length}");
+        }
+        for content in [&[0x04][..], &[0x81], &[FINISH, 0], &[QUERY, 0], &[BATCH, 0, 0]] {
+            assert!(decode(&sealed(content), &context(false)).is_err(), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn bets_fill_their_frame_exactly() {
+        let bet = [1, b'a', 1, b'b', 1, b'7', 0x01, 0x31, 0x05, 0x35, 0, 0, 0x1d, 0x96];
+        let feed = |count: u32, bytes: &[u8]| Bets { count, bytes }.feed(&mut Vec::new());
+        assert_eq!(feed(1, &bet), Ok(1));
+        assert_eq!(feed(0, &[]), Err(BatchError::Empty));
+        for (count, len) in [(1, bet.len() - 1), (2, bet.len()), (0, 1), (65_535, 14)] {
+            assert_eq!(feed(count, &bet[..len]), Err(BatchError::Malformed), "{count} in {len}");
+        }
+        assert_eq!(feed(1, &[bet, bet].concat()), Err(BatchError::Malformed));
+    }
+
+    #[test]
+    fn damage_has_codes_of_its_own() {
+        for (malformed, expected) in [(BAD_CHECKSUM, 2), (TOO_LARGE, 6), (Malformed("unknown kind of frame"), 1)] {
+            let mut out = Vec::new();
+            assert_eq!(encode(&Reply::Malformed(malformed), &mut out), After::Close);
+            let (kind, body) = open(&out).unwrap();
+            assert_eq!((kind, &body[..2]), (ERROR, &[0, expected][..]));
+        }
+    }
+
+    #[test]
+    fn a_hub_that_refuses_the_hello_in_a_frame_is_understood() {
+        let mut out = Vec::new();
+        encode(&Reply::ShuttingDown, &mut out);
+        let answer = client::answer(&out, Expecting::Welcome).unwrap().unwrap();
+        assert!(matches!(answer.1, Answer::Error { cause: Cause::ShuttingDown, .. }), "{answer:?}");
+    }
+}

@@ -1,0 +1,329 @@
+//! The client in mode agency, against a hub that is played by hand: what it sends, when, and what it makes of
+//! every accident.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod client_kit;
+
+use client_kit::{Ended, FakeHub, Peer, Start, client, rows};
+
+/// Agency 3 of a hub, with these rows, in batches of ten.
+fn agency(hub: &FakeHub, protocol: &str, rows: &str) -> Start {
+    client()
+        .hub(hub.address)
+        .env("CLI_ID", "3")
+        .env("CLI_PROTOCOL", protocol)
+        .env("CLI_BATCH_MAXAMOUNT", "10")
+        .file(".data/agency-3.csv", rows)
+}
+
+/// Finish and query of `binary`, and winners back.
+fn binary_draw(peer: &mut Peer, winners: &[u32]) {
+    assert_eq!(peer.binary(), (2, vec![0, 0, 0, 3]));
+    peer.write(&[0]);
+    assert_eq!(peer.binary(), (3, vec![0, 0, 0, 3]));
+    peer.write(&[0]);
+    peer.write(&u32::try_from(winners.len()).unwrap().to_be_bytes());
+    winners.iter().for_each(|winner| peer.write(&winner.to_be_bytes()));
+}
+
+fn documents(first: u32, last: u32) -> Vec<u32> {
+    (first..=last).map(|index| 30_000_000 + index).collect()
+}
+
+fn assert_done(ended: &Ended) {
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{}", ended.log);
+    assert!(!ended.log.contains("result: fail"), "{}", ended.log);
+}
+
+#[test]
+fn lockstep_sends_a_batch_for_each_answer_and_reports_the_winners() {
+    for end in ["\n", "\r\n"] {
+        let hub = FakeHub::new();
+        let running = agency(&hub, "binary", &rows(25, end)).start();
+        let mut peer = hub.accept();
+        for (first, last) in [(1, 10), (11, 20), (21, 25)] {
+            assert_eq!(peer.binary_batch(), documents(first, last));
+            peer.write(&[0]);
+        }
+        binary_draw(&mut peer, &[30_000_007, 30_000_009]);
+        let ended = running.end();
+        assert_eq!(peer.rest(), b"");
+        assert_done(&ended);
+        assert_eq!(
+            ended.said("consulta_ganadores"),
+            ["action: consulta_ganadores | result: success | cant_ganadores: 2"]
+        );
+        assert_eq!(
+            ended.said("ganador"),
+            [30_000_007, 30_000_009]
+                .map(|dni| format!("action: ganador | result: success | client_id: 3 | dni: {dni}"))
+        );
+        assert_eq!(
+            ended.lines()[0],
+            format!(
+                "INFO     action: config | result: success | client_id: 3 | server_address: {} | loop_amount: 5 | \
+                 loop_period: 5s | log_level: DEBUG",
+                hub.address
+            )
+        );
+        assert_eq!(ended.said("close_connection").len(), 1);
+        assert_eq!(ended.said("close_file").len(), 1);
+    }
+}
+
+#[test]
+fn native_has_64_batches_on_their_way_before_any_answer() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(1005, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 0);
+    for sequence in 0..64 {
+        assert_eq!(peer.native_batch(), (sequence, 10));
+    }
+    peer.native_ack(64);
+    for sequence in 64..100 {
+        assert_eq!(peer.native_batch(), (sequence, 10));
+    }
+    assert_eq!(peer.native_batch(), (100, 5));
+    peer.native_ack(101);
+    assert_eq!(peer.native(), (2, Vec::new()));
+    peer.native_write(0x83, &[[0, 0, 0, 0, 0, 0, 0, 101], [0, 0, 0, 0, 0, 0, 3, 237]].concat());
+    assert_eq!(peer.native(), (3, Vec::new()));
+    peer.native_write(0x84, &[0, 0, 0, 0]);
+    let ended = running.end();
+    assert_done(&ended);
+    assert_eq!(ended.said("consulta_ganadores").len(), 1);
+}
+
+#[test]
+fn native_goes_on_where_the_hub_says_and_compares_first() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 2);
+    assert_eq!(peer.native_batch(), (1, 10), "the last that the hub has, to compare");
+    peer.native_ack(2);
+    assert_eq!(peer.native_batch(), (2, 5));
+    peer.native_ack(3);
+    assert_eq!(peer.native().0, 2);
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!(ended.said("resume"), ["action: resume | result: success | client_id: 3 | batches: 2 | bets: 20"]);
+}
+
+#[test]
+fn native_stops_where_the_hub_has_other_bets() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 2);
+    assert_eq!(peer.native_batch(), (1, 10));
+    peer.native_write(0x82, &[&1u64.to_be_bytes()[..], &[0, 9], b"other|bets"].concat());
+    let ended = running.end();
+    assert_eq!((ended.code, peer.rest().len()), (Some(1), 0), "{}", ended.log);
+    let said = ended.said("resume")[0];
+    assert!(said.contains("result: fail") && said.ends_with("batch.maxAmount has changed (other.bets)"), "{said}");
+}
+
+#[test]
+fn native_waits_for_a_full_hub_and_sends_again_from_the_batch_it_refused() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(40, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 0);
+    (0..4).for_each(|sequence| assert_eq!(peer.native_batch().0, sequence));
+    peer.native_write(0x82, &[&1u64.to_be_bytes()[..], &[0, 7], b"no space left"].concat());
+    (1..4).for_each(|sequence| assert_eq!(peer.native_batch().0, sequence));
+    running.signal("TERM");
+    let ended = running.end();
+    let full = "action: send_batch | result: in_progress | client_id: 3 | reason: no space left | retry_in: 200ms";
+    assert!(ended.said("send_batch").contains(&full), "{}", ended.log);
+}
+
+#[test]
+fn a_lost_connection_repeats_the_batch_in_flight_alone_and_warns() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", &rows(25, "\n")).start();
+    let mut peer = hub.accept();
+    assert_eq!(peer.binary_batch(), documents(1, 10));
+    peer.write(&[0]);
+    assert_eq!(peer.binary_batch(), documents(11, 20));
+    drop(peer);
+    let mut peer = hub.accept();
+    assert_eq!(peer.binary_batch(), documents(11, 20));
+    peer.write(&[0]);
+    assert_eq!(peer.binary_batch(), documents(21, 25));
+    peer.write(&[0]);
+    binary_draw(&mut peer, &[]);
+    let ended = running.end();
+    assert_done(&ended);
+    let warnings: Vec<_> = ended.lines().into_iter().filter(|line| line.starts_with("WARNING")).collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.log);
+    assert!(warnings[0].contains("may store it twice"));
+    let again = ended.said("connect").into_iter().filter(|line| line.contains("result: in_progress")).count();
+    assert_eq!(again, 1, "{}", ended.log);
+}
+
+#[test]
+fn a_hub_that_starts_after_its_clients_is_waited_for() {
+    let hub = FakeHub::absent();
+    let running = agency(&hub, "binary", &rows(1, "\n")).start();
+    running.wait_for("retry_in: 200ms");
+    hub.appear();
+    let mut peer = hub.accept();
+    assert_eq!(peer.binary_batch(), documents(1, 1));
+    peer.write(&[0]);
+    binary_draw(&mut peer, &[]);
+    let ended = running.end();
+    assert_done(&ended);
+    let first = ended.said("connect")[0].replace(&hub.address.to_string(), "HUB");
+    assert_eq!(
+        first,
+        "action: connect | result: in_progress | client_id: 3 | server_address: HUB | \
+         reason: Connection refused (os error 111) | retry_in: 100ms"
+    );
+}
+
+#[test]
+fn a_hub_that_stays_away_is_given_up() {
+    let hub = FakeHub::absent();
+    let ended = agency(&hub, "native", &rows(1, "\n")).env("CLI_PATIENCE", "1ms").run();
+    assert_eq!(ended.code, Some(1));
+    let said = ended.said("connect");
+    let last = said.last().unwrap();
+    assert!(last.contains("result: fail") && last.contains("Connection refused"), "{last}");
+    assert!(last.ends_with("given_up_after: 1ms"), "{last}");
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_asked_for_again_and_then_given_up() {
+    let ended = client()
+        .env("CLI_SERVER_ADDRESS", "nobody.invalid:12345")
+        .env("CLI_PATIENCE", "1ms")
+        .file(".data/agency-1.csv", &rows(1, "\n"))
+        .run();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let said = ended.said("connect");
+    assert!(said[0].contains("result: in_progress") && said[0].contains("cannot be looked up"), "{}", ended.log);
+    assert!(said.last().unwrap().contains("result: fail"), "{}", ended.log);
+}
+
+#[test]
+fn a_query_before_the_draw_is_repeated() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", "").start();
+    let mut peer = hub.accept();
+    assert_eq!(peer.binary().0, 2);
+    peer.write(&[0]);
+    for answer in [&[1u8][..], &[0, 0, 0, 0, 0]] {
+        assert_eq!(peer.binary().0, 3);
+        peer.write(answer);
+    }
+    let ended = running.end();
+    assert_done(&ended);
+    assert_eq!(
+        ended.said("consulta_ganadores"),
+        [
+            "action: consulta_ganadores | result: in_progress | client_id: 3",
+            "action: consulta_ganadores | result: success | cant_ganadores: 0"
+        ]
+    );
+}
+
+#[test]
+fn a_bad_row_stops_the_client_before_anything_of_its_batch_is_sent() {
+    for (end, protocol) in [("\n", "binary"), ("\r\n", "binary"), ("\r\n", "native")] {
+        let hub = FakeHub::new();
+        let text = rows(25, end).replace("30000017,1999-03-17", "30000017,1999-02-29");
+        let running = agency(&hub, protocol, &text).start();
+        let mut peer = hub.accept();
+        if protocol == "binary" {
+            assert_eq!(peer.binary_batch(), documents(1, 10));
+            peer.write(&[0]);
+        } else {
+            peer.native_hello(3, 0);
+            assert_eq!(peer.native_batch(), (0, 10));
+            peer.native_ack(1);
+        }
+        assert_eq!(peer.rest(), b"", "nothing more is sent");
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1));
+        let critical: Vec<_> = ended.lines().into_iter().filter(|line| line.starts_with("CRITICAL")).collect();
+        assert_eq!(
+            critical,
+            ["CRITICAL action: read_bets | result: fail | client_id: 3 | file: .data/agency-3.csv | line: 17 | \
+              error: birthdate must be a real date YYYY-MM-DD, 1900 to 9999"]
+        );
+    }
+}
+
+#[test]
+fn a_rejected_batch_stops_the_client_and_names_its_lines() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", &rows(25, "\n")).start();
+    let mut peer = hub.accept();
+    peer.binary_batch();
+    peer.write(&[0]);
+    peer.binary_batch();
+    peer.write(&[1]);
+    let ended = running.end();
+    assert_eq!((ended.code, peer.rest().len()), (Some(1), 0));
+    let said = ended.said("send_batch");
+    assert!(said.last().unwrap().contains("result: fail | client_id: 3 | lines: 11-20 | error: "), "{}", ended.log);
+}
+
+#[test]
+fn an_agency_that_the_draw_does_not_know_is_told_so() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let mut peer = hub.accept();
+    peer.read(8);
+    peer.write(&[0xB7, b'L', b'N', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1));
+    let expected = "action: connect | result: fail | client_id: 3 | error: the agency is not of this draw";
+    assert!(ended.said("connect").contains(&expected), "{}", ended.log);
+}
+
+#[test]
+fn no_batch_is_over_8192_bytes_whatever_the_configuration_says() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", &rows(1000, "\n")).env("CLI_BATCH_MAXAMOUNT", "100000").start();
+    let mut peer = hub.accept();
+    let mut seen = Vec::new();
+    while seen.len() < 1000 {
+        // The kit's reader refuses a longer one.
+        seen.extend(peer.binary_batch());
+        peer.write(&[0]);
+    }
+    assert_eq!(seen, documents(1, 1000));
+    binary_draw(&mut peer, &[]);
+    assert_done(&running.end());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let hub = FakeHub::new();
+    let ended = client().hub(hub.address).env("CLI_MODE", "agency").env("CLI_ID", "9").run();
+    assert_eq!(ended.code, Some(1));
+    let expected = "action: read_bets | result: fail | client_id: 9 | file: .data/agency-9.csv | \
+                    error: No such file or directory (os error 2)";
+    assert_eq!(ended.said("read_bets"), [expected]);
+}
+
+#[test]
+fn what_the_hub_says_cannot_break_a_line() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 0);
+    peer.native_batch();
+    peer.native_write(
+        0x82,
+        &[&0u64.to_be_bytes()[..], &[0, 4], "bad\naction: x | result: y\u{85}".as_bytes()].concat(),
+    );
+    let ended = running.end();
+    let last = *ended.said("send_batch").last().unwrap();
+    assert!(last.ends_with("error: bad.action: x . result: y."), "{last}");
+}

@@ -1,0 +1,142 @@
+//! `tools/loteria.lua` in a real tshark: over a capture of a real draw, and over bytes that make no sense.
+
+#![allow(clippy::panic, reason = "how a test fails")]
+
+mod common;
+#[path = "dissector/pcap.rs"]
+mod pcap;
+#[path = "peers/python.rs"]
+mod python;
+#[path = "dissector/tshark.rs"]
+mod tshark;
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use python::{python, success};
+use tshark::{Capture, Table, Trace};
+
+const DIALECTS: &str = "case-id,text,key-value,binary,csv,native,text-per-message,key-value-colon,binary-length-first";
+const BETS: usize = 40;
+/// What the tests look at.
+const FIELDS: &[&str] = &[
+    "loteria.dialect",
+    "loteria.request",
+    "loteria.answer",
+    "loteria.bets",
+    "loteria.bet.first_name",
+    "loteria.bet.last_name",
+    "loteria.bet.document",
+    "loteria.bet.birthdate",
+    "loteria.bet.number",
+    "loteria.winner",
+    "loteria.message",
+    "loteria.code",
+    "loteria.malformed",
+    "loteria.checksum.bad",
+    "_ws.malformed",
+    "_ws.col.Info",
+    "tcp.srcport",
+];
+
+/// Sends a line to the hub and waits for its echo.
+fn mark(address: SocketAddr, line: &str) {
+    let mut stream = TcpStream::connect(address).expect("the hub accepts");
+    stream.write_all(format!("{line}\n").as_bytes()).expect("the hub reads");
+    let mut echo = String::new();
+    stream.read_to_string(&mut echo).expect("the hub answers");
+    assert_eq!(echo.trim_end(), line);
+}
+
+/// Captures all that the clients' script and the hub say to each other; `None` where it cannot be done here.
+fn captured(
+    directory: &tempfile::TempDir,
+    settings: &[(&str, &str)],
+    script: &str,
+    arguments: &[&str],
+) -> Option<(Trace, String)> {
+    if !tshark::installed() {
+        return None;
+    }
+    let start = common::hub().env("SERVER_LISTEN_BACKLOG", "64");
+    let hub = settings.iter().fold(start, |start, (key, value)| start.env(key, value)).start();
+    let (address, port) = (hub.address.to_string(), hub.address.port().to_string());
+    let capture = Capture::start(&port, directory.path().join("capture"), |line| mark(hub.address, line))?;
+    let mut given = vec!["--server", address.as_str()];
+    given.extend(arguments);
+    let out = success(&python(script, &given)?);
+    let trace = capture.stop(&port, |line| mark(hub.address, line));
+    Some((trace, out))
+}
+
+#[test]
+fn a_draw_of_every_dialect_is_shown_message_by_message() {
+    let directory = tempfile::tempdir().expect("a directory for the capture");
+    let settings = [("LOTTERY_AGENCIES", "9"), ("LOTTERY_UNNUMBERED_AGENCIES", "5")];
+    // In pieces, so that frames have to be joined again; the other capture has them whole.
+    let arguments = ["--dialects", DIALECTS, "--generate", "40", "--batch", "8", "--split", "random"];
+    let Some((trace, winners)) = captured(&directory, &settings, "run.py", &arguments) else { return };
+    let all = trace.read(FIELDS);
+    for fault in ["_ws.malformed", "loteria.checksum.bad"] {
+        assert_eq!(all.values(fault), [""; 0], "{fault}");
+    }
+    for (dialect, clients) in [("case-id", 1), ("text", 2), ("key-value", 2), ("binary", 2), ("csv", 1), ("native", 1)]
+    {
+        assert_shown(&all.with("loteria.dialect", dialect), dialect, clients, &winners);
+    }
+    let echoes = all.with("loteria.dialect", "echo");
+    let last = echoes.values("loteria.message").last().is_some_and(|line| line.starts_with("end of capture"));
+    assert!(last, "the echo is shown, too");
+}
+
+/// Everything of one dialect's share of the draw is there, in its field.
+fn assert_shown(packets: &Table, dialect: &str, clients: usize, winners: &str) {
+    assert_eq!(packets.values("loteria.bets"), vec!["8"; 5 * clients], "{dialect}");
+    for field in ["first_name", "last_name", "document", "birthdate", "number"] {
+        let found = packets.values(&format!("loteria.bet.{field}")).len();
+        assert_eq!(found, BETS * clients, "{dialect}: {field}");
+    }
+    assert_eq!(packets.count("loteria.request", "batch"), 5 * clients, "{dialect}");
+    // Every client asks in the draw; all but `csv` again after it, and `key-value` by its finish.
+    let asked = if matches!(dialect, "key-value" | "csv") { 0 } else { 2 * clients };
+    assert_eq!(packets.count("loteria.request", "query"), asked, "{dialect}");
+    let told = packets.values("loteria.winner");
+    assert!(told.iter().all(|document| winners.contains(&format!("\"{document}\""))), "{dialect}: {told:?}");
+    assert_eq!(told.is_empty(), dialect == "csv", "{dialect}: only the fifth agency has no winners");
+    let answers = packets.with("loteria.answer", "winners");
+    assert!(!answers.values("_ws.col.Info").is_empty(), "{dialect}");
+    for line in answers.values("_ws.col.Info") {
+        assert!(line.contains(&format!("{dialect} ← ")) && line.contains("winners "), "{line}");
+    }
+}
+
+#[test]
+fn every_refusal_is_shown_and_nonsense_is_called_malformed() {
+    let directory = tempfile::tempdir().expect("a directory for the capture");
+    let settings = [("LOTTERY_AGENCIES", "8"), ("LOTTERY_UNNUMBERED_AGENCIES", "7")];
+    let Some((trace, _)) = captured(&directory, &settings, "errors.py", &[]) else { return };
+    let all = trace.read(FIELDS);
+    for dialect in ["case-id", "text", "key-value", "binary", "csv", "native"] {
+        assert!(all.with("loteria.dialect", dialect).count("loteria.answer", "rejected") > 0, "{dialect}");
+    }
+    assert!(all.count("loteria.code", "9") > 0, "a conflict is shown by its code");
+    assert_eq!(all.values("loteria.checksum.bad").len(), 1);
+    assert!(all.values("loteria.malformed").len() > 5);
+    let of_the_hub = all.with("tcp.srcport", &trace.port);
+    assert_eq!(of_the_hub.values("_ws.malformed"), [""; 0], "the hub says nothing malformed");
+}
+
+#[test]
+fn bytes_that_make_no_sense_never_trip_the_script() {
+    if !tshark::installed() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory for the capture");
+    let file = directory.path().join("garbage.pcap");
+    std::fs::write(&file, pcap::write(&pcap::garbage(400))).expect("the capture is written");
+    let trace = Trace { file, port: pcap::PORT.to_string() };
+    let seen = trace.read(&["tcp.stream"]);
+    let streams: BTreeSet<&str> = seen.values("tcp.stream").into_iter().collect();
+    assert!(streams.len() > 300, "the script saw {} of the conversations", streams.len());
+}

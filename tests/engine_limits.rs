@@ -1,0 +1,242 @@
+//! The engine's deadlines to the millisecond, and that nothing that peers leave behind adds up.
+
+mod engine_kit;
+
+use std::time::Duration;
+
+use engine_kit::Table;
+use loteria::engine::{ConnectionId, Policy};
+use loteria::limits;
+
+const MOMENT: Duration = Duration::from_millis(1);
+/// A finish of agency 2 in `binary`, answered with a zero.
+const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
+/// A query of agency 1 in `binary`.
+const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
+
+fn table() -> (Table, Policy) {
+    (Table::new(2, Policy::default()), Policy::default())
+}
+
+/// A connection that has shown its dialect and heard its answer.
+fn spoken(table: &mut Table) -> ConnectionId {
+    let id = table.open();
+    table.say(id, &FINISH);
+    assert_eq!(table.hear(id), [0]);
+    id
+}
+
+#[test]
+fn bytes_do_not_extend_the_handshake() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    for byte in [0, 0, 0] {
+        table.pass(policy.handshake_timeout / 4);
+        table.say(id, &[byte]);
+    }
+    table.pass(policy.handshake_timeout / 4 - MOMENT);
+    assert!(!table.is_over(id));
+    table.pass(MOMENT);
+    assert!(table.is_over(id));
+}
+
+#[test]
+fn bytes_do_not_extend_a_frame_and_its_time_begins_with_its_first_byte() {
+    let (mut table, policy) = table();
+    let id = spoken(&mut table);
+    table.pass(policy.frame_timeout * 3);
+    for byte in &FINISH[..3] {
+        table.say(id, &[*byte]);
+        table.pass(policy.frame_timeout / 3 - MOMENT);
+    }
+    assert!(!table.is_over(id));
+    table.pass(3 * MOMENT);
+    assert!(table.is_over(id));
+}
+
+#[test]
+fn a_first_frame_has_its_whole_time_after_the_handshake() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    table.pass(policy.handshake_timeout - MOMENT);
+    table.say(id, &FINISH[..3]);
+    table.say(id, &FINISH[3..6]);
+    table.pass(policy.frame_timeout - MOMENT);
+    assert!(!table.is_over(id));
+    table.pass(MOMENT);
+    assert!(table.is_over(id));
+}
+
+#[test]
+fn a_frame_cannot_hide_behind_an_unread_reply() {
+    let policy = Policy { write_timeout: Duration::from_secs(3600), ..Policy::default() };
+    let mut table = Table::new(2, policy.clone());
+    let id = table.open();
+    table.say(id, &FINISH);
+    table.say(id, &FINISH[..3]);
+    table.pass(policy.frame_timeout);
+    assert_eq!(table.engine.outgoing(id), [0]);
+    assert!(table.engine.is_closing(id));
+}
+
+#[test]
+fn a_frame_that_waited_behind_a_held_reply_has_its_time_after_it() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    table.say(id, &[&QUERY[..], &FINISH[..5]].concat());
+    table.pass(policy.frame_timeout * 10);
+    let other = spoken(&mut table);
+    table.say(other, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
+    table.settle();
+    assert_eq!(table.hear(id), [0, 0, 0, 0, 0], "the draw, and no winners");
+    table.pass(policy.frame_timeout - MOMENT);
+    assert!(!table.is_over(id));
+    table.say(id, &FINISH[5..]);
+    assert_eq!(table.hear(id), [0]);
+}
+
+#[test]
+fn an_idle_connection_goes_and_a_byte_in_either_direction_keeps_it() {
+    let (mut table, policy) = table();
+    let id = spoken(&mut table);
+    table.pass(policy.idle_timeout - MOMENT);
+    table.say(id, &FINISH);
+    table.pass(MOMENT);
+    table.hear(id);
+    table.pass(policy.idle_timeout - MOMENT);
+    assert!(!table.is_over(id));
+    table.pass(MOMENT);
+    assert!(table.is_over(id));
+}
+
+#[test]
+fn a_parked_query_waits_for_ever() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    table.say(id, &QUERY);
+    table.pass(policy.idle_timeout * 100);
+    assert!(!table.is_over(id));
+}
+
+#[test]
+fn further_replies_do_not_extend_the_time_to_read_the_first() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    for _ in 0..4 {
+        table.say(id, &FINISH);
+        table.pass(policy.write_timeout / 4 - MOMENT);
+    }
+    assert!(!table.is_over(id));
+    table.pass(4 * MOMENT);
+    assert!(table.engine.is_cut(id), "there is nobody to wait for");
+}
+
+#[test]
+fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    let many = 2 * limits::WRITE_STEP_BYTES + 10;
+    for _ in 0..many.div_ceil(4096) {
+        table.say(id, &FINISH.repeat(4096));
+    }
+    let almost = policy.write_timeout - MOMENT;
+    table.pass(almost);
+    table.engine.sent(id, limits::WRITE_STEP_BYTES, table.now);
+    table.pass(almost);
+    assert!(!table.is_over(id), "it took a step");
+    table.hear(id);
+    table.pass(almost);
+    assert!(!table.is_over(id), "it took all");
+    for _ in 0..many.div_ceil(4096) {
+        table.say(id, &FINISH.repeat(4096));
+    }
+    table.pass(almost);
+    table.engine.sent(id, limits::WRITE_STEP_BYTES - 1, table.now);
+    table.pass(MOMENT);
+    assert!(table.engine.is_cut(id), "a byte less is no step");
+}
+
+#[test]
+fn a_closing_connection_has_its_second_after_the_last_byte_was_taken() {
+    let (mut table, policy) = table();
+    let id = table.open();
+    table.say(id, &FINISH);
+    table.say(id, &[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
+    table.pass(policy.write_timeout - MOMENT);
+    assert_eq!(table.hear(id), [0, 1]);
+    table.pass(limits::DRAIN_TIMEOUT - MOMENT);
+    assert!(table.engine.is_done(id) && !table.engine.is_cut(id));
+    table.pass(MOMENT);
+    assert!(table.engine.is_cut(id));
+}
+
+#[test]
+fn many_deadlines_at_once_are_acted_on_in_slices() {
+    let (mut table, policy) = table();
+    let ids: Vec<_> = (0..3 * limits::DUE_PER_TURN).map(|_| table.open()).collect();
+    let over = |table: &Table| ids.iter().filter(|id| table.is_over(**id)).count();
+    table.pass(policy.handshake_timeout);
+    assert!(over(&table) > 0 && over(&table) <= limits::DUE_PER_TURN, "{}", over(&table));
+    while over(&table) < ids.len() {
+        assert!(table.engine.next_deadline().is_some_and(|at| at <= table.now), "the rest is due at once");
+        table.turn();
+    }
+}
+
+#[test]
+fn requests_of_one_turn_are_bounded_for_one_and_for_all() {
+    let (mut table, _) = table();
+    let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
+    let mut speakers = 0;
+    while !table.engine.turn_is_full() {
+        let id = table.open();
+        table.engine.receive(id, &FINISH.repeat(each + 100), table.now);
+        assert!(table.engine.read_room(id) <= limits::PARKED_INBOX_BYTES, "no more of it is wanted in this turn");
+        speakers += 1;
+    }
+    assert_eq!(speakers, limits::TURN_REQUESTS / each);
+    let last = table.open();
+    table.engine.receive(last, &FINISH.repeat(each + 100), table.now);
+    table.turn();
+    assert_eq!(table.engine.outgoing(last).len(), each);
+    assert!(table.engine.has_work());
+    table.settle();
+    assert_eq!(table.engine.outgoing(last).len(), each + 100, "nothing was lost");
+}
+
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let (mut table, _) = table();
+    let stays = table.open();
+    table.say(stays, &QUERY);
+    for round in 0..200_000 {
+        let id = table.open();
+        table.engine.receive(id, if round % 2 == 0 { &QUERY } else { &FINISH }, table.now);
+        if round % 16 == 0 {
+            table.pass(MOMENT);
+        }
+        table.engine.closed(id, table.now);
+    }
+    assert!(table.engine.reminders() < 4 * limits::LEFTOVERS_MIN, "{} reminders", table.engine.reminders());
+    assert!(table.engine.places() < 4 * limits::LEFTOVERS_MIN, "{} places", table.engine.places());
+    assert_eq!((table.engine.connections(), table.engine.parked()), (1, 1));
+    // The one that stayed still has its place.
+    let id = spoken(&mut table);
+    table.say(id, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
+    table.settle();
+    assert_eq!(table.hear(stays), [0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn queries_that_come_and_go_are_not_told_of_more_often() {
+    let (mut table, _) = table();
+    for _ in 0..100 {
+        let id = table.open();
+        table.say(id, &QUERY);
+        table.engine.closed(id, table.now);
+    }
+    let id = table.open();
+    table.say(id, &QUERY);
+    table.pass(limits::PENDING_LOG_PERIOD * 3);
+    assert!(table.engine.reminders() < 10, "{} reminders", table.engine.reminders());
+}

@@ -1,0 +1,185 @@
+//! Peers that vanish, and descriptors that run out.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use common::machine::{self, Network, descriptors, eventually, has, is_root, skip};
+use common::{Hub, Peer, binary, binary_batch, hub, under};
+
+/// A finish of agency 2, which no test waits for; its answer is one zero.
+const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
+/// A query of agency 1, which is parked.
+const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
+
+/// Ends a connection with a reset.
+fn reset(peer: Peer) {
+    socket2::SockRef::from(&peer.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+}
+
+/// Ends its own side first.
+fn end_and_leave(mut peer: Peer) {
+    peer.half_close();
+}
+
+fn is_alive(hub: &Hub) {
+    let mut peer = hub.connect();
+    peer.send(&FINISH);
+    peer.expect(&[0]);
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_frame_has_no_effect() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").env("LOGGING_LEVEL", "DEBUG").start();
+    let before = descriptors(hub.child.id());
+    for cut in [1, 4, 5, 8, 20, 40] {
+        let mut peer = hub.connect();
+        peer.send(&FINISH);
+        peer.expect(&[0]);
+        peer.send(&binary_batch(1, 1, 1)[..cut]);
+        reset(peer);
+    }
+    hub.wait_for_count("action: receive_message | result: in_progress | reason: Connection reset", 6);
+    eventually("nothing is left of them", || descriptors(hub.child.id()) == before);
+    assert_eq!(hub.rows(), b"");
+    is_alive(&hub);
+}
+
+#[test]
+fn a_reset_of_a_connection_that_is_not_read_from_frees_its_place() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    let before = descriptors(hub.child.id());
+    for _ in 0..5 {
+        // Parked, and with more behind the query than the hub keeps of it.
+        let mut parked = hub.connect();
+        parked.send(&QUERY);
+        parked.send(&FINISH.repeat(4000));
+        is_alive(&hub);
+        reset(parked);
+    }
+    eventually("nothing is left of them", || descriptors(hub.child.id()) == before);
+    machine::assert_waits(hub.child.id());
+}
+
+#[test]
+fn a_peer_that_leaves_in_any_state_leaves_no_descriptor() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    let before = descriptors(hub.child.id());
+    let sentences: [&[u8]; 7] = [b"", b"1", b"\x01\0\0", &FINISH, &QUERY, &FINISH[..7], b"\xb7LN\x01\0\0\0\x02"];
+    for said in sentences {
+        // A parked peer that ends its own side may still be reading.
+        let ways = if said == QUERY { &[reset as fn(Peer)][..] } else { &[reset, drop, end_and_leave] };
+        for leave in ways {
+            let mut peer = hub.connect();
+            peer.send(said);
+            leave(peer);
+        }
+    }
+    eventually("nothing is left of them", || descriptors(hub.child.id()) == before);
+    is_alive(&hub);
+}
+
+#[test]
+fn without_descriptors_newcomers_wait_and_come_in_as_soon_as_one_is_free() {
+    if !has("prlimit") {
+        return skip("a limit of descriptors needs prlimit");
+    }
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let start = under(&["prlimit", "--nofile=24:24"], folder).env("LOTTERY_AGENCIES", "2");
+    let hub = start.env("SERVER_LISTEN_BACKLOG", "64").start();
+    hub.wait_for("reason: the system has descriptors for");
+    // Each is answered while there is a descriptor; one more than that is not.
+    let mut inside = Vec::new();
+    while hub.count("new connections wait") == 0 {
+        let mut peer = hub.connect();
+        peer.send(&FINISH);
+        peer.expect(&[0]);
+        inside.push(peer);
+        eventually("the log has caught up", || hub.count("accept_connections | result: success") == inside.len());
+    }
+    let newcomers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut peer = hub.connect();
+            peer.send(&FINISH);
+            peer
+        })
+        .collect();
+    machine::assert_waits(hub.child.id());
+    for mut peer in newcomers {
+        assert!(peer.is_quiet());
+        drop(inside.pop());
+        peer.expect(&[0]);
+        inside.insert(0, peer);
+    }
+    assert_eq!(hub.count("new connections wait"), 1, "said once");
+    drop(inside.pop());
+    hub.wait_for("reason: new connections are accepted again");
+}
+
+#[test]
+fn peers_whose_network_is_gone_are_noticed() {
+    if !is_root() || !has("ip") || !has("iptables") {
+        return skip("a network that loses packets needs root, ip and iptables");
+    }
+    let Some(network) = Network::new("dead") else {
+        return skip("a network of its own needs the right to make one");
+    };
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let start = under(&["ip", "netns", "exec", &network.0], folder).env("LOTTERY_AGENCIES", "2");
+    let hub = start.env("LIMITS_DEAD_PEER_TIMEOUT", "2s").env("LOGGING_LEVEL", "DEBUG").start();
+    let connect = || network.inside(|| TcpStream::connect(hub.address).unwrap());
+    // One whose answers are on their way, one that is parked, one that was silent between two frames.
+    let mut parked = connect();
+    parked.write_all(&QUERY).unwrap();
+    let mut idle = connect();
+    idle.write_all(&FINISH).unwrap();
+    idle.read_exact(&mut [9]).unwrap();
+    let mut agency = connect();
+    agency.write_all(&binary_batch(1, 1, 7574)).unwrap();
+    agency.read_exact(&mut [9]).unwrap();
+    let mut early = connect();
+    early.write_all(&binary(3, &[2], &[])).unwrap();
+    assert!(network.run("iptables -A INPUT -p tcp -j DROP"));
+    hub.wait_for_count("reason: Connection timed out", 4);
+    assert!(network.run("iptables -F INPUT"));
+    let mut peer = connect();
+    peer.write_all(&QUERY).unwrap();
+    peer.write_all(&binary(2, &[1], &[])).unwrap();
+    drop(peer);
+    let (status, log) = hub.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn an_answer_that_is_never_acknowledged_ends_its_connection() {
+    if !is_root() || !has("ip") || !has("iptables") {
+        return skip("a network that loses packets needs root, ip and iptables");
+    }
+    let Some(network) = Network::new("unacknowledged") else {
+        return skip("a network of its own needs the right to make one");
+    };
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let start = under(&["ip", "netns", "exec", &network.0], folder).env("LOTTERY_AGENCIES", "1");
+    let hub = start.env("LIMITS_DEAD_PEER_TIMEOUT", "4s").env("LOGGING_LEVEL", "DEBUG").start();
+    let (mut parked, mut agency) =
+        network.inside(|| (TcpStream::connect(hub.address).unwrap(), TcpStream::connect(hub.address).unwrap()));
+    let lost = parked.local_addr().unwrap().port();
+    parked.write_all(&QUERY).unwrap();
+    agency.write_all(&FINISH).unwrap();
+    agency.read_exact(&mut [9]).unwrap();
+    assert!(network.run(&format!("iptables -A INPUT -p tcp --dport {lost} -j DROP")));
+    assert!(network.run(&format!("iptables -A INPUT -p tcp --sport {lost} -j DROP")));
+    agency.write_all(&binary(2, &[1], &[])).unwrap();
+    agency.read_exact(&mut [9]).unwrap();
+    hub.wait_for("action: sorteo | result: success");
+    hub.wait_for("reason: Connection timed out");
+    // The others have noticed nothing, and the lost one may ask again.
+    agency.write_all(&QUERY).unwrap();
+    let mut winners = [9; 5];
+    agency.read_exact(&mut winners).unwrap();
+    assert_eq!(winners, [0, 0, 0, 0, 0]);
+}

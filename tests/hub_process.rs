@@ -1,0 +1,174 @@
+//! The server as a process: configuration, exit codes, signals.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use common::{binary, binary_batch, hub, in_folder};
+
+#[test]
+fn sigterm_and_sigint_end_it_in_every_state_with_everything_closed() {
+    for signal in [15, 2] {
+        let hub = hub().env("LOTTERY_AGENCIES", "2").env("LOGGING_LEVEL", "DEBUG").start();
+        let mut silent = hub.connect();
+        let mut half = hub.connect();
+        half.send(&binary_batch(1, 1, 1)[..20]);
+        let mut parked = hub.connect();
+        parked.send(&binary_batch(1, 11, 7574));
+        parked.expect(&[0]);
+        parked.send(&binary(2, &[1], &[]));
+        parked.expect(&[0]);
+        parked.send(&binary(3, &[1], &[]));
+        let mut undecided = hub.connect();
+        undecided.send(b"12");
+        hub.wait_for_count("action: accept_connections | result: success", 4);
+        let began = Instant::now();
+        hub.signal(signal);
+        let (status, log) = hub.end();
+        assert_eq!(status.code(), Some(0), "{log}");
+        // Not a measurement: an end that waits for the peers would take their time-outs.
+        assert!(began.elapsed() < Duration::from_secs(5), "it ends without waiting for anyone");
+        let closed = log.lines().filter(|line| line.contains("action: close_connection | result: success")).count();
+        assert_eq!(closed, 4, "{log}");
+        for line in ["action: close_listener", "action: close_store", "action: shutdown"] {
+            assert!(log.contains(&format!("{line} | result: success")), "{line} in {log}");
+        }
+        assert!(log.trim_end().ends_with("action: shutdown | result: success"), "{log}");
+        assert!(!log.contains("result: fail"), "{log}");
+        for peer in [&mut silent, &mut half, &mut parked, &mut undecided] {
+            let mut rest = Vec::new();
+            let _ = peer.stream.read_to_end(&mut rest);
+            assert_eq!(rest, b"");
+        }
+    }
+}
+
+#[test]
+fn sigterm_without_any_client_logs_the_start_at_debug_and_the_end() {
+    let hub = hub().env("LOGGING_LEVEL", "DEBUG").start();
+    hub.wait_for("DEBUG    action: config | result: success | port: 0 | listen_backlog: 5 | logging_level: DEBUG");
+    hub.wait_for("INFO     action: accept_connections | result: in_progress");
+    let (status, log) = hub.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn acknowledged_bets_are_there_after_sigterm() {
+    let hub = hub().env("LOTTERY_AGENCIES", "1").start();
+    let mut peer = hub.connect();
+    for document in 0..100 {
+        peer.send(&binary_batch(1, document, 1));
+    }
+    peer.expect(&[0; 100]);
+    let rows = hub.path("bets.csv");
+    let folder = std::sync::Arc::clone(&hub.folder);
+    assert_eq!(hub.terminate().0.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(rows).unwrap().lines().count(), 100);
+    drop(folder);
+}
+
+#[test]
+fn wrong_values_are_refused_with_one_line_that_names_the_key() {
+    for (key, value) in [
+        ("SERVER_PORT", "65536"),
+        ("SERVER_LISTEN_BACKLOG", "many"),
+        ("LOGGING_LEVEL", "LOUD"),
+        ("BIND_ADDRESS", "here"),
+        ("LOTTERY_AGENCIES", "-1"),
+        ("LOTTERY_WINNING_NUMBER", "4294967296"),
+        ("LOTTERY_EARLY_QUERY", "maybe"),
+        ("LOTTERY_ON_AGENCY_LOSS", "cry"),
+        ("LOTTERY_LOSS_GRACE", "10"),
+        ("LOTTERY_UNNUMBERED_AGENCIES", "7"),
+        ("STORAGE_FSYNC", "sometimes"),
+        ("LIMITS_MAX_CONNECTIONS", "0"),
+        ("LIMITS_MAX_FRAME", "1KiB"),
+        ("LIMITS_HANDSHAKE_TIMEOUT", "0s"),
+        ("LIMITS_FRAME_TIMEOUT", "-1s"),
+        ("LIMITS_IDLE_TIMEOUT", "soon"),
+        ("LIMITS_WRITE_TIMEOUT", "1 minute"),
+        ("LIMITS_DEAD_PEER_TIMEOUT", "1s"),
+        ("LIMITS_ECHO", "perhaps"),
+        ("LIMITS_DIALECTS", "native,latin"),
+    ] {
+        let (code, out, err) = hub().env(key, value).run();
+        assert_eq!(code, Some(2), "{key}: {out}{err}");
+        assert_eq!(err.lines().count(), 1, "{key}: {err}");
+        assert!(err.contains(key) && err.contains(value), "{key}: {err}");
+    }
+    let (code, _, err) = hub().file("config.ini", "[LOTTERY]\nAGENCIES = five\n").run();
+    assert_eq!(code, Some(2));
+    assert!(err.contains("config.ini: [LOTTERY] AGENCIES = 'five'"), "{err}");
+    let (code, _, err) = hub().file("config.ini", "[LOTTERY\n").run();
+    assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = hub().arg("--config").arg("nowhere.ini").run();
+    assert_eq!(code, Some(2), "{err}");
+    let (code, _, err) = hub().arg("--fast").run();
+    assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
+fn the_courses_four_keys_are_enough_and_others_are_warned_about() {
+    let file =
+        "[DEFAULT]\nSERVER_PORT = 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 7\nLOGGING_LEVEL = DEBUG\nEXTRA = 1\n";
+    let hub = hub().file("config.ini", file).start();
+    hub.wait_for("action: config | result: success | port: 0 | listen_backlog: 7 | logging_level: DEBUG");
+    hub.wait_for(
+        "WARNING  action: config | result: in_progress | file: config.ini | reason: unknown key [DEFAULT] EXTRA",
+    );
+}
+
+#[test]
+fn check_prints_the_configuration_and_touches_nothing() {
+    let start =
+        hub().env("LOTTERY_AGENCIES", "1-5,9").file("config.ini", "[STORAGE]\nPATH = other.csv\n").arg("--check");
+    let (code, out, err) = start.run();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("AGENCIES = 1-5,9  ; environment"), "{out}");
+    assert!(out.contains("PATH = other.csv  ; config.ini"), "{out}");
+    assert!(out.contains("WINNING_NUMBER = 7574  ; default"), "{out}");
+}
+
+#[test]
+fn a_port_in_use_is_69_and_a_store_in_use_75_with_the_data_untouched() {
+    let first = hub().env("LOTTERY_AGENCIES", "1").start();
+    let mut peer = first.connect();
+    peer.send(&binary_batch(1, 1, 1));
+    peer.expect(&[0]);
+    let rows = first.rows();
+    let journal = std::fs::read(first.path("bets.csv.journal")).unwrap();
+    let port = first.address.port().to_string();
+    let (code, _, err) = hub().env("SERVER_PORT", &port).run();
+    assert_eq!(code, Some(69), "{err}");
+    assert!(err.contains(&port) && err.lines().count() == 1, "{err}");
+    let (code, _, err) = in_folder(std::sync::Arc::clone(&first.folder)).run();
+    assert_eq!(code, Some(75), "{err}");
+    assert!(err.contains("bets.csv") && err.lines().count() == 1, "{err}");
+    assert_eq!(first.rows(), rows);
+    assert_eq!(std::fs::read(first.path("bets.csv.journal")).unwrap(), journal);
+}
+
+#[test]
+fn a_hub_for_nobody_takes_no_bets() {
+    let hub = hub().env("LOTTERY_AGENCIES", "0").start();
+    let mut peer = hub.connect();
+    peer.send(&binary_batch(1, 1, 1));
+    peer.expect(&[1]);
+    peer.send(&binary(2, &[1], &[]));
+    peer.expect(&[1]);
+    assert_eq!(hub.count("action: sorteo"), 0);
+}
+
+#[test]
+fn a_store_with_bets_of_an_agency_that_is_not_configured_is_refused() {
+    let first = hub().env("LOTTERY_AGENCIES", "3").start();
+    let mut peer = first.connect();
+    peer.send(&binary_batch(3, 1, 1));
+    peer.expect(&[0]);
+    let (code, _, err) = in_folder(first.kill()).env("LOTTERY_AGENCIES", "2").run();
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("AGENCIES") && err.contains("agency 3"), "{err}");
+}

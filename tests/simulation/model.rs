@@ -1,0 +1,320 @@
+//! What the hub must be like, told by what was sent and what was committed, and by nothing that the hub says of
+//! itself: a small, slow twin that is compared with it after every commit and every restart.
+
+use std::collections::BTreeMap;
+
+use loteria::engine::{Engine, OnAgencyLoss, Policy};
+use loteria::limits;
+use loteria::lottery::{AgencyId, Lottery, Standing};
+use loteria::storage::File;
+use loteria::timers::Moment;
+use loteria::wire::Dialect;
+
+use crate::bets::{Batches, Kind};
+use crate::hub::Witness;
+use crate::net::{Ask, HubEnd, LinkId, Net};
+use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::trace;
+
+/// One agency, as its stored rows and its clients' requests make it.
+#[derive(Debug)]
+pub struct Agency {
+    /// What its own clients speak.
+    pub dialect: Dialect,
+    pub standing: Standing,
+    pub batches: u64,
+    pub bets: u64,
+    pub winners: Vec<String>,
+    /// A finish was answered: it must never be forgotten.
+    pub finish_answered: bool,
+    /// Requests that finish it, and where their last bytes stand.
+    pub finishes: Vec<(LinkId, usize)>,
+    /// In `native`: how many batches it has before it finishes.
+    pub whole: Option<u64>,
+    /// When a connection of it was last seen.
+    here_at: Moment,
+    /// When bytes of it were last read; `None` since the hub's last start.
+    read_at: Option<Moment>,
+    /// Bytes read on its live links: now, and a turn ago.
+    bytes_read: (usize, usize),
+}
+
+impl Agency {
+    /// Its clients may open a connection for each message.
+    fn is_lost_by_silence(&self) -> bool {
+        matches!(self.dialect, Dialect::Binary | Dialect::Text)
+    }
+}
+
+/// The twin.
+#[derive(Debug)]
+pub struct Model {
+    pub batches: Batches,
+    pub agencies: BTreeMap<u32, Agency>,
+    /// The agencies that connections without a number may be given.
+    pub pool: Vec<u32>,
+    pub policy: Policy,
+    pub drawn: bool,
+    /// Winners have left.
+    pub winners_told: bool,
+    pub now: Moment,
+    /// Batches may be rejected for want of room.
+    pub may_be_full: bool,
+    /// The hub has been told to stop.
+    pub stopping: bool,
+    disk: SimDisk,
+    /// The rows as of the last commit.
+    file: Vec<u8>,
+    /// What had been logged, and was stored, when the hub started.
+    logged_before: trace::Logged,
+    stored: u64,
+    stored_before: u64,
+    drawn_before: bool,
+}
+
+impl Model {
+    pub fn new(disk: SimDisk, policy: Policy, agencies: impl Iterator<Item = (u32, Dialect)>) -> Model {
+        let agency = |dialect: Dialect| Agency {
+            dialect,
+            standing: Standing::Betting,
+            batches: 0,
+            bets: 0,
+            winners: Vec::new(),
+            finish_answered: false,
+            finishes: Vec::new(),
+            whole: None,
+            here_at: Moment::default(),
+            read_at: None,
+            bytes_read: (0, 0),
+        };
+        Model {
+            batches: Batches::default(),
+            agencies: agencies.map(|(id, dialect)| (id, agency(dialect))).collect(),
+            pool: policy.unnumbered_agencies.iter().map(|id| id.0).collect(),
+            policy,
+            drawn: false,
+            winners_told: false,
+            now: Moment::default(),
+            may_be_full: false,
+            stopping: false,
+            disk,
+            file: Vec::new(),
+            logged_before: trace::Logged::default(),
+            stored: 0,
+            stored_before: 0,
+            drawn_before: false,
+        }
+    }
+
+    pub fn is_excluded(&self, agency: Option<u32>) -> bool {
+        agency.and_then(|id| self.agencies.get(&id)).is_some_and(|agency| agency.standing == Standing::Excluded)
+    }
+
+    /// Whether the hub has read a request that finishes `agency`.
+    pub fn may_have_finished(&self, net: &Net, agency: u32) -> bool {
+        let read = |(link, end): &(LinkId, usize)| net.has_read(*link, *end);
+        let ids = if self.pool.contains(&agency) { &self.pool[..] } else { std::slice::from_ref(&agency) };
+        ids.iter().any(|id| self.agencies[id].finishes.iter().any(read))
+    }
+
+    /// The hub has started on what was left: what had been committed must be there, and nothing else but whole
+    /// batches that somebody sent.
+    pub fn recovered(&mut self, net: &Net, lottery: &Lottery) {
+        self.stopping = false;
+        let rows = self.disk.cache(File::Rows);
+        let kept = self.file.len();
+        assert!(rows.len() >= kept, "committed rows are lost: {} bytes are left of {kept}", rows.len());
+        assert!(rows[..kept] == self.file[..], "committed rows have changed");
+        self.take_rows(&rows, net);
+        self.compare(net, lottery, true);
+        self.logged_before = trace::logged();
+        self.stored_before = self.stored;
+        self.drawn_before = self.drawn;
+        for agency in self.agencies.values_mut() {
+            agency.here_at = self.now;
+            agency.read_at = None;
+        }
+    }
+
+    /// Takes in the rows behind those already known.
+    fn take_rows(&mut self, rows: &[u8], net: &Net) {
+        while self.file.len() < rows.len() {
+            assert!(!self.drawn, "bets are stored after the draw");
+            let rest = &rows[self.file.len()..];
+            let Some((number, agency)) = self.batches.identify(rest) else {
+                panic!("no batch starts at byte {} of the rows: {:?}", self.file.len(), text(rest));
+            };
+            let batch = &mut self.batches.all[number];
+            let expected = batch.rows(agency);
+            assert!(rest.starts_with(&expected), "batch {number} is not stored whole: {:?}", text(rest));
+            assert_eq!(batch.kind, Kind::Good, "batch {number} is stored and must not be");
+            assert!(batch.copies < batch.copies_max, "batch {number} is stored twice, or was rejected");
+            let read = batch.sent.iter().any(|(link, end)| net.has_read(*link, *end));
+            assert!(read, "batch {number} is stored before all of it was read");
+            match batch.agency {
+                Some(own) => assert_eq!(own, agency, "batch {number} is stored as another agency's"),
+                None => assert!(self.pool.contains(&agency), "agency {agency} is not for connections without one"),
+            }
+            let state = self.agencies.get_mut(&agency).expect("an agency of the roster");
+            if let Some(sequence) = batch.sequence {
+                assert_eq!(sequence, state.batches, "batch {number} of agency {agency} is stored out of its order");
+            }
+            assert!(!state.finish_answered, "bets of agency {agency} are stored after its finish was answered");
+            batch.agency = Some(agency);
+            batch.copies += 1;
+            state.batches += 1;
+            state.bets += batch.bets.len() as u64;
+            state.winners.extend(batch.winners().map(str::to_owned));
+            self.stored += 1;
+            trace::event("stored", &[("batch", number as u64), ("agency", u64::from(agency))]);
+            self.file.extend(expected);
+        }
+    }
+
+    /// Compares the hub's memory with what the rows add up to, and follows finishes, exclusions and the draw.
+    fn compare(&mut self, net: &Net, lottery: &Lottery, restarted: bool) {
+        let ids: Vec<u32> = self.agencies.keys().copied().collect();
+        for id in ids {
+            let seen = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let state = &self.agencies[&id];
+            assert_eq!(seen.batches, state.batches, "batches of agency {id}, in memory and in the rows");
+            assert_eq!(seen.bets, state.bets, "bets of agency {id}, in memory and in the rows");
+            let winners = seen.winners.iter().map(|bet| bet.document());
+            assert!(winners.eq(state.winners.iter().map(String::as_str)), "winners of agency {id}");
+            if seen.standing == state.standing {
+                continue;
+            }
+            assert_eq!(state.standing, Standing::Betting, "agency {id} is {:?} no more", state.standing);
+            match seen.standing {
+                Standing::Finished => self.check_finish(net, id),
+                Standing::Excluded => self.check_exclusion(id, restarted),
+                Standing::Betting => {}
+            }
+            trace::event("standing", &[("agency", u64::from(id)), ("now", seen.standing as u64)]);
+            self.agencies.get_mut(&id).expect("it is there").standing = seen.standing;
+        }
+        if lottery.drawn() != self.drawn {
+            assert!(!self.drawn, "the draw is forgotten");
+            let betting = self.agencies.values().any(|agency| agency.standing == Standing::Betting);
+            assert!(!betting, "the draw is made before every agency has finished");
+            let finished = self.agencies.values().any(|agency| agency.standing == Standing::Finished);
+            assert!(finished, "the draw is made among nobody");
+            self.drawn = true;
+            trace::event("drawn", &[]);
+        }
+    }
+
+    fn check_finish(&self, net: &Net, id: u32) {
+        assert!(self.may_have_finished(net, id), "agency {id} has finished, and never said so");
+        if let Some(whole) = self.agencies[&id].whole {
+            assert_eq!(self.agencies[&id].batches, whole, "agency {id} has finished without its last batches");
+        }
+    }
+
+    fn check_exclusion(&self, id: u32, restarted: bool) {
+        let agency = &self.agencies[&id];
+        assert_eq!(self.policy.on_agency_loss, OnAgencyLoss::Exclude, "agency {id} is excluded");
+        assert!(agency.batches > 0, "agency {id} is excluded and has not begun");
+        if restarted {
+            // It was excluded in the turn that the crash cut off: its time had come already.
+            return;
+        }
+        let needed = self.policy.loss_grace;
+        let gone = agency.here_at.until(self.now);
+        assert!(gone >= needed, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
+        if let (Some(read_at), true) = (agency.read_at, agency.is_lost_by_silence()) {
+            let (quiet, needed) = (read_at.until(self.now), needed + self.policy.idle_timeout);
+            assert!(quiet >= needed, "agency {id} is excluded after a silence of {quiet:?}, not {needed:?}");
+        }
+    }
+
+    /// Notes which agencies are here, as far as the hub can know.
+    fn look_around(&mut self, engine: &Engine<Mounted>, net: &Net) {
+        for agency in self.agencies.values_mut() {
+            agency.bytes_read.0 = 0;
+        }
+        for link in net.live.iter().map(|id| &net.links[*id]).filter(|link| !link.refused) {
+            let Some(agency) = link.agency.and_then(|id| self.agencies.get_mut(&id)) else { continue };
+            if link.named_at.is_none_or(|end| link.up_read < end) {
+                // Nobody can know yet whose it is.
+                continue;
+            }
+            // What comes after the hub has closed its side is read and thrown away.
+            if let HubEnd::Open(id) = link.hub
+                && !engine.is_closing(id)
+            {
+                agency.here_at = self.now;
+                agency.bytes_read.0 += link.up_read;
+            }
+        }
+        for agency in self.agencies.values_mut() {
+            let (now, before) = agency.bytes_read;
+            if now > before {
+                agency.read_at = Some(self.now);
+            }
+            agency.bytes_read.1 = now;
+        }
+    }
+
+    fn check_parked(&self, engine: &Engine<Mounted>, net: &Net) {
+        if engine.has_work() || self.stopping {
+            return;
+        }
+        let mut waiting = Vec::new();
+        for id in &net.live {
+            let link = &net.links[*id];
+            let HubEnd::Open(connection) = link.hub else { continue };
+            let query = link.requests.iter().find(|request| request.ask == Ask::Query);
+            let asks = query.is_some_and(|query| link.up_read >= query.end);
+            if asks && !engine.is_closing(connection) {
+                waiting.push(*id);
+            }
+        }
+        assert_eq!(
+            engine.parked(),
+            waiting.len(),
+            "queries wait by the hub's count, and by what was asked: {waiting:?}"
+        );
+        let waiting = waiting.len();
+        assert!(!self.drawn || waiting == 0, "{waiting} queries wait after the draw");
+    }
+}
+
+impl Witness for Model {
+    fn machine_has_stopped(&self) -> bool {
+        self.disk.crashed()
+    }
+
+    fn committed(&mut self, engine: &Engine<Mounted>, net: &Net) {
+        self.look_around(engine, net);
+        let disk = self.disk.clone();
+        let known = self.file.len();
+        let rows = disk.peek(File::Rows, |rows| {
+            assert!(rows.len() >= known, "committed rows were cut off");
+            (rows.len() > known).then(|| rows.to_vec())
+        });
+        if let Some(rows) = rows {
+            self.take_rows(&rows, net);
+        }
+        self.compare(net, engine.lottery(), false);
+    }
+
+    fn released(&mut self, engine: &Engine<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]) {
+        self.hear(engine, net, link, bytes);
+    }
+
+    fn turn_ended(&mut self, engine: &Engine<Mounted>, net: &Net) {
+        let logged = trace::logged();
+        let stored = self.stored - self.stored_before;
+        assert_eq!(logged.stored - self.logged_before.stored, stored, "stored batches, by the log and by the rows");
+        let draws = u32::from(self.drawn && !self.drawn_before);
+        assert_eq!(logged.draws - self.logged_before.draws, draws, "draws in the log");
+        assert!(engine.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
+        engine.assert_invariants();
+        self.check_parked(engine, net);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned()
+}

@@ -1,0 +1,530 @@
+//! One run: a hub, its disk, its clock, its network and its clients, from one seed. First faults, then none, and
+//! then every agency must have its winners.
+
+use std::time::Duration;
+
+use loteria::engine::{Engine, EngineMutant};
+use loteria::lottery::{Lottery, Roster, Standing};
+use loteria::storage::{CommitError, File, Mutant, OpenError, Options, Store};
+use loteria::timers::Moment;
+
+use crate::bets::WINNING_NUMBER;
+use crate::clients::{Habits, World};
+use crate::counters::Counters;
+use crate::hub::{Hub, Pace};
+use crate::lockstep::Lockstep;
+use crate::model::Model;
+use crate::native::Native;
+use crate::net::{ClientEnd, HubEnd, Net};
+use crate::plan::{Chunks, Disasters, Plan};
+use crate::real::Real;
+use crate::rng::Rng;
+use crate::storage_kit::disk::{Faults, SimDisk};
+use crate::{strangers, trace};
+
+/// Steps that a run may take to come to its end once the faults have stopped. Most need a few hundred.
+const HEALED_STEPS_MAX: usize = 60_000;
+
+/// How long the hub's machine takes to notice that a client is gone without a word, in milliseconds.
+const KEEP_ALIVE_MS: u64 = 120_000;
+
+/// Clients that are well pause for less than this.
+const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A defect to run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    None,
+    Store(Mutant),
+    Engine(EngineMutant),
+}
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a run has a handful of them")]
+enum Agency {
+    Lockstep(Lockstep),
+    Native(Native),
+    Real(Real),
+    Counters(Counters),
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Folds everything that happened.
+    pub hash: u64,
+    pub steps: usize,
+    pub starts: usize,
+    pub drawn: bool,
+}
+
+struct Run {
+    plan: Plan,
+    rng: Rng,
+    disk: SimDisk,
+    net: Net,
+    model: Model,
+    agencies: Vec<Agency>,
+    hub: Option<Hub>,
+    now: u64,
+    /// When the hub is started again.
+    restart_at: u64,
+    habits: Habits,
+    disasters: Disasters,
+    defect: Defect,
+    starts: usize,
+    pool: Vec<u32>,
+    /// The disk's space is limited.
+    tight: bool,
+}
+
+/// Runs `seed`; panics where a promise is broken.
+pub fn run(seed: u64, defect: Defect, told: bool) -> Summary {
+    trace::start(told);
+    let mut rng = Rng::new(seed);
+    let plan = Plan::new(&mut rng);
+    trace::note(|| format!("{plan:#?}"));
+    let mut run = Run::new(plan, rng, defect, told);
+    let mut steps = run.plan.steps;
+    for _ in 0..steps {
+        run.step();
+    }
+    run.heal();
+    let healed_at = run.now;
+    let mut timeouts = trace::logged().timeouts;
+    while !run.is_over() {
+        run.step();
+        steps += 1;
+        assert!(steps < HEALED_STEPS_MAX, "it comes to no end:\n{}", run.describe());
+        // Who waits in vain would be saved by a time-out, which must not hide it. Those that are due now began
+        // in worse times.
+        if run.now < healed_at + 10_000 {
+            timeouts = trace::logged().timeouts;
+        }
+        let patient = run.plan.policy.idle_timeout > CLIENT_PAUSE_MAX;
+        assert!(
+            !patient || trace::logged().timeouts == timeouts,
+            "a healthy client waits in vain:\n{}",
+            run.describe()
+        );
+    }
+    run.stop();
+    run.look_back();
+    let (starts, drawn) = (run.starts, run.model.drawn);
+    Summary { hash: trace::end(), steps, starts, drawn }
+}
+
+impl Run {
+    fn new(plan: Plan, mut rng: Rng, defect: Defect, told: bool) -> Run {
+        let disk = SimDisk::new(rng.bits());
+        disk.set_faults(plan.disk);
+        if told {
+            disk.tell();
+        }
+        let roster = plan.agencies.iter().map(|agency| (agency.id, agency.dialect));
+        let model = Model::new(disk.clone(), plan.policy.clone(), roster);
+        let mut run = Run {
+            rng,
+            disk,
+            net: Net::default(),
+            model,
+            agencies: Vec::new(),
+            hub: None,
+            now: 0,
+            restart_at: 0,
+            habits: plan.habits,
+            disasters: plan.disasters,
+            defect,
+            starts: 0,
+            pool: plan.policy.unnumbered_agencies.iter().map(|id| id.0).collect(),
+            tight: false,
+            plan,
+        };
+        if run.plan.disk.late_full > 0 {
+            run.limit_space(1 << 40);
+        }
+        for agency in run.plan.agencies.clone() {
+            let agency = match (agency.native, agency.real, agency.lockstep) {
+                (Some(native), ..) => Agency::Native(Native::new(agency.id, native, &mut run.world())),
+                (None, Some(real), _) => Agency::Real(Real::new(agency.id, agency.dialect, &real, &mut run.world())),
+                (None, None, Some(lockstep)) => {
+                    let id = (!run.pool.contains(&agency.id)).then_some(agency.id);
+                    Agency::Lockstep(Lockstep::new(id, agency.dialect, lockstep))
+                }
+                (None, None, None) => Agency::Counters(Counters::new(agency.id, &agency.counters, &mut run.world())),
+            };
+            run.agencies.push(agency);
+        }
+        run
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::after_origin(Duration::from_millis(self.now))
+    }
+
+    fn world(&mut self) -> World<'_> {
+        World {
+            net: &mut self.net,
+            model: &mut self.model,
+            rng: &mut self.rng,
+            now: self.now,
+            listening: self.hub.is_some(),
+            habits: self.habits,
+        }
+    }
+
+    /// Whether everybody has what they came for.
+    fn is_over(&self) -> bool {
+        let done = self.agencies.iter().all(|agency| match agency {
+            Agency::Lockstep(agency) => agency.is_done(),
+            Agency::Native(agency) => agency.is_done(),
+            Agency::Real(agency) => agency.is_done(),
+            Agency::Counters(agency) => agency.is_done(),
+        });
+        // With everybody excluded there is no draw to wait for.
+        let nobody = self.model.agencies.values().all(|agency| agency.standing == Standing::Excluded);
+        self.hub.is_some() && (done || nobody)
+    }
+
+    fn describe(&self) -> String {
+        let mut lines: Vec<String> = vec![format!("at {} ms, hub up: {}", self.now, self.hub.is_some())];
+        for agency in &self.agencies {
+            lines.push(match agency {
+                Agency::Lockstep(agency) => agency.describe(),
+                Agency::Native(agency) => agency.describe(),
+                Agency::Real(agency) => agency.describe(),
+                Agency::Counters(agency) => agency.describe(),
+            });
+        }
+        for (id, agency) in &self.model.agencies {
+            lines.push(format!("agency {id}: {:?}, {} batches", agency.standing, agency.batches));
+        }
+        lines.join("\n")
+    }
+
+    /// Clients, network and disasters move a little; then the hub has a turn.
+    fn step(&mut self) {
+        self.disaster();
+        let mut moved = false;
+        for _ in 0..self.plan.moves {
+            moved |= self.move_something();
+        }
+        if self.hub.is_none() && self.now >= self.restart_at {
+            self.start();
+            moved = true;
+        }
+        self.settle_openings();
+        let due = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline()).is_some_and(|at| at <= self.moment());
+        let edges = self.net.live.iter().any(|id| {
+            let link = &self.net.links[*id];
+            link.edge_read || link.edge_write
+        });
+        let busy = self.hub.as_ref().is_some_and(Hub::is_busy) || !self.net.backlog.is_empty();
+        if due || edges || busy {
+            self.turn();
+            moved = true;
+        }
+        self.keep_alive();
+        self.net.sweep();
+        self.now += self.rng.below(self.plan.step_ms + 1) as u64;
+        if !moved && !self.anything_moves() && !self.anyone_acts() {
+            self.wait();
+        }
+    }
+
+    /// The hub's machine finds out about clients that are not there any more.
+    fn keep_alive(&mut self) {
+        for index in 0..self.net.live.len() {
+            let link = &mut self.net.links[self.net.live[index]];
+            if link.client != ClientEnd::Open && !link.reset {
+                let gone_at = *link.gone_at.get_or_insert(self.now);
+                if self.now > gone_at + KEEP_ALIVE_MS {
+                    link.break_off();
+                }
+            }
+        }
+    }
+
+    fn anything_moves(&self) -> bool {
+        self.net.live.iter().any(|id| self.net.links[*id].moves())
+    }
+
+    /// Nothing happens before somebody's time comes.
+    fn wait(&mut self) {
+        let agencies = self.agencies.iter().filter_map(|agency| match agency {
+            Agency::Lockstep(agency) => agency.wake(),
+            Agency::Native(agency) => agency.wake(),
+            Agency::Real(agency) => agency.wake(),
+            Agency::Counters(agency) => agency.wake(),
+        });
+        let hub = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline());
+        let hub = hub.map(|at| u64::try_from(Moment::default().until(at).as_millis()).unwrap_or(u64::MAX) + 1);
+        let restart = self.hub.is_none().then_some(self.restart_at);
+        let next = agencies.chain(hub).chain(restart).filter(|at| *at > self.now).min();
+        self.now = next.unwrap_or(self.now + 1000);
+        trace::event("time passes", &[("now", self.now)]);
+    }
+
+    fn move_something(&mut self) -> bool {
+        let links = self.net.live.len();
+        let choice = self.rng.below(self.agencies.len() + 2 * links);
+        if choice < self.agencies.len() {
+            return self.act(choice);
+        }
+        let id = self.net.live[(choice - self.agencies.len()) / 2];
+        let bytes = self.chunk();
+        let link = &mut self.net.links[id];
+        if choice.is_multiple_of(2) {
+            // The first bytes come together: a pause between them would mean something else.
+            let opening = 12usize.saturating_sub(link.up_arrived);
+            return link.hub != HubEnd::Closed && !link.reset && link.deliver_up(bytes.max(opening), self.now);
+        }
+        let known = link.over;
+        link.client == ClientEnd::Open && (link.deliver_down(bytes) || link.over != known)
+    }
+
+    fn act(&mut self, agency: usize) -> bool {
+        let mut agencies = std::mem::take(&mut self.agencies);
+        let acted = match &mut agencies[agency] {
+            Agency::Lockstep(agency) => agency.act(&mut self.world()),
+            Agency::Native(agency) => agency.act(&mut self.world()),
+            Agency::Real(agency) => agency.act(&mut self.world()),
+            Agency::Counters(agency) => agency.act(&mut self.world()),
+        };
+        self.agencies = agencies;
+        acted
+    }
+
+    /// Nobody sleeps who has something to do.
+    fn anyone_acts(&mut self) -> bool {
+        (0..self.agencies.len()).any(|agency| self.act(agency))
+    }
+
+    fn chunk(&mut self) -> usize {
+        match self.plan.chunks {
+            Chunks::Crumbs => self.rng.range(1, 3),
+            Chunks::Pieces => self.rng.range(1, 40),
+            Chunks::Any => 1 << self.rng.below(14),
+            Chunks::Whole => usize::MAX,
+        }
+    }
+
+    /// First bytes that fit two dialects are not left alone for long: what the silence would mean is right, and not
+    /// what their client meant.
+    fn settle_openings(&mut self) {
+        for index in 0..self.net.live.len() {
+            let link = &mut self.net.links[self.net.live[index]];
+            let early = link.up_arrived < 12 && link.up_arrived < link.up.len() && !link.reset;
+            if early && link.first_byte_at.is_some() && link.hub != HubEnd::Closed {
+                link.deliver_up(12 - link.up_arrived, self.now);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        trace::event("start", &[("now", self.now)]);
+        self.starts += 1;
+        let options = Options {
+            sync: self.plan.sync,
+            winning_number: WINNING_NUMBER,
+            adopt: false,
+            agencies: self.plan.agencies.len(),
+            journal_step: self.plan.journal_step,
+        };
+        let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
+        let opened = Store::open_mutant(self.disk.mount(), options, mutant);
+        trace::disk(&self.disk);
+        self.model.now = self.moment();
+        let (store, recovered) = match opened {
+            Ok(opened) => opened,
+            Err(OpenError::Io { file, doing, error }) => {
+                trace::note(|| format!("the start fails: cannot {doing} {file}: {error}"));
+                return self.gone();
+            }
+            Err(error) => panic!("the hub does not start: {error}"),
+        };
+        let ids = Roster::parse(&self.plan.agencies.len().to_string()).expect("a roster");
+        let mut lottery = Lottery::new(ids, recovered.drawn.unwrap_or(WINNING_NUMBER));
+        for (agency, state) in recovered.agencies {
+            lottery.restore(agency, state).expect("an agency of the roster");
+        }
+        if recovered.drawn.is_some() {
+            lottery.restore_drawn();
+        }
+        self.model.recovered(&self.net, &lottery);
+        self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
+        let mut engine = Engine::new(self.plan.policy.clone(), lottery, store, self.moment());
+        if let Defect::Engine(mutant) = self.defect {
+            engine.set_mutant(mutant);
+        }
+        let mut hub = Hub::new(engine, self.plan.pace, self.model.now);
+        let ended = hub.end_turn(&mut self.net, self.model.now, &mut self.model);
+        self.hub = Some(hub);
+        self.ended(ended);
+    }
+
+    fn turn(&mut self) {
+        let now = self.moment();
+        self.model.now = now;
+        let Some(hub) = &mut self.hub else { return };
+        let turned = hub.turn(&mut self.net, &mut self.rng, now, &mut self.model);
+        self.ended(turned);
+    }
+
+    /// A turn has ended; where it failed, the hub is gone.
+    fn ended(&mut self, turn: Result<(), CommitError>) {
+        trace::disk(&self.disk);
+        match turn {
+            Ok(()) => {}
+            Err(CommitError::Fatal(error)) => {
+                trace::note(|| format!("the hub ends: {error}"));
+                self.gone();
+            }
+            // Only a disk that has no room for what is there already may end it.
+            Err(CommitError::Full(error)) if self.plan.disk.late_full > 0 => {
+                trace::note(|| format!("the hub ends: {error}"));
+                self.gone();
+            }
+            Err(CommitError::Full(error)) => panic!("a full disk stops the hub: {error}"),
+        }
+    }
+
+    /// The hub is gone, and so are all connections; what it wrote and did not sync is still in memory, or is not.
+    fn gone(&mut self) {
+        trace::event("hub is gone", &[("now", self.now)]);
+        self.hub = None;
+        self.net.hub_gone();
+        self.disk.kill();
+        if self.disasters.power_cuts.is_some() && self.rng.once_in(3) {
+            self.disk.power_cut();
+            trace::disk(&self.disk);
+        }
+        self.restart_at = self.now + self.rng.below(2000) as u64;
+        if self.disasters.kills.is_some() && self.rng.once_in(3) {
+            // The next start, or what follows it, is cut short too.
+            self.disk.crash_at_call(Some(self.rng.below(60) as u64));
+        }
+    }
+
+    /// The disk has so many bytes left.
+    fn limit_space(&mut self, free: u64) {
+        trace::event("space", &[("free", free)]);
+        self.disk.set_space(Some(self.disk.used() + free));
+        self.tight = true;
+        self.model.may_be_full = true;
+    }
+
+    fn disaster(&mut self) {
+        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, strangers } = self.disasters;
+        let mut happens = |often: Option<usize>| often.is_some_and(|often| self.rng.once_in(often));
+        let kill = happens(kills) || happens(power_cuts);
+        let (stop, stall, stranger, fill) = (happens(stops), happens(stalls), happens(strangers), happens(full));
+        if happens(sync_errors) {
+            self.disk.fail_sync(Some(self.rng.below(4) as u64));
+        }
+        if fill {
+            // Space goes, to the last byte or nearly, or comes back.
+            let most = self.rng.pick(&[1, 300, 3000, 1 << 40]);
+            let free = self.rng.below(most) as u64;
+            self.limit_space(free);
+        }
+        if stall {
+            self.now += self.rng.pick(&[200, 5_000, 40_000, 400_000]);
+            trace::event("stall", &[("now", self.now)]);
+        }
+        if stranger {
+            strangers::visit(&mut self.world());
+        }
+        if kill && self.hub.is_some() {
+            if self.rng.once_in(2) {
+                self.gone();
+            } else {
+                self.disk.crash_at_call(Some(self.rng.below(8) as u64));
+            }
+        } else if stop {
+            self.stop();
+        }
+    }
+
+    /// SIGTERM: the hub ends in order, whatever its clients are about.
+    fn stop(&mut self) {
+        let now = self.moment();
+        self.model.now = now;
+        let Some(mut hub) = self.hub.take() else { return };
+        trace::event("stop", &[("now", self.now)]);
+        self.model.stopping = true;
+        hub.engine.shut_down(now);
+        let mut ended = hub.end_turn(&mut self.net, now, &mut self.model);
+        if ended.is_ok() {
+            for _ in 0..self.rng.below(4) {
+                for index in 0..self.net.live.len() {
+                    let bytes = self.chunk();
+                    self.net.links[self.net.live[index]].deliver_down(bytes);
+                }
+                hub.flush(&mut self.net, now, &mut self.model);
+            }
+            hub.close_all(&mut self.net, now);
+            assert_eq!(hub.engine.connections(), 0, "connections are left behind");
+            ended = hub.engine.close_store();
+        }
+        let orderly = ended.is_ok();
+        self.ended(ended);
+        if orderly {
+            self.gone();
+        }
+    }
+
+    /// From here on nothing goes wrong, and what went wrong is put right.
+    fn heal(&mut self) {
+        trace::event("heal", &[("now", self.now)]);
+        self.habits = Habits::default();
+        self.disasters = Disasters::default();
+        self.disk.set_faults(Faults::default());
+        self.disk.set_space(None);
+        self.tight = false;
+        self.disk.fail_sync(None);
+        self.disk.crash_at_call(None);
+        self.plan.chunks = Chunks::Whole;
+        self.plan.pace = Pace::default();
+        if let Some(hub) = &mut self.hub {
+            hub.set_pace(self.plan.pace);
+        }
+        self.plan.moves = 8;
+        for agency in &mut self.agencies {
+            match agency {
+                Agency::Lockstep(agency) => agency.hurry(self.now),
+                Agency::Native(agency) => agency.hurry(self.now),
+                Agency::Real(agency) => agency.hurry(self.now),
+                Agency::Counters(agency) => agency.hurry(self.now),
+            }
+        }
+        for index in 0..self.net.live.len() {
+            let link = &mut self.net.links[self.net.live[index]];
+            link.room = 1 << 20;
+            link.edge_write = true;
+            if link.client != ClientEnd::Open || link.stranger {
+                link.break_off();
+            }
+        }
+    }
+
+    /// After the end: a start finds everything, and a flipped bit does not pass.
+    fn look_back(&mut self) {
+        self.start();
+        assert!(self.hub.is_some(), "the hub does not start on a sound disk");
+        self.stop();
+        let bits = self.disk.peek(File::Rows, <[u8]>::len) * 8;
+        if bits == 0 || !self.rng.once_in(4) {
+            return;
+        }
+        let bit = self.rng.below(bits);
+        self.disk.tamper(File::Rows, |rows| rows.get_mut(bit / 8).into_iter().for_each(|byte| *byte ^= 1 << (bit % 8)));
+        let before = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
+        let options = Options { agencies: self.plan.agencies.len(), ..Options::default() };
+        let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
+        let opened = Store::open_mutant(self.disk.mount(), options, mutant);
+        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "a flipped bit passes: {opened:?}");
+        let after = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
+        assert!(before == after, "damaged files were modified");
+    }
+}

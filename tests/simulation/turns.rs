@@ -1,0 +1,334 @@
+//! Single turns of the hub, written out: what the simulation found, kept small enough to read.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use loteria::engine::{ConnectionId, Engine, OnAgencyLoss, Policy};
+use loteria::limits;
+use loteria::lottery::{AgencyId, Lottery, Roster, Standing};
+use loteria::storage::{Options, Store};
+use loteria::timers::Moment;
+use loteria::wire::{Answer, Cause, Dialect, Expecting};
+
+use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::rng::Rng;
+use crate::storage_kit::disk::{Mounted, SimDisk};
+
+/// A hub without a network.
+struct Desk {
+    engine: Engine<Mounted>,
+    disk: SimDisk,
+    batches: Batches,
+    now: Moment,
+}
+
+impl Desk {
+    fn new(roster: &str, policy: Policy, options: Options) -> Desk {
+        let disk = SimDisk::new(0);
+        let (store, _) = Store::open(disk.mount(), options).unwrap();
+        let lottery = Lottery::new(Roster::parse(roster).unwrap(), WINNING_NUMBER);
+        let now = Moment::default();
+        Desk { engine: Engine::new(policy, lottery, store, now), disk, batches: Batches::default(), now }
+    }
+
+    /// A hub for so many agencies, as it comes.
+    fn of(agencies: &str) -> Desk {
+        Desk::new(agencies, Policy::default(), Options::default())
+    }
+
+    fn connect(&mut self) -> ConnectionId {
+        self.engine.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap()
+    }
+
+    /// A native connection of `agency` that has been welcomed.
+    fn native(&mut self, agency: u32) -> ConnectionId {
+        let id = self.connect();
+        let mut hello = Vec::new();
+        Dialect::Native.put_hello(AgencyId(agency), &mut hello);
+        self.engine.receive(id, &hello, self.now);
+        self.turn();
+        assert!(matches!(self.answers(id, Expecting::Welcome)[..], [Answer::Welcome { .. }]));
+        id
+    }
+
+    /// The frame of a batch of two bets.
+    fn batch(&mut self, dialect: Dialect, agency: u32, kind: Kind, sequence: u64) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let batch = self.batches.make(&mut Rng::new(1), Some(agency), kind, 2);
+        self.batches.put(batch, dialect, agency, sequence, 0, &mut frame);
+        frame
+    }
+
+    fn finish(dialect: Dialect, agency: u32) -> Vec<u8> {
+        let mut frame = Vec::new();
+        dialect.put_finish(AgencyId(agency), &mut frame);
+        frame
+    }
+
+    fn query(dialect: Dialect, agency: u32) -> Vec<u8> {
+        let mut frame = Vec::new();
+        dialect.put_query(AgencyId(agency), &mut frame);
+        frame
+    }
+
+    fn turn(&mut self) {
+        self.engine.work(self.now);
+        self.engine.tick(self.now).unwrap();
+        let committed = self.engine.commit(self.now).unwrap();
+        self.engine.release(&committed, self.now);
+        self.engine.assert_invariants();
+    }
+
+    /// Everything that the hub says to a connection now.
+    fn answers(&mut self, id: ConnectionId, expecting: Expecting) -> Vec<Answer> {
+        let bytes = self.engine.outgoing(id).to_vec();
+        self.engine.sent(id, bytes.len(), self.now);
+        let (mut answers, mut rest) = (Vec::new(), &bytes[..]);
+        while let Ok(Some((used, answer))) = Dialect::Native.read_answer(rest, expecting) {
+            rest = &rest[used..];
+            answers.push(answer);
+        }
+        assert!(rest.is_empty(), "no answer of native: {rest:02x?}");
+        answers
+    }
+
+    /// Sends `frames` in one piece; what the hub says at the end of the turn.
+    fn say(&mut self, id: ConnectionId, frames: &[Vec<u8>]) -> Vec<Answer> {
+        self.engine.receive(id, &frames.concat(), self.now);
+        self.turn();
+        self.answers(id, Expecting::Stored)
+    }
+
+    fn standing(&self, agency: u32) -> Standing {
+        self.engine.lottery().agency(AgencyId(agency)).unwrap().standing
+    }
+}
+
+fn is_reject(answer: &Answer, number: u64, why: Cause) -> bool {
+    matches!(answer, Answer::Rejected { sequence, cause, .. } if *sequence == Some(number) && *cause == why)
+}
+
+fn is_gap(answer: &Answer) -> bool {
+    matches!(answer, Answer::Error { cause: Cause::Stream, .. })
+}
+
+const NATIVE: Dialect = Dialect::Native;
+
+#[test]
+fn a_query_behind_a_late_batch_is_answered() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    desk.say(id, &[Desk::finish(NATIVE, 1)]);
+    let late = desk.batch(NATIVE, 1, Kind::Late, 0);
+    let answers = desk.say(id, &[late, Desk::query(NATIVE, 1)]);
+    assert!(is_reject(&answers[0], 0, Cause::Late), "{answers:?}");
+    assert!(matches!(answers[1..], [Answer::Winners { .. }]), "{answers:?}");
+}
+
+#[test]
+fn a_finish_before_a_rejected_batch_has_come_again_does_not_count_and_is_told_so() {
+    for ending in [Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)] {
+        let mut desk = Desk::of("1");
+        let id = desk.native(1);
+        let bad = desk.batch(NATIVE, 1, Kind::Bad, 0);
+        let behind = desk.batch(NATIVE, 1, Kind::Good, 1);
+        let answers = desk.say(id, &[bad, behind, ending]);
+        assert!(is_reject(&answers[0], 0, Cause::Permanent), "{answers:?}");
+        assert!(answers.len() == 2 && is_gap(&answers[1]), "{answers:?}");
+        assert!(desk.engine.is_done(id), "the connection is closed");
+        assert_eq!(desk.standing(1), Standing::Betting);
+    }
+}
+
+#[test]
+fn a_full_disk_rejects_a_batch_and_what_is_behind_it_does_not_count() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let [first, second] = [0, 1].map(|number| desk.batch(NATIVE, 1, Kind::Good, number));
+    let answers = desk.say(id, &[first, second, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)]);
+    assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
+    assert!(answers.len() == 2 && is_gap(&answers[1]), "nothing follows the answer that closes: {answers:?}");
+    assert_eq!((desk.standing(1), desk.engine.parked()), (Standing::Betting, 0));
+    desk.engine.shut_down(desk.now);
+    desk.turn();
+    assert_eq!(desk.answers(id, Expecting::Stored), []);
+}
+
+#[test]
+fn what_is_behind_a_conflict_does_not_count_before_its_number_has_come_again() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    let stored = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.say(id, std::slice::from_ref(&stored));
+    // The bets of an old connection, whose numbers are one too high for what is stored.
+    let other = desk.batch(NATIVE, 1, Kind::Conflict, 0);
+    let behind = desk.batch(NATIVE, 1, Kind::Good, 1);
+    let answers = desk.say(id, &[other.clone(), behind.clone()]);
+    assert!(is_reject(&answers[0], 0, Cause::Conflict), "{answers:?}");
+    assert!(answers.len() == 2 && is_gap(&answers[1]), "{answers:?}");
+    let id = desk.native(1);
+    let answers = desk.say(id, &[other, stored, behind]);
+    assert!(is_reject(&answers[0], 0, Cause::Conflict), "{answers:?}");
+    assert_eq!(answers[1..], [Answer::StoredBelow { next: 2 }]);
+}
+
+#[test]
+fn a_conflict_with_bets_that_a_full_disk_took_back_is_none() {
+    let mut desk = Desk::of("1");
+    let [one, other] = [desk.native(1), desk.native(1)];
+    let first = desk.batch(NATIVE, 1, Kind::Good, 0);
+    let second = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.disk.set_space(Some(desk.disk.used()));
+    desk.engine.receive(one, &first, desk.now);
+    desk.engine.receive(other, &second, desk.now);
+    desk.turn();
+    for id in [one, other] {
+        let answers = desk.answers(id, Expecting::Stored);
+        assert!(answers.len() == 1 && is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_rejects_what_comes_before_a_conflict_of_the_same_turn() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    let stored = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.say(id, &[stored]);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let next = desk.batch(NATIVE, 1, Kind::Good, 1);
+    let other = desk.batch(NATIVE, 1, Kind::Conflict, 0);
+    let answers = desk.say(id, &[next, other]);
+    assert!(is_reject(&answers[0], 1, Cause::StorageFull), "{answers:?}");
+    assert!(answers.len() == 2 && is_reject(&answers[1], 0, Cause::Conflict), "{answers:?}");
+}
+
+#[test]
+fn a_query_behind_an_acknowledged_batch_stays_parked() {
+    let mut desk = Desk::of("2");
+    let id = desk.native(1);
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    assert_eq!(desk.say(id, &[batch, Desk::query(NATIVE, 1)]), [Answer::StoredBelow { next: 1 }]);
+    desk.say(id, &[Desk::query(NATIVE, 1)]);
+    assert_eq!(desk.engine.parked(), 1, "a parked connection is not decoded: it parks once");
+}
+
+#[test]
+fn an_agency_that_was_just_heard_is_not_lost_because_an_older_connection_ends_last() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, loss_grace: Duration::ZERO, ..Policy::default() };
+    let idle = policy.idle_timeout;
+    let mut desk = Desk::new("2", policy, Options::default());
+    let [old, new] = [desk.connect(), desk.connect()];
+    let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
+    desk.engine.receive(old, &batch, desk.now);
+    desk.turn();
+    desk.now = desk.now + idle / 2;
+    let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
+    desk.engine.receive(new, &batch, desk.now);
+    desk.turn();
+    desk.engine.closed(new, desk.now);
+    desk.engine.closed(old, desk.now);
+    desk.now = desk.now + (idle - Duration::from_millis(1));
+    desk.turn();
+    assert_eq!(desk.standing(1), Standing::Betting, "it was heard less than IDLE_TIMEOUT ago");
+    desk.now = desk.now + Duration::from_millis(1);
+    desk.turn();
+    assert_eq!(desk.standing(1), Standing::Excluded);
+}
+
+#[test]
+fn a_seal_that_finds_no_room_stops_nothing() {
+    // The room kept for finishes is used up to the last place, by more agencies than it was kept for.
+    let options = Options { agencies: 1, journal_step: 0, ..Options::default() };
+    let mut desk = Desk::new("100", Policy::default(), options);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let id = desk.connect();
+    for agency in 1..=57 {
+        desk.engine.receive(id, &Desk::finish(Dialect::Binary, agency), desk.now);
+        desk.turn();
+    }
+    let before = desk.disk.trace();
+    desk.now = desk.now + 2 * limits::SEAL_AFTER;
+    desk.turn();
+    assert_ne!(desk.disk.trace(), before, "the hub has tried to seal");
+    desk.engine.close_store().unwrap();
+}
+
+#[test]
+fn half_frames_of_strangers_do_not_hold_up_the_winners() {
+    let mut desk = Desk::of("1");
+    let mut half = vec![0, 0, 0, 1, 0, 0x0f, 0xff, 0xf8];
+    half.resize((1 << 20) - 1, b'x');
+    for _ in 0..200 {
+        let stranger = desk.connect();
+        desk.engine.receive(stranger, &half, desk.now);
+    }
+    assert!(desk.engine.buffered_bytes() > limits::FLUSH_BYTES_HIGH);
+    let id = desk.native(1);
+    desk.engine.receive(id, &[Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
+    desk.turn();
+    assert!(desk.engine.lottery().drawn());
+    assert_eq!(desk.engine.parked(), 0, "its winners are on their way in the turn of the draw");
+    assert!(!desk.engine.outgoing(id).is_empty());
+}
+
+#[test]
+fn an_agency_whose_connection_goes_on_for_another_is_lost_in_time() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
+    let gone = policy.idle_timeout + policy.loss_grace;
+    let mut desk = Desk::new("2", policy, Options::default());
+    let id = desk.connect();
+    let batches = [desk.batch(Dialect::Binary, 1, Kind::Good, 0), desk.batch(Dialect::Binary, 2, Kind::Good, 0)];
+    desk.engine.receive(id, &batches.concat(), desk.now);
+    desk.engine.receive(id, &Desk::finish(Dialect::Binary, 2), desk.now);
+    desk.turn();
+    assert!(!desk.engine.lottery().drawn());
+    while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= Moment::default() + gone) {
+        desk.now = at;
+        desk.turn();
+    }
+    assert_eq!(desk.standing(1), Standing::Excluded);
+    assert!(desk.engine.lottery().drawn());
+}
+
+#[test]
+fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
+    let mut desk = Desk::of("1");
+    let id = desk.connect();
+    let (text, mut bets) = (Dialect::Text, Vec::new());
+    let batch = desk.batches.make(&mut Rng::new(1), Some(1), Kind::Good, 6000);
+    desk.batches.put(batch, text, 1, 0, 0, &mut bets);
+    desk.engine.receive(id, &bets, desk.now);
+    let queries = Desk::query(text, 1).repeat(500);
+    desk.engine.receive(id, &queries, desk.now);
+    let mut turns = 0;
+    while turns == 0 || desk.engine.has_work() {
+        desk.turn();
+        turns += 1;
+        assert!(turns < 10_000, "the hub goes on although nobody reads");
+    }
+    let answer = desk.batches.all[batch].winners().count() * 50;
+    let held = desk.engine.buffered_bytes();
+    assert!(
+        held < 2 * (limits::OUTBOX_BYTES_HIGH + answer) + queries.len(),
+        "{held} bytes are held after {turns} turns"
+    );
+    // Reading makes it go on, to the last query.
+    let mut answers = 0;
+    loop {
+        let unread = desk.engine.outgoing(id).to_vec();
+        if unread.is_empty() && !desk.engine.has_work() {
+            break;
+        }
+        let mut rest = &unread[..];
+        while !rest.is_empty() {
+            let expecting = if answers == 0 { Expecting::Stored } else { Expecting::Winners };
+            let (used, _) = text.read_answer(rest, expecting).unwrap().expect("whole answers");
+            rest = &rest[used..];
+            answers += 1;
+        }
+        desk.engine.sent(id, unread.len(), desk.now);
+        desk.turn();
+    }
+    assert_eq!(answers, 501, "the batch and every query are answered");
+}

@@ -1,0 +1,181 @@
+"""What tools/generar-compose.sh and tools/preparar.sh write, read as text: no engine is needed here.
+
+Standard library only, so YAML is read by its lines; tests/docker runs the same files through Compose itself.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Compose(unittest.TestCase):
+    def setUp(self):
+        """A copy of the scripts and the two configuration files, since they are found beside the scripts."""
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name) / "the project"
+        shutil.copytree(ROOT / "tools", self.root / "tools")
+        for name in ("config.ini", "config.yaml"):
+            shutil.copy(ROOT / name, self.root / name)
+
+    def run_script(self, script, *arguments):
+        command = ["sh", f"tools/{script}", *map(str, arguments)]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+
+    def generate(self, *arguments):
+        done = self.run_script("generar-compose.sh", "compose.yaml", *arguments)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        return (self.root / "compose.yaml").read_text()
+
+    def services(self, text):
+        """The service blocks by name."""
+        body = text.split("\nservices:\n")[1].split("\nnetworks:\n")[0]
+        parts = re.split(r"^  (\w+):$", body, flags=re.M)[1:]
+        return dict(zip(parts[::2], parts[1::2]))
+
+    def test_no_clients_is_a_server_alone(self):
+        text = self.generate(0)
+        self.assertEqual(list(self.services(text)), ["server"])
+        self.assertIn('LOTTERY_AGENCIES: "0"', text)
+
+    def test_every_client_has_its_name_its_id_and_its_file_alone(self):
+        text = self.generate(7)
+        services = self.services(text)
+        self.assertEqual(list(services), ["server"] + [f"client{i}" for i in range(1, 8)])
+        self.assertIn('LOTTERY_AGENCIES: "7"', services["server"])
+        for i in range(1, 8):
+            block = services[f"client{i}"]
+            self.assertIn(f"container_name: client{i}\n", block)
+            self.assertIn(f'CLI_ID: "{i}"\n', block)
+            self.assertIn("CLI_MODE: agency\n", block)
+            self.assertIn("CLI_LINGER: 2s\n", block)
+            self.assertIn('source: "./config.yaml"\n', block)
+            self.assertEqual(re.findall(r"agency-(\d+)\.csv", block), [str(i)] * 2)
+            self.assertNotIn("NOMBRE", block)
+
+    def test_the_project_and_its_network_have_the_names_that_the_course_uses(self):
+        text = self.generate(2)
+        self.assertRegex(text, r"(?m)^name: tp0$")
+        self.assertIn("- subnet: 172.25.125.0/24\n", text)
+        for name, block in self.services(text).items():
+            self.assertIn(f"container_name: {name}\n", block)
+            self.assertIn("networks:\n      - testing_net\n", block)
+
+    def test_no_port_is_published_and_nothing_of_the_configuration_is_copied(self):
+        for arguments in [(3,), (3, "bet"), (3, "echo"), (6, "agency", "mixed")]:
+            text = self.generate(*arguments)
+            self.assertNotRegex(text, r"ports:|expose:|12345")
+            self.assertNotRegex(text, r"(?i)level|SERVER_|BACKLOG|LOOP|PERIOD|AMOUNT")
+            self.assertNotIn("build:", text)
+
+    def test_bet_gives_each_client_one_bet_of_its_own_and_no_data(self):
+        services = self.services(self.generate(12, "bet"))
+        bets = set()
+        for i in range(1, 13):
+            block = services[f"client{i}"]
+            self.assertIn("CLI_MODE: bet\n", block)
+            self.assertNotIn(".data", block)
+            bet = dict(re.findall(r'(NOMBRE|APELLIDO|DOCUMENTO|NACIMIENTO|NUMERO): "([^"]*)"', block))
+            self.assertEqual(len(bet), 5)
+            self.assertRegex(bet["DOCUMENTO"], r"^\d{8}$")
+            bets.add(bet["DOCUMENTO"])
+        self.assertEqual(len(bets), 12, "every document is another")
+
+    def test_echo_mounts_no_data(self):
+        services = self.services(self.generate(2, "echo"))
+        self.assertIn("CLI_MODE: echo\n", services["client2"])
+        self.assertNotIn(".data", services["client2"])
+
+    def test_mixed_gives_every_dialect_out_and_csv_once(self):
+        services = self.services(self.generate(20, "agency", "mixed"))
+        spoken = [re.search(r"CLI_PROTOCOL: (\S+)", services[f"client{i}"]).group(1) for i in range(1, 21)]
+        self.assertEqual(set(spoken), {"case-id", "text", "key-value", "binary", "csv", "native"})
+        self.assertEqual(len(set(spoken[:6])), 6)
+        self.assertEqual([i + 1 for i, dialect in enumerate(spoken) if dialect == "csv"], [5])
+        self.assertIn('LOTTERY_UNNUMBERED_AGENCIES: "5"\n', services["server"])
+        self.assertNotIn("UNNUMBERED", self.generate(4, "mixed"), "nobody speaks csv among four")
+        self.assertNotIn("PROTOCOL", self.generate(4))
+
+    def test_a_file_elsewhere_finds_the_project(self):
+        elsewhere = self.root / "else where"
+        elsewhere.mkdir()
+        done = self.run_script("generar-compose.sh", elsewhere / "compose.yaml", 1)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = (elsewhere / "compose.yaml").read_text()
+        self.assertIn(f'source: "{self.root.resolve()}/config.ini"', text)
+
+    def test_the_delivered_layout_is_found(self):
+        (self.root / "server").mkdir()
+        (self.root / "config.ini").rename(self.root / "server" / "config.ini")
+        self.assertIn('source: "./server/config.ini"', self.generate(1))
+
+    def test_wrong_arguments_are_said_in_one_line_and_write_nothing(self):
+        for arguments, named in [
+            ((), "usage"),
+            (("f.yaml",), "usage"),
+            (("f.yaml", "-1"), "'-1'"),
+            (("f.yaml", "253"), "252"),
+            (("f.yaml", "1000"), "252"),
+            (("f.yaml", "two"), "'two'"),
+            (("f.yaml", ""), "N is ''"),
+            (("f.yaml", "2", "bets"), "'bets'"),
+            (("f.yaml", "2", "bet", "mixed"), "mixed"),
+            (("f.yaml", "2", "agency", "mix"), "'mix'"),
+            (("tools", "2"), "folder"),
+            (("nowhere/f.yaml", "2"), "nowhere/f.yaml"),
+        ]:
+            done = self.run_script("generar-compose.sh", *arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+            self.assertIn(named, done.stderr)
+        self.assertFalse((self.root / "f.yaml").exists())
+
+    def test_the_same_arguments_write_the_same_file(self):
+        self.assertEqual(self.generate(9, "bet"), self.generate(9, "bet"))
+        self.assertEqual(self.generate("03"), self.generate(3))
+
+    def prepare(self):
+        return self.run_script("preparar.sh", "docker-compose-dev.yaml")
+
+    def test_the_data_set_is_unpacked_and_a_compose_file_written_for_its_agencies(self):
+        data = self.root / ".data"
+        data.mkdir()
+        with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
+            for i in (1, 2, 3):
+                archive.writestr(f"set/agency-{i}.csv", f"Ana,Paz,{i},1990-01-02,7574\n")
+                archive.writestr(f"__MACOSX/set/agency-{i}.csv", "junk")
+            archive.writestr("set/readme.txt", "not a data file")
+        done = self.prepare()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(sorted(file.name for file in data.iterdir()),
+                         ["agency-1.csv", "agency-2.csv", "agency-3.csv", "dataset.zip"])
+        self.assertEqual((data / "agency-2.csv").read_text(), "Ana,Paz,2,1990-01-02,7574\n")
+        self.assertIn("client3", (self.root / "docker-compose-dev.yaml").read_text())
+        self.assertNotIn("client4", (self.root / "docker-compose-dev.yaml").read_text())
+
+    def test_what_is_there_stays_as_it_is(self):
+        data = self.root / ".data"
+        data.mkdir()
+        (data / "agency-1.csv").write_text("mine")
+        with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
+            archive.writestr("agency-1.csv", "theirs")
+        (self.root / "docker-compose-dev.yaml").write_text("mine too")
+        self.assertEqual(self.prepare().returncode, 0)
+        self.assertEqual((data / "agency-1.csv").read_text(), "mine")
+        self.assertEqual((self.root / "docker-compose-dev.yaml").read_text(), "mine too")
+
+    def test_no_data_at_all_is_said(self):
+        done = self.prepare()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("agency-1.csv", done.stderr)
+        self.assertFalse((self.root / "docker-compose-dev.yaml").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()

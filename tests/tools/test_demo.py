@@ -1,0 +1,174 @@
+"""`make demo`: the draw, its closing table, and an exit code that tells when something is wrong."""
+
+import csv
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COURSE_DATA = ROOT / os.environ.get("LOTERIA_DATA", "../shared/data")
+DIALECTS = ("native", "binary", "text", "key-value", "case-id")
+ROW = re.compile(r"(?m)^(\d+) +(\S+) +(\d+) +(\d+) +(\d+)  ([\d ]*)$")
+
+
+def demo(environment=None, **settings):
+    """Runs it with nothing of the caller's environment that the programs would read."""
+    clean = {key: value for key, value in os.environ.items()
+             if not key.startswith(("CLI_", "LOTTERY_", "STORAGE_", "LIMITS_", "SERVER_", "LOGGING_"))}
+    return subprocess.run(["make", "--no-print-directory", "demo", *(f"{key}={value}" for key, value in settings.items())],
+                          cwd=ROOT, env=clean | (environment or {}), capture_output=True, text=True)
+
+
+def setUpModule():
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "server", "--bin", "client"], cwd=ROOT, check=True)
+
+
+class Demo(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = pathlib.Path(holder.name)
+
+    def draw(self, **settings):
+        """A demo that must succeed: its rows as agency, dialect, sent, stored, winners, documents."""
+        done = demo(**settings)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("action: sorteo | result: success", done.stdout)
+        return [(int(row[0]), row[1], *map(int, row[2:5]), row[5].split()) for row in ROW.findall(done.stdout)]
+
+    def agencies(self, *winners, bets=100):
+        """Small agency files with so many winners each; the winners' documents."""
+        documents = []
+        for i, count in enumerate(winners, 1):
+            rows = [("Íñigo", "O'Hara", f"{i}{n:07}", "1990-02-03", "7574" if n < count else "12") for n in range(bets)]
+            (self.folder / f"agency-{i}.csv").write_text("".join(",".join(row) + "\r\n" for row in rows), newline="")
+            documents.append([row[2] for row in rows[:count]])
+        return documents
+
+    def test_the_bets_that_come_with_the_project_draw(self):
+        rows = self.draw()
+        self.assertEqual([row[0] for row in rows], [1, 2, 3, 4, 5])
+        for agency, _, sent, stored, winners, documents in rows:
+            self.assertEqual(sent, stored)
+            self.assertGreater(sent, 1000)
+            self.assertEqual(len(documents), winners, f"agency {agency}")
+        self.assertIn(0, [row[4] for row in rows], "one agency has no winner")
+
+    def test_every_dialect_tells_each_agency_its_own_winners(self):
+        documents = self.agencies(2, 0, 3)
+        for dialect in DIALECTS:
+            with self.subTest(dialect=dialect):
+                rows = self.draw(DIALECT=dialect, DATA=self.folder)
+                self.assertEqual(rows, [(i, dialect, 100, 100, len(won), won) for i, won in enumerate(documents, 1)])
+
+    def test_csv_names_no_agency_but_loses_nobody(self):
+        documents = self.agencies(1, 1)
+        rows = self.draw(DIALECT="csv", DATA=self.folder)
+        self.assertEqual(sorted(row[5] for row in rows), sorted(documents))
+
+    def test_mixed_draws_with_every_dialect_at_once(self):
+        documents = self.agencies(2, 3, 0, 1, 2, 4)
+        rows = self.draw(DIALECT="mixed", DATA=self.folder)
+        self.assertEqual([row[5] for row in rows], documents)
+        self.assertEqual(len({row[1] for row in rows}), 6)
+
+    def test_another_winning_number_has_other_winners(self):
+        self.agencies(2, 3)
+        self.assertEqual([row[4] for row in self.draw(DATA=self.folder, WINNING_NUMBER=12)], [98, 97])
+
+    def test_wrong_settings_are_refused_by_name(self):
+        for settings, named in [({"DIALECT": "morse"}, "DIALECT is 'morse'"), ({"DATA": "/nowhere"}, "DATA"),
+                                ({"DATA": self.folder}, "agency-1.csv")]:
+            done = demo(**settings)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(named, done.stderr)
+
+    def test_a_row_that_cannot_be_fails_the_demo_and_is_named(self):
+        self.agencies(1, 1)
+        with open(self.folder / "agency-2.csv", "a", newline="") as file:
+            file.write("Ana,Paz,12,1990-02-31,7\r\n")
+        done = demo(DATA=self.folder)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, r"agency-2\.csv.*101")
+
+    def impostors(self, **programs):
+        """An environment in which nothing is built and some programs are shell scripts instead."""
+        real = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+        fake = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        (fake / "release").mkdir()
+        scripts = {"../cargo": ":", "server": f'exec "{real}/server" "$@"', "client": f'exec "{real}/client" "$@"'}
+        for name, script in (scripts | programs).items():
+            file = fake / "release" / name
+            file.write_text(f'#!/bin/sh\nreal="{real}"\n{script}\n')
+            file.chmod(0o755)
+        return {"CARGO_TARGET_DIR": str(fake), "PATH": f"{fake}:{os.environ['PATH']}"}
+
+    def test_answers_that_are_not_what_the_files_say_fail_the_demo(self):
+        self.agencies(1, 2)
+        (self.folder / "less.csv").write_text("Ana,Paz,12,1990-02-03,7574\n")
+        less = f'[ "$CLI_ID" != 2 ] || export CLI_DATA="{self.folder}/less.csv"; exec "$real/client" "$@"'
+        for client, complaint in [(less, "not what the files say"),
+                                  ('"$real/client" "$@" | sed "s/cant_ganadores: 2/cant_ganadores: 3/"', "not what the files say"),
+                                  ('"$real/client" "$@"; exit 3', "agency 1 ended with exit code 3")]:
+            with self.subTest(client=client):
+                done = demo(self.impostors(client=client), DATA=self.folder)
+                self.assertNotEqual(done.returncode, 0, done.stdout)
+                self.assertIn(complaint, done.stderr)
+
+    def test_a_hub_that_does_not_start_or_ends_too_early_ends_the_demo(self):
+        self.agencies(1, 1)
+        listens = 'echo "x INFO action: listen | result: success | address: 127.0.0.1:9"'
+        for server, complaint in [("echo no luck; exit 74", "did not start"), (f"{listens}; exit 74", "exit code 74")]:
+            with self.subTest(server=server):
+                done = demo(self.impostors(server=server), DATA=self.folder)
+                self.assertNotEqual(done.returncode, 0, done.stdout)
+                self.assertIn(complaint, done.stderr)
+
+    def test_a_signal_ends_it_with_every_program_and_leaves_nothing(self):
+        self.agencies(1, 1)
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        server = f'echo $$ >"{pipe}"; exec "$real/server" "$@"'
+        client = f'echo $$ >"{pipe}"; exec sleep 600'
+        environment = os.environ | self.impostors(server=server, client=client) | {
+            "DATA": str(self.folder), "TMPDIR": str(temporary)}
+        with subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as running:
+            # Each says its number once it runs: the pipe is read until all three have.
+            pids = []
+            while len(pids) < 3:
+                pids += map(int, pipe.read_text().split())
+            running.terminate()
+            self.assertEqual(running.wait(), 143)
+        for pid in pids:
+            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+        self.assertEqual(list(temporary.iterdir()), [])
+
+    @unittest.skipUnless((COURSE_DATA / "agency-1.csv").is_file(),
+                         "the course's data set is not here; LOTERIA_DATA names its folder")
+    def test_the_course_s_data_set_is_stored_as_it_was_sent_and_has_its_known_winners(self):
+        rows = self.draw(DATA=COURSE_DATA.resolve(), STORE=self.folder / "store")
+        self.assertEqual([row[4] for row in rows], [2, 3, 3, 2, 0])
+        stored = {i: [] for i in range(1, 6)}
+        with open(self.folder / "store" / "bets.csv", newline="", encoding="utf-8") as file:
+            for row in csv.reader(file):
+                stored[int(row[0])].append(row[1:])
+        self.assertEqual(sum(map(len, stored.values())), 78_697)
+        for i, bets in stored.items():
+            with open(COURSE_DATA / f"agency-{i}.csv", newline="", encoding="utf-8") as file:
+                self.assertEqual(bets, list(csv.reader(file)), f"agency {i}")
+
+    def test_a_store_that_is_there_is_left_alone(self):
+        self.agencies(1)
+        (self.folder / "bets.csv").write_text("mine")
+        self.assertNotEqual(demo(DATA=self.folder, STORE=self.folder).returncode, 0)
+        self.assertEqual((self.folder / "bets.csv").read_text(), "mine")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,81 @@
+"""What holds for every script of tools/, and what tools/entrega.sh lays out."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Scripts(unittest.TestCase):
+    def test_every_posix_script_is_read_by_the_strictest_shell_here(self):
+        shells = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
+        scripts = [script for script in (ROOT / "tools").glob("*.sh") if "bash" not in script.read_text().split("\n")[0]]
+        self.assertGreater(len(scripts), 6)
+        for script in scripts:
+            for shell in shells:
+                done = subprocess.run([shell, "-n", script], capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, f"{shell}: {script}: {done.stderr}")
+
+    def test_the_makefile_names_each_target_that_the_course_uses(self):
+        listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for target in ("demo", "test", "docker-compose-up", "docker-compose-logs", "docker-compose-down", "docker-image",
+                       "build"):
+            self.assertRegex(listed, rf"(?m)^  {target} +\S")
+
+
+class Entrega(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = pathlib.Path(holder.name) / "to hand in"
+
+    def lay_out(self, home=None):
+        return subprocess.run(["sh", "tools/entrega.sh", self.folder], cwd=ROOT, capture_output=True, text=True,
+                              env={**os.environ, "HOME": home} if home else None)
+
+    def git(self, *words):
+        return subprocess.run(["git", *words], cwd=self.folder, capture_output=True, text=True, check=True).stdout
+
+    def test_each_branch_is_whole_and_its_clients_do_what_the_exercise_says(self):
+        # A home without a git configuration: nobody's name is known.
+        with tempfile.TemporaryDirectory() as home:
+            done = self.lay_out(home)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        modes = {}
+        for n in range(1, 9):
+            self.git("checkout", "--quiet", f"ej{n}")
+            self.assertEqual(self.git("status", "--porcelain"), "")
+            links = [path for path in self.folder.rglob("*") if path.is_symlink()]
+            self.assertEqual(links, [])
+            subprocess.run(["bash", "generar-compose.sh", "docker-compose-dev.yaml", "2"], cwd=self.folder, check=True)
+            text = (self.folder / "docker-compose-dev.yaml").read_text()
+            self.assertIn('source: "./server/config.ini"', text)
+            self.assertIn('source: "./client/config.yaml"', text)
+            [modes[n]] = {line.split()[-1] for line in text.splitlines() if "CLI_MODE" in line}
+        self.assertEqual(list(modes.values()), ["echo"] * 4 + ["bet"] + ["agency"] * 3)
+
+    def test_each_dockerfile_ends_in_its_own_program_and_shares_what_is_before(self):
+        self.assertEqual(self.lay_out().returncode, 0)
+        server, client = ((self.folder / name / "Dockerfile").read_text() for name in ("server", "client"))
+        self.assertIn('ENTRYPOINT ["/usr/local/bin/server"]', server)
+        self.assertNotIn("bin/client\"]", server)
+        self.assertIn('ENTRYPOINT ["/usr/local/bin/client"]', client)
+        self.assertNotIn("bin/server\"]", client)
+        shared = server.index("AS server")
+        self.assertEqual(server[:shared], client[:shared])
+
+    def test_a_folder_that_holds_something_is_refused_and_kept(self):
+        self.folder.mkdir()
+        (self.folder / "mine").write_text("mine")
+        done = self.lay_out()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("not empty", done.stderr)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["mine"])
+
+
+if __name__ == "__main__":
+    unittest.main()

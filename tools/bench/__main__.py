@@ -1,0 +1,88 @@
+"""`make bench` and `make bench-size`: the hub against the raw floor and Redis, written into docs/PERFORMANCE.md.
+
+Only the standard library. Runs alternate, since a shared machine's speed drifts: a ratio of neighbours in time
+says more than two rates. Every run's store is checked against what was acknowledged before its rate counts.
+"""
+
+import argparse
+import pathlib
+import resource
+import signal
+import sys
+import time
+
+import report
+from comparisons import comparisons, idle, measure, memory, sizes
+from programs import DESCRIPTORS, ROOT, Failure, Programs, bets_file
+
+
+def main():
+    options = arguments()
+    # Ended like this too, a run stops what it started and removes what it stored.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))
+    raise_descriptors()
+    warn_of_memory_disk(options.dir)
+    try:
+        programs = Programs(options.dir, bets_file())
+        machine = report.machine(options.dir, programs)
+        if options.job == "size":
+            name, found = "sizes", sizes(programs, say, options.bets, options.connections)
+            text, pictures = report.size_section(machine, found)
+        else:
+            name = "comparisons"
+            text, pictures = compare(options, programs, machine)
+        print(text)
+        # A few comparisons do not replace all of them.
+        if options.write and not options.only:
+            report.write(ROOT / "docs", name, text, pictures)
+    except Failure as failure:
+        sys.exit(f"bench: {failure}")
+
+
+def compare(options, programs, machine):
+    chosen = [c for c in comparisons() if not options.only or c.key in options.only.split(",")]
+    if not programs.redis:
+        say("redis-server is not installed: its comparisons are left out")
+        chosen = [c for c in chosen if c.against.program != "redis"]
+    results = [measure(programs, c, options.pairs, options.seconds, say) for c in chosen]
+    held = None
+    if not options.only or "memory" in options.only:
+        held = memory(programs, options.bets // 100, options.bets), idle(programs, options.connections)
+    return report.comparison_section(machine, results, held)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("job", nargs="?", choices=["compare", "size"], default="compare")
+    parser.add_argument("--dir", default=ROOT / "target/bench", type=pathlib.Path, help="where stores are written")
+    parser.add_argument("--pairs", default=5, type=int, help="runs of each side of a comparison")
+    parser.add_argument("--seconds", default=2.0, type=float, help="how long a run takes, about")
+    parser.add_argument("--only", help="comma-separated keys of comparisons, and `memory`; nothing is written then")
+    parser.add_argument("--bets", default=100_000_000, type=int, help="the largest number of bets")
+    parser.add_argument("--connections", default=10_000, type=int, help="the largest number of connections")
+    parser.add_argument("--write", action="store_true", help="put the result into docs/PERFORMANCE.md")
+    return parser.parse_args()
+
+
+def raise_descriptors():
+    """Ten thousand connections need as many descriptors here and in the programs started from here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = hard if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS else DESCRIPTORS
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def warn_of_memory_disk(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    if report.filesystem(folder) in ("tmpfs", "ramfs"):
+        say(f"{folder} is memory, not a disk: fsync costs nothing there; give a disk with --dir")
+
+
+STARTED = time.monotonic()
+
+
+def say(text):
+    print(f"{time.monotonic() - STARTED:6.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

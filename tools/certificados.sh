@@ -1,0 +1,129 @@
+#!/bin/sh
+# Makes a test authority and certificates for the hub and its agencies, with openssl.
+#
+#   tools/certificados.sh [-n AGENCIES] [-s NAME[,NAME...]] [-w] [DIR]
+#
+#   -n  how many agencies (default 5): agency-1 to agency-N
+#   -s  names and addresses by which clients reach the hub (default server,localhost,127.0.0.1,::1)
+#   -w  also certificates that a hub or a client has to refuse, for tests
+#   DIR where to (default .tls). An authority that is there already is used again, so that agencies can be added.
+#
+# For trying things out and for tests: whoever has ca.key can be any agency.
+
+set -eu
+
+agencies=5
+names=server,localhost,127.0.0.1,::1
+wrong=no
+days=825
+
+fail() {
+    echo "certificados.sh: $1" >&2
+    exit 2
+}
+
+while getopts n:s:wh option; do
+    case $option in
+        n) agencies=$OPTARG ;;
+        s) names=$OPTARG ;;
+        w) wrong=yes ;;
+        h) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) fail "see $0 -h" ;;
+    esac
+done
+shift $((OPTIND - 1))
+dir=${1:-.tls}
+
+case $agencies in
+    '' | *[!0-9]*) fail "-n $agencies: must be a number of agencies" ;;
+esac
+command -v openssl >/dev/null || fail "openssl is not installed"
+
+umask 077
+mkdir -p "$dir"
+cd "$dir"
+
+# What openssl asks for, in one file: the kinds of certificates, and the books of `openssl ca`, which alone can
+# make one that has expired.
+config=$(mktemp)
+books=$(mktemp -d)
+trap 'rm -rf "$config" "$books"' EXIT
+{
+    cat <<END
+[req]
+distinguished_name = subject
+prompt = no
+[subject]
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+[client]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = @names
+[ca]
+default_ca = books
+[books]
+database = $books/index
+rand_serial = yes
+new_certs_dir = $books
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+[names]
+END
+    echo "$names" | tr ',' '\n' | awk '
+        /^[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+$/ || /:/ { printf "IP.%d = %s\n", ++ip, $0; next }
+        NF { printf "DNS.%d = %s\n", ++dns, $0 }'
+} >"$config"
+: >"$books/index"
+
+key() { # name
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null
+}
+
+authority() { # name, common name
+    key "$1"
+    openssl req -new -x509 -config "$config" -extensions authority -key "$1.key" -subj "/CN=$2" -days 3650 -out "$1.crt"
+}
+
+certificate() { # name, common name, kind, authority
+    key "$1"
+    openssl req -new -config "$config" -key "$1.key" -subj "/CN=$2" |
+        openssl x509 -req -CA "$4.crt" -CAkey "$4.key" -CAcreateserial -days "$days" -sha256 \
+            -extfile "$config" -extensions "$3" -out "$1.crt" 2>/dev/null
+    rm -f "$4.srl"
+}
+
+expired() { # name, common name, kind, authority
+    key "$1"
+    openssl req -new -config "$config" -key "$1.key" -subj "/CN=$2" -out "$books/request"
+    openssl ca -batch -notext -config "$config" -cert "$4.crt" -keyfile "$4.key" -extensions "$3" \
+        -startdate 20200101000000Z -enddate 20210101000000Z -in "$books/request" -out "$1.crt" 2>/dev/null
+}
+
+[ -f ca.key ] || authority ca "Loteria test authority"
+certificate server server server ca
+agency=1
+while [ "$agency" -le "$agencies" ]; do
+    certificate "agency-$agency" "agency-$agency" client ca
+    agency=$((agency + 1))
+done
+
+if [ "$wrong" = yes ]; then
+    authority other-ca "Somebody else's authority"
+    certificate stranger agency-1 client other-ca
+    certificate impostor server server other-ca
+    certificate nobody somebody client ca
+    expired expired agency-1 client ca
+    expired expired-server server server ca
+fi
+
+echo "certificates of the hub and of $agencies agencies are in $PWD"

@@ -1,0 +1,154 @@
+#!/bin/sh
+# One whole draw on loopback: the hub, and one client per agency file, with nothing but Rust.
+#
+#   tools/demo.sh        DIALECT=native   the dialect that the agencies speak, or mixed: each another
+#                        DATA=.data       the folder with agency-1.csv … agency-N.csv
+#                        STORE=DIR        keep the stored bets there; without it they go as the demo ends
+#                        WINNING_NUMBER=7574
+#
+# Shows the draw and, per agency, what was sent, what is stored and who won. Exit 0 only where every program
+# ended well and the hub's answers are what the agencies' own files say.
+
+DIALECT=${DIALECT:-native} DATA=${DATA:-.data} WINNING_NUMBER=${WINNING_NUMBER:-7574}
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+bin=${CARGO_TARGET_DIR:-$root/target}/release
+. "$here/dialecto.sh"
+unset SERVER_IP CLI_LINGER # ours would speak of another server
+
+fail() {
+    echo "demo: $1" >&2
+    exit 1
+}
+
+case $DIALECT in
+    native | binary | text | key-value | case-id | csv | mixed) ;;
+    *) echo "demo: DIALECT is '$DIALECT'; it is native, binary, text, key-value, case-id, csv or mixed" >&2; exit 2 ;;
+esac
+data=$(cd "$root" && cd "$DATA" 2>/dev/null && pwd) || { echo "demo: DATA: there is no folder $DATA" >&2; exit 2; }
+agencies=0
+while [ -f "$data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
+[ "$agencies" -gt 0 ] || { echo "demo: DATA: there is no agency-1.csv in $data" >&2; exit 2; }
+
+(cd "$root" && cargo build --release --locked --quiet --bin server --bin client) || fail "the programs do not build"
+
+work=$(mktemp -d) || fail "no folder for temporary files"
+server='' clients=''
+clean() {
+    for pid in $clients $server; do kill -TERM "$pid" 2>/dev/null; done
+    wait
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ -n "${STORE:-}" ]; then
+    mkdir -p "$STORE" && store=$(cd "$STORE" && pwd)/bets.csv || fail "STORE: $STORE cannot be made"
+    [ ! -e "$store" ] || fail "STORE: $store is there already; the demo starts a draw of its own"
+else
+    store=$work/bets.csv
+fi
+
+# Each program with the project's configuration file, and over it what the demo decides.
+configured() { # configured PROGRAM FILE
+    for file in "$root/$1/$2" "$root/$2"; do
+        [ ! -f "$file" ] || { echo "$file"; return; }
+    done
+}
+server_config=$(configured server config.ini)
+client_config=$(configured client config.yaml)
+
+# The server's log comes through a pipe, so that its being ready, or its end, is waited for and not slept for.
+mkfifo "$work/pipe" || fail "no pipe can be made in $work"
+cd "$work" || exit 1
+SERVER_PORT=0 BIND_ADDRESS=127.0.0.1 LOGGING_LEVEL=INFO STORAGE_PATH=$store \
+    LOTTERY_AGENCIES=$agencies LOTTERY_WINNING_NUMBER=$WINNING_NUMBER \
+    LOTTERY_UNNUMBERED_AGENCIES=$([ "$DIALECT" != mixed ] || [ "$agencies" -lt "$unnumbered_agency" ] || echo "$unnumbered_agency") \
+    "$bin/server" ${server_config:+--config "$server_config"} >pipe 2>server.err &
+server=$!
+exec 3<pipe
+address=
+while [ -z "$address" ] && read -r line <&3; do
+    echo "$line" >>server.log
+    case $line in
+        *"action: listen | result: success | address: "*) address=${line##*address: } ;;
+    esac
+done
+[ -n "$address" ] || { cat server.log server.err >&2; fail "the server did not start"; }
+echo "hub listening on $address; $agencies agencies upload $data, dialect $DIALECT"
+
+# Plays agency $1. Without it there will be no draw, so its failure stops the hub, and that the others.
+agency() {
+    CLI_ID=$1 CLI_MODE=agency CLI_PROTOCOL=$(speaks "$1") CLI_SERVER_ADDRESS=$address CLI_DATA=$data/agency-$1.csv \
+        CLI_LOG_LEVEL=INFO "$bin/client" ${client_config:+--config "$client_config"} >"client-$1.log" 2>&1 &
+    client=$!
+    trap 'kill -TERM "$client" 2>/dev/null' TERM
+    wait "$client"
+    code=$?
+    # A signal ends the first wait early, and the client has yet to end.
+    [ "$code" -le 128 ] || { wait "$client"; code=$?; }
+    [ "$code" -eq 0 ] || kill -TERM "$server" 2>/dev/null
+    exit "$code"
+}
+speaks() { if [ "$DIALECT" = mixed ]; then dialect_of "$1"; else echo "$DIALECT"; fi; }
+
+i=0
+while [ "$i" -lt "$agencies" ]; do
+    i=$((i + 1))
+    agency "$i" &
+    clients="$clients $!"
+done
+
+# The rest of the log, to its end; if that comes before the work is done, there is nothing left to wait for.
+{ cat <&3 >>server.log; [ -e stopping ] || kill -TERM $clients 2>/dev/null; } &
+copier=$!
+
+bad=0
+complain() {
+    echo "demo: $1" >&2
+    bad=1
+}
+i=0
+for pid in $clients; do
+    i=$((i + 1))
+    wait "$pid" || { complain "agency $i ended with exit code $?:"; tail -n 5 "client-$i.log" >&2; }
+done
+clients=''
+: >stopping
+kill -TERM "$server" 2>/dev/null
+wait "$server" || complain "the server ended with exit code $?"
+server=''
+wait "$copier"
+
+draws=$(grep 'action: sorteo | result: success' server.log)
+[ "$(echo "$draws" | grep -c .)" -eq 1 ] || complain "there was not exactly one draw"
+printf '\n%s\n\n' "${draws:-no draw}"
+
+# What the agencies' files say, against what the hub stored and answered.
+printf '%-7s %-10s %9s %9s %8s  %s\n' agency dialect sent stored winners documents
+sent_all=0 stored_all=0 winners_all=0 expected='' answered=''
+i=0
+while [ "$i" -lt "$agencies" ]; do
+    i=$((i + 1))
+    set -- $(tr -d '\r' <"$data/agency-$i.csv" | awk -F, -v number="$WINNING_NUMBER" 'NF { rows++ } NF && $NF == number { won++ } END { print rows + 0, won + 0 }')
+    sent=$1 won=$2
+    stored=$(grep -c "^$i," "$store")
+    winners=$(sed -n 's/.*action: consulta_ganadores | result: success | cant_ganadores: //p' "client-$i.log")
+    documents=$(sed -n 's/.*action: ganador | result: success | .*dni: \([0-9]*\).*/\1/p' "client-$i.log" | paste -s -d ' ' -)
+    printf '%-7s %-10s %9s %9s %8s  %s\n' "$i" "$(speaks "$i")" "$sent" "$stored" "${winners:--}" "$documents"
+    expected="$expected$sent/$won
+" answered="$answered$stored/${winners:--}
+"
+    sent_all=$((sent_all + sent)) stored_all=$((stored_all + stored)) winners_all=$((winners_all + ${winners:-0}))
+done
+printf '%-7s %-10s %9s %9s %8s\n\n' total '' "$sent_all" "$stored_all" "$winners_all"
+
+if [ "$DIALECT" = csv ]; then
+    echo "csv names no agency: the hub gave out the numbers as the clients connected, so only their sum is compared"
+    [ "$sent_all" -eq "$stored_all" ] || complain "stored and sent differ"
+    [ "$(echo "$expected" | awk -F/ '{ n += $2 } END { print n + 0 }')" -eq "$winners_all" ] || complain "the winners are not those of the files"
+else
+    [ "$expected" = "$answered" ] || complain "the hub's answers are not what the files say"
+fi
+[ "$bad" -eq 0 ] || { echo "the server's last lines:" >&2; tail -n 5 server.log >&2; exit 1; }
+echo "every bet stored, one draw, every agency's winners right; the hub stopped cleanly"

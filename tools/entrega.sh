@@ -1,0 +1,81 @@
+#!/bin/sh
+# Lays the project out as the course's graders expect it.
+#
+#   tools/entrega.sh DIR        DIR is made; it must not hold anything yet
+#
+# DIR becomes a git repository with branches ej1 to ej8. Each holds the project as it is committed or changed
+# here, and: generar-compose.sh and validar-echo-server.sh at its root, and server/ and client/, each with its
+# Dockerfile and its configuration file. The branches differ in what the compose file has the clients do:
+# the echo loop up to ej4, one bet each in ej5, the agencies' files from ej6 on. The images are the same in all.
+
+fail() {
+    echo "entrega: $1" >&2
+    exit "${2:-1}"
+}
+
+[ $# -eq 1 ] || fail "usage: $0 DIR" 2
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+git -C "$root" rev-parse --verify -q HEAD >/dev/null || fail "$root is not a git checkout; the list of files is taken from git" 2
+mkdir -p "$1" && dir=$(cd "$1" && pwd) || fail "$1 cannot be made"
+[ -z "$(ls -A "$dir")" ] || fail "$dir is not empty; name a folder that is, or a new one" 2
+
+# What git tracks here, as it stands in the work tree; what was deleted there and not committed stays away.
+git -C "$root" ls-files -z --cached --deduplicate >"$dir/.files" || fail "git cannot list the files of $root"
+(cd "$root" && xargs -0 sh -c 'for f; do [ ! -f "$f" ] || printf "%s\0" "$f"; done' sh <"$dir/.files" |
+    tar --null -T - -cf -) | tar -C "$dir" -xf - || fail "the files cannot be copied to $dir"
+rm "$dir/.files"
+cd "$dir" || exit 1
+[ -f Dockerfile ] && [ -f config.ini ] && [ -f config.yaml ] || fail "Dockerfile, config.ini or config.yaml is missing in $root"
+
+# The Dockerfile, less the stage of the other program: the last stage left is what a build without a target
+# makes, and all before it is the same in both, so that the second build finds the layers of the first.
+stage() { # stage OTHER
+    awk -v other="$1" '
+        $1 == "FROM" { skip = ($NF == other) }
+        !skip { print }
+    ' Dockerfile
+}
+mkdir -p server client
+stage client >server/Dockerfile
+stage server >client/Dockerfile
+mv config.ini server/config.ini
+mv config.yaml client/config.yaml
+
+# The graders call these two at the root; what they do stays in one place.
+for script in generar-compose.sh validar-echo-server.sh; do
+    cat >"$script" <<EOF
+#!/bin/sh
+# What the course expects at this place; the script itself is in tools/.
+exec sh "\$(dirname "\$0")/tools/$script" "\$@"
+EOF
+    chmod +x "$script"
+done
+
+# What the clients do where the compose file is written without saying.
+default_mode() {
+    sed "s/^default_mode=.*/default_mode=$1/" tools/generar-compose.sh >generar.part &&
+        cat generar.part >tools/generar-compose.sh && rm generar.part
+    [ "$(grep -c "^default_mode=$1\$" tools/generar-compose.sh)" -eq 1 ] || fail "tools/generar-compose.sh has no default_mode"
+}
+
+# The author is whoever runs this; where git does not know them, the project.
+repository() { git -c core.hooksPath=/dev/null -c commit.gpgSign=false "$@"; }
+git init -q . && git symbolic-ref HEAD refs/heads/ej1
+git config user.name >/dev/null || git config user.name "Lotería"
+git config user.email >/dev/null || git config user.email "loteria@localhost"
+
+commit() { # commit MODE MESSAGE
+    default_mode "$1"
+    repository add -A -f . && repository commit -q -m "$2" || fail "git cannot commit in $dir"
+}
+commit echo "Exercises 1 to 4: echo clients"
+for branch in ej2 ej3 ej4; do repository branch "$branch"; done
+repository checkout -q -b ej5
+commit bet "Exercise 5: one bet a client"
+repository checkout -q -b ej6
+commit agency "Exercises 6 to 8: the agencies' files"
+for branch in ej7 ej8; do repository branch "$branch"; done
+repository checkout -q ej8
+
+echo "entrega: $dir has branches$(git for-each-ref --format=' %(refname:short)' refs/heads | tr -d '\n')"

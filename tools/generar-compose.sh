@@ -1,0 +1,156 @@
+#!/bin/sh
+# Writes a compose file: the hub and N agencies on a network of their own.
+#
+#   tools/generar-compose.sh FILE N [agency|bet|echo] [mixed]
+#
+# agency   each client uploads .data/agency-I.csv, mounted alone, and asks for its winners (the default)
+# bet      each client sends the one bet that is written here into its environment
+# echo     each client plays the echo loop of config.yaml
+# mixed    with agency: each client speaks another dialect, all in one draw
+#
+# The programs' configuration is mounted, never copied: what config.ini and config.yaml say holds without
+# writing this file again. The stored bets live in the server's container and go with it.
+# Plain POSIX shell.
+
+default_mode=agency
+
+fail() {
+    echo "generar-compose: $1" >&2
+    exit 2
+}
+
+[ $# -ge 2 ] && [ $# -le 4 ] || fail "usage: $0 FILE N [agency|bet|echo] [mixed]"
+file=$1 clients=$2 mode=${3:-$default_mode} mixed=${4:-}
+
+# `FILE N mixed` means agencies.
+[ "$mode" = mixed ] && [ -z "$mixed" ] && mode=agency mixed=mixed
+case $clients in
+    '' | *[!0-9]* | ????*) fail "N is '$clients'; it is a number of clients, 0 to 252" ;;
+esac
+clients=$(expr "$clients" + 0) # 08 is eight, not a bad octal
+[ "$clients" -le 252 ] || fail "N is $clients; the network 172.25.125.0/24 has room for the server and 252 clients"
+case $mode in
+    agency | bet | echo) ;;
+    *) fail "the mode is '$mode'; it is agency, bet or echo" ;;
+esac
+case $mixed in
+    '') ;;
+    mixed) [ "$mode" = agency ] || fail "only agencies can be mixed: dialects differ in how they upload, not in '$mode'" ;;
+    *) fail "the last argument is '$mixed'; it is mixed, or absent" ;;
+esac
+[ ! -d "$file" ] || fail "$file is a folder; name the file to write"
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+. "$here/dialecto.sh"
+folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $file does not exist"
+
+# Compose takes a relative path from where its file lies: short ones where that is the project.
+base=$root
+[ "$folder" = "$root" ] && base=.
+
+# The delivered layout keeps each program's configuration in the program's own folder.
+server_config=config.ini client_config=config.yaml
+[ -f "$root/server/$server_config" ] && server_config=server/$server_config
+[ -f "$root/client/$client_config" ] && client_config=client/$client_config
+
+# The environment of the bet of client $1: five people, then the same ones with other documents and numbers.
+bet() {
+    case $((($1 - 1) % 5)) in
+        0) set -- "$1" "Santiago Lionel" "Lorca" 30904465 1999-03-17 7574 ;;
+        1) set -- "$1" "María Inés" "Güemes" 27145382 1979-11-02 2201 ;;
+        2) set -- "$1" "Joaquín" "Núñez" 41220917 1998-06-25 314 ;;
+        3) set -- "$1" "Delfina" "D'Angelo" 35668014 1990-12-30 9833 ;;
+        4) set -- "$1" "Ñusta Belén" "Quispe" 44902576 2003-08-08 5120 ;;
+    esac
+    again=$((($1 - 1) / 5))
+    cat <<EOF
+      NOMBRE: "$2"
+      APELLIDO: "$3"
+      DOCUMENTO: "$(($4 + again))"
+      NACIMIENTO: "$5"
+      NUMERO: "$((($6 + again) % 10000))"
+EOF
+}
+
+# One file of the project, mounted read-only. The long form, since the short one makes a folder of a file that
+# is missing, where this one says so.
+mount() {
+    cat <<EOF
+      - type: bind
+        source: "$base/$1"
+        target: "$2"
+        read_only: true
+EOF
+}
+
+# Run as the one who owns the configuration, who can read it whatever its mode: not as root, unless root's it is.
+owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
+[ -n "$owner" ] || fail "$root/$server_config is missing; the server's configuration is mounted from there"
+
+server() {
+    cat <<EOF
+  server:
+    container_name: server
+    image: server:latest
+    user: "$owner"
+    environment:
+      LOTTERY_AGENCIES: "$clients"
+EOF
+    [ -n "$mixed" ] && [ "$clients" -ge "$unnumbered_agency" ] &&
+        echo "      LOTTERY_UNNUMBERED_AGENCIES: \"$unnumbered_agency\""
+    echo "    volumes:"
+    mount "$server_config" /loteria/config.ini
+    echo "    networks:"
+    echo "      - testing_net"
+}
+
+client() {
+    cat <<EOF
+
+  client$1:
+    container_name: client$1
+    image: client:latest
+    user: "$owner"
+    environment:
+      CLI_ID: "$1"
+      CLI_MODE: $mode
+      CLI_LINGER: 2s
+EOF
+    [ -n "$mixed" ] && echo "      CLI_PROTOCOL: $(dialect_of "$1")"
+    [ "$mode" = bet ] && bet "$1"
+    echo "    volumes:"
+    mount "$client_config" /loteria/config.yaml
+    [ "$mode" = agency ] && mount ".data/agency-$1.csv" "/loteria/.data/agency-$1.csv"
+    cat <<EOF
+    networks:
+      - testing_net
+    depends_on:
+      - server
+EOF
+}
+
+compose() {
+    cat <<EOF
+# Written by generar-compose.sh: $clients clients, mode $mode${mixed:+, mixed dialects}.
+name: tp0
+services:
+EOF
+    server
+    i=1
+    while [ "$i" -le "$clients" ]; do
+        client "$i"
+        i=$((i + 1))
+    done
+    cat <<EOF
+
+networks:
+  testing_net:
+    ipam:
+      driver: default
+      config:
+        - subnet: 172.25.125.0/24
+EOF
+}
+
+compose >"$file.part" && mv -f "$file.part" "$file" || { rm -f "$file.part"; echo "generar-compose: $file cannot be written" >&2; exit 1; }

@@ -1,0 +1,85 @@
+#!/bin/sh
+# A whole run through containers: down, up, wait for the clients, logs.txt, and a verdict from it.
+#
+#   tools/run_local_test.sh [FILE]      FILE is the compose file, docker-compose-dev.yaml if none is named
+#
+# The containers stay, for a look at them; `make docker-compose-down` removes them. Exit 0 where all is well.
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+cd "$root" || exit 1
+file=${1:-docker-compose-dev.yaml}
+logs=logs.txt
+seconds_max=${SECONDS_MAX:-300}
+
+compose() { sh "$here/compose.sh" "$file" "$@"; }
+fail() {
+    echo "run_local_test: $1" >&2
+    exit 1
+}
+
+[ ! -f "$file" ] || { compose stop -t 1 && compose down; } || fail "the containers of an earlier run cannot be removed"
+make -s docker-compose-up COMPOSE_FILE="$file" || fail "make docker-compose-up failed"
+
+clients=$(sed -n 's/^    container_name: \(client[0-9]*\)$/\1/p' "$file")
+mode=$(sed -n 's/^      CLI_MODE: //p' "$file" | head -n 1)
+
+# The exit code of container $1, as soon as it has ended; nothing where that takes too long.
+exit_code() {
+    while :; do
+        set -- "$1" $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$1")
+        [ "${2:-}" != exited ] || { echo "$3"; return; }
+        [ "$(date +%s)" -lt "$deadline" ] || return
+        sleep 1
+    done
+}
+
+bad=0
+complain() {
+    echo "  $1"
+    bad=1
+}
+echo "waiting for: $(echo "$clients" | tr '\n' ' ')"
+deadline=$(($(date +%s) + seconds_max))
+for client in $clients; do
+    code=$(exit_code "$client")
+    [ "$code" = 0 ] || complain "$client: exit code ${code:-none within $seconds_max seconds}"
+done
+# Some versions of Compose begin every line by clearing it, into a file too.
+compose logs --no-color >"$logs.raw" || complain "the logs could not be read"
+sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g" "$logs.raw" >"$logs" && rm "$logs.raw"
+
+lines() { grep -c -- "$1" "$logs"; }
+count=$(echo "$clients" | grep -c .)
+case $mode in
+    agency)
+        sent=0
+        for client in $clients; do
+            rows=$(grep -c . ".data/agency-${client#client}.csv")
+            sent=$((sent + rows))
+            winners=$(sed -n "s/^$client .*action: consulta_ganadores | result: success | cant_ganadores: //p" "$logs" | tr -d '\r')
+            [ -n "$winners" ] || complain "$client: no winners received"
+            echo "  $client: $rows bets, ${winners:-no answer about} winners"
+        done
+        stored=$(sed -n 's/^server .*action: apuesta_recibida | result: success | cantidad: \([0-9]*\).*/\1/p' "$logs" |
+            awk '{ bets += $1 } END { print bets + 0 }')
+        echo "  server: $stored bets stored of $sent sent"
+        [ "$stored" -eq "$sent" ] || complain "stored and sent differ"
+        [ "$(lines 'action: sorteo | result: success')" -eq 1 ] || complain "there was not one draw"
+        ;;
+    bet)
+        [ "$(lines 'action: apuesta_enviada | result: success')" -eq "$count" ] || complain "not every client's bet was confirmed"
+        [ "$(lines 'action: apuesta_almacenada | result: success')" -eq "$count" ] || complain "not every bet was stored"
+        ;;
+    echo)
+        [ "$(lines 'action: loop_finished | result: success')" -eq "$count" ] || complain "not every client finished its loop"
+        ;;
+esac
+grep -n 'result: fail' "$logs" && complain "there are failures in $logs"
+
+if [ "$bad" -eq 0 ]; then
+    echo "run_local_test: success, $count clients; see $logs"
+else
+    echo "run_local_test: fail; see $logs" >&2
+fi
+exit "$bad"

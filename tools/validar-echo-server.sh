@@ -1,0 +1,54 @@
+#!/bin/sh
+# Checks that the running server is an echo server: sends it a line with netcat and compares the whole answer.
+#
+#   validar-echo-server.sh [-v]      prints one line, exits 0 on success and 1 on failure; -v says why on stderr
+#
+# Netcat runs in a container of the project's network: nothing is installed here and no port is published.
+# A refused connection is tried again for a few seconds, since a server that was just started may not listen yet.
+
+network=tp0_testing_net
+image=busybox:latest
+host=server
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=${here%/tools}
+port=
+for config in "$root/server/config.ini" "$root/config.ini"; do
+    [ -z "$port" ] && [ -f "$config" ] &&
+        port=$(sed -n 's/^[[:space:]]*SERVER_PORT[[:space:]]*[=:][[:space:]]*\([0-9]*\).*/\1/p' "$config" | tail -n 1)
+done
+port=${port:-12345}
+message="echo $$ $(date +%s): ¿ñandú | 7574?"
+
+# A netcat that exits with an error and said nothing was refused. One that connected is not tried again,
+# whatever it got; five seconds bound it, for a server that answers but never closes.
+inside='
+tries=0
+while :; do
+    answer=$(printf "%s\n" "$1" | timeout 5 nc "$2" "$3"; echo "exit $?")
+    case $answer in
+        "exit 0" | "exit 124" | "exit 143") break ;;
+        "exit "*) ;;
+        *) break ;;
+    esac
+    tries=$((tries + 1))
+    [ "$tries" -lt 20 ] || break
+    sleep 0.25
+done
+printf "%s" "$answer"
+'
+errors=/dev/null
+[ "${1:-}" = -v ] && errors=/dev/stderr
+answer=$(docker run --rm --network "$network" "$image" sh -c "$inside" sh "$message" "$host" "$port" 2>"$errors" </dev/null)
+
+# What came back, less the line with netcat's exit that was put behind it.
+echoed=${answer%exit *}
+expected="$message
+"
+if [ "$echoed" = "$expected" ]; then
+    echo "action: test_echo_server | result: success"
+    exit 0
+fi
+[ "${1:-}" = -v ] && printf 'sent to %s:%s: %s\nanswered: %s\n' "$host" "$port" "$message" "$answer" >&2
+echo "action: test_echo_server | result: fail"
+exit 1
