@@ -1,0 +1,72 @@
+//! The hub under test: started, watched, stopped.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::process::Usage;
+
+/// A hub that takes so long to start never will.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running hub with a store of its own. Both are gone when it is dropped.
+pub struct Hub {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Hub {
+    /// Starts it on a port that the system chooses, its log in a file.
+    ///
+    /// # Errors
+    /// In one line.
+    pub fn start(server: &Path, environment: &[(&str, &str)]) -> Result<Hub, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let path = folder.path().join("log");
+        let log = File::create(&path).map_err(|error| error.to_string())?;
+        let server = server.canonicalize().map_err(|error| format!("{}: {error}", server.display()))?;
+        let mut command = Command::new(&server);
+        command.current_dir(folder.path()).env_clear().stdin(Stdio::null()).stdout(log);
+        command.env("SERVER_PORT", "0").env("BIND_ADDRESS", "127.0.0.1");
+        command.envs(environment.iter().copied());
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", server.display()))?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = std::fs::read_to_string(&path).unwrap_or_default();
+            let line = said.lines().find_map(|line| line.split_once("action: listen | result: success | address: "));
+            if let Some((_, address)) = line {
+                let address = address.trim().parse().map_err(|_| format!("no address: {address}"))?;
+                return Ok(Hub { child, address, _folder: folder });
+            }
+            if Instant::now() > until || child.try_wait().is_ok_and(|status| status.is_some()) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("the hub did not start: {said}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn usage(&self) -> Result<Usage, String> {
+        Usage::of(&self.child.id().to_string())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,207 @@
+//! Hostile peers by the thousand, and what the agencies notice of them.
+//!
+//! `hostile compare` starts the hub twice. Both times five agencies, each in another dialect, upload their bets a batch at
+//! a time and draw; the second time thousands of hostile connections are there before them: silent ones, slow
+//! writers, slow readers, parked queries, half-closed and huge frames, garbage, and connections that only come and
+//! go. It prints how long the agencies waited for their acknowledgements each time, and what the hub used.
+//!
+//! `hostile parked` opens as many parked queries as there are descriptors for, measures what each costs the hub,
+//! draws, and counts the answers.
+//!
+//! It is a bench target of the crate, like the load generator. The hostile peers run in a process of their own, as
+//! `hostile attack`.
+
+#![allow(clippy::print_stdout, reason = "a program whose standard output is what it is for")]
+// Whatever answer is not the expected one ends the run and is printed; naming each would say nothing more.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod agency;
+mod attack;
+mod hub;
+mod parked;
+#[path = "../load/process.rs"]
+#[allow(dead_code, reason = "the load generator reads more of it")]
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agency::Waits;
+use hub::Hub;
+
+const USAGE: &str = "\
+Hostile peers by the thousand, and what the agencies notice of them.
+
+usage: hostile compare|parked [FLAGS]
+
+  compare            five agencies draw, without hostile peers and with them, in turns
+  parked             parked queries: what each costs the hub, and that all are answered
+
+  --server FILE      the hub's program (target/release/server)
+  --data FOLDER      agency-1.csv to agency-5.csv ($LOTERIA_DATA, ../shared/data, or .data)
+  --connections N    hostile connections, or parked queries (10000; parked: 15000)
+  --pause DURATION   an agency's pause between two batches (50ms)
+  --pairs N          how often both are run; medians are shown (3)
+  --help             this text
+
+exit codes: 0 the agencies were well served; 1 they were not; 2 wrong usage
+";
+
+/// Acknowledgements under attack may take so many times what they take without, at the 99th percentile.
+const SLOWER_MAX: f64 = 2.0;
+/// What the hub may have resident under attack: its buffers' limit, and 64 MiB for everything else.
+const MEMORY_MAX_KIB: u64 = (loteria::limits::BUFFERS_BYTES_MAX as u64 + 64 * 1024 * 1024) / 1024;
+
+struct Options {
+    command: Command,
+    server: PathBuf,
+    data: PathBuf,
+    connections: Option<usize>,
+    pause: Duration,
+    pairs: usize,
+    address: Option<std::net::SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Compare,
+    Parked,
+    Attack,
+    Help,
+}
+
+fn main() -> ExitCode {
+    let options = match read_options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("hostile: {error} (try --help)");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match options.command {
+        Command::Help => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        Command::Compare => compare(&options),
+        Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000)),
+        Command::Attack => match options.address {
+            Some(address) => attack::run(address, options.connections.unwrap_or(10_000)).map(|()| true),
+            None => Err("attack needs --address".to_owned()),
+        },
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("hostile: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_options() -> Result<Options, String> {
+    use lexopt::prelude::*;
+    let mut options = Options {
+        command: Command::Help,
+        server: "target/release/server".into(),
+        data: default_data(),
+        connections: None,
+        pause: Duration::from_millis(50),
+        pairs: 3,
+        address: None,
+    };
+    let mut parser = lexopt::Parser::from_env();
+    let said = |error: lexopt::Error| error.to_string();
+    while let Some(argument) = parser.next().map_err(said)? {
+        match argument {
+            Long("server") => options.server = parser.value().map_err(said)?.into(),
+            Long("data") => options.data = parser.value().map_err(said)?.into(),
+            Long("connections") => {
+                options.connections = Some(parser.value().map_err(said)?.parse().map_err(said)?);
+            }
+            Long("pause") => {
+                let text = parser.value().map_err(said)?.into_string().map_err(|_| "--pause: no duration")?;
+                options.pause = loteria::config::parse_duration(&text).ok_or(format!("--pause {text}: no duration"))?;
+            }
+            Long("address") => options.address = Some(parser.value().map_err(said)?.parse().map_err(said)?),
+            Long("pairs") => options.pairs = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
+            Value(word) if word == "compare" => options.command = Command::Compare,
+            Value(word) if word == "parked" => options.command = Command::Parked,
+            Value(word) if word == "attack" => options.command = Command::Attack,
+            Long("help") | Short('h') => options.command = Command::Help,
+            // `cargo bench` says this to every target.
+            Long("bench") => {}
+            Short(_) | Long(_) | Value(_) => return Err(argument.unexpected().to_string()),
+        }
+    }
+    Ok(options)
+}
+
+fn default_data() -> PathBuf {
+    let from_environment = std::env::var_os("LOTERIA_DATA").map(PathBuf::from);
+    let folders = from_environment.into_iter().chain(["../shared/data".into()]);
+    folders.into_iter().find(|folder| folder.join("agency-1.csv").exists()).unwrap_or_else(|| ".data".into())
+}
+
+/// What one run showed.
+struct Run {
+    waits: Waits,
+    peak_kib: u64,
+    cpu: Duration,
+    took: Duration,
+    established: usize,
+}
+
+/// Without hostile peers and with them, in turns, so that whatever else the machine does falls on both.
+fn compare(options: &Options) -> Result<bool, String> {
+    let connections = options.connections.unwrap_or(10_000);
+    let agencies = agency::load(&options.data)?;
+    let bets: usize = agencies.iter().map(agency::Agency::bets).sum();
+    println!("five agencies, {bets} bets of {}, {} times each way", options.data.display(), options.pairs);
+    let (mut quiet, mut loud) = (Vec::new(), Vec::new());
+    for _ in 0..options.pairs {
+        quiet.push(one_run(options, &agencies, 0)?);
+        loud.push(one_run(options, &agencies, connections)?);
+    }
+    println!("\n| hostile connections | ack p50 | ack p99 | longest | hub's processor time | hub's peak memory |");
+    println!("|---|---|---|---|---|---|");
+    for runs in [&quiet, &loud] {
+        println!(
+            "| {} | {:.2?} | {:.2?} | {:.2?} | {:.0} % of a core | {} MiB |",
+            median(runs, |run| run.established),
+            median(runs, |run| run.waits.p50()),
+            median(runs, |run| run.waits.p99()),
+            median(runs, |run| run.waits.max()),
+            median(runs, |run| run.cpu * 100).as_secs_f64() / median(runs, |run| run.took).as_secs_f64(),
+            median(runs, |run| run.peak_kib) / 1024,
+        );
+    }
+    let p99 = |runs: &[Run]| median(runs, |run| run.waits.p99()).as_secs_f64();
+    let slower = p99(&loud) / p99(&quiet);
+    let peak_kib = loud.iter().map(|run| run.peak_kib).max().unwrap_or_default();
+    println!("\nevery agency heard exactly its winners, every time");
+    println!("p99 under attack is {slower:.2} times the quiet one (at most {SLOWER_MAX})");
+    println!("peak memory under attack is {} of {} MiB", peak_kib / 1024, MEMORY_MAX_KIB / 1024);
+    Ok(slower <= SLOWER_MAX && peak_kib <= MEMORY_MAX_KIB)
+}
+
+fn median<T: Ord + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
+    let mut values: Vec<T> = runs.iter().map(of).collect();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+fn one_run(options: &Options, agencies: &[agency::Agency], hostile: usize) -> Result<Run, String> {
+    let hub = Hub::start(&options.server, &[("LOTTERY_AGENCIES", "5"), ("SERVER_LISTEN_BACKLOG", "1024")])?;
+    let attack = if hostile > 0 { Some(attack::Process::start(hub.address(), hostile)?) } else { None };
+    let established = attack.as_ref().map_or(0, attack::Process::established);
+    let (before, began) = (hub.usage()?, std::time::Instant::now());
+    let waits = agency::play(agencies, hub.address(), options.pause)?;
+    let (after, took) = (hub.usage()?, began.elapsed());
+    if let Some(attack) = attack {
+        println!("{}", attack.stop()?);
+    }
+    Ok(Run { waits, peak_kib: after.peak_kib, cpu: after.cpu() - before.cpu(), took, established })
+}
