@@ -41,6 +41,25 @@ fn bytes_do_not_extend_the_handshake() {
 }
 
 #[test]
+fn a_refused_peer_keeps_its_place_for_a_second_whatever_it_says() {
+    let (mut table, _) = table();
+    let peer = "192.0.2.1".parse().unwrap();
+    for said in [&b""[..], b"\xb7LN", b"\xb7LN\x01", b"\xb7LN\x01\0\0", b"1"] {
+        let id = table.engine.refuse(peer, table.now).unwrap();
+        table.say(id, said);
+        table.pass(limits::DRAIN_TIMEOUT - MOMENT);
+        assert!(!table.is_over(id), "{said:x?}");
+        // The next byte of a hello, where one was begun.
+        let next = b"\xb7LN\x01\0\0\0\0".get(said.len()).filter(|_| said.first() == Some(&0xb7));
+        table.say(id, next.map_or(&[][..], std::slice::from_ref));
+        table.pass(MOMENT);
+        assert!(table.is_over(id), "{said:x?}");
+        table.pass(limits::DRAIN_TIMEOUT);
+        assert!(table.engine.is_cut(id), "{said:x?}");
+    }
+}
+
+#[test]
 fn bytes_do_not_extend_a_frame_and_its_time_begins_with_its_first_byte() {
     let (mut table, policy) = table();
     let id = spoken(&mut table);

@@ -25,6 +25,8 @@ pub struct ConnectionId {
 pub enum Expiry {
     /// Its dialect did not show in time.
     Handshake,
+    /// The hub is full, and it did not say in time in which dialect it wants to be told.
+    Refused,
     /// A frame was begun and not ended in time.
     Frame,
     /// Nothing was received for too long.
@@ -115,9 +117,10 @@ impl Connection {
     }
 
     /// The bytes that are kept now, if any, are the start of a new frame. While the dialect is open the time
-    /// goes on from the connection's start: a deadline that every byte moved would be none.
+    /// goes on from the connection's start: a deadline that every byte moved would be none. So it does for one that
+    /// is refused, whatever it says.
     pub(super) fn frame_began(&mut self, now: Moment) {
-        if !matches!(self.session.phase, Phase::Detecting { .. } | Phase::Closing(_)) {
+        if !self.refused && !matches!(self.session.phase, Phase::Detecting { .. } | Phase::Closing(_)) {
             self.since = now;
         }
     }
@@ -175,9 +178,13 @@ impl Connection {
         let unread = !self.outbox.is_empty();
         let silence = |after: Duration| unfinished.then_some((self.received_at + after, Due::Silence));
         let frame = expiry(self.since, policy.frame_timeout, Expiry::Frame);
-        let patience = if self.refused { limits::DRAIN_TIMEOUT } else { policy.handshake_timeout };
-        let handshake = expiry(self.since, patience, Expiry::Handshake);
+        let handshake = if self.refused {
+            expiry(self.since, limits::DRAIN_TIMEOUT, Expiry::Refused)
+        } else {
+            expiry(self.since, policy.handshake_timeout, Expiry::Handshake)
+        };
         let (absolute, quiet) = match self.session.phase {
+            Phase::Speaking(_) if self.refused => (handshake, None),
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),

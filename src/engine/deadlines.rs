@@ -80,6 +80,7 @@ impl<D: Disk> Engine<D> {
         let peer = self.connections[slot].peer;
         let reason = match expiry {
             Expiry::Handshake => "no dialect within HANDSHAKE_TIMEOUT",
+            Expiry::Refused => "the hub is full",
             Expiry::Frame => "a frame begun and not ended within FRAME_TIMEOUT",
             Expiry::Idle => "nothing received for IDLE_TIMEOUT",
             Expiry::Write => "the peer does not read what it is sent, for WRITE_TIMEOUT",
