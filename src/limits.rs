@@ -101,6 +101,10 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// it where bytes of the peer are unread, and a reset can destroy the last reply on its way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Bytes that a closing connection's peer may still send before it is cut: twice what a client has in flight, 64
+/// batches of 8 KiB, which it goes on sending until the last reply has reached it.
+pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of all inboxes and outboxes together; over it, the connection that holds most is closed.
 pub const BUFFERS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -139,6 +143,8 @@ const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <=
 // One connection alone, or one turn's winners, never fill the buffers of all.
 const _: () = assert!(FLUSH_BYTES_HIGH + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_HIGH < FLUSH_BYTES_HIGH && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
+// A client's whole window may follow its last reply.
+const _: () = assert!(2 * 64 * 8 * 1024 <= DISCARD_BYTES_MAX);
 // A whole record always fits what is kept of one.
 const _: () = assert!(TLS_RECORD_BYTES + 1024 < TLS_INCOMING_BYTES_MAX && TLS_INCOMING_BYTES_MAX < READ_BYTES);
 const _: () = assert!(TLS_RECORD_BYTES <= WRITE_STEP_BYTES);

@@ -391,6 +391,25 @@ fn a_stream_that_is_closed_for_an_error_still_delivers_its_last_answer() {
 }
 
 #[test]
+fn what_a_client_has_in_flight_behind_its_last_answer_does_not_destroy_it() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    for _ in 0..20 {
+        let mut peer = hub.connect();
+        peer.send(b"\xb7LN\x01\0\0\0\x01");
+        peer.expect(b"\xb7LN\x01\0\0\0\0\0\0\0\0\0");
+        // A frame that is damaged, and 63 batches of the same window that leave the client after the hub has closed.
+        peer.send(b"\0\0\0\x05\x03wrong");
+        peer.stream.peek(&mut [0]).unwrap();
+        for _ in 0..63 {
+            peer.send(&[b'x'; 8 * 1024]);
+        }
+        let answer = peer.rest();
+        assert!(answer.len() > 5, "an error in words, and an end: {}", answer.escape_ascii());
+    }
+    assert!(hub.log().contains("connection closed"), "{}", hub.log());
+}
+
+#[test]
 fn dialects_that_are_switched_off_are_not_heard() {
     let hub = hub().env("LIMITS_DIALECTS", "native, binary").start();
     // The end of bets of whichever agency is free: the whole of `csv`'s credentials.

@@ -6,9 +6,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::transport::Transport;
-
-/// Bytes that a closing connection's peer may still send before it is cut.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
+use crate::limits;
 
 /// A non-blocking socket. Readiness is told once, when it changes, so it is remembered here until a read
 /// or write finds nothing more.
@@ -95,7 +93,7 @@ impl Socket {
     /// Counts bytes that nobody wants; says whether there were too many of them.
     pub(super) fn discard(&mut self, bytes: usize) -> bool {
         self.discarded = self.discarded.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        self.discarded as usize > DISCARD_BYTES_MAX
+        self.discarded as usize > limits::DISCARD_BYTES_MAX
     }
 }
 
