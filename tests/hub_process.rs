@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use common::{binary, binary_batch, hub, in_folder};
@@ -119,6 +119,39 @@ fn the_courses_four_keys_are_enough_and_others_are_warned_about() {
     hub.wait_for(
         "WARNING  action: config | result: in_progress | file: config.ini | reason: unknown key [DEFAULT] EXTRA",
     );
+}
+
+#[test]
+fn paths_cannot_break_a_line() {
+    let name = "a|b\nc.ini";
+    let hub = hub().file(name, "[DEFAULT]\nEXTRA = 1\n").arg("--config").arg(name).start();
+    hub.wait_for("| file: a.b.c.ini | reason: unknown key [DEFAULT] EXTRA");
+    let (code, _, err) =
+        common::hub().file(name, "[DEFAULT]\nSERVER_PORT = x\n").arg("--config").arg(name).env("SERVER_PORT", "").run();
+    assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
+    assert!(err.contains("a.b.c.ini: [DEFAULT] SERVER_PORT"), "{err}");
+    let (_, out, err) = common::hub()
+        .file(name, "[DEFAULT]\nEXTRA = 1\nSERVER_IP = hub\n")
+        .arg("--config")
+        .arg(name)
+        .arg("--check")
+        .run();
+    assert!(out.contains("SERVER_IP = hub  ; a.b.c.ini\n"), "{out}");
+    assert_eq!(err, "server: a.b.c.ini: [DEFAULT] EXTRA is not a key of this program\n");
+}
+
+#[test]
+fn a_store_whose_path_has_line_breaks_is_told_of_in_one_line() {
+    let first = hub().env("LOTTERY_AGENCIES", "2").env("STORAGE_PATH", "b|e\nts.csv").start();
+    let mut peer = first.connect();
+    peer.send(&binary_batch(1, 1, 1));
+    peer.expect(&[0]);
+    let folder = first.kill();
+    let rows = folder.path().join("b|e\nts.csv");
+    let mut file = std::fs::File::options().append(true).open(rows).unwrap();
+    file.write_all(b"a row that nobody was told of").unwrap();
+    let again = in_folder(folder).env("LOTTERY_AGENCIES", "2").env("STORAGE_PATH", "b|e\nts.csv").start();
+    again.wait_for("was cut off, 29 bytes of bets and 0 of journal, kept in b.e.ts.csv.quarantine");
 }
 
 #[test]

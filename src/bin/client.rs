@@ -74,6 +74,6 @@ fn read_arguments() -> Result<Ask, lexopt::Error> {
 
 /// One line, and the exit code of wrong usage or configuration.
 fn refuse(line: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "client: {line}");
+    let _ = writeln!(io::stderr(), "client: {}", logging::Value(line));
     ExitCode::from(2)
 }

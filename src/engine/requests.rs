@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::connection::ConnectionId;
 use super::turn::{LoggedBet, Outcome};
 use super::{Engine, EngineMutant};
+use crate::logging::Value;
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal};
 use crate::storage::{Disk, MatchError};
 use crate::timers::Moment;
@@ -132,6 +133,7 @@ impl<D: Disk> Engine<D> {
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Malformed(OVERRUN)),
             Err(MatchError::Batch(_)) => Err(Rejection::Conflict),
             Err(MatchError::Io(error)) => {
+                let error = Value(error);
                 log::error!("action: store | result: fail | agency: {agency} | reason: {error}");
                 Err(Rejection::StorageFull)
             }
@@ -272,7 +274,8 @@ impl<D: Disk> Engine<D> {
 
     /// The disk was full: the batches of this turn have not happened, everything else still has.
     pub(super) fn take_back_batches(&mut self, error: &std::io::Error, now: Moment) {
-        log::error!("action: store | result: in_progress | reason: {error}, batches are rejected until there is space");
+        let why = Value(error);
+        log::error!("action: store | result: in_progress | reason: {why}, batches are rejected until there is space");
         self.full_until = Some(now + crate::limits::FULL_DISK_PAUSE);
         if !self.mutant.is(EngineMutant::KeepLotteryOnFull) {
             self.lottery.roll_back();

@@ -75,7 +75,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say_on_stderr(&format!("server: {failure}"));
+            // It may quote paths and values: it must stay one line.
+            say_on_stderr(&format!("server: {}", logging::Value(&failure)));
             ExitCode::from(failure.code())
         }
     }
@@ -129,7 +130,8 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     match Reactor::new(engine, listener, tls, signals, clock, output)?.run() {
         Ok(()) => Ok(()),
         Err(RunError::Disk(error)) => {
-            log::error!(target: logging::CRITICAL, "action: store | result: fail | reason: {error}, nothing more is acknowledged");
+            let why = logging::Value(&error);
+            log::error!(target: logging::CRITICAL, "action: store | result: fail | reason: {why}, nothing more is acknowledged");
             Err(Failure::Disk(error.to_string()))
         }
         Err(RunError::Io(error)) => Err(Failure::Running(error)),
@@ -201,9 +203,10 @@ fn log_repairs(recovered: &Recovered) {
         let kept =
             cut.kept_in.as_deref().map_or("not kept, for want of space".to_owned(), |file| format!("kept in {file}"));
         log::warn!(
-            "action: recover | result: in_progress | reason: an unfinished turn that nobody was told of was cut off, {} bytes of bets and {} of journal, {kept}",
+            "action: recover | result: in_progress | reason: an unfinished turn that nobody was told of was cut off, {} bytes of bets and {} of journal, {}",
             cut.rows_bytes,
-            cut.journal_bytes
+            cut.journal_bytes,
+            logging::Value(kept)
         );
     }
     if recovered.adopted_bytes > 0 {
@@ -247,10 +250,11 @@ fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
             section = chosen.section;
             writeln!(out, "[{section}]")?;
         }
-        writeln!(out, "{} = {}  ; {}", chosen.key, chosen.value, chosen.source)?;
+        writeln!(out, "{} = {}  ; {}", chosen.key, chosen.value, logging::Value(&chosen.source))?;
     }
     for key in settings.unknown() {
-        writeln!(std::io::stderr(), "server: {}: {key} is not a key of this program", path.display())?;
+        let path = logging::Value(path.display());
+        writeln!(std::io::stderr(), "server: {path}: {key} is not a key of this program")?;
     }
     Ok(())
 }
@@ -268,7 +272,7 @@ fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
         );
     }
     for key in settings.unknown() {
-        let key = logging::Value(key);
-        log::warn!("action: config | result: in_progress | file: {} | reason: unknown key {key}", path.display());
+        let (file, key) = (logging::Value(path.display()), logging::Value(key));
+        log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}");
     }
 }
