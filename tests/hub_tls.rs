@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use common::machine::{Network, eventually, has, is_root, peak_memory_bytes, skip};
 use common::{Hub, PATIENCE, Peer, Start, binary, binary_batch, binary_bet, hub, under};
@@ -599,6 +600,34 @@ fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
     let mut again = connect(authority, &hub, None);
     again.write_all(&binary(3, &[1], &[])).unwrap();
     expect(&mut again, &winners[1..]);
+}
+
+#[test]
+fn a_peer_that_begins_to_read_in_the_moment_it_is_dropped_harms_nobody() {
+    let authority = authority!();
+    let hub = secure(authority).env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "500ms").start();
+    let mut agency = connect(authority, &hub, None);
+    for hundred in 0..100 {
+        let documents = hundred * 1000..(hundred + 1) * 1000;
+        let bets: Vec<u8> = documents.flat_map(|number| binary_bet("A", "B", number, 19_990_317, 7574)).collect();
+        agency.write_all(&binary(1, &[1, 1000], &bets)).unwrap();
+        expect(&mut agency, &[0]);
+    }
+    agency.write_all(&binary(2, &[1], &[])).unwrap();
+    expect(&mut agency, &[0]);
+    let mut deaf = connect(authority, &hub, None);
+    deaf.write_all(&binary(3, &[1], &[]).repeat(20)).unwrap();
+    let mut start = vec![0; 1000];
+    deaf.read_exact(&mut start).unwrap();
+    // While the hub stands still its patience ends, and the socket takes more than before.
+    hub.signal(19);
+    std::thread::sleep(Duration::from_millis(600));
+    deaf.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    while deaf.read(&mut [0; 16 * 1024]).is_ok() {}
+    hub.signal(18);
+    hub.wait_for("reason: the peer does not read what it is sent, for WRITE_TIMEOUT");
+    agency.write_all(&binary(3, &[1], &[])).unwrap();
+    expect(&mut agency, &start[..6]);
 }
 
 #[test]

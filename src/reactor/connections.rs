@@ -209,6 +209,8 @@ impl<D: Disk> Reactor<D> {
     fn write(&mut self, id: ConnectionId, now: Moment) {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
         let written = match &mut socket.transport {
+            // What the engine dropped is not sent, though a record of it may be encrypted already.
+            _ if self.engine.is_cut(id) => Ok(()),
             Transport::Undecided { .. } | Transport::Plain => {
                 write_plain(&mut socket.stream, &mut self.engine, id, now)
             }
