@@ -39,6 +39,13 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
 /// client, 8 KiB, still comes in one read.
 pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 
+/// Strangers, peers of whom no batch is stored and who have no certificate, that one turn reads: thousands of them
+/// come between an agency and its answer only so far. The rest of them follow in the next turns.
+pub const STRANGERS_PER_TURN: usize = 64;
+
+/// What one turn reads of all strangers, in bytes.
+pub const STRANGERS_TURN_BYTES: usize = 1024 * 1024;
+
 /// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
 pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
 
@@ -85,8 +92,9 @@ pub const TLS_INCOMING_BYTES_MAX: usize = 32 * 1024;
 /// Rounded up from what a thousand of them were seen to cost; `tests/hub_tls.rs` notices if it grows.
 pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 
-/// Connections accepted in one turn; the rest follow in the next.
-pub const ACCEPT_PER_TURN: usize = 256;
+/// Connections accepted in one turn, each of which may cost another its place: some 25 µs. The rest follow in the
+/// next.
+pub const ACCEPT_PER_TURN: usize = 64;
 
 /// A commit that takes so long has held everyone up: that time is nobody's fault.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -136,6 +144,7 @@ pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 // A read fits its budget, a connection's budget that of all, and what a turn reads the rows that it may stage.
 const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);
+const _: () = assert!(STRANGERS_TURN_BYTES <= TURN_BYTES);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION <= TURN_BYTES && TURN_BYTES <= TURN_ROWS_BYTES);
 const _: () = assert!((TURN_REQUESTS_PER_CONNECTION as usize) <= TURN_REQUESTS);
 // A line that is echoed, and what a parked peer may say, fit one read.

@@ -203,6 +203,26 @@ fn many_deadlines_at_once_are_acted_on_in_slices() {
 }
 
 #[test]
+fn an_agency_is_answered_before_strangers() {
+    let (mut table, _) = table();
+    let agency = table.open();
+    // u32 type and length, agency 1, one bet.
+    let mut batch = vec![0, 0, 0, 1, 0, 0, 0, 34, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3, b'A', b'n', b'a'];
+    batch.extend([0, 0, 0, 3, b'P', b'a', b'z', 0, 0, 0, 1, 0x01, 0x31, 0x07, 0x2d, 0, 0, 0, 1]);
+    table.say(agency, &batch);
+    assert_eq!(table.hear(agency), [0]);
+    while table.engine.take_dirty().is_some() {}
+    let others: Vec<_> = (0..10).map(|_| table.open()).collect();
+    for id in others[..5].iter().chain([&agency]).chain(&others[5..]) {
+        table.engine.receive(*id, if *id == agency { &batch } else { &FINISH }, table.now);
+    }
+    table.turn();
+    let order: Vec<_> = std::iter::from_fn(|| table.engine.take_dirty()).collect();
+    assert_eq!((order.len(), order[0]), (11, agency));
+    assert!(table.engine.is_agency(agency) && !table.engine.is_agency(others[0]));
+}
+
+#[test]
 fn requests_of_one_turn_are_bounded_for_one_and_for_all() {
     let (mut table, _) = table();
     let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::machine::{eventually, peak_memory_bytes};
+use loteria::limits;
+
 use common::{Hub, PATIENCE, Peer, binary, binary_batch, binary_bet, hub};
 
 const MIB: usize = 1024 * 1024;
@@ -226,6 +228,29 @@ fn loud_peers_do_not_starve_a_quiet_one() {
         writing.join().unwrap();
         let _ = reading.join().unwrap();
     }
+}
+
+#[test]
+fn an_agency_does_not_wait_for_the_strangers_who_came_before_it() {
+    const STRANGERS: usize = 500;
+    let hub = hub().env("LOTTERY_AGENCIES", "2").env("SERVER_LISTEN_BACKLOG", "1024").start();
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 1, 1));
+    agency.expect(&[0]);
+    let mut strangers: Vec<_> = (0..STRANGERS).map(|_| hub.connect()).collect();
+    hub.wait_for_count("action: accept_connections | result: success", STRANGERS + 1);
+    // Stopped for a moment, it finds all of them at once, and the agency last.
+    hub.signal(19);
+    strangers.iter_mut().for_each(|peer| peer.send(b"stranger\n"));
+    agency.send(&binary_batch(1, 2, 1));
+    hub.signal(18);
+    agency.expect(&[0]);
+    strangers.iter_mut().for_each(|peer| peer.expect(b"stranger\n"));
+    hub.wait_for_count("msg: stranger", STRANGERS);
+    let log = hub.log();
+    let batch = log.rfind("action: apuesta_recibida").unwrap();
+    let before = log[..batch].matches("msg: stranger").count();
+    assert!(before <= 2 * limits::STRANGERS_PER_TURN, "{before} of {STRANGERS} came first");
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Engine<D: Disk> {
     /// Those of them that the draw has not answered yet.
     unflushed: std::collections::VecDeque<ConnectionId>,
     parked_count: usize,
+    /// Connections to write to: agencies', which go first, and others'.
+    dirty_agencies: Vec<ConnectionId>,
     dirty: Vec<ConnectionId>,
     resumed: std::collections::VecDeque<ConnectionId>,
     buffered_bytes: usize,
@@ -100,6 +102,7 @@ impl<D: Disk> Engine<D> {
             parked: Vec::new(),
             unflushed: std::collections::VecDeque::new(),
             parked_count: 0,
+            dirty_agencies: Vec::new(),
             dirty: Vec::new(),
             resumed: std::collections::VecDeque::new(),
             buffered_bytes: 0,
@@ -283,10 +286,16 @@ impl<D: Disk> Engine<D> {
         matches!(connection.session.phase, Phase::Closing(_)) && connection.outbox.is_empty()
     }
 
-    /// Takes one connection that has something to send, or is done.
+    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.
+    /// Others wait for such a one, not it for them.
+    pub fn is_agency(&self, id: ConnectionId) -> bool {
+        self.slot(id).is_some_and(|slot| self.connections[slot].is_agency())
+    }
+
+    /// Takes one connection that has something to send, or is done; agencies first.
     pub fn take_dirty(&mut self) -> Option<ConnectionId> {
         loop {
-            let id = self.dirty.pop()?;
+            let id = self.dirty_agencies.pop().or_else(|| self.dirty.pop())?;
             if let Some(slot) = self.slot(id) {
                 self.connections[slot].dirty = false;
                 return Some(id);
@@ -463,7 +472,9 @@ impl<D: Disk> Engine<D> {
     fn mark_dirty(&mut self, slot: usize) {
         if !self.connections[slot].dirty {
             self.connections[slot].dirty = true;
-            self.dirty.push(self.id(slot));
+            let id = self.id(slot);
+            let dirty = if self.connections[slot].is_agency() { &mut self.dirty_agencies } else { &mut self.dirty };
+            dirty.push(id);
         }
     }
 

@@ -129,8 +129,13 @@ impl Connection {
         detecting && !self.refused && self.opened_before(now, limits::UNDECIDED_GRACE)
     }
 
-    /// Whether it is more than somebody who asks: it has a certificate, or bets of it were stored.
+    /// Whether it is more than somebody who asks, or holds no place anyway.
     fn is_known(&self) -> bool {
-        self.has_stored || self.session.certified.is_some() || self.refused
+        self.is_agency() || self.refused
+    }
+
+    /// Whether it has a certificate, or bets of it were stored.
+    pub(super) fn is_agency(&self) -> bool {
+        self.has_stored || self.session.certified.is_some()
     }
 }

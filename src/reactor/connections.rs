@@ -6,7 +6,7 @@ use mio::event::Event;
 use super::listener::Accepted;
 use super::socket::{ReadOutcome, Socket};
 use super::transport::{Transport, hear, write_plain, write_tls};
-use super::{Accept, Reactor, token_of};
+use super::{Accept, Line, Reactor, token_of};
 use crate::engine::ConnectionId;
 use crate::limits;
 use crate::storage::Disk;
@@ -113,33 +113,54 @@ impl<D: Disk> Reactor<D> {
         true
     }
 
-    /// Reads the sockets that may have something, each within its budget, until the turn has enough.
+    /// Reads the sockets that may have something, each within its budget, until the turn has enough: agencies' first,
+    /// and of strangers' a few.
     ///
     /// Where many have something each gets less, so that nobody waits long for the others; but whoever is in
-    /// line is read before anyone is read twice.
+    /// line is read before anyone in it is read twice.
     pub(super) fn read_all(&mut self, now: Moment) {
-        let waiting = self.readable.len();
+        let (agencies, strangers) = (self.agencies.waiting.len(), self.strangers.waiting.len());
+        let waiting = agencies + strangers;
         let budget = (limits::TURN_BYTES / waiting.max(1))
             .clamp(limits::TURN_BYTES_PER_CONNECTION_MIN, limits::TURN_BYTES_PER_CONNECTION);
-        if self.unheard == 0 {
+        if self.agencies.unheard + self.strangers.unheard == 0 {
             // Everyone who had something to say by now is in line.
-            self.unheard = waiting;
+            (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
             self.line_began = now;
         }
-        let mut bytes = 0;
-        for _ in 0..waiting {
-            if bytes >= limits::TURN_BYTES || self.engine.turn_is_full() {
-                return;
-            }
-            let Some(id) = self.readable.pop_front() else { return };
-            bytes += self.read(id, budget, now);
-            self.unheard = self.unheard.saturating_sub(1);
-            if self.unheard == 0 {
-                self.heard_until = self.line_began;
-            }
+        let few = strangers.min(limits::STRANGERS_PER_TURN);
+        let strangers_first = std::mem::take(&mut self.strangers_first);
+        if strangers_first {
+            self.read_line(|reactor| &mut reactor.strangers, (few, limits::STRANGERS_TURN_BYTES), budget, now);
+        }
+        self.read_line(|reactor| &mut reactor.agencies, (agencies, limits::TURN_BYTES), budget, now);
+        if !strangers_first {
+            self.strangers_first = strangers > 0 && self.engine.turn_is_full();
+            self.read_line(|reactor| &mut reactor.strangers, (few, limits::STRANGERS_TURN_BYTES), budget, now);
         }
         if waiting == 0 {
             self.heard_until = now;
+        } else if self.agencies.unheard + self.strangers.unheard == 0 {
+            self.heard_until = self.line_began;
+        }
+    }
+
+    /// Reads the first `sockets` of a line, or fewer, when they have had so many `bytes`.
+    fn read_line(
+        &mut self,
+        line: impl Fn(&mut Self) -> &mut Line,
+        (sockets, bytes): (usize, usize),
+        budget: usize,
+        now: Moment,
+    ) {
+        let mut read = 0;
+        for _ in 0..sockets {
+            if read >= bytes || self.engine.turn_is_full() {
+                return;
+            }
+            let Some(id) = line(self).waiting.pop_front() else { return };
+            read += self.read(id, budget, now);
+            line(self).unheard = line(self).unheard.saturating_sub(1);
         }
     }
 
@@ -147,7 +168,7 @@ impl<D: Disk> Reactor<D> {
     fn read(&mut self, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
         if self.handshakes_left == 0 && socket.transport.may_shake_hands() {
-            self.readable.push_back(id);
+            self.strangers.waiting.push_back(id);
             return 0;
         }
         socket.queued = false;
@@ -198,10 +219,10 @@ impl<D: Disk> Reactor<D> {
 
     /// Sends what there is to send, to those who have something new and to those who take more now.
     pub(super) fn write_all(&mut self, now: Moment) {
-        for id in std::mem::take(&mut self.writable) {
+        while let Some(id) = self.engine.take_dirty() {
             self.write(id, now);
         }
-        while let Some(id) = self.engine.take_dirty() {
+        for id in std::mem::take(&mut self.writable) {
             self.write(id, now);
         }
     }
@@ -264,7 +285,8 @@ impl<D: Disk> Reactor<D> {
         }
         if self.engine.wants_read(id) {
             socket.queued = true;
-            self.readable.push_back(id);
+            let line = if self.engine.is_agency(id) { &mut self.agencies } else { &mut self.strangers };
+            line.waiting.push_back(id);
         } else if socket.failed {
             self.close(id, now);
         }

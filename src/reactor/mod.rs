@@ -67,16 +67,17 @@ pub struct Reactor<D: Disk> {
     listener: Option<Listener>,
     signals: Signals,
     sockets: Vec<Option<Socket>>,
-    /// Sockets that may have something to read, in the order of their turns.
-    readable: VecDeque<ConnectionId>,
+    /// Sockets that may have something to read, in the order of their turns: agencies', then strangers'.
+    agencies: Line,
+    strangers: Line,
+    /// The last turn was full before it came to the strangers.
+    strangers_first: bool,
     /// Sockets that may take more.
     writable: Vec<ConnectionId>,
     /// There may be connections to accept: now, or after a pause for want of descriptors.
     accept: Accept,
     accept_exhausted: bool,
-    /// How many at the head of `readable` were there when the line was last looked at as a whole, and when that
-    /// was.
-    unheard: usize,
+    /// When the lines were last looked at as a whole.
     line_began: Moment,
     /// Everything that had come by then has been read: no deadline after it is acted on.
     heard_until: Moment,
@@ -87,6 +88,15 @@ pub struct Reactor<D: Disk> {
     log: LogOutput,
     /// When to try the log again that nobody could take.
     log_retry: Option<Moment>,
+}
+
+/// Sockets that may have something to read.
+#[derive(Debug, Default)]
+struct Line {
+    /// In the order of their turns.
+    waiting: VecDeque<ConnectionId>,
+    /// How many at its head were there when the lines were last looked at as a whole.
+    unheard: usize,
 }
 
 /// Whether to accept.
@@ -128,11 +138,12 @@ impl<D: Disk> Reactor<D> {
             listener: Some(listener),
             signals,
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
-            readable: VecDeque::new(),
+            agencies: Line::default(),
+            strangers: Line::default(),
+            strangers_first: false,
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
-            unheard: 0,
             line_began: clock.now(),
             heard_until: clock.now(),
             scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
@@ -193,7 +204,8 @@ impl<D: Disk> Reactor<D> {
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let busy = !self.readable.is_empty()
+        let busy = !self.agencies.waiting.is_empty()
+            || !self.strangers.waiting.is_empty()
             || !self.writable.is_empty()
             || self.engine.has_work()
             || self.accept == Accept::Pending;
