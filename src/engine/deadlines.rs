@@ -105,7 +105,6 @@ impl<D: Disk> Engine<D> {
         connection.held = 0;
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         self.winners_bytes -= std::mem::take(&mut connection.winners_bytes);
-        self.parked_count -= usize::from(std::mem::take(&mut self.connections[slot].parked));
         self.connections[slot].cut = true;
         self.end(slot, now);
     }

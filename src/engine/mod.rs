@@ -401,6 +401,8 @@ impl<D: Disk> Engine<D> {
         let connection = &mut self.connections[slot];
         let before = connection.buffered();
         connection.closing(now);
+        // Whoever is told no more waits for the draw no more.
+        self.parked_count -= usize::from(std::mem::take(&mut connection.parked));
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         self.mark_dirty(slot);
         self.schedule(slot);

@@ -332,3 +332,21 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
     }
     assert_eq!(answers, 501, "the batch and every query are answered");
 }
+
+#[test]
+fn a_parked_connection_whose_transport_fails_waits_no_longer() {
+    let mut desk = Desk::of("2");
+    let id = desk.native(1);
+    desk.say(id, &[Desk::query(NATIVE, 1)]);
+    assert_eq!(desk.engine.parked(), 1);
+    desk.engine.hang_up(id, desk.now);
+    desk.turn();
+    assert_eq!(desk.engine.parked(), 0);
+    // The draw, which comes before the connection is closed, has nothing to say to it.
+    let other = desk.connect();
+    let finishes = [Desk::finish(Dialect::Binary, 1), Desk::finish(Dialect::Binary, 2)].concat();
+    desk.engine.receive(other, &finishes, desk.now);
+    desk.turn();
+    assert!(desk.engine.lottery().drawn());
+    assert_eq!(desk.engine.outgoing(id), b"");
+}
