@@ -181,7 +181,10 @@ impl<D: Disk> Engine<D> {
         now: Moment,
     ) {
         let Some((slot, agency)) = acknowledge.take() else { return };
-        let next = self.lottery.agency(agency).map_or(0, |state| state.batches);
+        let stored = self.lottery.agency(agency).map_or(0, |state| state.batches);
+        // Where a batch of this connection was rejected, another connection may have stored others under its number
+        // in the same turn: they are not what its client would take for acknowledged.
+        let next = self.connections[slot].session.awaiting_resend.map_or(stored, |rejected| stored.min(rejected));
         self.send(slot, &Reply::Stored { next }, committed, now);
     }
 

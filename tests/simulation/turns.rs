@@ -334,6 +334,22 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
 }
 
 #[test]
+fn an_acknowledgement_reaches_no_further_than_what_this_connection_has_sent_well() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    let good = desk.batch(NATIVE, 1, Kind::Good, 0);
+    let bad = desk.batch(NATIVE, 1, Kind::Bad, 1);
+    desk.engine.receive(id, &[good, bad].concat(), desk.now);
+    // In the same turn somebody else stores a batch of the agency, under the number of the bad one.
+    let other = desk.connect();
+    let another = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
+    desk.engine.receive(other, &another, desk.now);
+    let answers = desk.say(id, &[]);
+    assert!(matches!(answers[0], Answer::StoredBelow { next: 1 }), "{answers:?}");
+    assert!(is_reject(&answers[1], 1, Cause::Permanent), "{answers:?}");
+}
+
+#[test]
 fn a_parked_connection_whose_transport_fails_waits_no_longer() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
