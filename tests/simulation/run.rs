@@ -1,17 +1,19 @@
 //! One run: a hub, its disk, its clock, its network and its clients, from one seed. First faults, then none, and
 //! then every agency must have its winners.
 
+mod disasters;
+
 use std::time::Duration;
 
 use loteria::engine::{Engine, EngineMutant};
 use loteria::lottery::{Lottery, Roster, Standing};
-use loteria::storage::{CommitError, File, Mutant, OpenError, Options, Store};
+use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
 use loteria::timers::Moment;
 
 use crate::bets::WINNING_NUMBER;
 use crate::clients::{Habits, World};
 use crate::counters::Counters;
-use crate::hub::{Hub, Pace};
+use crate::hub::Hub;
 use crate::lockstep::Lockstep;
 use crate::model::Model;
 use crate::native::Native;
@@ -19,8 +21,8 @@ use crate::net::{ClientEnd, HubEnd, Net};
 use crate::plan::{Chunks, Disasters, Plan};
 use crate::real::Real;
 use crate::rng::Rng;
-use crate::storage_kit::disk::{Faults, SimDisk};
-use crate::{strangers, trace};
+use crate::storage_kit::disk::SimDisk;
+use crate::trace;
 
 /// Steps that a run may take to come to its end once the faults have stopped. Most need a few hundred.
 const HEALED_STEPS_MAX: usize = 60_000;
@@ -404,127 +406,5 @@ impl Run {
             // The next start, or what follows it, is cut short too.
             self.disk.crash_at_call(Some(self.rng.below(60) as u64));
         }
-    }
-
-    /// The disk has so many bytes left.
-    fn limit_space(&mut self, free: u64) {
-        trace::event("space", &[("free", free)]);
-        self.disk.set_space(Some(self.disk.used() + free));
-        self.tight = true;
-        self.model.may_be_full = true;
-    }
-
-    fn disaster(&mut self) {
-        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, strangers } = self.disasters;
-        let mut happens = |often: Option<usize>| often.is_some_and(|often| self.rng.once_in(often));
-        let kill = happens(kills) || happens(power_cuts);
-        let (stop, stall, stranger, fill) = (happens(stops), happens(stalls), happens(strangers), happens(full));
-        if happens(sync_errors) {
-            self.disk.fail_sync(Some(self.rng.below(4) as u64));
-        }
-        if fill {
-            // Space goes, to the last byte or nearly, or comes back.
-            let most = self.rng.pick(&[1, 300, 3000, 1 << 40]);
-            let free = self.rng.below(most) as u64;
-            self.limit_space(free);
-        }
-        if stall {
-            self.now += self.rng.pick(&[200, 5_000, 40_000, 400_000]);
-            trace::event("stall", &[("now", self.now)]);
-        }
-        if stranger {
-            strangers::visit(&mut self.world());
-        }
-        if kill && self.hub.is_some() {
-            if self.rng.once_in(2) {
-                self.gone();
-            } else {
-                self.disk.crash_at_call(Some(self.rng.below(8) as u64));
-            }
-        } else if stop {
-            self.stop();
-        }
-    }
-
-    /// SIGTERM: the hub ends in order, whatever its clients are about.
-    fn stop(&mut self) {
-        let now = self.moment();
-        self.model.now = now;
-        let Some(mut hub) = self.hub.take() else { return };
-        trace::event("stop", &[("now", self.now)]);
-        self.model.stopping = true;
-        hub.engine.shut_down(now);
-        let mut ended = hub.end_turn(&mut self.net, now, &mut self.model);
-        if ended.is_ok() {
-            for _ in 0..self.rng.below(4) {
-                for index in 0..self.net.live.len() {
-                    let bytes = self.chunk();
-                    self.net.links[self.net.live[index]].deliver_down(bytes);
-                }
-                hub.flush(&mut self.net, now, &mut self.model);
-            }
-            hub.close_all(&mut self.net, now);
-            assert_eq!(hub.engine.connections(), 0, "connections are left behind");
-            ended = hub.engine.close_store();
-        }
-        let orderly = ended.is_ok();
-        self.ended(ended);
-        if orderly {
-            self.gone();
-        }
-    }
-
-    /// From here on nothing goes wrong, and what went wrong is put right.
-    fn heal(&mut self) {
-        trace::event("heal", &[("now", self.now)]);
-        self.habits = Habits::default();
-        self.disasters = Disasters::default();
-        self.disk.set_faults(Faults::default());
-        self.disk.set_space(None);
-        self.tight = false;
-        self.disk.fail_sync(None);
-        self.disk.crash_at_call(None);
-        self.plan.chunks = Chunks::Whole;
-        self.plan.pace = Pace::default();
-        if let Some(hub) = &mut self.hub {
-            hub.set_pace(self.plan.pace);
-        }
-        self.plan.moves = 8;
-        for agency in &mut self.agencies {
-            match agency {
-                Agency::Lockstep(agency) => agency.hurry(self.now),
-                Agency::Native(agency) => agency.hurry(self.now),
-                Agency::Real(agency) => agency.hurry(self.now),
-                Agency::Counters(agency) => agency.hurry(self.now),
-            }
-        }
-        for index in 0..self.net.live.len() {
-            let link = &mut self.net.links[self.net.live[index]];
-            link.room = 1 << 20;
-            link.edge_write = true;
-            if link.client != ClientEnd::Open || link.stranger {
-                link.break_off();
-            }
-        }
-    }
-
-    /// After the end: a start finds everything, and a flipped bit does not pass.
-    fn look_back(&mut self) {
-        self.start();
-        assert!(self.hub.is_some(), "the hub does not start on a sound disk");
-        self.stop();
-        let bits = self.disk.peek(File::Rows, <[u8]>::len) * 8;
-        if bits == 0 || !self.rng.once_in(4) {
-            return;
-        }
-        let bit = self.rng.below(bits);
-        self.disk.tamper(File::Rows, |rows| rows.get_mut(bit / 8).into_iter().for_each(|byte| *byte ^= 1 << (bit % 8)));
-        let before = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
-        let options = Options { agencies: self.plan.agencies.len(), ..Options::default() };
-        let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
-        let opened = Store::open_mutant(self.disk.mount(), options, mutant);
-        assert!(matches!(opened, Err(OpenError::Damaged { .. })), "a flipped bit passes: {opened:?}");
-        let after = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
-        assert!(before == after, "damaged files were modified");
     }
 }
