@@ -52,6 +52,10 @@ pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
 /// Requests in one turn after which it commits before it decodes on: small requests cost more than their bytes.
 pub const TURN_REQUESTS: usize = 16 * 1024;
 
+/// Requests of all strangers in one turn after which no more of theirs are decoded in it: of those who were held
+/// back, and of those who are read.
+pub const STRANGERS_TURN_REQUESTS: usize = 2048;
+
 /// Requests of one connection that one turn takes; what follows them is decoded after their replies.
 pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
 
@@ -95,6 +99,10 @@ pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 /// Connections accepted in one turn, each of which may cost another its place: some 25 µs. The rest follow in the
 /// next.
 pub const ACCEPT_PER_TURN: usize = 64;
+
+/// Refused requests of a stranger's connection of which each has a line in the log; after them only the 128th, the
+/// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
+pub const REFUSALS_LOGGED: u32 = 100;
 
 /// A commit that takes so long has held everyone up: that time is nobody's fault.
 pub const STALL: Duration = Duration::from_millis(100);
@@ -147,6 +155,7 @@ const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION
 const _: () = assert!(STRANGERS_TURN_BYTES <= TURN_BYTES);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION <= TURN_BYTES && TURN_BYTES <= TURN_ROWS_BYTES);
 const _: () = assert!((TURN_REQUESTS_PER_CONNECTION as usize) <= TURN_REQUESTS);
+const _: () = assert!(2 * (STRANGERS_TURN_REQUESTS + (TURN_REQUESTS_PER_CONNECTION as usize)) <= TURN_REQUESTS);
 // A line that is echoed, and what a parked peer may say, fit one read.
 const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <= READ_BYTES);
 // One connection alone, or one turn's winners, never fill the buffers of all.

@@ -203,6 +203,31 @@ fn many_deadlines_at_once_are_acted_on_in_slices() {
 }
 
 #[test]
+fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
+    let (mut table, _) = table();
+    let many: Vec<_> = (0..20).map(|_| table.open()).collect();
+    let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
+    for id in &many {
+        table.engine.receive(*id, &FINISH.repeat(2 * each), table.now);
+        table.turn();
+    }
+    let mut answered = 0;
+    for _ in 0..5 {
+        assert!(table.engine.has_work());
+        table.engine.work(table.now);
+        assert!(!table.engine.turn_is_full() && !table.engine.strangers_are_heard());
+        let newcomer = table.open();
+        table.say(newcomer, &FINISH);
+        assert_eq!(table.hear(newcomer), [0]);
+        let all = many.iter().map(|id| table.engine.outgoing(*id).len()).sum::<usize>();
+        assert!(all > answered, "those who wait go on");
+        answered = all;
+    }
+    table.settle();
+    assert!(many.iter().all(|id| table.engine.outgoing(*id).len() == 2 * each), "nothing was lost");
+}
+
+#[test]
 fn an_agency_is_answered_before_strangers() {
     let (mut table, _) = table();
     let agency = table.open();

@@ -231,6 +231,34 @@ fn loud_peers_do_not_starve_a_quiet_one() {
 }
 
 #[test]
+fn a_stranger_that_is_refused_without_end_does_not_fill_the_log() {
+    const REFUSED: usize = 10_000;
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    // A query of nobody in `binary`, and a batch of nobody.
+    for (request, line) in [
+        (binary(3, &[99], &[]), "action: query | result: fail"),
+        (binary_batch(99, 1, 1), "action: apuesta_recibida | result: fail"),
+    ] {
+        let mut peer = hub.connect();
+        let mut sender = peer.stream.try_clone().unwrap();
+        let sending = std::thread::spawn(move || sender.write_all(&request.repeat(REFUSED)).unwrap());
+        peer.expect(&[1; REFUSED]);
+        sending.join().unwrap();
+        // The 128th, 256th … 8192nd.
+        let lines = limits::REFUSALS_LOGGED as usize + 7;
+        hub.wait_for_count(line, lines);
+        assert_eq!(hub.count(line), lines);
+    }
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 1, 1));
+    agency.expect(&[0]);
+    let lines = 2 * limits::REFUSALS_LOGGED as usize;
+    agency.send(&binary(3, &[99], &[]).repeat(lines));
+    agency.expect(&vec![1; lines]);
+    hub.wait_for_count("action: query | result: fail", lines + limits::REFUSALS_LOGGED as usize + 7);
+}
+
+#[test]
 fn an_agency_does_not_wait_for_the_strangers_who_came_before_it() {
     const STRANGERS: usize = 500;
     let hub = hub().env("LOTTERY_AGENCIES", "2").env("SERVER_LISTEN_BACKLOG", "1024").start();

@@ -63,6 +63,8 @@ pub struct Connection {
     pub(super) refused: bool,
     /// A batch of it was stored.
     pub(super) has_stored: bool,
+    /// Requests of it that were refused.
+    pub(super) refusals: u32,
     /// Bytes that the transport keeps for it outside the engine.
     pub(super) held: u32,
     /// To be closed at once, whatever its peer does.
@@ -94,6 +96,7 @@ impl Connection {
             owed: 0,
             refused,
             has_stored: false,
+            refusals: 0,
             held: 0,
             cut: false,
             dirty: false,

@@ -54,6 +54,8 @@ pub struct Engine<D: Disk> {
     connections: Slab<Connection>,
     generations: u32,
     turn: Vec<Entry>,
+    /// How many requests of the turn are strangers'.
+    strangers_requests: usize,
     presence: Presence,
     room: Room,
     timers: Timers<Reminder>,
@@ -95,6 +97,7 @@ impl<D: Disk> Engine<D> {
             connections: Slab::with_capacity(reserved),
             generations: 0,
             turn: Vec::new(),
+            strangers_requests: 0,
             presence: Presence::default(),
             room: Room::default(),
             timers: Timers::with_capacity(reserved),
@@ -163,14 +166,6 @@ impl<D: Disk> Engine<D> {
     /// Bytes of all inboxes and outboxes.
     pub fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
-    }
-
-    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
-    /// requests to answer.
-    pub fn turn_is_full(&self) -> bool {
-        self.store.staged_bytes() > limits::TURN_ROWS_BYTES
-            || self.store.looked_at_bytes() > limits::TURN_LOOKED_AT_BYTES
-            || self.turn.len() >= limits::TURN_REQUESTS
     }
 
     /// Whether each commit waits for the disk, so that it is worth sharing between many requests.
@@ -286,12 +281,6 @@ impl<D: Disk> Engine<D> {
         matches!(connection.session.phase, Phase::Closing(_)) && connection.outbox.is_empty()
     }
 
-    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.
-    /// Others wait for such a one, not it for them.
-    pub fn is_agency(&self, id: ConnectionId) -> bool {
-        self.slot(id).is_some_and(|slot| self.connections[slot].is_agency())
-    }
-
     /// Takes one connection that has something to send, or is done; agencies first.
     pub fn take_dirty(&mut self) -> Option<ConnectionId> {
         loop {
@@ -316,6 +305,10 @@ impl<D: Disk> Engine<D> {
             }
             let Some(id) = self.resumed.pop_front() else { return };
             if let Some(slot) = self.slot(id) {
+                if self.strangers_are_heard() && !self.connections[slot].is_agency() {
+                    self.resumed.push_back(id);
+                    continue;
+                }
                 self.connections[slot].resumed = false;
                 if self.connections[slot].is_held_by_its_reader() {
                     // What it has asked for already would be answered into the same full outbox.
@@ -326,6 +319,8 @@ impl<D: Disk> Engine<D> {
                 self.schedule(slot);
             }
         }
+        // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
+        self.strangers_requests = 0;
     }
 
     /// Makes everything that the turn stored durable. The proof of it is what [`release`](Self::release) takes.
@@ -458,6 +453,7 @@ impl<D: Disk> Engine<D> {
 
     fn note(&mut self, slot: usize, outcome: Outcome) {
         self.connections[slot].owed += 1;
+        self.strangers_requests += usize::from(!self.connections[slot].is_agency());
         self.turn.push(Entry { id: Some(self.id(slot)), outcome });
     }
 

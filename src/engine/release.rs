@@ -34,10 +34,26 @@ impl<D: Disk> Engine<D> {
         self.flush_parked(committed, now);
         turn.clear();
         self.turn = turn;
+        self.strangers_requests = 0;
+    }
+
+    /// Whether a refusal has a line of its own: a stranger that is refused without end has fewer and fewer.
+    fn is_told(&mut self, entry: &Entry) -> bool {
+        let (Outcome::Rejected { .. } | Outcome::Refused(_) | Outcome::BadRequest(_)) = &entry.outcome else {
+            return true;
+        };
+        let Some(slot) = entry.id.and_then(|id| self.slot(id)) else { return true };
+        let connection = &mut self.connections[slot];
+        connection.refusals = connection.refusals.saturating_add(1);
+        let refusals = connection.refusals;
+        refusals <= limits::REFUSALS_LOGGED || refusals.is_power_of_two() || connection.is_agency()
     }
 
     /// The line of one outcome, of those that have one.
-    fn log_outcome(&self, entry: &Entry) {
+    fn log_outcome(&mut self, entry: &Entry) {
+        if !self.is_told(entry) {
+            return;
+        }
         match &entry.outcome {
             Outcome::Stored { bets, log, .. } => {
                 let level = if *bets == 1 { log::Level::Info } else { log::Level::Debug };

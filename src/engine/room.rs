@@ -120,6 +120,12 @@ impl<D: Disk> Engine<D> {
         }
         found.map(|slot| self.id(slot))
     }
+
+    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.
+    /// Others wait for such a one, not it for them.
+    pub fn is_agency(&self, id: ConnectionId) -> bool {
+        self.slot(id).is_some_and(|slot| self.connections[slot].is_agency())
+    }
 }
 
 impl Connection {

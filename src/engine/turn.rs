@@ -1,7 +1,10 @@
 //! What a turn has in hand: every request's outcome, waiting for the commit.
 
+use super::Engine;
 use super::connection::ConnectionId;
+use crate::limits;
 use crate::lottery::{AgencyId, Refusal};
+use crate::storage::Disk;
 use crate::wire::{Malformed, Rejection, Unwelcome};
 
 /// What became of a request. Nothing of it is said to anyone before the turn is committed, and a commit that
@@ -85,4 +88,19 @@ pub(super) struct LoggedBet {
 pub(super) struct Entry {
     pub(super) id: Option<ConnectionId>,
     pub(super) outcome: Outcome,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
+    /// requests to answer.
+    pub fn turn_is_full(&self) -> bool {
+        self.store.staged_bytes() > limits::TURN_ROWS_BYTES
+            || self.store.looked_at_bytes() > limits::TURN_LOOKED_AT_BYTES
+            || self.turn.len() >= limits::TURN_REQUESTS
+    }
+
+    /// Whether strangers have asked enough in this turn.
+    pub fn strangers_are_heard(&self) -> bool {
+        self.strangers_requests >= limits::STRANGERS_TURN_REQUESTS
+    }
 }

@@ -6,7 +6,7 @@ use mio::event::Event;
 use super::listener::Accepted;
 use super::socket::{ReadOutcome, Socket};
 use super::transport::{Transport, hear, write_plain, write_tls};
-use super::{Accept, Line, Reactor, token_of};
+use super::{Accept, Reactor, token_of};
 use crate::engine::ConnectionId;
 use crate::limits;
 use crate::storage::Disk;
@@ -131,12 +131,19 @@ impl<D: Disk> Reactor<D> {
         let few = strangers.min(limits::STRANGERS_PER_TURN);
         let strangers_first = std::mem::take(&mut self.strangers_first);
         if strangers_first {
-            self.read_line(|reactor| &mut reactor.strangers, (few, limits::STRANGERS_TURN_BYTES), budget, now);
+            self.read_strangers(few, budget, now);
         }
-        self.read_line(|reactor| &mut reactor.agencies, (agencies, limits::TURN_BYTES), budget, now);
+        let mut bytes = 0;
+        for _ in 0..agencies {
+            if bytes >= limits::TURN_BYTES || self.engine.turn_is_full() {
+                break;
+            }
+            let Some(id) = self.agencies.pop() else { break };
+            bytes += self.read(id, budget, now);
+        }
         if !strangers_first {
             self.strangers_first = strangers > 0 && self.engine.turn_is_full();
-            self.read_line(|reactor| &mut reactor.strangers, (few, limits::STRANGERS_TURN_BYTES), budget, now);
+            self.read_strangers(few, budget, now);
         }
         if waiting == 0 {
             self.heard_until = now;
@@ -145,22 +152,16 @@ impl<D: Disk> Reactor<D> {
         }
     }
 
-    /// Reads the first `sockets` of a line, or fewer, when they have had so many `bytes`.
-    fn read_line(
-        &mut self,
-        line: impl Fn(&mut Self) -> &mut Line,
-        (sockets, bytes): (usize, usize),
-        budget: usize,
-        now: Moment,
-    ) {
-        let mut read = 0;
+    /// Reads the first `sockets` of the strangers' line, or fewer, when they have said enough.
+    fn read_strangers(&mut self, sockets: usize, budget: usize, now: Moment) {
+        let mut bytes = 0;
         for _ in 0..sockets {
-            if read >= bytes || self.engine.turn_is_full() {
+            let enough = bytes >= limits::STRANGERS_TURN_BYTES || self.engine.strangers_are_heard();
+            if enough || self.engine.turn_is_full() {
                 return;
             }
-            let Some(id) = line(self).waiting.pop_front() else { return };
-            read += self.read(id, budget, now);
-            line(self).unheard = line(self).unheard.saturating_sub(1);
+            let Some(id) = self.strangers.pop() else { return };
+            bytes += self.read(id, budget, now);
         }
     }
 

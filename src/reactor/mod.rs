@@ -99,6 +99,14 @@ struct Line {
     unheard: usize,
 }
 
+impl Line {
+    /// Takes the one at its head.
+    fn pop(&mut self) -> Option<ConnectionId> {
+        self.unheard = self.unheard.saturating_sub(1);
+        self.waiting.pop_front()
+    }
+}
+
 /// Whether to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accept {
