@@ -1,6 +1,6 @@
 //! The healthy side: agencies that upload a batch at a time, each in another dialect, and measure their waits.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,11 +9,10 @@ use hdrhistogram::Histogram;
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::{Answer, Dialect, Expecting};
 
-/// A dialect for each agency. `case-id` answers no batch, so there is nothing to measure; `csv` names no agency, so
-/// that any stranger could be it.
-const DIALECTS: [Dialect; 5] = [Dialect::Native, Dialect::Binary, Dialect::Text, Dialect::KeyValue, Dialect::Binary];
-/// Bets in a batch: as many as the client sends by default.
-const BATCH: usize = 62;
+/// A dialect for each agency; `case-id` answers no batch, so there is nothing to measure.
+const DIALECTS: [Dialect; 5] = [Dialect::Native, Dialect::Binary, Dialect::Text, Dialect::KeyValue, Dialect::Csv];
+/// What the hub has to be told of them: `csv` names no agency, and its one must not be taken for another.
+pub const ENVIRONMENT: [(&str, &str); 2] = [("LOTTERY_AGENCIES", "5"), ("LOTTERY_UNNUMBERED_AGENCIES", "5-5")];
 const WINNING_NUMBER: u32 = 7574;
 /// An answer that takes longer never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,34 +31,49 @@ impl Agency {
     pub fn bets(&self) -> usize {
         self.bets.len()
     }
+
+    /// The documents of its winners.
+    pub fn winners(&self) -> Vec<&str> {
+        self.bets.iter().filter(|bet| bet.number() == WINNING_NUMBER).map(Bet::document).collect()
+    }
 }
 
 /// How long acknowledgements took.
-pub struct Waits(Histogram<u64>);
+pub struct Waits {
+    acknowledgements: Histogram<u64>,
+    /// From the first try to connect to the first answer; the longest, of several agencies.
+    pub entry: Duration,
+}
 
 impl Waits {
     fn new() -> Waits {
         let longest = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
-        Waits(Histogram::new_with_bounds(1, longest, 3).expect("bounds that make sense"))
+        let acknowledgements = Histogram::new_with_bounds(1, longest, 3).expect("bounds that make sense");
+        Waits { acknowledgements, entry: Duration::ZERO }
     }
 
     fn note(&mut self, wait: Duration) {
-        self.0.saturating_record(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.acknowledgements.saturating_record(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).max(1));
     }
 
     /// Half of them took no longer.
     pub fn p50(&self) -> Duration {
-        Duration::from_nanos(self.0.value_at_quantile(0.5))
+        Duration::from_nanos(self.acknowledgements.value_at_quantile(0.5))
     }
 
     /// All but one in a hundred took no longer.
     pub fn p99(&self) -> Duration {
-        Duration::from_nanos(self.0.value_at_quantile(0.99))
+        Duration::from_nanos(self.acknowledgements.value_at_quantile(0.99))
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.acknowledgements.len()
     }
 
     /// The longest.
     pub fn max(&self) -> Duration {
-        Duration::from_nanos(self.0.max())
+        Duration::from_nanos(self.acknowledgements.max())
     }
 }
 
@@ -86,34 +100,37 @@ pub fn load(folder: &Path) -> Result<Vec<Agency>, String> {
         .collect()
 }
 
-/// Has all of them upload, finish and ask for their winners, at once; `pause` lies between two batches of one.
+/// Has all of them upload, `batch` bets at a time, finish and ask for their winners, at once; `pause` lies between two
+/// batches of one.
 ///
 /// # Errors
 /// An agency that was not served: a batch refused, a connection lost, a wrong winner.
-pub fn play(agencies: &[Agency], address: SocketAddr, pause: Duration) -> Result<Waits, String> {
+pub fn play(agencies: &[Agency], address: SocketAddr, batch: usize, pause: Duration) -> Result<Waits, String> {
     let played: Vec<Result<Waits, String>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = agencies.iter().map(|agency| scope.spawn(move || one(agency, address, pause))).collect();
+        let threads: Vec<_> =
+            agencies.iter().map(|agency| scope.spawn(move || one(agency, address, batch, pause))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("an agency panicked".into()))).collect()
     });
     let mut all = Waits::new();
     for (agency, waits) in agencies.iter().zip(played) {
         let waits = waits.map_err(|error| format!("agency {} ({}): {error}", agency.id, agency.dialect.name()))?;
-        all.0.add(&waits.0).map_err(|error| error.to_string())?;
+        all.acknowledgements.add(&waits.acknowledgements).map_err(|error| error.to_string())?;
+        all.entry = all.entry.max(waits.entry);
     }
     Ok(all)
 }
 
-fn one(agency: &Agency, address: SocketAddr, pause: Duration) -> Result<Waits, String> {
+fn one(agency: &Agency, address: SocketAddr, batch: usize, pause: Duration) -> Result<Waits, String> {
     let Agency { id, dialect, bets } = agency;
     let mut waits = Waits::new();
-    let mut line = Line { stream: connect(address)?, dialect: *dialect, inbox: Vec::new() };
-    if dialect.rules().hello {
-        let mut hello = Vec::new();
-        dialect.put_hello(*id, &mut hello);
-        line.ask(&hello, Expecting::Welcome)?;
-    }
+    let mut line = None;
     let (mut body, mut frame) = (Vec::new(), Vec::new());
-    for (sequence, batch) in (0..).zip(bets.chunks(BATCH)) {
+    if dialect.rules().hello {
+        dialect.put_hello(*id, &mut frame);
+        let (entered, _, took) = enter(address, *dialect, &frame, Expecting::Welcome)?;
+        (line, waits.entry) = (Some(entered), took);
+    }
+    for (sequence, batch) in (0..).zip(bets.chunks(batch)) {
         body.clear();
         frame.clear();
         for (index, bet) in (0..).zip(batch) {
@@ -121,15 +138,24 @@ fn one(agency: &Agency, address: SocketAddr, pause: Duration) -> Result<Waits, S
         }
         let count = u32::try_from(batch.len()).expect("a small batch");
         dialect.put_batch(*id, sequence, count, &body, &mut frame);
-        let began = Instant::now();
-        match line.ask(&frame, Expecting::Stored)? {
+        let answer = if let Some(line) = &mut line {
+            let began = Instant::now();
+            let answer = line.ask(&frame, Expecting::Stored)?;
+            waits.note(began.elapsed());
+            answer
+        } else {
+            let (entered, answer, took) = enter(address, *dialect, &frame, Expecting::Stored)?;
+            (line, waits.entry) = (Some(entered), took);
+            answer
+        };
+        match answer {
             Answer::Stored => {}
             Answer::StoredBelow { next } if next == sequence + 1 => {}
             other => return Err(format!("batch {sequence}: {other:?}")),
         }
-        waits.note(began.elapsed());
         std::thread::sleep(pause);
     }
+    let mut line = line.ok_or("it has no bets")?;
     if dialect.rules().finish {
         frame.clear();
         dialect.put_finish(*id, &mut frame);
@@ -137,7 +163,9 @@ fn one(agency: &Agency, address: SocketAddr, pause: Duration) -> Result<Waits, S
     }
     frame.clear();
     dialect.put_query(*id, &mut frame);
-    let mut expected: Vec<&str> = winners(bets);
+    // Others may still upload for minutes.
+    line.stream.set_read_timeout(Some(10 * PATIENCE)).map_err(|error| error.to_string())?;
+    let mut expected = agency.winners();
     match line.ask(&frame, Expecting::Winners)? {
         Answer::Winners { mut documents } => {
             documents.sort_unstable();
@@ -153,34 +181,31 @@ fn one(agency: &Agency, address: SocketAddr, pause: Duration) -> Result<Waits, S
     Ok(waits)
 }
 
-fn winners(bets: &[Bet]) -> Vec<&str> {
-    bets.iter().filter(|bet| bet.number() == WINNING_NUMBER).map(Bet::document).collect()
-}
-
-/// A connection that the hub keeps: where it is full, the next one may be.
-fn connect(address: SocketAddr) -> Result<TcpStream, String> {
-    let until = Instant::now() + PATIENCE;
+/// A connection, and the answer to the first request on it: where the hub is full it may be turned away, and comes
+/// again. Returns how long that took in all.
+fn enter(
+    address: SocketAddr,
+    dialect: Dialect,
+    bytes: &[u8],
+    expecting: Expecting,
+) -> Result<(Line, Answer, Duration), String> {
+    let began = Instant::now();
     loop {
-        let reason = match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(RETRY)));
+        let came =
+            TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| error.to_string()).and_then(|stream| {
+                let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
                 set.map_err(|error| error.to_string())?;
-                match stream.peek(&mut [0]) {
-                    // A hub that has no place says so at once.
-                    Ok(_) => "the hub is full".to_owned(),
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                        stream.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-                        return Ok(stream);
-                    }
-                    Err(error) => error.to_string(),
+                let mut line = Line { stream, dialect, inbox: Vec::new() };
+                match line.ask(bytes, expecting)? {
+                    Answer::Unwelcome(why) => Err(format!("not let in: {why:?}")),
+                    answer => Ok((line, answer)),
                 }
-            }
-            Err(error) => error.to_string(),
-        };
-        if Instant::now() > until {
-            return Err(reason);
+            });
+        match came {
+            Ok((line, answer)) => return Ok((line, answer, began.elapsed())),
+            Err(reason) if began.elapsed() > PATIENCE => return Err(reason),
+            Err(_) => std::thread::sleep(RETRY),
         }
-        std::thread::sleep(RETRY);
     }
 }
 

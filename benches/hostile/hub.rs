@@ -1,8 +1,10 @@
 //! The hub under test: started, watched, stopped.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Hub {
     child: Child,
     address: SocketAddr,
+    log: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -39,7 +42,7 @@ impl Hub {
             let line = said.lines().find_map(|line| line.split_once("action: listen | result: success | address: "));
             if let Some((_, address)) = line {
                 let address = address.trim().parse().map_err(|_| format!("no address: {address}"))?;
-                return Ok(Hub { child, address, _folder: folder });
+                return Ok(Hub { child, address, log: path, _folder: folder });
             }
             if Instant::now() > until || child.try_wait().is_ok_and(|status| status.is_some()) {
                 let _ = child.kill();
@@ -53,6 +56,34 @@ impl Hub {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
+    /// What its log says of peers: each action with its reason, or its result, how often; and the log's bytes.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn said(&self) -> Result<(Vec<(usize, String)>, u64), String> {
+        let wrong = |error: std::io::Error| format!("the hub's log: {error}");
+        let (mut counted, mut bytes) = (BTreeMap::new(), 0);
+        for line in BufReader::new(File::open(&self.log).map_err(wrong)?).split(b'\n') {
+            let line = line.map_err(wrong)?;
+            bytes += line.len() as u64 + 1;
+            let line = String::from_utf8_lossy(&line);
+            let part = |key: &str| line.split(" | ").find_map(|part| part.split_once(key).map(|(_, value)| value));
+            if part("ip: ").is_none() && part("dropped_lines: ").is_none() {
+                continue;
+            }
+            let what = part("reason: ").or_else(|| part("result: ")).unwrap_or_default();
+            *counted.entry(format!("{}: {what}", part("action: ").unwrap_or_default())).or_insert(0) += 1;
+        }
+        let mut said: Vec<(usize, String)> = counted.into_iter().map(|(what, count)| (count, what)).collect();
+        said.sort_unstable_by(|one, other| other.cmp(one));
+        Ok((said, bytes))
     }
 
     /// What it has used so far.

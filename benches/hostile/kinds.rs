@@ -1,0 +1,229 @@
+//! What is wrong with each kind of hostile peer, and what it says.
+
+use std::time::Duration;
+
+use loteria::lottery::AgencyId;
+use loteria::wire::Dialect;
+
+/// The most that is sent in one go.
+const CHUNK: usize = 64 * 1024;
+/// How long most kinds wait between two of their acts.
+const PAUSE: Duration = Duration::from_secs(1);
+/// An agency that is none.
+const NOBODY: AgencyId = AgencyId(99);
+/// An agency that others may speak for, too: nothing but a certificate says who is who.
+const SOMEBODY: AgencyId = AgencyId(2);
+/// The largest frame that the hub takes by default.
+const HUGE_BYTES: usize = 1 << 20;
+
+/// What is wrong with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It connects and says nothing.
+    Silent,
+    /// First bytes, one now and then, that fit more than one dialect.
+    SlowStart,
+    /// A frame, in one of five dialects, of which a byte comes now and then.
+    SlowFrame,
+    /// It greets as an agency, and says nothing more.
+    Hello,
+    /// It begins to greet, and stops.
+    HalfHello,
+    /// The first bytes of TLS, and nothing that follows them.
+    Tls,
+    /// A query that waits for the draw, whose answer is never read.
+    Parked,
+    /// Query upon query that is refused.
+    Nagging,
+    /// Requests as fast as they are taken; answers never read.
+    Deaf,
+    /// The same, and a few bytes of the answers now and then.
+    Sipping,
+    /// Half a frame, and an end.
+    HalfClosed,
+    /// The largest frame there may be, all but its last byte.
+    Huge,
+    /// Bytes that mean nothing.
+    Garbage,
+    /// It comes and goes.
+    Churn,
+}
+
+/// Of every twenty peers.
+pub const MIX: [(Kind, usize); 14] = [
+    (Kind::Silent, 2),
+    (Kind::SlowStart, 2),
+    (Kind::SlowFrame, 4),
+    (Kind::Hello, 1),
+    (Kind::HalfHello, 1),
+    (Kind::Tls, 1),
+    (Kind::Parked, 2),
+    (Kind::Nagging, 1),
+    (Kind::Deaf, 1),
+    (Kind::Sipping, 1),
+    (Kind::HalfClosed, 1),
+    (Kind::Huge, 1),
+    (Kind::Garbage, 1),
+    (Kind::Churn, 1),
+];
+
+/// What a peer does next.
+pub enum Act {
+    /// It sends these bytes, or what the hub takes of them, and acts again after the pause, if there is one.
+    Say(Vec<u8>, Option<Duration>),
+    /// It ends its own side, and stays.
+    HalfClose,
+    /// It goes away.
+    Leave,
+}
+
+impl Kind {
+    /// The kind of the peer numbered `index`.
+    pub fn of(index: usize) -> Kind {
+        let kinds = MIX.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times));
+        let all = MIX.iter().map(|(_, times)| times).sum::<usize>();
+        // Seven and twenty have no divisor in common: kinds come mixed, and each as often as it should.
+        kinds.cycle().nth(index * 7 % all).expect("a cycle has no end")
+    }
+
+    /// What it is called in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Silent => "silent",
+            Kind::SlowStart => "four zeros, one every 2 s",
+            Kind::SlowFrame => "a frame, a byte a second",
+            Kind::Hello => "a hello as an agency, then nothing",
+            Kind::HalfHello => "half a hello",
+            Kind::Tls => "half a TLS greeting",
+            Kind::Parked => "a query, answer not read",
+            Kind::Nagging => "a hundred refused queries a second",
+            Kind::Deaf => "requests without end, answers not read",
+            Kind::Sipping => "the same, reading 16 bytes a second",
+            Kind::HalfClosed => "half a frame and an end",
+            Kind::Huge => "1 MiB less a byte",
+            Kind::Garbage => "garbage",
+            Kind::Churn => "connects and leaves",
+        }
+    }
+
+    /// How much of what the hub sends it reads at once; nothing, where it does not read.
+    pub fn reads(self) -> usize {
+        match self {
+            Kind::Deaf | Kind::Parked => 0,
+            Kind::Sipping => 16,
+            Kind::Silent
+            | Kind::SlowStart
+            | Kind::SlowFrame
+            | Kind::Hello
+            | Kind::HalfHello
+            | Kind::Tls
+            | Kind::Nagging
+            | Kind::HalfClosed
+            | Kind::Huge
+            | Kind::Garbage
+            | Kind::Churn => 4096,
+        }
+    }
+
+    /// What the peer numbered `index` does next, having sent `said` bytes of this connection. `sentences` and
+    /// `random` are the attack's.
+    pub fn act(self, index: usize, said: usize, sentences: &Sentences, random: &mut Random) -> Act {
+        let first = said == 0;
+        let once = |bytes: &[u8]| Act::Say(if first { bytes.to_vec() } else { Vec::new() }, None);
+        match self {
+            Kind::Silent => Act::Say(Vec::new(), None),
+            Kind::SlowStart if said < 4 => Act::Say(vec![0], Some(2 * PAUSE)),
+            Kind::SlowStart => Act::Say(Vec::new(), None),
+            Kind::SlowFrame if first => Act::Say(sentences.frames[index % sentences.frames.len()].clone(), Some(PAUSE)),
+            Kind::SlowFrame => Act::Say(vec![b'x'], Some(PAUSE)),
+            Kind::Hello => once(&sentences.hello),
+            // Of different lengths: while the dialect is open, and when it is known.
+            Kind::HalfHello => once(&sentences.hello[..1 + index % (sentences.hello.len() - 1)]),
+            Kind::Tls => once(&sentences.tls),
+            Kind::Parked => once(&sentences.query),
+            Kind::Nagging => Act::Say(sentences.nobodys_query.repeat(100), Some(PAUSE)),
+            Kind::Deaf | Kind::Sipping => {
+                Act::Say(sentences.small.repeat(CHUNK / 2 / sentences.small.len()), Some(PAUSE / 4))
+            }
+            Kind::HalfClosed if first => Act::Say(sentences.huge[..100].to_vec(), Some(PAUSE / 10)),
+            Kind::HalfClosed => Act::HalfClose,
+            Kind::Huge => {
+                let rest = &sentences.huge[said.min(sentences.huge.len())..];
+                Act::Say(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 4))
+            }
+            Kind::Garbage if first => Act::Say(random.garbage(), None),
+            Kind::Garbage => Act::Say(Vec::new(), None),
+            Kind::Churn => Act::Leave,
+        }
+    }
+}
+
+/// What they say.
+pub struct Sentences {
+    hello: Vec<u8>,
+    query: Vec<u8>,
+    nobodys_query: Vec<u8>,
+    /// A request of a few bytes whose answer is longer, and of which the log says nothing.
+    small: Vec<u8>,
+    tls: Vec<u8>,
+    /// Starts of frames that do not end.
+    frames: Vec<Vec<u8>>,
+    huge: Vec<u8>,
+}
+
+impl Sentences {
+    /// All of them.
+    pub fn new() -> Sentences {
+        let bytes = |put: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = Vec::new();
+            put(&mut bytes);
+            bytes
+        };
+        // A batch of `binary`: type 1, the length of the rest, agency, bets.
+        let mut huge = vec![0, 0, 0, 1];
+        huge.extend(u32::try_from(HUGE_BYTES - 8).expect("a mebibyte").to_be_bytes());
+        huge.extend([0, 0, 0, 99, 0, 0, 1, 0]);
+        huge.resize(HUGE_BYTES - 1, b'x');
+        let native = bytes(&|out| Dialect::Native.put_hello(SOMEBODY, out));
+        // A record of a handshake, its length, a client's greeting of TLS, and the first of its random bytes.
+        let mut tls = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
+        tls.extend([7; 32]);
+        Sentences {
+            query: bytes(&|out| Dialect::Binary.put_query(AgencyId(1), out)),
+            nobodys_query: bytes(&|out| Dialect::Binary.put_query(NOBODY, out)),
+            small: b"\0\0\0\x0dBATCH_SIZE:0\n".to_vec(),
+            tls,
+            frames: vec![
+                huge[..20].to_vec(),
+                b"8000\nAna|".to_vec(),
+                b"\0\0\x1f\0BATCH_SIZE:62|BET_1:".to_vec(),
+                b"\x01\x1f\0Ana,".to_vec(),
+                [&native[..], &[0, 0, 0x1f, 0, 1]].concat(),
+            ],
+            hello: native,
+            huge,
+        }
+    }
+}
+
+/// Numbers for which any will do, but the same each time: xorshift64.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Bytes that mean nothing; none that would speak for an agency, which without certificates anyone may.
+    fn garbage(&mut self) -> Vec<u8> {
+        let length = 1 + self.next() % 4000;
+        let mut bytes: Vec<u8> = (0..length).map(|_| self.next().to_le_bytes()[0]).collect();
+        if matches!(bytes[0], 1 | 2 | 3 | 0xff) {
+            bytes[0] = 0x80;
+        }
+        bytes
+    }
+}

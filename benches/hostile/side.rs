@@ -1,0 +1,99 @@
+//! The hostile side in a process of its own, so that its descriptors and its processor time are not the agencies'.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use super::attack::Attack;
+
+/// The attack begins to be measured after this long, settled or not.
+const SETTLING_MAX: Duration = Duration::from_secs(60);
+/// Real attackers have machines of their own: this one yields to the hub and the agencies.
+const NICENESS: i32 = 19;
+
+/// Attacks until standard input ends: what the program does as `hostile attack`.
+///
+/// # Errors
+/// In one line.
+pub fn run(address: SocketAddr, wanted: usize) -> Result<(), String> {
+    let count = wanted.min(loteria::reactor::allow_connections(wanted));
+    if count < wanted {
+        eprintln!(
+            "hostile: only {count} of {wanted} hostile connections: the system has no more descriptors (ulimit -Hn)"
+        );
+    }
+    rustix::process::nice(NICENESS).map_err(|error| error.to_string())?;
+    let (sender, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        drop(sender);
+    });
+    let mut attack = Attack::new(address, count).map_err(|error| error.to_string())?;
+    let (began, mut told) = (Instant::now(), false);
+    while ended.try_recv() == Err(TryRecvError::Empty) {
+        attack.turn().map_err(|error| error.to_string())?;
+        if !told && (attack.is_settled() || began.elapsed() > SETTLING_MAX) {
+            told = true;
+            println!("{count}");
+        }
+    }
+    println!("\n| {count} hostile peers | how many | connections made | ended by the hub | KiB sent | KiB heard |");
+    println!("|---|---|---|---|---|---|");
+    for (kind, tally) in attack.tallies() {
+        let (sent, heard) = (tally.sent >> 10, tally.heard >> 10);
+        println!("| {} | {} | {} | {} | {sent} | {heard} |", kind.name(), tally.peers, tally.connections, tally.ended);
+    }
+    Ok(())
+}
+
+/// The process.
+pub struct Side {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    peers: usize,
+}
+
+impl Side {
+    /// Starts it, and waits until its peers have come and do what they do.
+    ///
+    /// # Errors
+    /// In one line.
+    pub fn start(address: SocketAddr, connections: usize) -> Result<Side, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.arg("attack").args(["--address", &address.to_string(), "--connections", &connections.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("the hostile side: {error}"))?;
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut side = Side { child, output, peers: 0 };
+        let mut line = String::new();
+        side.output.read_line(&mut line).map_err(|error| error.to_string())?;
+        side.peers = line.trim().parse().map_err(|_| "the hostile side ended early".to_owned())?;
+        Ok(side)
+    }
+
+    /// How many peers it is.
+    pub fn peers(&self) -> usize {
+        self.peers
+    }
+
+    /// Ends it; what it says of itself.
+    ///
+    /// # Errors
+    /// In one line.
+    pub fn stop(mut self) -> Result<String, String> {
+        drop(self.child.stdin.take());
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).map_err(|error| error.to_string())?;
+        Ok(said)
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
