@@ -44,7 +44,7 @@ simulate: ## one run of the simulated hub, told: SEED=
 soak: ## as many simulated runs as there is time for: SOAK_SEEDS= (200000), FIRST_SEED=, SOAK_THREADS=
 	cargo test --locked --profile soak --test simulation -- --ignored --exact soak --nocapture
 
-hostile: ## 10,000 hostile connections while agencies upload and draw: HOSTILE_FLAGS= (minutes)
+hostile: ## 10,000 hostile connections while agencies upload and draw: HOSTILE_FLAGS="--pause 0" (minutes)
 	cargo build --release --locked --bin server
 	cargo bench --locked --bench hostile -- compare $(HOSTILE_FLAGS)
 

@@ -204,23 +204,22 @@ impl Attack {
     fn look(&mut self, index: usize, over: bool) {
         let Peer { kind, stream: Some(stream), .. } = &mut self.peers[index] else { return };
         let (at_once, mut scratch, mut heard) = (kind.reads(), [0; 4096], 0);
-        let over = over
-            || loop {
-                if at_once == 0 {
-                    break false;
-                }
-                match stream.read(&mut scratch[..at_once]) {
-                    Ok(0) => break true,
-                    Ok(bytes) => heard += bytes,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
-                    Err(_) => break true,
-                }
-                if at_once < scratch.len() {
-                    break false;
-                }
-            };
+        let ended = loop {
+            if at_once == 0 {
+                break false;
+            }
+            match stream.read(&mut scratch[..at_once]) {
+                Ok(0) => break true,
+                Ok(bytes) => heard += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+                Err(_) => break true,
+            }
+            if at_once < scratch.len() {
+                break false;
+            }
+        };
         self.tally(index).heard += heard as u64;
-        if over {
+        if over || ended {
             self.ended(index);
         }
     }

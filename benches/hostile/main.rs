@@ -23,6 +23,7 @@ mod parked;
 #[path = "../load/process.rs"]
 #[allow(dead_code, reason = "the load generator reads more of it")]
 mod process;
+mod queries;
 mod side;
 
 use std::path::PathBuf;
@@ -42,9 +43,11 @@ usage: hostile compare|parked [FLAGS]
 
   --server FILE      the hub's program (target/release/server)
   --data FOLDER      agency-1.csv to agency-5.csv ($LOTERIA_DATA, ../shared/data, or .data)
-  --connections N    hostile connections, or parked queries (10000; parked: 15000)
+  --connections N    hostile peers, some of which are always between two connections: with 14000 the hub's 10000 places
+                     are taken (14000); or parked queries (15000)
   --batch N          bets in an agency's batch (62)
   --pause DURATION   an agency's pause between two batches (50ms; 0 is none)
+  --fsync MODE       always or never, as STORAGE_FSYNC (always): never shows the hub without its disk
   --pairs N          how often both are run; medians are shown (3)
   --help             this text
 
@@ -68,6 +71,7 @@ struct Options {
     connections: Option<usize>,
     batch: usize,
     pause: Duration,
+    fsync: String,
     pairs: usize,
     address: Option<std::net::SocketAddr>,
 }
@@ -96,7 +100,7 @@ fn main() -> ExitCode {
         Command::Compare => compare(&options),
         Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000)),
         Command::Attack => match options.address {
-            Some(address) => side::run(address, options.connections.unwrap_or(10_000)).map(|()| true),
+            Some(address) => side::run(address, options.connections.unwrap_or(14_000)).map(|()| true),
             None => Err("attack needs --address".to_owned()),
         },
     };
@@ -119,6 +123,7 @@ fn read_options() -> Result<Options, String> {
         connections: None,
         batch: 62,
         pause: Duration::from_millis(50),
+        fsync: "always".to_owned(),
         pairs: 3,
         address: None,
     };
@@ -135,6 +140,9 @@ fn read_options() -> Result<Options, String> {
             Long("pause") => {
                 let text = parser.value().map_err(said)?.into_string().map_err(|_| "--pause: no duration")?;
                 options.pause = loteria::config::parse_duration(&text).ok_or(format!("--pause {text}: no duration"))?;
+            }
+            Long("fsync") => {
+                options.fsync = parser.value().map_err(said)?.into_string().map_err(|_| "--fsync: always or never")?;
             }
             Long("address") => options.address = Some(parser.value().map_err(said)?.parse().map_err(said)?),
             Long("pairs") => options.pairs = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
@@ -170,15 +178,16 @@ struct Run {
 
 /// Without hostile peers and with them, in turns, so that whatever else the machine does falls on both.
 fn compare(options: &Options) -> Result<bool, String> {
-    let connections = options.connections.unwrap_or(10_000);
+    let connections = options.connections.unwrap_or(14_000);
     let agencies = agency::load(&options.data)?;
     let bets: usize = agencies.iter().map(agency::Agency::bets).sum();
     let winners: Vec<String> = agencies.iter().map(|agency| agency.winners().len().to_string()).collect();
     println!(
-        "five agencies, {bets} bets of {} in batches of {}, {:?} apart; {} times each way",
+        "five agencies, {bets} bets of {} in batches of {}, {:?} apart, fsync {}; {} times each way",
         options.data.display(),
         options.batch,
         options.pause,
+        options.fsync,
         options.pairs
     );
     let (mut quiet, mut loud) = (Vec::new(), Vec::new());
@@ -230,7 +239,8 @@ fn median<T: Ord + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
 }
 
 fn one_run(options: &Options, agencies: &[agency::Agency], hostile: usize) -> Result<Run, String> {
-    let environment = [&agency::ENVIRONMENT[..], &[("SERVER_LISTEN_BACKLOG", "1024")]].concat();
+    let environment =
+        [&agency::ENVIRONMENT[..], &[("SERVER_LISTEN_BACKLOG", "1024"), ("STORAGE_FSYNC", &options.fsync)]].concat();
     let hub = Hub::start(&options.server, &environment)?;
     let others = hub.descriptors();
     let side = if hostile > 0 { Some(side::Side::start(hub.address(), hostile)?) } else { None };
