@@ -336,6 +336,7 @@ fn records_that_are_valid_but_do_not_follow_one_another_are_found() {
         ("rows counted otherwise", batch, 12, None),
         ("a batch left out", batch, 48, None),
         ("another record before it", finish, 56, Some(finish)),
+        ("rows of a record that has none", finish, 40, None),
     ] {
         let edited = stored.disk.fork();
         edited.tamper(File::Journal, |bytes| {
@@ -349,6 +350,16 @@ fn records_that_are_valid_but_do_not_follow_one_another_are_found() {
             assert!(offset <= at as u64, "{what}");
         }
     }
+}
+
+#[test]
+fn two_draws_on_different_numbers_are_found() {
+    let stored = stored(true);
+    let (mut store, _) = open(&stored.disk).unwrap();
+    store.stage_draw(NUMBER + 1);
+    store.commit().unwrap();
+    drop(store);
+    assert_damaged(&stored.disk, "a second draw");
 }
 
 #[test]

@@ -129,7 +129,8 @@ impl Record {
         (bytes, crc)
     }
 
-    /// The record that `bytes`, found at `slot`, hold and its checksum; `None` if they hold none. Zeros hold none.
+    /// The record that `bytes`, found at `slot`, hold and its checksum; `None` if they hold none. Zeros hold none,
+    /// nor does what has rows of a kind that has none: nobody would look for them.
     pub(super) fn decode(bytes: &[u8; RECORD_BYTES], slot: u64, seed: u32) -> Option<(Record, u32)> {
         let crc = u32_at(bytes, 0);
         if crc32c_append(seed, &bytes[4..]) != crc || u64_at(bytes, 24) != slot {
@@ -157,7 +158,8 @@ impl Record {
             sequence: u64_at(bytes, 48),
             previous_crc: u32_at(bytes, 56),
         };
-        Some((record, crc))
+        let has_rows = matches!(kind, Kind::Batch | Kind::Adopted);
+        (has_rows || record.rows_bytes == 0).then_some((record, crc))
     }
 }
 

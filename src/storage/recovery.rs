@@ -177,6 +177,11 @@ fn read_books<D: Disk>(store: &mut Store<D>, scan: &Scan, rows_bytes: u64) -> Re
         let (seed, mutant, journal_bytes) = (store.seed, store.mutant, scan.journal_bytes);
         let route = Route { seed, winning_number, journal_bytes, rows_bytes, last_group, mutant };
         match walk(&mut store.disk, route) {
+            Ok(books) if books.drawn != draw.map(|(_, number)| number) => {
+                // The winners would be those of another number than the draw's.
+                let what = "there is more than one record of a draw, and they differ".to_owned();
+                return Err(store.damaged(File::Journal, RECORDS_START, what));
+            }
             Ok(books) => return Ok(books),
             Err(WalkError::Bad { group, .. }) if group == scan.highest_group && last_group == group => {
                 last_group -= 1;

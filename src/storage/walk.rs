@@ -15,7 +15,7 @@ use std::io;
 pub(super) struct Scan {
     /// The highest group that any valid record is of; 0 if there is none.
     pub highest_group: u64,
-    /// The group and the winning number of the draw.
+    /// The group and the winning number of the first draw.
     pub draw: Option<(u64, u32)>,
     /// Offset in the journal behind the last byte that is not zero.
     pub nonzero_end: u64,
@@ -41,7 +41,7 @@ pub(super) fn scan(disk: &mut impl Disk, seed: u32, journal_bytes: u64) -> io::R
         };
         found.highest_group = found.highest_group.max(record.group);
         if record.kind == Kind::Draw {
-            found.draw = Some((record.group, record.count));
+            found.draw.get_or_insert((record.group, record.count));
         }
     }
     Ok(found)
