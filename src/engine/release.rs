@@ -117,18 +117,12 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Writes the reply to one outcome. In a dialect with cumulative acknowledgements those of a run of
-    /// batches become one, which waits in `acknowledge` for the run's end.
-    fn answer(
-        &mut self,
-        entry: &Entry,
-        acknowledge: &mut Option<(usize, AgencyId)>,
-        committed: &Committed,
-        now: Moment,
-    ) {
+    /// batches become one, which waits in `acknowledge` for the run's end, with the number behind them.
+    fn answer(&mut self, entry: &Entry, acknowledge: &mut Option<(usize, u64)>, committed: &Committed, now: Moment) {
         let Some(slot) = entry.id.and_then(|id| self.slot(id)) else { return };
         let cumulative = self.connections[slot].session.conduct().in_flight;
         let stored = match entry.outcome {
-            Outcome::Stored { agency, .. } | Outcome::Repeated { agency, .. } => cumulative.then_some(agency),
+            Outcome::Stored { sequence, .. } | Outcome::Repeated { sequence, .. } => cumulative.then_some(sequence),
             Outcome::Welcome { .. }
             | Outcome::Unwelcome(_)
             | Outcome::NothingToStore
@@ -153,8 +147,11 @@ impl<D: Disk> Engine<D> {
             // An earlier answer of this turn was its last.
             return;
         }
-        if let Some(agency) = stored {
-            *acknowledge = Some((slot, agency));
+        if let Some(sequence) = stored {
+            // Not the agency's next number: another connection may have stored batches in the same turn, under numbers
+            // that this one has used for others.
+            let before = acknowledge.map_or(0, |(_, next)| next);
+            *acknowledge = Some((slot, before.max(sequence + 1)));
             return;
         }
         let agency = entry.outcome.agency();
@@ -190,17 +187,8 @@ impl<D: Disk> Engine<D> {
         self.send(slot, &reply, committed, now);
     }
 
-    fn send_acknowledgement(
-        &mut self,
-        acknowledge: &mut Option<(usize, AgencyId)>,
-        committed: &Committed,
-        now: Moment,
-    ) {
-        let Some((slot, agency)) = acknowledge.take() else { return };
-        let stored = self.lottery.agency(agency).map_or(0, |state| state.batches);
-        // Where a batch of this connection was rejected, another connection may have stored others under its number
-        // in the same turn: they are not what its client would take for acknowledged.
-        let next = self.connections[slot].session.awaiting_resend.map_or(stored, |rejected| stored.min(rejected));
+    fn send_acknowledgement(&mut self, acknowledge: &mut Option<(usize, u64)>, committed: &Committed, now: Moment) {
+        let Some((slot, next)) = acknowledge.take() else { return };
         self.send(slot, &Reply::Stored { next }, committed, now);
     }
 

@@ -334,7 +334,7 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
 }
 
 #[test]
-fn an_acknowledgement_reaches_no_further_than_what_this_connection_has_sent_well() {
+fn an_acknowledgement_covers_what_came_on_its_own_connection() {
     let mut desk = Desk::of("1");
     let id = desk.native(1);
     let good = desk.batch(NATIVE, 1, Kind::Good, 0);
