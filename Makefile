@@ -14,7 +14,7 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo test test-rust test-tools test-docker mixed-runs kill-loop simulate soak hostile parked lint fmt
+.PHONY: demo test test-rust test-tools test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo.sh
 
@@ -43,6 +43,9 @@ simulate: ## one run of the simulated hub, told: SEED=
 
 soak: ## as many simulated runs as there is time for: SOAK_SEEDS= (200000), FIRST_SEED=, SOAK_THREADS=
 	cargo test --locked --profile soak --test simulation -- --ignored --exact soak --nocapture
+
+fuzz: ## any bytes for every decoder, whole sessions, starts and configurations: FUZZ_SECONDS= (60 each), FUZZ_TARGET=
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_TARGET='$(FUZZ_TARGET)' FUZZ_SANITIZER='$(FUZZ_SANITIZER)' sh tools/fuzz.sh
 
 hostile: ## 10,000 hostile connections while agencies upload and draw: HOSTILE_FLAGS="--pause 0" (minutes)
 	cargo build --release --locked --bin server

@@ -1,25 +1,21 @@
-//! A short run of every fuzz target on any toolchain: its corpus and the golden exchanges, mutated.
+//! A short run of every dialect's fuzz target on any toolchain: its corpus and the golden exchanges, mutated.
 //!
-//! Bounded by count, and the same every time. The real runs are `cargo +nightly fuzz run TARGET`, from `fuzz/`.
+//! Bounded by count, and the same every time. The real runs are `make fuzz`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 #[path = "../fuzz/body.rs"]
 mod body;
+mod fuzz_kit;
 mod golden;
 
 use loteria::wire::Dialect;
 use proptest::prelude::*;
-use std::path::PathBuf;
+
+use fuzz_kit::{corpus, fuzz_path};
 
 /// How often each seed is mutated.
 const MUTATIONS: usize = 2000;
-/// Numbers that lengths and counts break at.
-const EDGES: [u32; 10] = [0, 1, 3, 255, 256, 4096, 65_535, 65_536, 1 << 31, u32::MAX];
-
-fn fuzz_path(below: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(below)
-}
 
 fn target(dialect: Dialect) -> String {
     dialect.name().replace('-', "_")
@@ -34,110 +30,47 @@ fn seeds(dialect: Dialect) -> Vec<Vec<u8>> {
             seeds.extend([exchange.frame, exchange.bytes]);
         }
     }
-    let corpus = fuzz_path("corpus").join(target(dialect));
-    let mut files: Vec<_> = corpus.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(!files.is_empty(), "{} is empty", corpus.display());
-    files.sort();
-    seeds.extend(files.iter().map(|file| std::fs::read(file).unwrap()));
+    seeds.extend(corpus(&target(dialect)));
     seeds
 }
 
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`, or 0.
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 1).unwrap() % end.max(1)
-    }
-}
-
-/// `bytes` with one to four changes.
-fn mutate(bytes: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..=random.below(4) {
-        let at = random.below(bytes.len() + 1);
-        let end = at + random.below(bytes.len() - at + 1).min(16);
-        match random.below(7) {
-            0 => bytes.truncate(at),
-            1 => drop(bytes.drain(at..end)),
-            2 => bytes.insert(at, b"|\\:,\n 0\xff\0"[random.below(9)]),
-            3 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
-            4 => {
-                let from = random.below(other.len() + 1);
-                bytes.truncate(at);
-                bytes.extend(&other[from..]);
-            }
-            5 => {
-                let edge = EDGES[random.below(EDGES.len())].to_be_bytes();
-                let width = [1, 2, 4][random.below(3)].min(bytes.len() - at);
-                bytes[at..at + width].copy_from_slice(&edge[4 - width..]);
-            }
-            _ => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= 1 << random.below(8);
-                }
-            }
-        }
-    }
-    bytes
-}
-
-fn short_run(dialect: Dialect) {
-    let seeds = seeds(dialect);
-    let mut random = Random(0x5eed);
-    for seed in &seeds {
-        body::run(dialect, seed);
-        for _ in 0..MUTATIONS {
-            let other = &seeds[random.below(seeds.len())];
-            let input = mutate(seed, other, &mut random);
-            // The input is told where a check in the body fails.
-            let outcome = std::panic::catch_unwind(|| body::run(dialect, &input));
-            assert!(outcome.is_ok(), "{} failed on {}", dialect.name(), input.escape_ascii());
-        }
-    }
+fn short_run(dialect: Dialect, body: fn(&[u8])) {
+    fuzz_kit::short_run(dialect.name(), &seeds(dialect), MUTATIONS, body);
 }
 
 #[test]
 fn mutated_binary_breaks_nothing() {
-    short_run(Dialect::Binary);
+    short_run(Dialect::Binary, |input| body::run(Dialect::Binary, input));
 }
 
 #[test]
 fn mutated_case_id_breaks_nothing() {
-    short_run(Dialect::CaseId);
+    short_run(Dialect::CaseId, |input| body::run(Dialect::CaseId, input));
 }
 
 #[test]
 fn mutated_text_breaks_nothing() {
-    short_run(Dialect::Text);
+    short_run(Dialect::Text, |input| body::run(Dialect::Text, input));
 }
 
 #[test]
 fn mutated_key_value_breaks_nothing() {
-    short_run(Dialect::KeyValue);
+    short_run(Dialect::KeyValue, |input| body::run(Dialect::KeyValue, input));
 }
 
 #[test]
 fn mutated_csv_breaks_nothing() {
-    short_run(Dialect::Csv);
+    short_run(Dialect::Csv, |input| body::run(Dialect::Csv, input));
 }
 
 #[test]
 fn mutated_native_breaks_nothing() {
-    short_run(Dialect::Native);
+    short_run(Dialect::Native, |input| body::run(Dialect::Native, input));
 }
 
 #[test]
 fn mutated_echo_breaks_nothing() {
-    short_run(Dialect::Echo);
+    short_run(Dialect::Echo, |input| body::run(Dialect::Echo, input));
 }
 
 #[test]

@@ -122,7 +122,23 @@ impl ClientConfig {
             Some(path) => Yaml::read(path)?,
             None => Yaml::read_if_there(Path::new(DEFAULT_FILE))?,
         };
-        let source = Source { env, yaml };
+        ClientConfig::choose(Source { env, yaml }, protocols)
+    }
+
+    /// As [`load`](Self::load), of a file called `name` that holds `text`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(
+        name: &Path,
+        text: &str,
+        env: &dyn Fn(&str) -> Result<String, VarError>,
+        protocols: &[&str],
+    ) -> Result<ClientConfig, ConfigError> {
+        ClientConfig::choose(Source { env, yaml: Yaml::parse(name, text)? }, protocols)
+    }
+
+    fn choose(source: Source<'_>, protocols: &[&str]) -> Result<ClientConfig, ConfigError> {
         let positive = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
         let id = source.value("id", "a number from 1 to 4294967295", positive)?.unwrap_or(1);
         let protocol = |text: &str| protocols.contains(&text).then(|| text.to_owned());

@@ -42,15 +42,23 @@ impl Settings {
     /// A file that cannot be read, or is no INI file.
     pub fn load(path: &Path, asked_for: bool) -> Result<Settings, ConfigError> {
         let name = path.display().to_string();
-        let file = match std::fs::read_to_string(path) {
-            Ok(text) => Ini::load_from_str_noescape(&text)
-                .map_err(|error| ConfigError(format!("{name}:{}: {}", error.line, error.msg)))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ini::new(),
-            Err(error) => return Err(ConfigError(format!("{name}: {error}"))),
-        };
+        match std::fs::read_to_string(path) {
+            Ok(text) => Settings::parse(&name, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Settings::parse(&name, ""),
+            Err(error) => Err(ConfigError(format!("{name}: {error}"))),
+        }
+    }
+
+    /// As [`load`](Self::load), of a file called `name` that holds `text`.
+    ///
+    /// # Errors
+    /// A text that is no INI file.
+    pub fn parse(name: &str, text: &str) -> Result<Settings, ConfigError> {
+        let file = Ini::load_from_str_noescape(text)
+            .map_err(|error| ConfigError(format!("{name}:{}: {}", error.line, error.msg)))?;
         Ok(Settings {
             file,
-            path: name,
+            path: name.to_owned(),
             environment: |name| std::env::var_os(name),
             known: BTreeSet::new(),
             chosen: Vec::new(),

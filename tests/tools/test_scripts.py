@@ -27,6 +27,24 @@ class Scripts(unittest.TestCase):
             self.assertRegex(listed, rf"(?m)^  {target} +\S")
 
 
+class Fuzz(unittest.TestCase):
+    def refused(self, **environment):
+        # A folder of its own as PATH: cargo-fuzz is missing, whatever is installed here.
+        with tempfile.TemporaryDirectory() as folder:
+            for tool in ("sh", "dirname", "sed", "grep", "paste"):
+                os.symlink(shutil.which(tool), pathlib.Path(folder) / tool)
+            done = subprocess.run([shutil.which("sh"), "tools/fuzz.sh"], cwd=ROOT, capture_output=True, text=True,
+                                  env={"PATH": folder, **environment})
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(done.stderr.count("\n"), 1, "one line")
+        return done.stderr
+
+    def test_what_is_missing_or_wrong_is_said_in_one_line(self):
+        self.assertIn("cargo install cargo-fuzz", self.refused())
+        self.assertIn("there is no target engin; there are binary", self.refused(FUZZ_TARGET="engin"))
+        self.assertIn("FUZZ_SECONDS is '1h'", self.refused(FUZZ_SECONDS="1h"))
+
+
 class Entrega(unittest.TestCase):
     def setUp(self):
         holder = tempfile.TemporaryDirectory()

@@ -30,7 +30,15 @@ impl Yaml {
     /// A file that cannot be read, is no YAML, or has no keys at its top.
     pub fn read(path: &Path) -> Result<Yaml, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| wrong(path, &error.to_string()))?;
-        let value: Value = serde_yaml::from_str(&text).map_err(|error| wrong(path, &error.to_string()))?;
+        Yaml::parse(path, &text)
+    }
+
+    /// Reads `text`, which is what the file at `path` holds.
+    ///
+    /// # Errors
+    /// A text that is no YAML, or has no keys at its top.
+    pub fn parse(path: &Path, text: &str) -> Result<Yaml, ConfigError> {
+        let value: Value = serde_yaml::from_str(text).map_err(|error| wrong(path, &error.to_string()))?;
         let mut entries = Vec::new();
         if !value.is_null() {
             flatten("", &value, &mut entries).ok_or_else(|| wrong(path, "must be keys and values, key: value"))?;
