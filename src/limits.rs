@@ -69,8 +69,8 @@ pub const WRITE_STEP_BYTES: usize = 16 * 1024;
 /// Bytes kept of a peer that goes on talking while its reply is held.
 pub const PARKED_INBOX_BYTES: usize = 16 * 1024;
 
-/// How long a stopping server keeps flushing what is committed.
-pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(300);
+/// How long a stopping server keeps sending what is committed, and waits for its peers to end their sides.
+pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(500);
 
 /// Peers that can be told at once that there are too many connections; others are closed without a word.
 pub const REFUSALS_MAX: usize = 64;

@@ -210,13 +210,14 @@ impl<D: Disk> Reactor<D> {
         }
     }
 
+    /// Whether there are sockets in line.
+    fn is_busy(&self) -> bool {
+        !self.agencies.waiting.is_empty() || !self.strangers.waiting.is_empty() || !self.writable.is_empty()
+    }
+
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let busy = !self.agencies.waiting.is_empty()
-            || !self.strangers.waiting.is_empty()
-            || !self.writable.is_empty()
-            || self.engine.has_work()
-            || self.accept == Accept::Pending;
+        let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {

@@ -1,4 +1,6 @@
-//! The orderly end: nothing new, what is committed is sent, every resource is closed and logged.
+//! The orderly end: nothing new, what is committed reaches its peers, every resource is closed and logged.
+
+use std::time::Duration;
 
 use mio::Events;
 
@@ -6,6 +8,7 @@ use super::{Reactor, RunError};
 use crate::engine::ConnectionId;
 use crate::limits;
 use crate::storage::Disk;
+use crate::timers::Moment;
 
 impl<D: Disk> Reactor<D> {
     pub(super) fn shut_down(mut self, events: &mut Events) -> Result<(), RunError> {
@@ -14,18 +17,12 @@ impl<D: Disk> Reactor<D> {
             let _ = self.poll.registry().deregister(&mut listener.socket);
             log::info!("action: close_listener | result: success | address: {}", listener.address());
         }
+        let peers: Vec<(ConnectionId, _)> = self.engine.peers().collect();
         // What was received before the signal has been committed and answered; what is under way is not.
         self.engine.shut_down(began);
         self.end_turn(began)?;
-        let until = began + limits::SHUTDOWN_FLUSH;
-        while self.owes_bytes() && self.clock.now() < until {
-            self.poll(events, Some(self.clock.until(until)))?;
-            let now = self.clock.now();
-            self.note_events(events, now);
-            self.write_all(now);
-        }
+        self.part(events, began + limits::SHUTDOWN_FLUSH)?;
         let now = self.clock.now();
-        let peers: Vec<(ConnectionId, _)> = self.engine.peers().collect();
         for (id, peer) in peers {
             self.close(id, now);
             log::info!("action: close_connection | result: success | ip: {peer}");
@@ -37,7 +34,19 @@ impl<D: Disk> Reactor<D> {
         Ok(())
     }
 
-    fn owes_bytes(&self) -> bool {
-        self.engine.peers().any(|(id, _)| !self.engine.outgoing(id).is_empty())
+    /// Sends what is left, and waits until every peer has ended its side too, but not past `until`. What peers still
+    /// send is read and dropped: to close a socket with bytes in it resets the connection, and a reset destroys the
+    /// answers that are still on their way.
+    fn part(&mut self, events: &mut Events, until: Moment) -> Result<(), RunError> {
+        while self.engine.connections() > 0 && self.clock.now() < until {
+            let timeout = if self.is_busy() { Duration::ZERO } else { self.clock.until(until) };
+            self.poll(events, Some(timeout))?;
+            let now = self.clock.now();
+            self.note_events(events, now);
+            self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
+            self.read_all(now);
+            self.write_all(now);
+        }
+        Ok(())
     }
 }
