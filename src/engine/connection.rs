@@ -148,6 +148,11 @@ impl Connection {
         self.outbox.unsent().len() >= limits::OUTBOX_BYTES_HIGH
     }
 
+    /// How many requests of it one turn takes.
+    pub(super) fn turn_requests_max(&self) -> u32 {
+        if self.is_agency() { limits::TURN_REQUESTS_PER_CONNECTION } else { limits::STRANGERS_TURN_REQUESTS }
+    }
+
     /// When bytes last came.
     pub(super) fn received_at(&self) -> Moment {
         self.received_at

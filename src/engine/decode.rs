@@ -2,7 +2,6 @@
 
 use super::Engine;
 use super::turn::Outcome;
-use crate::limits;
 use crate::session::{Phase, Progress, Step};
 use crate::storage::Disk;
 use crate::timers::Moment;
@@ -68,7 +67,7 @@ impl<D: Disk> Engine<D> {
                 }
                 Step::Frame { bytes: frame_bytes, request } => {
                     self.apply(slot, request, &rest[..frame_bytes], now);
-                    if self.connections[slot].owed >= limits::TURN_REQUESTS_PER_CONNECTION {
+                    if self.connections[slot].owed >= self.connections[slot].turn_requests_max() {
                         self.connections[slot].session.wait();
                     }
                     consumed += frame_bytes;

@@ -55,7 +55,7 @@ pub struct Engine<D: Disk> {
     generations: u32,
     turn: Vec<Entry>,
     /// How many requests of the turn are strangers'.
-    strangers_requests: usize,
+    strangers_requests: u32,
     presence: Presence,
     room: Room,
     timers: Timers<Reminder>,
@@ -453,7 +453,7 @@ impl<D: Disk> Engine<D> {
 
     fn note(&mut self, slot: usize, outcome: Outcome) {
         self.connections[slot].owed += 1;
-        self.strangers_requests += usize::from(!self.connections[slot].is_agency());
+        self.strangers_requests += u32::from(!self.connections[slot].is_agency());
         self.turn.push(Entry { id: Some(self.id(slot)), outcome });
     }
 

@@ -154,7 +154,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Reads the first `sockets` of the strangers' line, or fewer, when they have said enough.
     fn read_strangers(&mut self, sockets: usize, budget: usize, now: Moment) {
-        let mut bytes = 0;
+        let (mut bytes, budget) = (0, budget.min(limits::STRANGERS_TURN_BYTES));
         for _ in 0..sockets {
             let enough = bytes >= limits::STRANGERS_TURN_BYTES || self.engine.strangers_are_heard();
             if enough || self.engine.turn_is_full() {
