@@ -41,7 +41,8 @@ impl Agency {
 /// How long acknowledgements took.
 pub struct Waits {
     acknowledgements: Histogram<u64>,
-    /// From the first try to connect to the first answer; the longest, of several agencies.
+    /// From the first try to connect until its first batch is stored, and it is no stranger any more; the longest, of
+    /// several agencies.
     pub entry: Duration,
 }
 
@@ -141,7 +142,12 @@ fn one(agency: &Agency, address: SocketAddr, batch: usize, pause: Duration) -> R
         let answer = if let Some(line) = &mut line {
             let began = Instant::now();
             let answer = line.ask(&frame, Expecting::Stored)?;
-            waits.note(began.elapsed());
+            if sequence == 0 {
+                // After a hello: it is still on its way in.
+                waits.entry += began.elapsed();
+            } else {
+                waits.note(began.elapsed());
+            }
             answer
         } else {
             let (entered, answer, took) = enter(address, *dialect, &frame, Expecting::Stored)?;

@@ -197,7 +197,7 @@ fn compare(options: &Options) -> Result<bool, String> {
     }
     println!("{}", loud.last().map_or("", |run| &run.told));
     println!(
-        "| connections at the hub | acks | ack p50 | ack p99 | longest | let in after | hub's processor time | its peak memory |"
+        "| connections at the hub | acks | ack p50 | ack p99 | longest | first batch after | hub's processor time | its peak memory |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for runs in [&quiet, &loud] {

@@ -10,7 +10,9 @@ use super::attack::Attack;
 
 /// The attack begins to be measured after this long, settled or not.
 const SETTLING_MAX: Duration = Duration::from_secs(60);
-/// Real attackers have machines of their own: this one yields to the hub and the agencies.
+/// Real attackers have machines of their own: these run only when nobody else wants the processor. Where this
+/// program is missing, they are merely nice.
+const IDLE: [&str; 3] = ["chrt", "--idle", "0"];
 const NICENESS: i32 = 19;
 
 /// Attacks until standard input ends: what the program does as `hostile attack`.
@@ -62,10 +64,15 @@ impl Side {
     /// In one line.
     pub fn start(address: SocketAddr, connections: usize) -> Result<Side, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
-        command.arg("attack").args(["--address", &address.to_string(), "--connections", &connections.to_string()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("the hostile side: {error}"))?;
+        let (address, connections) = (address.to_string(), connections.to_string());
+        let start = |mut command: Command| {
+            command.args(["attack", "--address", &address, "--connections", &connections]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+        };
+        let mut idle = Command::new(IDLE[0]);
+        idle.args(&IDLE[1..]).arg(&program);
+        let child = start(idle).or_else(|_| start(Command::new(&program)));
+        let mut child = child.map_err(|error| format!("the hostile side: {error}"))?;
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut side = Side { child, output, peers: 0 };
         let mut line = String::new();
