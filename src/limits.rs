@@ -104,7 +104,7 @@ pub const ACCEPT_PER_TURN: usize = 16;
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
 pub const REFUSALS_LOGGED: u32 = 100;
 
-/// A commit that takes so long has held everyone up: that time is nobody's fault.
+/// A turn that waits so long for its disk has held everyone up: that time is nobody's fault.
 pub const STALL: Duration = Duration::from_millis(100);
 
 /// How soon a standard output is tried again that nobody reads any more, or whose disk is full.

@@ -11,7 +11,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use common::machine::eventually;
 use common::{Hub, Start, binary, binary_batch, binary_bet, in_folder, under};
 
 fn skip(why: &str) {
@@ -159,6 +161,33 @@ fn sigterm_while_the_store_is_being_opened_ends_it_in_order() {
         agency.check(&folder.path().join("bets.csv"));
     }
     assert!(early >= 3, "{early}");
+}
+
+#[test]
+fn nobody_is_timed_out_while_the_hub_closes_its_books() {
+    if !has("strace") {
+        return skip("a slow fdatasync needs strace");
+    }
+    let folder = folder();
+    let hub = |start: Start| configured(start).env("LIMITS_IDLE_TIMEOUT", "3s").start();
+    hub(in_folder(Arc::clone(&folder))).terminate();
+    // A start has four of them and the batch two; the next is the seal's, a second later.
+    let hub = hub(traced("fdatasync:delay_enter=2500000:when=7", &folder));
+    let (mut first, mut second) = (hub.connect(), hub.connect());
+    second.send(&binary_batch(1, 7, 1)[..30]);
+    first.send(&binary_batch(1, 1, 1));
+    first.expect(&[0]);
+    let journal = hub.path("bets.csv.journal");
+    let before = std::fs::read(&journal).unwrap();
+    eventually("the seal is written", || std::fs::read(&journal).unwrap() != before);
+    let began = Instant::now();
+    second.send(&binary_batch(1, 7, 1)[30..]);
+    second.expect(&[0]);
+    assert!(began.elapsed() > Duration::from_secs(2), "the seal was not what took long");
+    // By the clock on the wall it was silent for longer than it may be.
+    first.send(&binary_batch(1, 2, 1));
+    first.expect(&[0]);
+    assert_eq!(hub.count("IDLE_TIMEOUT"), 0, "{}", hub.log());
 }
 
 #[test]
