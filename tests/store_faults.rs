@@ -245,6 +245,10 @@ fn a_disk_without_room_even_for_a_seal_stops_nobody() {
     let disk = SimDisk::new(0);
     let (mut store, _) = open(&disk).unwrap();
     disk.set_space(Some(disk.used()));
+    // Both agencies have finished and the draw is made; what follows is more than any hub writes.
+    store.stage_finish(AgencyId(2));
+    store.stage_draw(NUMBER);
+    store.commit().unwrap();
     let mut finishes = 0;
     let refused = loop {
         store.stage_finish(AgencyId(1));
@@ -259,7 +263,7 @@ fn a_disk_without_room_even_for_a_seal_stops_nobody() {
     store.close().unwrap();
     drop(store);
     let (mut store, recovered) = open(&disk).unwrap();
-    assert_eq!(recovered.agencies.len(), 1);
+    assert_eq!(recovered.agencies.len(), 2);
     disk.set_space(None);
     store.seal().unwrap();
     store.stage_finish(AgencyId(2));
@@ -406,6 +410,47 @@ fn batches_leave_room_for_every_finish_wherever_the_disk_fills_up() {
             assert!(store.sealed(), "after {batches} batches");
         }
     }
+}
+
+#[test]
+fn a_full_disk_without_room_for_the_finishes_of_more_agencies_is_refused() {
+    let disk = SimDisk::new(0);
+    let (mut store, _) = open(&disk).unwrap();
+    store.stage_batch(AgencyId(1), 0, &batch(0, 1)).unwrap();
+    store.commit().unwrap();
+    store.close().unwrap();
+    drop(store);
+    // Whatever number of agencies a start takes on a full disk can finish, one by one.
+    disk.set_space(Some(disk.used()));
+    let (mut most, mut refused) = (0, 0);
+    for agencies in 1..100 {
+        let options = Options { agencies, ..options() };
+        match Store::open(disk.fork().mount(), options) {
+            Ok((mut store, _)) => {
+                most = agencies;
+                for agency in 1..=agencies {
+                    store.stage_finish(AgencyId(u32::try_from(agency).unwrap()));
+                    store.commit().unwrap_or_else(|error| panic!("finish {agency} of {agencies}: {error}"));
+                    store.seal().unwrap();
+                }
+                store.stage_draw(NUMBER);
+                store.commit().unwrap_or_else(|error| panic!("the draw among {agencies}: {error}"));
+            }
+            Err(OpenError::Io { file, doing, error }) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+                assert_eq!((file.as_str(), doing), ("bets.csv.journal", "keep room for every agency's finish in"));
+                refused += 1;
+            }
+            Err(error) => panic!("{agencies} agencies: {error}"),
+        }
+    }
+    assert!(most >= 2 && refused > 0, "{most} agencies at most, {refused} refused");
+    // With space it starts, and makes the room.
+    disk.set_space(None);
+    let options = Options { agencies: 99, ..options() };
+    drop(Store::open(disk.mount(), options.clone()).unwrap());
+    disk.set_space(Some(disk.used()));
+    drop(Store::open(disk.mount(), options).unwrap());
 }
 
 #[test]

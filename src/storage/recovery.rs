@@ -13,6 +13,7 @@ use super::record::{
 use super::store::{Discarded, Options, Recovered, SLOTS_AHEAD_MIN, Store, Tip};
 use super::stream::Stream;
 use super::walk::{Books, Route, Scan, WalkError, scan, walk};
+use crate::lottery::Standing;
 use std::io;
 
 /// See [`Store::open`].
@@ -161,10 +162,25 @@ fn recover<D: Disk>(
     }
     seal(store)?;
     match store.grow_journal(store.tip.slots, store.reserve()) {
+        // Where there is no room, uploads will say so; what is left is for finishes and the draw, and is enough for
+        // them unless the draw has more agencies than it had.
         Err(error) if !is_full(&error) => Err(store.failed_to("write", File::Journal, error)),
-        // Where there is no room, uploads will say so; what is left is for finishes and the draw.
+        Err(error) if !has_room_for_the_end(store, &recovered) => {
+            Err(store.failed_to("keep room for every agency's finish in", File::Journal, error))
+        }
         Ok(()) | Err(_) => Ok(recovered),
     }
+}
+
+/// Whether every agency that has not can finish, and the draw be made, each with a seal behind it, without any space
+/// on the disk.
+fn has_room_for_the_end<D: Disk>(store: &Store<D>, recovered: &Recovered) -> bool {
+    if recovered.drawn.is_some() {
+        return true;
+    }
+    let ended = recovered.agencies.iter().filter(|(_, agency)| agency.standing != Standing::Betting).count();
+    let betting = store.options.agencies.saturating_sub(ended) as u64;
+    store.capacity >= store.tip.slots + 2 * (betting + 1) + SLOTS_AHEAD_MIN
 }
 
 /// Walks the journal; a bad spot in the highest group is a turn that was never acknowledged, and the walk is done
