@@ -7,6 +7,8 @@ use std::time::Duration;
 use engine_kit::Table;
 use loteria::engine::{ConnectionId, Policy};
 use loteria::limits;
+use loteria::lottery::{AgencyId, Bet};
+use loteria::wire::Dialect;
 
 const MOMENT: Duration = Duration::from_millis(1);
 /// A finish of agency 2 in `binary`, answered with a zero.
@@ -308,4 +310,28 @@ fn queries_that_come_and_go_are_not_told_of_more_often() {
         table.turn();
     }
     assert!(table.engine.reminders() < 10, "{} reminders", table.engine.reminders());
+}
+
+#[test]
+fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
+    let mut table = Table::new(100_000, Policy::default());
+    let id = table.open();
+    let bet = Bet::from_text(b"Ana", b"Paz", b"12345678", b"1999-03-17", b"1").unwrap();
+    for agency in 1..=100_000 {
+        let (mut body, mut batch) = (Vec::new(), Vec::new());
+        Dialect::Binary.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
+        Dialect::Binary.put_batch(AgencyId(agency), 0, 1, &body, &mut batch);
+        table.engine.receive(id, &batch, table.now);
+        if agency.is_multiple_of(1000) {
+            table.settle();
+            assert_eq!(table.hear(id), [0; 1000]);
+        }
+    }
+    // Nobody is left whom it could be given, and each of its batches asks for one.
+    let began = std::time::Instant::now();
+    let id = table.open();
+    table.say(id, &[0x01, 0x00, 0x01, b' '].repeat(4096));
+    table.settle();
+    assert_eq!(table.hear(id).len(), 4096, "an error for each");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?} for four thousand requests", began.elapsed());
 }

@@ -140,6 +140,7 @@ impl<D: Disk> Engine<D> {
     /// A connection, of `dialect` and last heard at `heard_at`, speaks for `agency` no longer; was that lost?
     pub(super) fn leave(&mut self, agency: AgencyId, dialect: Option<Dialect>, heard_at: Moment, now: Moment) {
         let Some(heard_at) = self.presence.left(agency, heard_at) else { return };
+        self.unnumbered.left(agency, &self.lottery);
         let Ok(state) = self.lottery.agency(agency) else { return };
         if state.standing != Standing::Betting || state.bets == 0 {
             return;

@@ -26,6 +26,7 @@ impl<D: Disk> Engine<D> {
             );
         }
         assert!(self.turn.is_empty(), "a turn leaves nothing behind");
+        self.unnumbered.assert_counts(&self.lottery, &self.presence);
         self.presence.assert_counts(connections().filter_map(|connection| connection.session.agency));
     }
 }

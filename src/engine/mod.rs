@@ -19,6 +19,7 @@ mod release;
 mod requests;
 mod room;
 mod turn;
+mod unnumbered;
 
 use core::net::IpAddr;
 
@@ -33,6 +34,7 @@ pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
 use room::Room;
 use turn::{Entry, Outcome};
+use unnumbered::Unnumbered;
 
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
@@ -57,6 +59,7 @@ pub struct Engine<D: Disk> {
     /// How many requests of the turn are strangers'.
     strangers_requests: u32,
     presence: Presence,
+    unnumbered: Unnumbered,
     room: Room,
     timers: Timers<Reminder>,
     /// When there are more, some are of connections that are gone.
@@ -89,7 +92,10 @@ impl<D: Disk> Engine<D> {
     pub fn new(policy: Policy, lottery: Lottery, store: Store<D>, now: Moment) -> Engine<D> {
         let reserved = policy.connections_max.min(limits::CONNECTIONS_RESERVED);
         let group = store.group();
+        let presence = Presence::default();
         let mut engine = Engine {
+            unnumbered: Unnumbered::new(&policy.unnumbered_agencies, &lottery, &presence),
+            presence,
             policy,
             draw_logged: lottery.drawn(),
             lottery,
@@ -98,7 +104,6 @@ impl<D: Disk> Engine<D> {
             generations: 0,
             turn: Vec::new(),
             strangers_requests: 0,
-            presence: Presence::default(),
             room: Room::default(),
             timers: Timers::with_capacity(reserved),
             reminders_max: limits::LEFTOVERS_MIN,

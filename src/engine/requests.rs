@@ -230,19 +230,7 @@ impl<D: Disk> Engine<D> {
     /// The first agency that an unnumbered connection may be: neither a connection nor a stored bet has
     /// claimed it.
     fn free_agency(&self, slot: usize) -> Option<AgencyId> {
-        if let Some(certified) = self.connections[slot].session.certified {
-            return Some(certified);
-        }
-        let ids = match self.policy.unnumbered_agencies.as_slice() {
-            [] => self.lottery.roster().ids(),
-            ids => ids,
-        };
-        let free = |id: &AgencyId| {
-            self.is_betting(*id)
-                && !self.presence.is_here(*id)
-                && self.lottery.agency(*id).is_ok_and(|state| state.bets == 0)
-        };
-        ids.iter().copied().find(free)
+        self.connections[slot].session.certified.or_else(|| self.unnumbered.first())
     }
 
     /// The connection speaks for `agency` from here on.
@@ -266,6 +254,7 @@ impl<D: Disk> Engine<D> {
             let (dialect, heard_at) = (connection.session.dialect(), connection.received_at());
             self.leave(before, dialect, heard_at, heard_at);
         }
+        self.unnumbered.claimed(agency);
         if self.presence.joined(agency) {
             log::info!("action: agency_returned | result: success | agency: {agency}");
         }
@@ -293,6 +282,8 @@ impl<D: Disk> Engine<D> {
             entry.outcome = self.without_batches(entry.id, outcome, &mut taken_back);
         }
         self.turn = turn;
+        // Of an agency that has left in this turn, no bet may be stored any more.
+        self.unnumbered.count_again(&self.lottery, &self.presence);
         for (slot, sequence) in taken_back {
             if self.mutant.is(EngineMutant::ForgetResend) {
                 continue;
