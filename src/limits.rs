@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The longest line that the echo exchange sends back, in bytes.
 pub const ECHO_LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// How much of a line that is echoed the log shows, in bytes. Anyone can send lines, and long ones.
+pub const ECHO_LOGGED_BYTES_MAX: usize = 256;
+
 /// How long an unfinished echo line may be silent before it is sent back as it stands: some netcats neither
 /// end the line nor half-close.
 pub const ECHO_SILENCE: Duration = Duration::from_millis(200);

@@ -195,6 +195,12 @@ fn echo_sends_the_line_back_and_closes() {
     assert_eq!(sly.rest(), b"a | result: fail\tb\r\n");
     hub.wait_for("action: receive_message | result: success | ip: 127.0.0.1 | msg: [CLIENT 1] Message N°1");
     hub.wait_for("msg: a . result: fail.b");
+    let long = [&[b'x'; 60_000][..], b"\n"].concat();
+    let mut peer = hub.connect();
+    peer.send(&long);
+    peer.expect(&long);
+    let line = hub.wait_for("msg: xxx");
+    assert!(line.ends_with(&format!("msg: {}…", "x".repeat(256))), "{line}");
     assert_eq!(hub.count("result: fail"), 1, "a peer's words cannot forge a field");
 }
 

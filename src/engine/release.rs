@@ -96,10 +96,13 @@ impl<D: Disk> Engine<D> {
                 log::warn!("action: receive_message | result: fail | ip: {peer} | reason: {why}, connection closed");
             }
             Outcome::Echo(line) => {
-                let line = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
-                let line = line.strip_suffix('\r').unwrap_or(&line);
-                let (peer, message) = (self.peer_of(entry.id), crate::logging::Value(line));
-                log::info!("action: receive_message | result: success | ip: {peer} | msg: {message}");
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                let shown = &line[..line.len().min(limits::ECHO_LOGGED_BYTES_MAX)];
+                let rest = if shown.len() < line.len() { "…" } else { "" };
+                let shown = String::from_utf8_lossy(shown);
+                let (peer, message) = (self.peer_of(entry.id), crate::logging::Value(shown));
+                log::info!("action: receive_message | result: success | ip: {peer} | msg: {message}{rest}");
             }
             Outcome::Finished { .. }
             | Outcome::Query { .. }
