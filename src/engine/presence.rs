@@ -79,6 +79,12 @@ impl Presence {
         self.reminded.insert(agency)
     }
 
+    /// A reminder of `agency` has come up, which has nothing to lose.
+    pub(super) fn forget(&mut self, agency: AgencyId) {
+        self.reminded.remove(&agency);
+        self.lost.remove(&agency);
+    }
+
     /// A reminder of `agency` has come up: what has become of it? One that is to be asked about again has its
     /// reminder still.
     pub(super) fn look(&mut self, agency: AgencyId, now: Moment) -> Absence {
@@ -93,8 +99,7 @@ impl Presence {
             Some(lost) => Absence::Quiet(lost.since),
         };
         if let Absence::None | Absence::GivenUp = absence {
-            self.reminded.remove(&agency);
-            self.lost.remove(&agency);
+            self.forget(agency);
         }
         absence
     }

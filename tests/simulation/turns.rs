@@ -366,3 +366,21 @@ fn a_parked_connection_whose_transport_fails_waits_no_longer() {
     assert!(desk.engine.lottery().drawn());
     assert_eq!(desk.engine.outgoing(id), b"");
 }
+
+#[test]
+fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
+    let mut desk = Desk::new("2", policy.clone(), Options::default());
+    let id = desk.native(1);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.engine.receive(id, &batch, desk.now);
+    // It is gone before it hears that its batch is not stored.
+    desk.engine.closed(id, desk.now);
+    desk.turn();
+    while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
+        desk.now = at;
+        desk.turn();
+    }
+    assert_eq!(desk.standing(1), Standing::Betting, "nothing of it is stored, and it may come again");
+}
