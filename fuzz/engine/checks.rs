@@ -27,14 +27,18 @@ impl Session {
         self.committed.rows_bytes = bytes.len();
     }
 
-    /// Every bet that was acknowledged is stored; those before `from` have been looked up.
+    /// Every bet and finish that was acknowledged is stored; bets before `from` have been looked up.
     pub(super) fn assert_stored(&self, from: usize) {
-        for (agency, document) in &self.acknowledged[from..] {
+        for (agency, document) in &self.acknowledged.bets[from..] {
             let stored = match agency {
                 Some(agency) => self.rows.contains(&peer::row(*agency, *document)),
                 None => self.roster.ids().iter().any(|id| self.rows.contains(&peer::row(id.0, *document))),
             };
             assert!(stored, "bet {document} of agency {agency:?} was acknowledged, and is not stored");
+        }
+        for agency in &self.acknowledged.finishes {
+            let standing = self.engine.lottery().agency(AgencyId(*agency)).expect("an agency of the roster").standing;
+            assert_eq!(standing, Standing::Finished, "agency {agency} was told that it has finished");
         }
     }
 
@@ -122,6 +126,11 @@ impl Session {
         self.disk.fail_sync(None);
         self.disk.crash_at_call(None);
         self.peers.iter_mut().for_each(|peer| peer.arrives(usize::MAX));
+        self.settle();
+        for peer in &self.peers {
+            let lacks = peer.lacks_an_answer(self.engine.lottery().drawn()) && !self.engine.is_closing(peer.id);
+            assert!(!lacks, "{:?} waits for an answer, and the hub for nothing", peer.id);
+        }
         for waits in 0.. {
             self.settle();
             if self.engine.connections() == self.engine.parked() {

@@ -20,7 +20,7 @@ use loteria::timers::Moment;
 use loteria::wire::Dialect;
 
 use crate::storage_kit::disk::{Mounted, SimDisk};
-use peer::Peer;
+use peer::{Acknowledged, Peer};
 
 /// One step of a session, by the byte that says it, modulo their number. The numbers are in the committed corpus:
 /// new steps go to the end.
@@ -127,8 +127,7 @@ pub struct Session {
     committed: Committed,
     /// Every committed row.
     rows: HashSet<Vec<u8>>,
-    /// Rows whose batches were acknowledged; of an agency that only the hub knows where that is `None`.
-    acknowledged: Vec<(Option<u32>, u32)>,
+    acknowledged: Acknowledged,
     /// The document of the next bet.
     document: u32,
     /// A commit has failed: the disk may have more than was answered.
@@ -191,7 +190,7 @@ impl Session {
             peers: Vec::new(),
             committed: Committed { agencies, drawn: false, rows_bytes: 0, group: 0 },
             rows: HashSet::new(),
-            acknowledged: Vec::new(),
+            acknowledged: Acknowledged::default(),
             document: 10_000_000,
             torn: false,
             moved: 0,
@@ -431,7 +430,7 @@ impl Session {
                 self.engine.sent(id, taken, self.now);
                 self.moved += taken;
                 self.tell(|_| format!("  {id:?} hears {}", bytes.escape_ascii()));
-                let before = self.acknowledged.len();
+                let before = self.acknowledged.bets.len();
                 self.peers[at].hear(&bytes, &mut self.acknowledged);
                 self.assert_stored(before);
             }

@@ -10,6 +10,15 @@ use loteria::wire::{Answer, Dialect, Expecting};
 /// What a peer has said and the hub not read, at most, in bytes.
 const SAID_BYTES_MAX: usize = 32 * 1024;
 
+/// What hubs have acknowledged.
+#[derive(Default)]
+pub struct Acknowledged {
+    /// The agency and the document of bets. Which agency it is only the hub knows where that is `None`.
+    pub bets: Vec<(Option<u32>, u32)>,
+    /// Agencies whose finish was noted.
+    pub finishes: Vec<u32>,
+}
+
 /// One end of a connection.
 pub struct Peer {
     pub id: ConnectionId,
@@ -141,7 +150,7 @@ impl Peer {
         if dialect.rules().hello && self.agency.is_none() {
             dialect.put_hello(AgencyId(agency), &mut frame);
             self.agency = Some(agency);
-            self.ask(Expecting::Welcome);
+            self.ask(Expecting::Welcome, None);
         }
         match what % 8 {
             0..=3 => self.bets(dialect, agency, count, document, &mut frame),
@@ -151,11 +160,13 @@ impl Peer {
             }
             5 if dialect.rules().finish => {
                 dialect.put_finish(AgencyId(agency), &mut frame);
-                self.ask(Expecting::Finished);
+                // In `case-id` it is the query that says whose it is.
+                let named = dialect != Dialect::CaseId;
+                self.ask(Expecting::Finished, named.then(|| self.agency.unwrap_or(agency)));
             }
             _ => {
                 dialect.put_query(AgencyId(agency), &mut frame);
-                self.ask(Expecting::Winners);
+                self.ask(Expecting::Winners, None);
             }
         }
         if dialect == Dialect::Echo {
@@ -200,8 +211,8 @@ impl Peer {
         self.asked.push_back(Asked { what: Expecting::Stored, sequence, agency, documents });
     }
 
-    fn ask(&mut self, what: Expecting) {
-        self.asked.push_back(Asked { what, sequence: 0, agency: None, documents: 0..0 });
+    fn ask(&mut self, what: Expecting, agency: Option<u32>) {
+        self.asked.push_back(Asked { what, sequence: 0, agency, documents: 0..0 });
     }
 
     fn put(&mut self, bytes: Vec<u8>) {
@@ -211,8 +222,16 @@ impl Peer {
         self.last = bytes;
     }
 
-    /// Bytes of the hub. Bets that they acknowledge are appended to `acknowledged`.
-    pub fn hear(&mut self, bytes: &[u8], acknowledged: &mut Vec<(Option<u32>, u32)>) {
+    /// Whether it has been heard to the end in a dialect that answers everything, and lacks an answer all the same.
+    /// A query may have to wait for the draw.
+    pub fn lacks_an_answer(&self, drawn: bool) -> bool {
+        let lockstep = self.dialect.is_some_and(|it| it.rules().batches_answered && !it.rules().hello);
+        let first = self.asked.front().filter(|_| lockstep && !self.muddled && self.takes == usize::MAX);
+        self.said.is_empty() && first.is_some_and(|first| drawn || first.what != Expecting::Winners)
+    }
+
+    /// Bytes of the hub. What they acknowledge is appended to `acknowledged`.
+    pub fn hear(&mut self, bytes: &[u8], acknowledged: &mut Acknowledged) {
         let Some(dialect) = self.dialect.filter(|_| !self.muddled) else { return };
         self.heard.extend(bytes);
         let answered = dialect.rules().batches_answered;
@@ -234,9 +253,9 @@ impl Peer {
         }
     }
 
-    fn understand(&mut self, dialect: Dialect, answer: Answer, acknowledged: &mut Vec<(Option<u32>, u32)>) {
+    fn understand(&mut self, dialect: Dialect, answer: Answer, acknowledged: &mut Acknowledged) {
         let mut stored = |asked: &Asked| {
-            acknowledged.extend(asked.documents.clone().map(|document| (asked.agency, document)));
+            acknowledged.bets.extend(asked.documents.clone().map(|document| (asked.agency, document)));
         };
         match answer {
             Answer::Stored => {
@@ -259,6 +278,7 @@ impl Peer {
             Answer::Finished { all_stored, .. } => {
                 while let Some(asked) = self.asked.pop_front() {
                     if asked.what == Expecting::Finished {
+                        acknowledged.finishes.extend(asked.agency);
                         break;
                     }
                     // Where batches have no answers, this is the answer to all of them.
