@@ -44,10 +44,10 @@ pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 
 /// Strangers, peers of whom no batch is stored and who have no certificate, that one turn reads: thousands of them
 /// come between an agency and its answer only so far. The rest of them follow in the next turns.
-pub const STRANGERS_PER_TURN: usize = 16;
+pub const STRANGERS_PER_TURN: usize = 8;
 
 /// What one turn reads of all strangers, in bytes.
-pub const STRANGERS_TURN_BYTES: usize = 256 * 1024;
+pub const STRANGERS_TURN_BYTES: usize = 128 * 1024;
 
 /// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
 pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
@@ -60,7 +60,7 @@ pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
 
 /// The same of a stranger; and of all strangers together the number after which no more of theirs are decoded: of
 /// those who were held back, and of those who are read.
-pub const STRANGERS_TURN_REQUESTS: u32 = 512;
+pub const STRANGERS_TURN_REQUESTS: u32 = 256;
 
 /// Bytes that a connection may have waiting to be read by its peer before the hub stops reading it.
 pub const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
@@ -101,7 +101,7 @@ pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 
 /// Connections accepted in one turn, each of which may cost another its place: some 25 µs. The rest follow in the
 /// next.
-pub const ACCEPT_PER_TURN: usize = 16;
+pub const ACCEPT_PER_TURN: usize = 8;
 
 /// Refused requests of a stranger's connection of which each has a line in the log; after them only the 128th, the
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
@@ -140,7 +140,7 @@ pub const FLUSH_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 2;
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Deadlines that one turn acts on; the rest follow in the next turns.
-pub const DUE_PER_TURN: usize = 32;
+pub const DUE_PER_TURN: usize = 16;
 
 /// Reminders of connections that are gone, and places in the queue for the draw that nobody holds any more, are
 /// cleared away once there are more of them than this and than of the others.
