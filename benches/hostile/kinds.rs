@@ -5,8 +5,11 @@ use std::time::Duration;
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
-/// The most that is sent in one go.
+/// What of the longest frame is sent in one go. Ten thousand peers say as much as a fast network carries, no more: a
+/// hub that is out of processor time is another matter.
 const CHUNK: usize = 64 * 1024;
+/// What is sent in one go of requests without end.
+const REQUESTS: usize = 8 * 1024;
 /// How long most kinds wait between two of their acts.
 const PAUSE: Duration = Duration::from_secs(1);
 /// An agency that is none.
@@ -143,13 +146,13 @@ impl Kind {
             Kind::Parked => once(&sentences.query),
             Kind::Nagging => Act::Say(sentences.nobodys_query.repeat(100), Some(PAUSE)),
             Kind::Deaf | Kind::Sipping => {
-                Act::Say(sentences.small.repeat(CHUNK / 2 / sentences.small.len()), Some(PAUSE / 4))
+                Act::Say(sentences.small.repeat(REQUESTS / sentences.small.len()), Some(PAUSE / 4))
             }
             Kind::HalfClosed if first => Act::Say(sentences.huge[..100].to_vec(), Some(PAUSE / 10)),
             Kind::HalfClosed => Act::HalfClose,
             Kind::Huge => {
                 let rest = &sentences.huge[said.min(sentences.huge.len())..];
-                Act::Say(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 4))
+                Act::Say(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 2))
             }
             Kind::Garbage if first => Act::Say(random.garbage(), None),
             Kind::Garbage => Act::Say(Vec::new(), None),

@@ -41,6 +41,9 @@ pub fn run(address: SocketAddr, wanted: usize) -> Result<(), String> {
             println!("{count}");
         }
     }
+    let sent: u64 = attack.tallies().map(|(_, tally)| tally.sent).sum();
+    let rate = sent as f64 / 1e6 / began.elapsed().as_secs_f64();
+    println!("\n{count} hostile peers sent {rate:.0} MB a second");
     println!("\n| {count} hostile peers | how many | connections made | ended by the hub | KiB sent | KiB heard |");
     println!("|---|---|---|---|---|---|");
     for (kind, tally) in attack.tallies() {
