@@ -33,7 +33,7 @@ impl<D: Disk> Reactor<D> {
             Accept::Paused(until) if now < until => return,
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
-        for _ in 0..limits::ACCEPT_PER_TURN {
+        for _ in 0..limits::ACCEPT_PER_TURN.max(self.agencies.waiting.len()) {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => self.open(stream, peer.ip().to_canonical(), now),
@@ -128,10 +128,11 @@ impl<D: Disk> Reactor<D> {
             (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
             self.line_began = now;
         }
-        let few = strangers.min(limits::STRANGERS_PER_TURN);
+        // Agencies that are many at once come as many at once: half of the turn is the newcomers'.
+        let few = strangers.min(limits::STRANGERS_PER_TURN.max(agencies));
         let strangers_first = std::mem::take(&mut self.strangers_first);
         if strangers_first {
-            self.read_strangers(few, budget, now);
+            self.read_strangers(few, limits::STRANGERS_TURN_BYTES, budget, now);
         }
         let mut bytes = 0;
         for _ in 0..agencies {
@@ -143,7 +144,7 @@ impl<D: Disk> Reactor<D> {
         }
         if !strangers_first {
             self.strangers_first = strangers > 0 && self.engine.turn_is_full();
-            self.read_strangers(few, budget, now);
+            self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), budget, now);
         }
         if waiting == 0 {
             self.heard_until = now;
@@ -153,10 +154,10 @@ impl<D: Disk> Reactor<D> {
     }
 
     /// Reads the first `sockets` of the strangers' line, or fewer, when they have said enough.
-    fn read_strangers(&mut self, sockets: usize, budget: usize, now: Moment) {
+    fn read_strangers(&mut self, sockets: usize, bytes_max: usize, budget: usize, now: Moment) {
         let (mut bytes, budget) = (0, budget.min(limits::STRANGERS_TURN_BYTES));
         for _ in 0..sockets {
-            let enough = bytes >= limits::STRANGERS_TURN_BYTES || self.engine.strangers_are_heard();
+            let enough = bytes >= bytes_max || self.engine.strangers_are_heard();
             if enough || self.engine.turn_is_full() {
                 return;
             }
