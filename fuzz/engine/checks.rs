@@ -57,6 +57,7 @@ impl Session {
 
     /// The process dies, and with `power` the machine; another one starts, and must know what was committed.
     pub(super) fn restart(&mut self, power: bool) {
+        self.starts += 1;
         self.peers.clear();
         if power {
             self.disk.power_cut()

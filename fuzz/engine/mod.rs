@@ -73,6 +73,8 @@ const NAMES: [&str; step::ALL as usize] = [
 pub const WINNING_NUMBER: u32 = 7574;
 /// Connections that a session has open at most.
 const PEERS_MAX: usize = 12;
+/// Starts that the input may ask for: each reads all that is stored.
+const STARTS_MAX: usize = 8;
 /// Turns that may follow one another while no byte moves: one for each request in a full inbox, and some.
 const TURNS_MAX: usize = limits::PARKED_INBOX_BYTES + 1000;
 /// Deadlines that may come before everybody is gone who waits for nothing.
@@ -132,6 +134,7 @@ pub struct Session {
     document: u32,
     /// A commit has failed: the disk may have more than was answered.
     torn: bool,
+    starts: usize,
     /// Bytes that went either way.
     moved: usize,
     /// Every step is printed, for a person to read.
@@ -193,6 +196,7 @@ impl Session {
             acknowledged: Acknowledged::default(),
             document: 10_000_000,
             torn: false,
+            starts: 0,
             moved: 0,
             told: std::env::var_os("FUZZ_TELL").is_some(),
         }
@@ -228,6 +232,7 @@ impl Session {
                 let more = input.byte().unwrap_or(0);
                 self.disk.set_space((more < 255).then(|| self.disk.used() + u64::from(more) * 64));
             }
+            step::KILL | step::POWER_CUT | step::STOP if self.starts >= STARTS_MAX => drop(self.turn()),
             step::KILL => self.restart(false),
             step::POWER_CUT => self.restart(self.options.sync),
             step::CRASH_AT => self.disk.crash_at_call(Some(input.number() as u64)),
