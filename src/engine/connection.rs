@@ -56,7 +56,7 @@ pub struct Connection {
     /// Its query waits for the draw.
     pub(super) parked: bool,
     /// Bytes of winners that were put into its outbox, until that is empty.
-    pub(super) winners_bytes: usize,
+    pub(super) winners_bytes: u32,
     /// How many outcomes of this turn it waits for.
     pub(super) owed: u32,
     /// It is here only to be told that the hub is full.
@@ -83,6 +83,9 @@ pub struct Connection {
     /// Bytes that it has taken since.
     taken: u32,
 }
+
+// Ten thousand idle connections are mostly this.
+const _: () = assert!(size_of::<Connection>() <= 160);
 
 impl Connection {
     pub(super) fn new(generation: u32, peer: IpAddr, refused: bool, now: Moment) -> Connection {

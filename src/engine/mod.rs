@@ -227,7 +227,7 @@ impl<D: Disk> Engine<D> {
         let connection = self.connections.remove(slot);
         self.room.left(&connection);
         self.buffered_bytes -= connection.buffered();
-        self.winners_bytes -= connection.winners_bytes;
+        self.winners_bytes -= connection.winners_bytes as usize;
         if !self.mutant.is(EngineMutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
@@ -271,7 +271,7 @@ impl<D: Disk> Engine<D> {
         let goes_on = held && !connection.is_held_by_its_reader();
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         if connection.outbox.is_empty() {
-            self.winners_bytes -= std::mem::take(&mut connection.winners_bytes);
+            self.winners_bytes -= std::mem::take(&mut connection.winners_bytes) as usize;
         }
         if goes_on {
             self.go_on(slot, now);

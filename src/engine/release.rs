@@ -255,8 +255,9 @@ impl<D: Disk> Engine<D> {
         let after = dialect.encode(&reply, connection.outbox.reply(committed));
         let connection = &mut self.connections[slot];
         let bytes = connection.outbox.unsent().len() - unsent;
-        connection.winners_bytes += bytes;
-        self.winners_bytes += bytes;
+        let more = u32::try_from(bytes).unwrap_or(u32::MAX).min(u32::MAX - connection.winners_bytes);
+        connection.winners_bytes += more;
+        self.winners_bytes += more as usize;
         self.sent_to(slot, before, after, now);
         bytes
     }

@@ -35,7 +35,7 @@ def machine(folder, programs):
 def command():
     words = [word for word in sys.argv[1:] if word != "--write" and not word.startswith("--dir")]
     size = "size" in words
-    words = [word for word in words if word != "size"]
+    words = [word for word in words if word not in ("compare", "size")]
     name = "make bench-size" if size else "make bench"
     return f'{name} BENCH_FLAGS="{" ".join(words)}"' if words else name
 
