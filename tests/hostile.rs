@@ -32,6 +32,8 @@ use kinds::Kind;
 use loteria::reactor::allow_connections;
 
 const HOSTILE: usize = 400;
+/// How long each stays away after its connection has ended: short, so that much happens in a few seconds.
+const AWAY: Duration = Duration::from_secs(1);
 /// Fewer than come: some have to go for others.
 const PLACES: &str = "300";
 /// What four hundred of them may make the hub hold; most of it are the longest frames and answers that nobody reads.
@@ -66,7 +68,7 @@ fn agencies_draw_among_hostile_peers_of_every_kind() {
     let tallies: Vec<(Kind, Tally)> = std::thread::scope(|scope| {
         let stopping = Stop(&stop);
         let attacking = scope.spawn(|| {
-            let mut attack = Attack::new(hub.address, HOSTILE).unwrap();
+            let mut attack = Attack::new(hub.address, HOSTILE, AWAY).unwrap();
             while !stop.load(Ordering::Relaxed) {
                 attack.turn().unwrap();
                 settled.fetch_or(attack.is_settled(), Ordering::Relaxed);

@@ -13,8 +13,6 @@ use super::kinds::{Act, Kind, MIX, Random, Sentences};
 
 /// Connections that are begun in one turn of the loop; the hub's queue is not endless.
 const CONNECTS_PER_TURN: usize = 32;
-/// How long a connection that was closed stays away.
-const AWAY: Duration = Duration::from_secs(1);
 /// Between the first connections of two peers: they come within seconds, not at once.
 const BETWEEN: Duration = Duration::from_micros(400);
 /// Addresses of this machine that the hostile connections come from.
@@ -48,6 +46,7 @@ pub struct Tally {
 /// Many hostile peers.
 pub struct Attack {
     address: SocketAddr,
+    away: Duration,
     poll: Poll,
     events: Events,
     peers: Vec<Peer>,
@@ -61,11 +60,11 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// `count` peers, about to connect.
+    /// `count` peers, about to connect; one whose connection has ended stays `away` for so long.
     ///
     /// # Errors
     /// As the system says.
-    pub fn new(address: SocketAddr, count: usize) -> std::io::Result<Attack> {
+    pub fn new(address: SocketAddr, count: usize, away: Duration) -> std::io::Result<Attack> {
         let now = Instant::now();
         let peer = |index: usize| Peer { kind: Kind::of(index), stream: None, connected: false, times: 0, said: 0 };
         let at = |index: usize| now + BETWEEN * u32::try_from(index).unwrap_or(u32::MAX);
@@ -73,11 +72,12 @@ impl Attack {
         (0..count).for_each(|index| tallies[place(Kind::of(index))].peers += 1);
         Ok(Attack {
             address,
+            away,
             poll: Poll::new()?,
             events: Events::with_capacity(4096),
             peers: (0..count).map(peer).collect(),
             due: (0..count).map(|index| Reverse((at(index), index, 0))).collect(),
-            settled_at: at(count) + 3 * AWAY,
+            settled_at: at(count) + 3 * away,
             random: Random(7574),
             sentences: Sentences::new(),
             tallies,
@@ -99,7 +99,7 @@ impl Attack {
     /// # Errors
     /// As the system says.
     pub fn turn(&mut self) -> std::io::Result<()> {
-        let wait = self.due.peek().map_or(AWAY, |Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+        let wait = self.due.peek().map_or(self.away, |Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
         let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(100));
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let polled = match self.poll.poll(&mut events, Some(wait)) {
@@ -234,7 +234,7 @@ impl Attack {
         let peer = &mut self.peers[index];
         (peer.stream, peer.connected) = (None, false);
         peer.times += 1;
-        self.due.push(Reverse((Instant::now() + AWAY, index, peer.times)));
+        self.due.push(Reverse((Instant::now() + self.away, index, peer.times)));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,25 @@ use super::process::Usage;
 
 /// A hub that takes so long to start never will.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Set in the program that [`let_agencies_go_first`] has started.
+const FIRST: &str = "LOTERIA_HOSTILE_FIRST";
+
+/// Starts this program anew, ahead of everything else on the machine, but for the hub, which runs as it always does.
+/// Real agencies have machines of their own and need not wait for the hub's processors to notice an answer. Where that
+/// is not allowed (it takes root and `chrt`), the program goes on as it is, and says so.
+pub fn let_agencies_go_first() {
+    if std::env::var_os(FIRST).is_some() {
+        return;
+    }
+    let first = ["--fifo", "1"];
+    let allowed = Command::new("chrt").args(first).arg("true").stderr(Stdio::null()).status();
+    if let (Ok(true), Ok(program)) = (allowed.map(|status| status.success()), std::env::current_exe()) {
+        let _it_goes_on_here =
+            Command::new("chrt").args(first).arg(program).args(std::env::args_os().skip(1)).env(FIRST, "1").exec();
+    }
+    eprintln!("hostile: no chrt, or not allowed to use it: agencies wait for the hub's processors, too");
+}
 
 /// A running hub with a store of its own. Both are gone when it is dropped.
 pub struct Hub {
@@ -31,7 +51,10 @@ impl Hub {
         let path = folder.path().join("log");
         let log = File::create(&path).map_err(|error| error.to_string())?;
         let server = server.canonicalize().map_err(|error| format!("{}: {error}", server.display()))?;
-        let mut command = Command::new(&server);
+        let mut command = if std::env::var_os(FIRST).is_some() { Command::new("chrt") } else { Command::new(&server) };
+        if std::env::var_os(FIRST).is_some() {
+            command.args(["--other", "0"]).arg(&server);
+        }
         command.current_dir(folder.path()).env_clear().stdin(Stdio::null()).stdout(log);
         command.env("SERVER_PORT", "0").env("BIND_ADDRESS", "127.0.0.1");
         command.envs(environment.iter().copied());

@@ -43,10 +43,11 @@ usage: hostile compare|parked [FLAGS]
 
   --server FILE      the hub's program (target/release/server)
   --data FOLDER      agency-1.csv to agency-5.csv ($LOTERIA_DATA, ../shared/data, or .data)
-  --connections N    hostile peers, some of which are always between two connections: with 14000 the hub's 10000 places
-                     are taken (14000); or parked queries (15000)
+  --connections N    hostile peers, some of which are always between two connections: with 16000 the hub's 10000 places
+                     are taken (16000); or parked queries (15000)
   --batch N          bets in an agency's batch (62)
   --pause DURATION   an agency's pause between two batches (50ms; 0 is none)
+  --away DURATION    how long a hostile peer whose connection has ended stays away (5s; 1s makes a flood of it)
   --fsync MODE       always or never, as STORAGE_FSYNC (always): never shows the hub without its disk
   --pairs N          how often both are run; medians are shown (3)
   --help             this text
@@ -71,6 +72,7 @@ struct Options {
     connections: Option<usize>,
     batch: usize,
     pause: Duration,
+    away: Duration,
     fsync: String,
     pairs: usize,
     address: Option<std::net::SocketAddr>,
@@ -97,10 +99,13 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(true)
         }
-        Command::Compare => compare(&options),
+        Command::Compare => {
+            hub::let_agencies_go_first();
+            compare(&options)
+        }
         Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000)),
         Command::Attack => match options.address {
-            Some(address) => side::run(address, options.connections.unwrap_or(14_000)).map(|()| true),
+            Some(address) => side::run(address, options.connections.unwrap_or(16_000), options.away).map(|()| true),
             None => Err("attack needs --address".to_owned()),
         },
     };
@@ -123,6 +128,7 @@ fn read_options() -> Result<Options, String> {
         connections: None,
         batch: 62,
         pause: Duration::from_millis(50),
+        away: Duration::from_secs(5),
         fsync: "always".to_owned(),
         pairs: 3,
         address: None,
@@ -137,10 +143,8 @@ fn read_options() -> Result<Options, String> {
                 options.connections = Some(parser.value().map_err(said)?.parse().map_err(said)?);
             }
             Long("batch") => options.batch = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
-            Long("pause") => {
-                let text = parser.value().map_err(said)?.into_string().map_err(|_| "--pause: no duration")?;
-                options.pause = loteria::config::parse_duration(&text).ok_or(format!("--pause {text}: no duration"))?;
-            }
+            Long("pause") => options.pause = duration("--pause", &mut parser)?,
+            Long("away") => options.away = duration("--away", &mut parser)?,
             Long("fsync") => {
                 options.fsync = parser.value().map_err(said)?.into_string().map_err(|_| "--fsync: always or never")?;
             }
@@ -156,6 +160,12 @@ fn read_options() -> Result<Options, String> {
         }
     }
     Ok(options)
+}
+
+fn duration(flag: &str, parser: &mut lexopt::Parser) -> Result<Duration, String> {
+    let value = parser.value().map_err(|error| error.to_string())?;
+    let parsed = value.to_str().and_then(loteria::config::parse_duration);
+    parsed.ok_or_else(|| format!("{flag} {}: no duration", value.to_string_lossy()))
 }
 
 fn default_data() -> PathBuf {
@@ -178,7 +188,7 @@ struct Run {
 
 /// Without hostile peers and with them, in turns, so that whatever else the machine does falls on both.
 fn compare(options: &Options) -> Result<bool, String> {
-    let connections = options.connections.unwrap_or(14_000);
+    let connections = options.connections.unwrap_or(16_000);
     let agencies = agency::load(&options.data)?;
     let bets: usize = agencies.iter().map(agency::Agency::bets).sum();
     let winners: Vec<String> = agencies.iter().map(|agency| agency.winners().len().to_string()).collect();
@@ -243,7 +253,7 @@ fn one_run(options: &Options, agencies: &[agency::Agency], hostile: usize) -> Re
         [&agency::ENVIRONMENT[..], &[("SERVER_LISTEN_BACKLOG", "1024"), ("STORAGE_FSYNC", &options.fsync)]].concat();
     let hub = Hub::start(&options.server, &environment)?;
     let others = hub.descriptors();
-    let side = if hostile > 0 { Some(side::Side::start(hub.address(), hostile)?) } else { None };
+    let side = if hostile > 0 { Some(side::Side::start(hub.address(), hostile, options.away)?) } else { None };
     if side.as_ref().is_some_and(|side| side.peers() < hostile) {
         println!("only {} hostile peers, for want of descriptors", side.as_ref().map_or(0, side::Side::peers));
     }

@@ -19,7 +19,7 @@ const NICENESS: i32 = 19;
 ///
 /// # Errors
 /// In one line.
-pub fn run(address: SocketAddr, wanted: usize) -> Result<(), String> {
+pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), String> {
     let count = wanted.min(loteria::reactor::allow_connections(wanted));
     if count < wanted {
         eprintln!(
@@ -32,7 +32,7 @@ pub fn run(address: SocketAddr, wanted: usize) -> Result<(), String> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         drop(sender);
     });
-    let mut attack = Attack::new(address, count).map_err(|error| error.to_string())?;
+    let mut attack = Attack::new(address, count, away).map_err(|error| error.to_string())?;
     let (began, mut told) = (Instant::now(), false);
     while ended.try_recv() == Err(TryRecvError::Empty) {
         attack.turn().map_err(|error| error.to_string())?;
@@ -65,11 +65,12 @@ impl Side {
     ///
     /// # Errors
     /// In one line.
-    pub fn start(address: SocketAddr, connections: usize) -> Result<Side, String> {
+    pub fn start(address: SocketAddr, connections: usize, away: Duration) -> Result<Side, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let (address, connections) = (address.to_string(), connections.to_string());
+        let away = format!("{}ms", away.as_millis());
         let start = |mut command: Command| {
-            command.args(["attack", "--address", &address, "--connections", &connections]);
+            command.args(["attack", "--address", &address, "--connections", &connections, "--away", &away]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
         let mut idle = Command::new(IDLE[0]);
