@@ -35,13 +35,14 @@ while [ -f "$data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1))
 work=$(mktemp -d) || fail "no folder for temporary files"
 server='' clients=''
 clean() {
-    for pid in $clients $server; do kill -TERM "$pid" 2>/dev/null; done
+    for pid in $clients $server ${last:-}; do kill -TERM "$pid" 2>/dev/null; done
     wait
     rm -rf "$work"
 }
 trap clean EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# What was started last may not have been written down yet.
+trap 'last=$!; exit 130' INT
+trap 'last=$!; exit 143' TERM
 if [ -n "${STORE:-}" ]; then
     mkdir -p "$STORE" && store=$(cd "$STORE" && pwd)/bets.csv || fail "STORE: $STORE cannot be made"
     [ ! -e "$store" ] || fail "STORE: $store is there already; the demo starts a draw of its own"
@@ -79,10 +80,13 @@ echo "hub listening on $address; $agencies agencies upload $data, dialect $DIALE
 
 # Plays agency $1. Without it there will be no draw, so its failure stops the hub, and that the others.
 agency() {
+    client='' stopped=''
+    trap 'stopped=1; [ -z "$client" ] || kill -TERM "$client" 2>/dev/null' TERM
     CLI_ID=$1 CLI_MODE=agency CLI_PROTOCOL=$(speaks "$1") CLI_SERVER_ADDRESS=$address CLI_DATA=$data/agency-$1.csv \
         CLI_LOG_LEVEL=INFO "$bin/client" ${client_config:+--config "$client_config"} >"client-$1.log" 2>&1 &
     client=$!
-    trap 'kill -TERM "$client" 2>/dev/null' TERM
+    # A signal that came before the client had a number.
+    [ -z "$stopped" ] || kill -TERM "$client" 2>/dev/null
     wait "$client"
     code=$?
     # A signal ends the first wait early, and the client has yet to end.
