@@ -51,10 +51,13 @@ impl Hub {
         let path = folder.path().join("log");
         let log = File::create(&path).map_err(|error| error.to_string())?;
         let server = server.canonicalize().map_err(|error| format!("{}: {error}", server.display()))?;
-        let mut command = if std::env::var_os(FIRST).is_some() { Command::new("chrt") } else { Command::new(&server) };
-        if std::env::var_os(FIRST).is_some() {
+        let mut command = if std::env::var_os(FIRST).is_some() {
+            let mut command = Command::new("chrt");
             command.args(["--other", "0"]).arg(&server);
-        }
+            command
+        } else {
+            Command::new(&server)
+        };
         command.current_dir(folder.path()).env_clear().stdin(Stdio::null()).stdout(log);
         command.env("SERVER_PORT", "0").env("BIND_ADDRESS", "127.0.0.1");
         command.envs(environment.iter().copied());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::authority::{authority, client_config, connect, expect, secure, secured};
+use crate::authority::{Authority, Secured, authority, client_config, connect, expect, secure, secured};
 use crate::common::machine::{descriptors, eventually, peak_memory_bytes};
-use crate::common::{binary, binary_batch, binary_bet};
+use crate::common::{Hub, binary, binary_batch, binary_bet};
 
 #[test]
 fn a_slow_handshake_ends_with_its_time_out() {
@@ -120,17 +120,23 @@ fn many_handshakes_at_once_hold_up_nobody_and_cost_what_is_counted() {
     assert!(each < 2 * loteria::limits::TLS_CONNECTION_BYTES, "{each} bytes for each connection");
 }
 
-#[test]
-fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
-    let authority = authority!();
-    let hub = secure(authority).env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "700ms").start();
-    let mut agency = connect(authority, &hub, None);
+/// Agency 1, of which a hundred thousand bets are stored, all on the winning number.
+fn agency_of_winners(authority: &Authority, hub: &Hub) -> Secured {
+    let mut agency = connect(authority, hub, None);
     for hundred in 0..100 {
         let documents = hundred * 1000..(hundred + 1) * 1000;
         let bets: Vec<u8> = documents.flat_map(|number| binary_bet("A", "B", number, 19_990_317, 7574)).collect();
         agency.write_all(&binary(1, &[1, 1000], &bets)).unwrap();
         expect(&mut agency, &[0]);
     }
+    agency
+}
+
+#[test]
+fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
+    let authority = authority!();
+    let hub = secure(authority).env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "700ms").start();
+    let mut agency = agency_of_winners(authority, &hub);
     agency.write_all(&[binary(2, &[1], &[]), binary(3, &[1], &[])].concat()).unwrap();
     let mut winners = vec![9; 1 + 1 + 4 + 4 * 100_000];
     agency.read_exact(&mut winners).unwrap();
@@ -152,13 +158,7 @@ fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
 fn a_peer_that_begins_to_read_in_the_moment_it_is_dropped_harms_nobody() {
     let authority = authority!();
     let hub = secure(authority).env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "500ms").start();
-    let mut agency = connect(authority, &hub, None);
-    for hundred in 0..100 {
-        let documents = hundred * 1000..(hundred + 1) * 1000;
-        let bets: Vec<u8> = documents.flat_map(|number| binary_bet("A", "B", number, 19_990_317, 7574)).collect();
-        agency.write_all(&binary(1, &[1, 1000], &bets)).unwrap();
-        expect(&mut agency, &[0]);
-    }
+    let mut agency = agency_of_winners(authority, &hub);
     agency.write_all(&binary(2, &[1], &[])).unwrap();
     expect(&mut agency, &[0]);
     let mut deaf = connect(authority, &hub, None);
