@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::kinds::{Act, Kind, MIX, Random, Sentences};
 
@@ -37,6 +38,8 @@ pub struct Tally {
     pub connections: usize,
     /// Of those, how many the hub ended.
     pub ended: usize,
+    /// How many of them the hub was not told the end of.
+    pub vanished: usize,
     /// Bytes that the hub's machine took.
     pub sent: u64,
     /// Bytes that the hub sent, of those that were read.
@@ -184,6 +187,11 @@ impl Attack {
                 return;
             }
             Act::Leave => return self.away(index),
+            Act::Vanish => {
+                let vanished = setsockopt(stream, sockopt::TcpRepair, &1).is_ok();
+                self.tally(index).vanished += usize::from(vanished);
+                return self.away(index);
+            }
         };
         if !bytes.is_empty() {
             match stream.write(&bytes) {

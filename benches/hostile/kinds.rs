@@ -1,9 +1,12 @@
 //! What is wrong with each kind of hostile peer, and what it says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 /// What of the longest frame is sent in one go. Ten thousand peers say as much as a fast network carries, no more: a
 /// hub that is out of processor time is another matter.
@@ -34,8 +37,12 @@ pub enum Kind {
     HalfHello,
     /// The first bytes of TLS, and nothing that follows them.
     Tls,
+    /// All of a TLS greeting: the hub answers it, which is dear, and the peer leaves.
+    Handshake,
     /// A query that waits for the draw, whose answer is never read.
     Parked,
+    /// The same, and then nothing is there any more, of which the hub hears nothing: the connection is half open.
+    Vanished,
     /// Query upon query that is refused.
     Nagging,
     /// Requests as fast as they are taken; answers never read.
@@ -53,14 +60,16 @@ pub enum Kind {
 }
 
 /// Of every twenty peers.
-pub const MIX: [(Kind, usize); 14] = [
-    (Kind::Silent, 2),
+pub const MIX: [(Kind, usize); 16] = [
+    (Kind::Silent, 1),
     (Kind::SlowStart, 2),
-    (Kind::SlowFrame, 4),
+    (Kind::SlowFrame, 3),
     (Kind::Hello, 1),
     (Kind::HalfHello, 1),
     (Kind::Tls, 1),
+    (Kind::Handshake, 1),
     (Kind::Parked, 2),
+    (Kind::Vanished, 1),
     (Kind::Nagging, 1),
     (Kind::Deaf, 1),
     (Kind::Sipping, 1),
@@ -78,6 +87,8 @@ pub enum Act {
     HalfClose,
     /// It goes away.
     Leave,
+    /// It is gone, and has told nobody.
+    Vanish,
 }
 
 impl Kind {
@@ -98,7 +109,9 @@ impl Kind {
             Kind::Hello => "a hello as an agency, then nothing",
             Kind::HalfHello => "half a hello",
             Kind::Tls => "half a TLS greeting",
+            Kind::Handshake => "a whole TLS greeting, then gone",
             Kind::Parked => "a query, answer not read",
+            Kind::Vanished => "a query, then gone without a word",
             Kind::Nagging => "a hundred refused queries a second",
             Kind::Deaf => "requests without end, answers not read",
             Kind::Sipping => "the same, reading 16 bytes a second",
@@ -120,6 +133,8 @@ impl Kind {
             | Kind::Hello
             | Kind::HalfHello
             | Kind::Tls
+            | Kind::Handshake
+            | Kind::Vanished
             | Kind::Nagging
             | Kind::HalfClosed
             | Kind::Huge
@@ -143,7 +158,11 @@ impl Kind {
             // Of different lengths: while the dialect is open, and when it is known.
             Kind::HalfHello => once(&sentences.hello[..1 + index % (sentences.hello.len() - 1)]),
             Kind::Tls => once(&sentences.tls),
+            Kind::Handshake if first => Act::Say(sentences.handshake.clone(), Some(PAUSE / 10)),
+            Kind::Handshake => Act::Leave,
             Kind::Parked => once(&sentences.query),
+            Kind::Vanished if first => Act::Say(sentences.query.clone(), Some(PAUSE / 10)),
+            Kind::Vanished => Act::Vanish,
             Kind::Nagging => Act::Say(sentences.nobodys_query.repeat(100), Some(PAUSE)),
             Kind::Deaf | Kind::Sipping => {
                 Act::Say(sentences.small.repeat(REQUESTS / sentences.small.len()), Some(PAUSE / 4))
@@ -169,6 +188,8 @@ pub struct Sentences {
     /// A request of a few bytes whose answer is longer, and of which the log says nothing.
     small: Vec<u8>,
     tls: Vec<u8>,
+    /// All that a client of TLS says before the hub answers.
+    handshake: Vec<u8>,
     /// Starts of frames that do not end.
     frames: Vec<Vec<u8>>,
     huge: Vec<u8>,
@@ -188,14 +209,13 @@ impl Sentences {
         huge.extend([0, 0, 0, 99, 0, 0, 1, 0]);
         huge.resize(HUGE_BYTES - 1, b'x');
         let native = bytes(&|out| Dialect::Native.put_hello(SOMEBODY, out));
-        // A record of a handshake, its length, a client's greeting of TLS, and the first of its random bytes.
-        let mut tls = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
-        tls.extend([7; 32]);
+        let handshake = greeting();
         Sentences {
             query: bytes(&|out| Dialect::Binary.put_query(AgencyId(1), out)),
             nobodys_query: bytes(&|out| Dialect::Binary.put_query(NOBODY, out)),
             small: b"\0\0\0\x0dBATCH_SIZE:0\n".to_vec(),
-            tls,
+            tls: handshake[..handshake.len() / 2].to_vec(),
+            handshake,
             frames: vec![
                 huge[..20].to_vec(),
                 b"8000\nAna|".to_vec(),
@@ -207,6 +227,19 @@ impl Sentences {
             huge,
         }
     }
+}
+
+/// The greeting of a client that would offer TLS in earnest.
+fn greeting() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("ring knows the versions of TLS");
+    let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client that greets");
+    let mut bytes = Vec::new();
+    client.write_tls(&mut bytes).expect("a vector takes everything");
+    bytes
 }
 
 /// Numbers for which any will do, but the same each time: xorshift64.

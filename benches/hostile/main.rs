@@ -17,6 +17,7 @@
 
 mod agency;
 mod attack;
+mod certificates;
 mod hub;
 mod kinds;
 mod parked;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use agency::Waits;
+use certificates::Certificates;
 use hub::Hub;
 
 const USAGE: &str = "\
@@ -200,10 +202,15 @@ fn compare(options: &Options) -> Result<bool, String> {
         options.fsync,
         options.pairs
     );
+    let certificates = Certificates::make();
+    if let Err(why) = &certificates {
+        println!("the hub has no TLS, so that greetings of TLS are mere garbage to it: {why}");
+    }
+    let certificates = certificates.ok();
     let (mut quiet, mut loud) = (Vec::new(), Vec::new());
     for _ in 0..options.pairs {
-        quiet.push(one_run(options, &agencies, 0)?);
-        loud.push(one_run(options, &agencies, connections)?);
+        quiet.push(one_run(options, &agencies, certificates.as_ref(), 0)?);
+        loud.push(one_run(options, &agencies, certificates.as_ref(), connections)?);
     }
     println!("{}", loud.last().map_or("", |run| &run.told));
     println!(
@@ -248,9 +255,15 @@ fn median<T: Ord + Copy>(runs: &[Run], of: impl Fn(&Run) -> T) -> T {
     values[values.len() / 2]
 }
 
-fn one_run(options: &Options, agencies: &[agency::Agency], hostile: usize) -> Result<Run, String> {
-    let environment =
-        [&agency::ENVIRONMENT[..], &[("SERVER_LISTEN_BACKLOG", "1024"), ("STORAGE_FSYNC", &options.fsync)]].concat();
+fn one_run(
+    options: &Options,
+    agencies: &[agency::Agency],
+    certificates: Option<&Certificates>,
+    hostile: usize,
+) -> Result<Run, String> {
+    let mut environment = agency::ENVIRONMENT.to_vec();
+    environment.extend([("SERVER_LISTEN_BACKLOG", "1024"), ("STORAGE_FSYNC", &options.fsync)]);
+    environment.extend(certificates.iter().flat_map(|certificates| certificates.environment()));
     let hub = Hub::start(&options.server, &environment)?;
     let others = hub.descriptors();
     let side = if hostile > 0 { Some(side::Side::start(hub.address(), hostile, options.away)?) } else { None };

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::attack::Attack;
+use super::attack::{Attack, Tally};
 
 /// The attack begins to be measured after this long, settled or not.
 const SETTLING_MAX: Duration = Duration::from_secs(60);
@@ -44,11 +44,14 @@ pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), Str
     let sent: u64 = attack.tallies().map(|(_, tally)| tally.sent).sum();
     let rate = sent as f64 / 1e6 / began.elapsed().as_secs_f64();
     println!("\n{count} hostile peers sent {rate:.0} MB a second");
-    println!("\n| {count} hostile peers | how many | connections made | ended by the hub | KiB sent | KiB heard |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "\n| {count} hostile peers | how many | connections made | ended by the hub | left half open | KiB sent | KiB heard |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for (kind, tally) in attack.tallies() {
         let (sent, heard) = (tally.sent >> 10, tally.heard >> 10);
-        println!("| {} | {} | {} | {} | {sent} | {heard} |", kind.name(), tally.peers, tally.connections, tally.ended);
+        let Tally { peers, connections, ended, vanished, .. } = tally;
+        println!("| {} | {peers} | {connections} | {ended} | {vanished} | {sent} | {heard} |", kind.name());
     }
     Ok(())
 }

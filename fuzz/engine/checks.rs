@@ -155,13 +155,17 @@ impl Session {
         let ids: Vec<AgencyId> = self.roster.ids().to_vec();
         let excluded =
             |session: &Session, id| session.engine.lottery().agency(id).unwrap().standing == Standing::Excluded;
-        let asking: Vec<AgencyId> = ids.into_iter().filter(|id| !excluded(self, *id)).collect();
-        let mut waiting = Vec::new();
-        for id in &asking {
+        let (mut asking, mut waiting) = (0, Vec::new());
+        for id in ids {
+            // Those who come late may be excluded while others ask.
+            if excluded(self, id) {
+                continue;
+            }
+            asking += 1;
             let mut words = Vec::new();
-            Dialect::Native.put_hello(*id, &mut words);
-            Dialect::Native.put_finish(*id, &mut words);
-            Dialect::Native.put_query(*id, &mut words);
+            Dialect::Native.put_hello(id, &mut words);
+            Dialect::Native.put_finish(id, &mut words);
+            Dialect::Native.put_query(id, &mut words);
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
             let connection = self.engine.open(address, self.now).or_else(|_| {
                 // Where there are fewer places than agencies, those that wait for the draw can be told later.
@@ -174,7 +178,7 @@ impl Session {
             self.settle();
             waiting.push(connection);
         }
-        if !asking.is_empty() {
+        if asking > 0 {
             assert!(self.engine.lottery().drawn(), "every agency has finished");
             assert_eq!(self.engine.parked(), 0, "every query is answered after the draw");
         }

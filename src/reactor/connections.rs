@@ -128,8 +128,7 @@ impl<D: Disk> Reactor<D> {
             (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
             self.line_began = now;
         }
-        // Agencies that are many at once come as many at once: half of the turn is the newcomers'.
-        let few = strangers.min(limits::STRANGERS_PER_TURN.max(agencies));
+        let few = strangers_heard(strangers, agencies);
         let strangers_first = std::mem::take(&mut self.strangers_first);
         if strangers_first {
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES, budget, now);
@@ -300,6 +299,27 @@ impl<D: Disk> Reactor<D> {
     }
 }
 
+/// How many strangers a turn reads: a few, so that agencies do not wait for them. But agencies that are many at once
+/// came as many at once: newcomers get half of the turn.
+fn strangers_heard(strangers: usize, agencies: usize) -> usize {
+    strangers.min(limits::STRANGERS_PER_TURN.max(agencies))
+}
+
 fn socket_of(sockets: &mut [Option<Socket>], id: ConnectionId) -> Option<&mut Socket> {
     sockets.get_mut(id.slot as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_strangers_are_heard_beside_few_agencies_and_as_many_as_there_are_agencies() {
+        let few = limits::STRANGERS_PER_TURN;
+        assert_eq!(strangers_heard(10_000, 0), few);
+        assert_eq!(strangers_heard(10_000, 5), few);
+        assert_eq!(strangers_heard(1, 5), 1);
+        assert_eq!(strangers_heard(10_000, 600), 600);
+        assert_eq!(strangers_heard(400, 600), 400);
+    }
 }
