@@ -39,6 +39,8 @@ pub struct Peer {
     heard: Vec<u8>,
     /// In `native`: the number of its next batch.
     next: u64,
+    /// In `native`: the number of a batch that was rejected and has not been said again.
+    rejected: Option<u64>,
     /// In `native`: the agency of its hello.
     agency: Option<u32>,
 }
@@ -89,6 +91,7 @@ impl Peer {
             asked: VecDeque::new(),
             heard: Vec::new(),
             next: 0,
+            rejected: None,
             agency: None,
         }
     }
@@ -207,6 +210,11 @@ impl Peer {
             frame,
         );
         self.next = sequence + 1;
+        if self.rejected.is_some_and(|number| sequence > number) {
+            // Dropped in silence, until that number comes again.
+            return;
+        }
+        self.rejected.take_if(|number| *number == sequence);
         let agency = (dialect != Dialect::Csv).then(|| self.agency.unwrap_or(agency));
         self.asked.push_back(Asked { what: Expecting::Stored, sequence, agency, documents });
     }
@@ -272,7 +280,7 @@ impl Peer {
             Answer::Rejected { sequence: Some(sequence), .. } => {
                 // What is on its way behind it is dropped until that number comes again.
                 self.asked.retain(|asked| !asked.is_batch());
-                self.next = sequence;
+                (self.next, self.rejected) = (sequence, Some(sequence));
             }
             Answer::Rejected { sequence: None, .. } => drop(self.asked.pop_front()),
             Answer::Finished { all_stored, .. } => {
