@@ -13,6 +13,9 @@ use loteria::storage::{File, OpenError, Options, Recovered, Store};
 /// Where the journal's records start, and the length of one (`docs/DURABILITY.md`).
 const RECORDS_START: usize = 8192;
 const RECORD: usize = 64;
+/// Where entries of the redo log start, and how long their headers are.
+const BLOCK: usize = 4096;
+const HEADER: usize = 64;
 /// Turns and changes that one input makes.
 const STEPS_MAX: usize = 200;
 
@@ -28,6 +31,11 @@ pub fn run(input: &[u8]) {
         disk.tamper(File::Rows, |bytes| *bytes = input.0.to_vec());
     } else {
         store(&disk, &mut input);
+        // What is changed is what a power cut has left, at worst, or all that was written.
+        let left = |file| if choices & 4 == 0 { disk.cache(file) } else { disk.durable(file) };
+        for (file, bytes) in [File::Rows, File::Journal, File::Redo].map(|file| (file, left(file))) {
+            disk.tamper(file, |there| there.clone_from(&bytes));
+        }
         change(&disk, &mut input);
     }
     start(&disk, choices & 2 != 0);
@@ -52,7 +60,7 @@ impl Input<'_> {
 }
 
 fn options(adopt: bool) -> Options {
-    Options { winning_number: 7574, agencies: 2, journal_step: 4, adopt, ..Options::default() }
+    Options { winning_number: 7574, agencies: 2, journal_step: 4, redo_bytes: 16 * 1024, adopt, ..Options::default() }
 }
 
 fn open(disk: &SimDisk, adopt: bool) -> Result<(Store<Mounted>, Recovered), OpenError> {
@@ -95,7 +103,15 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
             return;
         }
         let (step, place, value) = (input.byte(), input.number(), input.byte());
-        let file = if step & 0x80 == 0 { File::Journal } else { File::Rows };
+        let file = match step & 0xc0 {
+            0 => File::Journal,
+            0x40 => File::Redo,
+            _ => File::Rows,
+        };
+        if file == File::Redo && matches!(step & 0x0f, 3 | 4) {
+            forge(disk, step & 0x0f == 3, place, value);
+            continue;
+        }
         let slot = |place: usize| RECORDS_START + place % 64 * RECORD;
         let record = slot(place)..slot(place) + RECORD;
         let records_are = |journal: &[u8]| journal.len() >= record.end;
@@ -136,14 +152,45 @@ fn change(disk: &SimDisk, input: &mut Input<'_>) {
     }
 }
 
+/// Changes a byte of an entry's header, or of one of its records, and gives it the checksums that it should have.
+fn forge(disk: &SimDisk, header: bool, place: usize, value: u8) {
+    let seed = disk.peek(File::Journal, |journal| journal.get(12..20).map(crc32c::crc32c));
+    let (Some(seed), entry) = (seed, place % 4 * BLOCK) else { return };
+    disk.tamper(File::Redo, |log| {
+        if header && log.len() >= entry + HEADER {
+            let header = &mut log[entry..entry + HEADER];
+            header[4 + place / 4 % 60] = value;
+            let crc = crc32c::crc32c_append(seed, &header[4..]).to_le_bytes();
+            header[..4].copy_from_slice(&crc);
+        } else if !header && log.len() >= entry + HEADER + RECORD {
+            let count = usize::from(log[entry + 8]);
+            let (first, end) = (entry + HEADER, log.len().min(entry + HEADER + count * RECORD));
+            let record = (first + place / 4 % 4 * RECORD).min(end.saturating_sub(RECORD));
+            if record >= first {
+                log[record + 4 + place / 16 % 60] = value;
+                let previous = if record == first {
+                    log[first + 56..first + 60].to_vec()
+                } else {
+                    log[record - RECORD..record - RECORD + 4].to_vec()
+                };
+                chain_from(&mut log[record..end], seed, previous);
+            }
+        }
+    });
+}
+
 /// Gives the record at `start` and those behind it the checksums that they should have.
 fn chain(journal: &mut [u8], start: usize) {
     let seed = crc32c::crc32c(&journal[12..20]);
-    let mut previous = match start.checked_sub(RECORD).filter(|before| *before >= RECORDS_START) {
+    let previous = match start.checked_sub(RECORD).filter(|before| *before >= RECORDS_START) {
         Some(before) => journal[before..before + 4].to_vec(),
         None => seed.to_le_bytes().to_vec(),
     };
-    for record in journal[start..].chunks_exact_mut(RECORD) {
+    chain_from(&mut journal[start..], seed, previous);
+}
+
+fn chain_from(records: &mut [u8], seed: u32, mut previous: Vec<u8>) {
+    for record in records.chunks_exact_mut(RECORD) {
         if record.iter().all(|byte| *byte == 0) {
             return;
         }
@@ -154,8 +201,8 @@ fn chain(journal: &mut [u8], start: usize) {
     }
 }
 
-fn files(disk: &SimDisk) -> [Vec<u8>; 3] {
-    [File::Rows, File::Journal, File::Quarantine].map(|file| disk.cache(file))
+fn files(disk: &SimDisk) -> [Vec<u8>; 4] {
+    [File::Rows, File::Journal, File::Quarantine, File::Redo].map(|file| disk.cache(file))
 }
 
 /// What a store remembers, to compare.

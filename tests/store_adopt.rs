@@ -10,7 +10,7 @@ use storage_kit::bets::{Bets, batch, rows_of};
 use storage_kit::disk::{Mounted, SimDisk};
 
 fn open(disk: &SimDisk, adopt: bool) -> Result<(Store<Mounted>, Recovered), OpenError> {
-    Store::open(disk.mount(), Options { adopt, agencies: 2, journal_step: 4, ..Options::default() })
+    Store::open(disk.mount(), Options { adopt, agencies: 2, journal_step: 4, redo_bytes: 0, ..Options::default() })
 }
 
 /// A disk that has nothing but these rows.

@@ -16,7 +16,7 @@ const RECORDS_START: usize = 8192;
 const RECORD: usize = 64;
 
 fn options() -> Options {
-    Options { winning_number: NUMBER, agencies: 2, journal_step: 4, ..Options::default() }
+    Options { winning_number: NUMBER, agencies: 2, journal_step: 4, redo_bytes: 0, ..Options::default() }
 }
 
 fn open(disk: &SimDisk) -> Result<(Store<Mounted>, Recovered), OpenError> {

@@ -13,7 +13,7 @@ use storage_kit::model::{Books, Change};
 const NUMBER: u32 = 7574;
 
 fn options() -> Options {
-    Options { winning_number: NUMBER, agencies: 2, journal_step: 4, ..Options::default() }
+    Options { winning_number: NUMBER, agencies: 2, journal_step: 4, redo_bytes: 0, ..Options::default() }
 }
 
 fn open(disk: &SimDisk) -> Result<(Store<Mounted>, Recovered), OpenError> {

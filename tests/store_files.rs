@@ -17,7 +17,7 @@ fn open(folder: &Path, options: &Options) -> Result<(Store<OsDisk>, Recovered), 
 }
 
 fn options() -> Options {
-    Options { journal_step: 16, agencies: 2, ..Options::default() }
+    Options { journal_step: 16, redo_bytes: 0, agencies: 2, ..Options::default() }
 }
 
 /// A store of two agencies: A has finished, B has not.

@@ -175,6 +175,7 @@ impl Session {
             adopt: false,
             agencies,
             journal_step: [1, 4, 64][size / 4 % 3],
+            redo_bytes: [64 * 1024, 8192, 0][size / 12 % 3],
         };
         let disk = SimDisk::new(7574);
         let roster = Roster::parse(&agencies.to_string()).expect("a roster");

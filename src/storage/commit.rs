@@ -23,15 +23,28 @@ pub struct Committed {
     _made_by_commit: (),
 }
 
+/// How a commit becomes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sync {
+    /// By the redo log, where it has room.
+    Log,
+    /// By syncing rows and journal, so that the log is needed no more.
+    Files,
+}
+
 impl<D: Disk> Store<D> {
-    /// Makes everything staged as durable as configured: one write and one sync for the rows, one for the
-    /// journal. With nothing staged it does nothing.
+    /// Makes everything staged as durable as configured: rows, journal and redo log are written, and the log is
+    /// synced, or, where it has no room, rows and journal are. With nothing staged it does nothing.
     ///
     /// # Errors
     /// [`CommitError::Full`]: nothing staged has happened, durably, and the store goes on. Finishes and the draw,
     /// staged again without batches, find room that is kept for them. [`CommitError::Fatal`]: nobody knows what is
     /// on the disk; every later commit fails too, and only a new start can tell.
     pub fn commit(&mut self) -> Result<Committed, CommitError> {
+        self.commit_by(Sync::Log)
+    }
+
+    fn commit_by(&mut self, sync: Sync) -> Result<Committed, CommitError> {
         let done = Committed { _made_by_commit: () };
         self.looked_at = 0;
         if self.failed {
@@ -40,7 +53,7 @@ impl<D: Disk> Store<D> {
         if self.records.is_empty() {
             return Ok(done);
         }
-        let result = self.write_group();
+        let result = self.write_group(sync);
         match result {
             Ok(tip) => self.note_committed(tip),
             Err(_) => self.forget_staged(),
@@ -75,7 +88,10 @@ impl<D: Disk> Store<D> {
             }
             self.stage(Record::new(Kind::Seal));
         }
-        self.commit().map(|_| ())
+        self.commit_by(Sync::Files)?;
+        let emptied = self.empty_log();
+        self.failed |= emptied.is_err();
+        emptied
     }
 
     /// Ends the store's use: seals it. What is staged and was not committed is dropped.
@@ -84,11 +100,12 @@ impl<D: Disk> Store<D> {
     /// As [`seal`](Self::seal).
     pub fn close(&mut self) -> Result<(), CommitError> {
         self.forget_staged();
-        self.seal()
+        self.seal()?;
+        self.drop_log()
     }
 
     /// Writes and syncs what is staged; returns where the data ends then.
-    fn write_group(&mut self) -> Result<Tip, CommitError> {
+    fn write_group(&mut self, sync: Sync) -> Result<Tip, CommitError> {
         self.make_room()?;
         let tip = self.encode_records();
         if !self.rows.is_empty() {
@@ -102,20 +119,31 @@ impl<D: Disk> Store<D> {
         if let Err(error) = written {
             return Err(self.take_back(File::Journal, self.record_bytes.len(), error));
         }
-        if self.options.sync && !self.rows.is_empty() {
+        if !self.options.sync || sync == Sync::Log && self.log_group()? {
+            return Ok(tip);
+        }
+        self.sync_files(offset)?;
+        Ok(tip)
+    }
+
+    /// Makes everything durable that was written since this was last done. The redo log may begin anew.
+    fn sync_files(&mut self, offset: u64) -> Result<(), CommitError> {
+        if !self.rows.is_empty() {
             // The records are on their way while the rows are synced, whose flush of the disk takes them along.
             self.disk.write_back(File::Journal, offset, self.record_bytes.len());
         }
         let mutant = self.mutant;
         if !mutant.is(Mutant::AcknowledgeBeforeSync) {
-            if !self.rows.is_empty() && !mutant.is(Mutant::SkipRowsSync) {
+            let grown = !self.rows.is_empty() || !self.redo.is_empty();
+            if grown && !mutant.is(Mutant::SkipRowsSync) {
                 self.sync(File::Rows)?;
             }
             if !mutant.is(Mutant::SkipJournalSync) {
                 self.sync(File::Journal)?;
             }
         }
-        Ok(tip)
+        self.redo.begin_anew();
+        Ok(())
     }
 
     /// Gives the staged records their places in one new group, and their bytes.
@@ -148,10 +176,13 @@ impl<D: Disk> Store<D> {
         let end = self.tip.slots + self.records.len() as u64;
         let with_batches = self.records.iter().any(|record| record.kind == Kind::Batch);
         let ahead = if with_batches { self.reserve() } else { SLOTS_AHEAD_MIN };
+        let capacity = self.capacity;
         self.grow_journal(end, ahead).map_err(|error| {
             let named = self.name_error(File::Journal, "write", &error);
             if is_full(&error) { CommitError::Full(named) } else { CommitError::Fatal(named) }
-        })
+        })?;
+        // A commit that syncs the redo log only must find its room again after a power cut.
+        if self.capacity == capacity { Ok(()) } else { self.sync(File::Journal) }
     }
 
     /// How many records batches leave room for: a finish and a seal for each agency, the draw and its seal, and

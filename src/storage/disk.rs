@@ -11,6 +11,8 @@ pub enum File {
     Journal,
     /// `bets.csv.quarantine`: what recovery cut off, for a person to look at. The store never reads it.
     Quarantine,
+    /// `bets.csv.redo`: what the newest commits wrote to the rows and the journal, durable before they are.
+    Redo,
 }
 
 /// The store's files on some disk. A file that is not there reads as empty, and the first write makes it.
@@ -67,6 +69,21 @@ pub trait Disk {
     fn name(&self, file: File) -> String;
 }
 
+/// What can be read at any place: a disk, or a disk as it will be when its redo log is applied.
+pub(super) trait ReadAt {
+    /// As [`Disk::read_at`].
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read_some(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl<D: Disk> ReadAt for D {
+    fn read_some(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_at(file, offset, buffer)
+    }
+}
+
 /// Writes all of `bytes` at `offset`, resuming after short and interrupted writes. The number of bytes that
 /// were taken is exact in an error too, because they have to be taken back.
 pub(super) fn write_all(disk: &mut impl Disk, file: File, offset: u64, bytes: &[u8]) -> (usize, io::Result<()>) {
@@ -108,10 +125,10 @@ pub(super) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) 
 }
 
 /// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes there were.
-pub(super) fn read_full(disk: &mut impl Disk, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_full(disk: &mut impl ReadAt, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
-        match disk.read_at(file, offset + done as u64, &mut buffer[done..]) {
+        match disk.read_some(file, offset + done as u64, &mut buffer[done..]) {
             Ok(0) => break,
             Ok(taken) => done += taken,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,6 +1,6 @@
 //! The store: rows of bets, the journal that says which of them count, commit and recovery.
 //!
-//! Owns the two files and the order in which they are written. Knows nothing of dialects or connections.
+//! Owns the files and the order in which they are written. Knows nothing of dialects or connections.
 //! `docs/DURABILITY.md` has the promises, the formats and the steps.
 
 mod adopt;
@@ -13,6 +13,7 @@ mod optimistic;
 mod os_disk;
 mod record;
 mod recovery;
+mod redo;
 mod row_text;
 mod rows;
 mod store;

@@ -23,11 +23,17 @@ pub enum Mutant {
     RetrySync,
     /// A group counts without the record that ends it.
     PartialGroup,
+    /// A commit does not sync the redo log.
+    SkipRedoSync,
+    /// A start does not read the redo log.
+    IgnoreRedo,
+    /// A start applies the redo log without looking at its rows.
+    SkipRedoChecksum,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::SkipJournalSync,
         Mutant::SkipRowsSync,
@@ -36,6 +42,9 @@ impl Mutant {
         Mutant::SkipRewrite,
         Mutant::RetrySync,
         Mutant::PartialGroup,
+        Mutant::SkipRedoSync,
+        Mutant::IgnoreRedo,
+        Mutant::SkipRedoChecksum,
     ];
 
     /// Whether the store has this defect.

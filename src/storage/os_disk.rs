@@ -1,4 +1,4 @@
-//! The system's disk: three files beside one another, found by the path of the rows.
+//! The system's disk: four files beside one another, found by the path of the rows.
 
 use super::disk::{Disk, File};
 use std::fs;
@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The files of one store: `PATH`, `PATH.journal` and `PATH.quarantine`.
+/// The files of one store: `PATH`, `PATH.journal`, `PATH.quarantine` and `PATH.redo`.
 #[derive(Debug)]
 pub struct OsDisk {
-    paths: [PathBuf; 3],
-    files: [Option<fs::File>; 3],
+    paths: [PathBuf; 4],
+    files: [Option<fs::File>; 4],
     /// A file made from now on is locked when it is made.
     locked: bool,
     stop: Option<Arc<AtomicBool>>,
@@ -29,8 +29,8 @@ impl OsDisk {
             PathBuf::from(name)
         };
         OsDisk {
-            paths: [path.to_owned(), beside(".journal"), beside(".quarantine")],
-            files: [None, None, None],
+            paths: [path.to_owned(), beside(".journal"), beside(".quarantine"), beside(".redo")],
+            files: [const { None }; 4],
             locked: false,
             stop: None,
         }

@@ -10,6 +10,7 @@ use super::mutant::Mutant;
 use super::record::{
     HEADER_BLOCKS_BYTES, HEADER_BYTES, HEADER_COPIES, Header, RECORDS_START, VERSION, record_offset, slots_in,
 };
+use super::redo::Redo;
 use super::store::{Discarded, Options, Recovered, SLOTS_AHEAD_MIN, Store, Tip};
 use super::stream::Stream;
 use super::walk::{Books, Route, Scan, WalkError, scan, walk};
@@ -41,11 +42,11 @@ pub(super) fn open<D: Disk>(disk: D, options: Options, mutant: Mutant) -> Result
 /// Makes what is in memory durable, then forgets it: after a sync that failed, memory can look right while the
 /// disk is not.
 fn read_what_the_disk_holds<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
-    for file in [File::Rows, File::Journal] {
+    for file in [File::Rows, File::Journal, File::Redo] {
         store.sync_at_start(file)?;
     }
     store.sync_folder()?;
-    for file in [File::Rows, File::Journal] {
+    for file in [File::Rows, File::Journal, File::Redo] {
         store.disk.drop_cache(file).map_err(|error| store.failed_to("read", file, error))?;
     }
     Ok(())
@@ -95,6 +96,7 @@ fn unreadable_journal<D: Disk>(store: &Store<D>, journal_bytes: u64) -> OpenErro
 /// Makes an empty store. Until its header is synced, the next start makes it again.
 fn create<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
+    Redo::begin(store)?;
     start_journal(store)?;
     write_headers(store, Header { version: VERSION, store_id: id })?;
     store.tip = Tip::start(store.seed);
@@ -134,25 +136,34 @@ fn recover<D: Disk>(
 ) -> Result<Recovered, OpenError> {
     store.seed = header.seed();
     store.tip = Tip::start(store.seed);
+    let redo = Redo::read(&mut store.disk, store.seed, store.mutant);
+    let redo = redo.map_err(|error| store.failed_to("read", File::Redo, error))?;
+    let (rows_bytes, journal_bytes) = (redo.len_of(File::Rows, rows_bytes), redo.len_of(File::Journal, journal_bytes));
     store.capacity = slots_in(journal_bytes);
-    let scan = scan(&mut store.disk, store.seed, journal_bytes);
+    let scan = scan(&mut redo.over(&mut store.disk), store.seed, journal_bytes);
     let scan = scan.map_err(|error| store.failed_to("read", File::Journal, error))?;
     if scan.highest_group == 0 && rows_bytes > 0 {
         // A store is sealed when it is made, before it takes any rows.
         let what = "the journal has no record left, but there are rows".to_owned();
         return Err(store.damaged(File::Journal, RECORDS_START, what));
     }
-    let books = read_books(store, &scan, rows_bytes)?;
+    let books = read_books(store, &redo, &scan, rows_bytes)?;
     if scan.highest_group > 0 && store.capacity < books.tip.slots + SLOTS_AHEAD_MIN {
         let what = "the journal was cut short: the space that is kept behind its last record is gone".to_owned();
         return Err(store.damaged(File::Journal, journal_bytes, what));
     }
+    if let Some(offset) = redo.damaged_at(books.tip) {
+        let what = "what was acknowledged before this entry is not there".to_owned();
+        return Err(store.damaged(File::Redo, offset, what));
+    }
     // From here on the store is sound, and is modified.
+    redo.apply(store)?;
     let mut recovered = Recovered { drawn: books.drawn, ..Recovered::default() };
     recovered.discarded = cut_tail(store, &books, &scan, rows_bytes)?;
     write_again(store, header, &books, scan.nonzero_end)?;
     store.sync_at_start(File::Rows)?;
     store.sync_at_start(File::Journal)?;
+    Redo::begin(store)?;
     store.sync_folder()?;
     store.tip = books.tip;
     store.winning_number = books.drawn.unwrap_or(store.options.winning_number);
@@ -185,14 +196,14 @@ fn has_room_for_the_end<D: Disk>(store: &Store<D>, recovered: &Recovered) -> boo
 
 /// Walks the journal; a bad spot in the highest group is a turn that was never acknowledged, and the walk is done
 /// again without it. Anywhere else it is damage.
-fn read_books<D: Disk>(store: &mut Store<D>, scan: &Scan, rows_bytes: u64) -> Result<Books, OpenError> {
+fn read_books<D: Disk>(store: &mut Store<D>, redo: &Redo, scan: &Scan, rows_bytes: u64) -> Result<Books, OpenError> {
     let mut last_group = scan.highest_group;
     loop {
         let draw = scan.draw.filter(|(group, _)| *group <= last_group);
         let winning_number = draw.map_or(store.options.winning_number, |(_, number)| number);
         let (seed, mutant, journal_bytes) = (store.seed, store.mutant, scan.journal_bytes);
         let route = Route { seed, winning_number, journal_bytes, rows_bytes, last_group, mutant };
-        match walk(&mut store.disk, route) {
+        match walk(&mut redo.over(&mut store.disk), route) {
             Ok(books) if books.drawn != draw.map(|(_, number)| number) => {
                 // The winners would be those of another number than the draw's.
                 let what = "there is more than one record of a draw, and they differ".to_owned();

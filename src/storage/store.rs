@@ -6,6 +6,7 @@ use super::index::SparseIndex;
 use super::mutant::Mutant;
 use super::record::{Kind, RECORD_BYTES, Record, record_offset};
 use super::recovery;
+use super::redo::RedoLog;
 use super::rows::Rows;
 use super::stream::Stream;
 use crate::lottery::{self, AgencyId, BatchError, Bet, BetSource};
@@ -26,11 +27,20 @@ pub struct Options {
     pub agencies: usize,
     /// By how many records the journal grows at a time.
     pub journal_step: u64,
+    /// How long the redo log may get, in bytes; 0: there is none, and every commit syncs rows and journal.
+    pub redo_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { sync: true, winning_number: 7574, adopt: false, agencies: 5, journal_step: 16_384 }
+        Options {
+            sync: true,
+            winning_number: 7574,
+            adopt: false,
+            agencies: 5,
+            journal_step: 16_384,
+            redo_bytes: 8 << 20,
+        }
     }
 }
 
@@ -127,6 +137,7 @@ pub struct Store<D> {
     pub(super) rows: Rows,
     pub(super) records: Vec<Record>,
     pub(super) record_bytes: Vec<u8>,
+    pub(super) redo: RedoLog,
     pub(super) failed: bool,
     pub(super) looked_at: usize,
 }
@@ -164,6 +175,7 @@ impl<D: Disk> Store<D> {
             rows: Rows::default(),
             records: Vec::new(),
             record_bytes: Vec::new(),
+            redo: RedoLog::default(),
             failed: false,
             looked_at: 0,
         }

@@ -1,6 +1,6 @@
 //! Reading a file from one end to the other in memory of a fixed size.
 
-use super::disk::{Disk, File, read_full};
+use super::disk::{File, ReadAt, read_full};
 use std::io;
 
 /// How much is asked of the disk at a time, where a whole file is read.
@@ -34,7 +34,7 @@ impl Stream {
 
     /// The next `bytes` bytes; fewer only where the part or the file ends. Memory is taken for what is there, not
     /// for what is asked.
-    pub(super) fn take(&mut self, disk: &mut impl Disk, bytes: u64) -> io::Result<&[u8]> {
+    pub(super) fn take(&mut self, disk: &mut impl ReadAt, bytes: u64) -> io::Result<&[u8]> {
         let here = self.end - self.start;
         if (here as u64) < bytes {
             let missing = (bytes - here as u64).min(self.to - self.next);
@@ -47,7 +47,7 @@ impl Stream {
     }
 
     /// Reads at least `missing` bytes more, unless the file ends.
-    fn fill(&mut self, disk: &mut impl Disk, missing: u64) -> io::Result<()> {
+    fn fill(&mut self, disk: &mut impl ReadAt, missing: u64) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;

@@ -1,6 +1,6 @@
 //! Reading the journal from its start: which groups are whole, and what they add up to. Nothing is written here.
 
-use super::disk::{Disk, File};
+use super::disk::{File, ReadAt};
 use super::mutant::Mutant;
 use super::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
 use super::row_text::{Winners, count_rows};
@@ -24,7 +24,7 @@ pub(super) struct Scan {
 }
 
 /// Looks at every slot of a journal of `journal_bytes` bytes.
-pub(super) fn scan(disk: &mut impl Disk, seed: u32, journal_bytes: u64) -> io::Result<Scan> {
+pub(super) fn scan(disk: &mut impl ReadAt, seed: u32, journal_bytes: u64) -> io::Result<Scan> {
     let mut found = Scan { nonzero_end: RECORDS_START, journal_bytes, ..Scan::default() };
     let mut journal = Stream::new(File::Journal, RECORDS_START.min(journal_bytes), journal_bytes);
     for slot in 0.. {
@@ -90,7 +90,7 @@ pub(super) struct Route {
 }
 
 /// Adds up the journal from its first record to the end of the route's last group, and checks it and the rows.
-pub(super) fn walk(disk: &mut impl Disk, route: Route) -> Result<Books, WalkError> {
+pub(super) fn walk(disk: &mut impl ReadAt, route: Route) -> Result<Books, WalkError> {
     let start = Tip::start(route.seed);
     let books = Books { tip: start, before_last: start, agencies: BTreeMap::new(), drawn: None };
     let winners = Winners::on(route.winning_number);
@@ -119,7 +119,7 @@ struct Walker<'d, D> {
     in_group: bool,
 }
 
-impl<D: Disk> Walker<'_, D> {
+impl<D: ReadAt> Walker<'_, D> {
     /// Takes in the next record and its rows.
     fn step(&mut self, journal: &mut Stream) -> Result<(), WalkError> {
         let tip = self.books.tip;

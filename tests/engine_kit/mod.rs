@@ -13,7 +13,7 @@ use loteria::timers::Moment;
 
 /// A disk that never fails.
 #[derive(Debug, Default)]
-pub struct MemoryDisk([Vec<u8>; 3]);
+pub struct MemoryDisk([Vec<u8>; 4]);
 
 impl Disk for MemoryDisk {
     fn lock(&mut self) -> io::Result<bool> {

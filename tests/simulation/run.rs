@@ -332,6 +332,7 @@ impl Run {
             adopt: false,
             agencies: self.plan.agencies.len(),
             journal_step: self.plan.journal_step,
+            redo_bytes: self.plan.redo_bytes,
         };
         let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
         let opened = Store::open_mutant(self.disk.mount(), options, mutant);

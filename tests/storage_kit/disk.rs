@@ -14,7 +14,7 @@ use std::rc::Rc;
 /// What is written at once or not at all, in bytes.
 pub const SECTOR: usize = 512;
 /// The files that a store has.
-const FILES: [File; 3] = [File::Rows, File::Journal, File::Quarantine];
+const FILES: [File; 4] = [File::Rows, File::Journal, File::Quarantine, File::Redo];
 
 /// How often things go wrong, in permille of the calls that they can go wrong in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +52,7 @@ pub struct Mounted {
 
 #[derive(Debug)]
 struct State {
-    files: [Image; 3],
+    files: [Image; FILES.len()],
     random: Random,
     faults: Faults,
     /// The most bytes that all files together may have.
@@ -524,7 +524,7 @@ impl Disk for Mounted {
     }
 
     fn name(&self, file: File) -> String {
-        ["bets.csv", "bets.csv.journal", "bets.csv.quarantine"][file as usize].to_owned()
+        ["bets.csv", "bets.csv.journal", "bets.csv.quarantine", "bets.csv.redo"][file as usize].to_owned()
     }
 }
 

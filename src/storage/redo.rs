@@ -1,0 +1,378 @@
+//! The redo log: what the newest commits wrote to rows and journal, once more, in one place that is quick to sync.
+//!
+//! Rows grow, and syncing a file that grows commits metadata, too; two files are two syncs. The log lies in space that
+//! has been written before, so that one short sync makes a commit durable. Rows and journal are written as well, and
+//! synced only when the log is full, or when the books are closed; then it begins anew at its start. After a power cut a
+//! start takes from it what they lack.
+//!
+//! An entry is a group: a header, the group's records, its rows. It starts at a multiple of [`BLOCK_BYTES`], so that
+//! writing it touches no sector of the one before it. Entries count while each follows the one before it; behind them
+//! lie those of earlier rounds, whose groups are older, or zeros.
+
+use super::disk::{Disk, File, ReadAt, is_full, make, write_all, write_zeros};
+use super::error::{CommitError, OpenError};
+use super::mutant::Mutant;
+use super::record::{RECORD_BYTES, Record, record_offset};
+use super::store::{Store, Tip};
+use super::stream::Stream;
+use crc32c::{crc32c, crc32c_append};
+use std::io;
+use std::ops::Range;
+
+/// Entries start at multiples of it: a page of memory, and a sector of any disk.
+const BLOCK_BYTES: u64 = 4096;
+const HEADER_BYTES: usize = 64;
+/// How long the log is at first; it doubles until it is as long as it may be.
+const FIRST_BYTES: u64 = 256 * 1024;
+/// More than any field of a header can be.
+const FIELD_MAX: u64 = 1 << 56;
+/// Entries are copied so many bytes at a time.
+const PIECE_BYTES: u64 = 1024 * 1024;
+/// Rows are sent on their way to the disk when there are so many bytes of them, so that few are left for a sync.
+const WRITE_BACK_BYTES: u64 = 1024 * 1024;
+
+/// Where the log of a running store stands.
+#[derive(Debug, Default)]
+pub(super) struct RedoLog {
+    /// Where the next entry goes; 0: rows and journal are synced, and the log is not needed.
+    end: u64,
+    /// How long the file is.
+    capacity: u64,
+    /// The disk has no room for more than it has.
+    full: bool,
+    /// Up to where rows have been sent on their way.
+    sent: u64,
+    /// The header and the records of the entry in hand.
+    head: Vec<u8>,
+}
+
+impl RedoLog {
+    /// Whether rows and journal have been synced since the last entry.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    /// Rows and journal have been synced: the next entry takes the first one's place.
+    pub(super) fn begin_anew(&mut self) {
+        self.end = 0;
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
+    /// room, and rows and journal have to be synced themselves.
+    pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
+        let bytes = (HEADER_BYTES + self.record_bytes.len() + self.rows.len()) as u64;
+        if !self.log_has_room(bytes)? {
+            return Ok(false);
+        }
+        let first = self.records.first().expect("a group has a record");
+        let header = Header {
+            count: self.records.len() as u64,
+            group: first.group,
+            slot: first.slot,
+            rows_offset: self.tip.rows_bytes,
+            rows_bytes: self.rows.len() as u64,
+        };
+        self.redo.head.clear();
+        self.redo.head.extend(header.encode(self.seed));
+        self.redo.head.extend(&self.record_bytes);
+        let rows_at = self.redo.end + self.redo.head.len() as u64;
+        for (at, bytes) in [(self.redo.end, &self.redo.head[..]), (rows_at, self.rows.bytes())] {
+            match write_all(&mut self.disk, File::Redo, at, bytes).1 {
+                Ok(()) => {}
+                Err(error) if is_full(&error) => return Ok(false),
+                Err(error) => return Err(CommitError::Fatal(self.name_error(File::Redo, "write", &error))),
+            }
+        }
+        if !self.mutant.is(Mutant::AcknowledgeBeforeSync) && !self.mutant.is(Mutant::SkipRedoSync) {
+            self.sync(File::Redo)?;
+        }
+        self.redo.end = (self.redo.end + bytes).next_multiple_of(BLOCK_BYTES);
+        self.send_rows();
+        Ok(true)
+    }
+
+    /// Sees that the log has room for an entry of `bytes` bytes: it grows by zeros, as far as it may.
+    fn log_has_room(&mut self, bytes: u64) -> Result<bool, CommitError> {
+        let (from, end) = (self.redo.capacity, self.redo.end + bytes);
+        if end <= from {
+            return Ok(true);
+        }
+        let to = end.max(2 * from).max(FIRST_BYTES).next_multiple_of(BLOCK_BYTES).min(self.options.redo_bytes);
+        if self.redo.full || end > to {
+            return Ok(false);
+        }
+        let fatal = |store: &Self, error| CommitError::Fatal(store.name_error(File::Redo, "write", &error));
+        if let (_, Err(error)) = write_zeros(&mut self.disk, File::Redo, from, to) {
+            if !is_full(&error) {
+                return Err(fatal(self, error));
+            }
+            // What room there is is for rows.
+            self.redo.full = true;
+            self.disk.truncate(File::Redo, from).map_err(|error| fatal(self, error))?;
+            return Ok(false);
+        }
+        self.redo.capacity = to;
+        Ok(true)
+    }
+
+    /// Sends rows on their way to the disk, when there are enough of them.
+    fn send_rows(&mut self) {
+        let end = self.tip.rows_bytes + self.rows.len() as u64;
+        let from = self.redo.sent.min(end);
+        if end - from >= WRITE_BACK_BYTES {
+            self.disk.write_back(File::Rows, from, usize::try_from(end - from).unwrap_or(usize::MAX));
+            self.redo.sent = end;
+        }
+    }
+
+    /// Makes the log empty, for good: from here on damage to rows or journal is damage, and nothing mends it. They have
+    /// been synced.
+    pub(super) fn empty_log(&mut self) -> Result<(), CommitError> {
+        if !self.options.sync || self.redo.capacity == 0 {
+            return Ok(());
+        }
+        let emptied = write_all(&mut self.disk, File::Redo, 0, &[0; HEADER_BYTES]).1;
+        emptied.map_err(|error| CommitError::Fatal(self.name_error(File::Redo, "write", &error)))?;
+        self.sync(File::Redo)
+    }
+
+    /// Gives back the log's space; it is empty.
+    pub(super) fn drop_log(&mut self) -> Result<(), CommitError> {
+        if self.redo.capacity > 0 && self.redo.is_empty() {
+            let cut = self.disk.truncate(File::Redo, 0);
+            cut.map_err(|error| CommitError::Fatal(self.name_error(File::Redo, "cut", &error)))?;
+            self.redo.capacity = 0;
+        }
+        Ok(())
+    }
+}
+
+/// What an entry begins with. All integers are little-endian: checksum of the store id and of what follows, u32 0, number
+/// of records, group, slot of the first record, where the rows start in their file, bytes of rows, zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    count: u64,
+    group: u64,
+    slot: u64,
+    rows_offset: u64,
+    rows_bytes: u64,
+}
+
+impl Header {
+    fn encode(self, seed: u32) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let fields = [self.count, self.group, self.slot, self.rows_offset, self.rows_bytes];
+        for (place, field) in bytes[8..].chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        let crc = crc32c_append(seed, &bytes[4..]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// `None` if it is none. Zeros are none.
+    fn decode(bytes: &[u8], seed: u32) -> Option<Header> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let field = |index: usize| bytes[8 + 8 * index..].first_chunk().copied().map_or(0, u64::from_le_bytes);
+        let header =
+            Header { count: field(0), group: field(1), slot: field(2), rows_offset: field(3), rows_bytes: field(4) };
+        let fields = [header.count, header.group, header.slot, header.rows_offset, header.rows_bytes];
+        // Sums of what a checksum lets through must not overflow.
+        let small = fields.iter().all(|field| *field < FIELD_MAX);
+        (header.count > 0 && small && header.encode(seed) == *bytes).then_some(header)
+    }
+}
+
+/// A whole entry.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    header: Header,
+    /// Where its records start in the log.
+    at: u64,
+    /// The checksum of the record before its first one.
+    previous_crc: u32,
+    /// The checksum of its last record.
+    crc: u32,
+}
+
+impl Entry {
+    fn follows(&self, before: &Entry) -> bool {
+        let (here, there) = (self.header, before.header);
+        here.group == there.group + 1
+            && here.slot == there.slot + there.count
+            && here.rows_offset == there.rows_offset + there.rows_bytes
+            && self.previous_crc == before.crc
+    }
+
+    /// Which bytes of `file` it has, and where they start in the log.
+    fn part(&self, file: File) -> (Range<u64>, u64) {
+        let records = self.header.count * RECORD_BYTES as u64;
+        match file {
+            File::Rows => {
+                let from = self.header.rows_offset;
+                (from..from + self.header.rows_bytes, self.at + records)
+            }
+            File::Journal | File::Quarantine | File::Redo => {
+                let from = record_offset(self.header.slot);
+                (from..from + records, self.at)
+            }
+        }
+    }
+}
+
+/// What a start finds in the log.
+#[derive(Debug, Default)]
+pub(super) struct Redo {
+    entries: Vec<Entry>,
+    /// The highest group of a header behind the entries that count, and where it is.
+    stray: Option<(u64, u64)>,
+    /// How long the file is.
+    bytes: u64,
+}
+
+impl Redo {
+    /// Reads the log of the store whose checksums start from `seed`.
+    pub(super) fn read<D: Disk>(disk: &mut D, seed: u32, mutant: Mutant) -> io::Result<Redo> {
+        let mut redo = Redo { bytes: disk.len(File::Redo)?, ..Redo::default() };
+        if mutant.is(Mutant::IgnoreRedo) {
+            return Ok(redo);
+        }
+        let (mut log, mut at) = (Stream::new(File::Redo, 0, redo.bytes), 0);
+        while let Some(entry) = read_entry(disk, &mut log, at, seed, mutant)? {
+            if redo.entries.last().is_some_and(|before| !entry.follows(before)) {
+                break;
+            }
+            let end = entry.part(File::Rows).1 + entry.header.rows_bytes;
+            at = end.next_multiple_of(BLOCK_BYTES);
+            log.take(disk, at - end)?;
+            redo.entries.push(entry);
+        }
+        let mut rest = Stream::new(File::Redo, at.min(redo.bytes), redo.bytes);
+        while at < redo.bytes {
+            let block = rest.take(disk, BLOCK_BYTES)?;
+            if let Some(header) = Header::decode(block, seed)
+                && redo.stray.is_none_or(|(group, _)| group < header.group)
+            {
+                redo.stray = Some((header.group, at));
+            }
+            at += BLOCK_BYTES;
+        }
+        Ok(redo)
+    }
+
+    /// The length that a `file` of `bytes` bytes has with what the log has of it.
+    pub(super) fn len_of(&self, file: File, bytes: u64) -> u64 {
+        self.entries.last().map_or(bytes, |last| bytes.max(last.part(file).0.end))
+    }
+
+    /// The disk with what the log has.
+    pub(super) fn over<'r, D: Disk>(&'r self, disk: &'r mut D) -> Redone<'r, D> {
+        Redone { redo: self, disk }
+    }
+
+    /// Whether the log is damaged, if the store's data ends at `tip`. The group behind the tip may have been cut off while
+    /// it was written; one behind that was begun when that was durable.
+    pub(super) fn damaged_at(&self, tip: Tip) -> Option<u64> {
+        self.stray.filter(|(group, _)| *group > tip.group + 1).map(|(_, at)| at)
+    }
+
+    /// Writes what the log has to rows and journal.
+    pub(super) fn apply<D: Disk>(&self, store: &mut Store<D>) -> Result<(), OpenError> {
+        for file in [File::Rows, File::Journal] {
+            for entry in &self.entries {
+                let (to, from) = entry.part(file);
+                let mut part = Stream::new(File::Redo, from, from + (to.end - to.start));
+                let mut at = to.start;
+                while at < to.end {
+                    let piece = part.take(&mut store.disk, (to.end - at).min(PIECE_BYTES));
+                    let piece =
+                        piece.map(<[u8]>::to_vec).map_err(|error| store.failed_to("read", File::Redo, error))?;
+                    let (taken, written) = write_all(&mut store.disk, file, at, &piece);
+                    written.map_err(|error| store.failed_to("write", file, error))?;
+                    if taken == 0 {
+                        return Err(store.failed_to("read", File::Redo, io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    at += taken as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties the log, and sees that there is one: rows and journal have been synced, or are made anew.
+    pub(super) fn begin<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
+        if store.len(File::Redo)? > 0 {
+            let cut = store.disk.truncate(File::Redo, 0);
+            return cut.map_err(|error| store.failed_to("cut", File::Redo, error));
+        }
+        if store.options.sync && store.options.redo_bytes > 0 {
+            make(&mut store.disk, File::Redo).map_err(|error| store.failed_to("make", File::Redo, error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The entry that `log` goes on with, at byte `at`; `None` if there is none, or no whole one.
+fn read_entry<D: Disk>(
+    disk: &mut D,
+    log: &mut Stream,
+    at: u64,
+    seed: u32,
+    mutant: Mutant,
+) -> io::Result<Option<Entry>> {
+    let Some(header) = Header::decode(log.take(disk, HEADER_BYTES as u64)?, seed) else { return Ok(None) };
+    let records = log.take(disk, header.count * RECORD_BYTES as u64)?.to_vec();
+    let (records, _) = records.as_chunks::<RECORD_BYTES>();
+    if records.len() as u64 != header.count {
+        return Ok(None);
+    }
+    // The checksum of the record before the first one, and that of the last one so far.
+    let (mut rows_offset, mut crcs) = (header.rows_offset, None);
+    for (slot, bytes) in (header.slot..).zip(records) {
+        let Some((record, crc)) = Record::decode(bytes, slot, seed) else { return Ok(None) };
+        let is_last = slot + 1 == header.slot + header.count;
+        let (before, last) = crcs.unwrap_or((record.previous_crc, record.previous_crc));
+        if record.group != header.group
+            || record.last_of_group != is_last
+            || record.rows_offset != rows_offset
+            || record.previous_crc != last
+        {
+            return Ok(None);
+        }
+        let rows = log.take(disk, u64::from(record.rows_bytes))?;
+        let whole = rows.len() as u64 == u64::from(record.rows_bytes);
+        if !whole || (record.rows_bytes > 0 && crc32c(rows) != record.rows_crc && !mutant.is(Mutant::SkipRedoChecksum))
+        {
+            return Ok(None);
+        }
+        rows_offset += u64::from(record.rows_bytes);
+        crcs = Some((before, crc));
+    }
+    let at = at + HEADER_BYTES as u64;
+    let crcs = crcs.filter(|_| rows_offset == header.rows_offset + header.rows_bytes);
+    Ok(crcs.map(|(previous_crc, crc)| Entry { header, at, previous_crc, crc }))
+}
+
+/// A disk as it will be when its redo log is applied.
+pub(super) struct Redone<'r, D> {
+    redo: &'r Redo,
+    disk: &'r mut D,
+}
+
+impl<D: Disk> ReadAt for Redone<'_, D> {
+    fn read_some(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let entries = &self.redo.entries;
+        let next = entries.partition_point(|entry| entry.part(file).0.end <= offset);
+        let Some(entry) = entries.get(next) else { return self.disk.read_at(file, offset, buffer) };
+        let (range, at) = entry.part(file);
+        let (file, from, end) = if range.start <= offset {
+            (File::Redo, at + (offset - range.start), range.end)
+        } else {
+            (file, offset, range.start)
+        };
+        let room = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+        self.disk.read_at(file, from, &mut buffer[..room])
+    }
+}

@@ -1,0 +1,306 @@
+//! The redo log: what it makes durable, what a start takes from it, and what it must not mend.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
+
+mod storage_kit;
+
+use loteria::lottery::AgencyId;
+use loteria::storage::{CommitError, File, OpenError, Options, Recovered, Store};
+use storage_kit::bets::batch;
+use storage_kit::disk::{Faults, Mounted, SimDisk};
+use storage_kit::model::{Books, Change};
+
+const NUMBER: u32 = 7574;
+/// Room for three entries of one block each.
+const SMALL: u64 = 3 * 4096;
+const FILES: [File; 3] = [File::Rows, File::Journal, File::Redo];
+
+fn options(redo_bytes: u64) -> Options {
+    Options { winning_number: NUMBER, agencies: 2, journal_step: 4, redo_bytes, ..Options::default() }
+}
+
+fn open(disk: &SimDisk) -> Result<(Store<Mounted>, Recovered), OpenError> {
+    Store::open(disk.mount(), options(SMALL))
+}
+
+/// Ten turns: the log is full twice, and in the seventh there is an entry that does not fit at all.
+fn turns() -> Vec<Vec<Change>> {
+    let small = |turn: u32| vec![Change::Batch(1 + turn % 2, batch(100 * turn, 1 + turn))];
+    let mut turns: Vec<_> = (0..10).map(small).collect();
+    turns[6] = vec![Change::Batch(1, batch(600, 200)), Change::Batch(2, batch(900, 150))];
+    turns[8].push(Change::Finish(1));
+    turns[9].extend([Change::Finish(2), Change::Draw(NUMBER)]);
+    turns
+}
+
+/// What is committed after each turn, from none on.
+fn books() -> Vec<Books> {
+    let mut books = vec![Books::default()];
+    for turn in turns() {
+        let mut next = books[books.len() - 1].clone();
+        turn.iter().for_each(|change| next.apply(change));
+        books.push(next);
+    }
+    books
+}
+
+/// Stores the turns from `first` up to `end`, until something fails; how many are acknowledged then, and the error.
+fn play(store: &mut Store<Mounted>, first: usize, end: usize) -> (usize, Option<CommitError>) {
+    let books = books();
+    for turn in first..end {
+        let mut before = books[turn].clone();
+        for change in &turns()[turn] {
+            change.stage(&before, store);
+            before.apply(change);
+        }
+        if let Err(error) = store.commit() {
+            return (turn, Some(error));
+        }
+    }
+    (end, None)
+}
+
+/// A store with the first `end` turns that is still in use.
+fn played(end: usize) -> (SimDisk, Store<Mounted>) {
+    let disk = SimDisk::new(0);
+    let (mut store, _) = open(&disk).unwrap();
+    assert_eq!(play(&mut store, 0, end).0, end);
+    (disk, store)
+}
+
+/// How many turns a start finds; they are whole.
+fn found(disk: &SimDisk) -> Result<usize, OpenError> {
+    let (_store, recovered) = open(disk)?;
+    let rows = disk.cache(File::Rows);
+    let differs = |books: &Books| books.differs(NUMBER, &recovered, &rows);
+    let turns = books().iter().position(|books| differs(books).is_none());
+    Ok(turns.unwrap_or_else(|| panic!("{:?}", differs(&books()[10]))))
+}
+
+/// The disk after a power cut that loses all it can.
+fn after_the_worst(disk: &SimDisk) -> SimDisk {
+    let left = SimDisk::new(0);
+    for file in FILES {
+        left.tamper(file, |bytes| *bytes = disk.durable(file));
+    }
+    left
+}
+
+/// What was synced since the last time somebody asked.
+fn syncs(disk: &SimDisk) -> Vec<String> {
+    let told = disk.take_told().into_iter().filter_map(|what| what.strip_prefix("sync ").map(str::to_owned));
+    told.map(|what| what.trim_end_matches(": Ok(())").to_owned()).collect()
+}
+
+#[test]
+fn a_turn_is_one_sync_and_a_full_log_is_one_for_each_file() {
+    let disk = SimDisk::new(0);
+    let (mut store, _) = open(&disk).unwrap();
+    disk.tell();
+    let mut each = Vec::new();
+    for turn in 0..turns().len() {
+        play(&mut store, turn, turn + 1);
+        each.push(syncs(&disk).join(" "));
+    }
+    let grown = |syncs: &str| syncs.replace("Journal Redo", "Redo").replace("Journal Rows", "Rows");
+    let each: Vec<String> = each.iter().map(|syncs| grown(syncs)).collect();
+    // The journal's own growth is synced where it happens.
+    let (log, files) = ("Redo", "Rows Journal");
+    assert_eq!(each, [log, log, log, files, log, log, files, log, log, log]);
+    store.close().unwrap();
+    assert_eq!(syncs(&disk), ["Rows", "Journal", "Redo"]);
+    assert_eq!(disk.cache(File::Redo).len(), 0);
+    let writes = disk.calls();
+    store.close().unwrap();
+    assert_eq!(disk.calls(), writes, "it is closed");
+}
+
+#[test]
+fn what_is_acknowledged_survives_a_power_cut_that_loses_all_it_can() {
+    for end in 0..=turns().len() {
+        let (disk, _store) = played(end);
+        let left = after_the_worst(&disk);
+        assert_eq!(found(&left).unwrap(), end);
+        left.power_cut();
+        assert_eq!(found(&left).unwrap(), end, "and another one");
+        assert_eq!(left.cache(File::Redo).len(), 0);
+    }
+}
+
+#[test]
+fn a_crash_in_any_call_leaves_whole_turns() {
+    let (complete, _store) = played(10);
+    for call in 0..complete.calls() {
+        for seed in 0..8 {
+            let disk = SimDisk::new(seed);
+            disk.crash_at_call(Some(call));
+            disk.set_faults(Faults { write_back: 200 * (seed % 2), ..Faults::default() });
+            let done = open(&disk).map_or(0, |(mut store, _)| play(&mut store, 0, 10).0);
+            assert!(disk.crashed());
+            if seed < 2 {
+                disk.kill()
+            } else {
+                disk.power_cut()
+            }
+            disk.set_faults(Faults::default());
+            let now = found(&disk).unwrap_or_else(|error| panic!("call {call}, seed {seed}: {error}"));
+            assert!(now == done || now == done + 1, "call {call}, seed {seed}: {done} acknowledged, {now} found");
+            disk.power_cut();
+            assert_eq!(found(&disk).unwrap(), now, "call {call}, seed {seed}, again");
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_any_call_of_a_start_changes_nothing_about_its_end() {
+    let (disk, _store) = played(9);
+    let left = after_the_worst(&disk);
+    let undisturbed = left.fork();
+    assert_eq!(found(&undisturbed).unwrap(), 9);
+    for call in 0..undisturbed.calls() {
+        let disturbed = left.fork();
+        disturbed.crash_at_call(Some(call));
+        assert!(open(&disturbed).is_err() || disturbed.crashed());
+        if call % 2 == 0 {
+            disturbed.power_cut()
+        } else {
+            disturbed.kill()
+        }
+        assert_eq!(found(&disturbed).unwrap(), 9, "crash in call {call}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_is_the_last_and_no_acknowledged_turn_is_lost() {
+    let (complete, _store) = played(10);
+    for sync in 0..complete.syncs() {
+        for seed in 0..8 {
+            let disk = SimDisk::new(seed);
+            disk.fail_sync(Some(sync));
+            disk.set_faults(Faults { keep_cache: 500, ..Faults::default() });
+            let (done, error) = open(&disk).map_or((0, None), |(mut store, _)| play(&mut store, 0, 10));
+            assert!(matches!(error, None | Some(CommitError::Fatal(_))), "{error:?}");
+            disk.fail_sync(None);
+            disk.kill();
+            let now = found(&disk).unwrap_or_else(|error| panic!("sync {sync}, seed {seed}: {error}"));
+            assert!(now == done || now == done + 1, "sync {sync}, seed {seed}: {done} acknowledged, {now} found");
+            disk.power_cut();
+            assert_eq!(found(&disk).unwrap(), now, "after a power cut");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_found_where_it_matters_and_costs_at_most_the_last_turn() {
+    // Three entries, of which only the log knows.
+    let (disk, store) = played(3);
+    let left = after_the_worst(&disk);
+    assert_eq!(left.cache(File::Rows).len(), 0);
+    drop(store);
+    disk.kill();
+    let len = left.cache(File::Redo).len();
+    let (mut refused, mut lost) = (0, 0);
+    for byte in (0..len).filter(|byte| byte % 4096 < 600) {
+        let flip = |bytes: &mut Vec<u8>| bytes[byte] ^= 1 << (byte % 8);
+        let damaged = left.fork();
+        damaged.tamper(File::Redo, flip);
+        let before = FILES.map(|file| damaged.cache(file));
+        match found(&damaged) {
+            Ok(3) => {}
+            Ok(2) if byte >= 2 * 4096 => lost += 1,
+            Ok(turns) => panic!("byte {byte}: {turns} turns"),
+            Err(OpenError::Damaged { file, .. }) => {
+                refused += 1;
+                assert_eq!(file, "bets.csv.redo");
+                assert_eq!(FILES.map(|file| damaged.cache(file)), before, "nothing is modified");
+            }
+            Err(error) => panic!("byte {byte}: {error}"),
+        }
+        // Where memory outlived the process, rows and journal have everything themselves.
+        let killed = disk.fork();
+        killed.tamper(File::Redo, flip);
+        assert_eq!(found(&killed).unwrap(), 3, "byte {byte}");
+    }
+    assert!(refused > 200 && lost > 100, "{refused} refused, {lost} lost");
+}
+
+#[test]
+fn a_sealed_store_is_not_mended_from_its_log() {
+    let (disk, mut store) = played(3);
+    store.seal().unwrap();
+    drop(store);
+    disk.kill();
+    let bytes = disk.cache(File::Rows).len();
+    for byte in [0, bytes / 2, bytes - 1] {
+        let damaged = disk.fork();
+        damaged.tamper(File::Rows, |rows| rows[byte] ^= 1);
+        let before = FILES.map(|file| damaged.cache(file));
+        assert!(matches!(found(&damaged), Err(OpenError::Damaged { file, .. }) if file == "bets.csv"));
+        assert_eq!(FILES.map(|file| damaged.cache(file)), before);
+    }
+    for byte in 0..disk.cache(File::Redo).len() {
+        let other = disk.fork();
+        other.tamper(File::Redo, |log| log[byte] ^= 0xff);
+        assert_eq!(found(&other).unwrap(), 3);
+    }
+}
+
+#[test]
+fn older_copies_of_rows_and_journal_are_refused_or_brought_up_to_date() {
+    let (disk, _store) = played(10);
+    for end in 0..10 {
+        let (older, mut store) = played(end);
+        store.seal().unwrap();
+        let mixed = disk.fork();
+        mixed.kill();
+        for file in [File::Rows, File::Journal] {
+            mixed.tamper(file, |bytes| *bytes = older.cache(file));
+        }
+        // Where the log goes on from there, it has all the rest.
+        assert!(matches!(found(&mixed), Ok(10) | Err(OpenError::Damaged { .. })), "{end} turns");
+    }
+}
+
+#[test]
+fn a_log_of_another_store_is_none() {
+    let (other, _store) = played(10);
+    let disk = SimDisk::new(7);
+    let (mut store, _) = open(&disk).unwrap();
+    play(&mut store, 0, 4);
+    store.seal().unwrap();
+    drop(store);
+    disk.kill();
+    disk.tamper(File::Redo, |log| *log = other.cache(File::Redo));
+    assert_eq!(found(&disk).unwrap(), 4);
+    let (mut store, _) = open(&disk).unwrap();
+    assert_eq!(play(&mut store, 4, 10).0, 10);
+    assert_eq!(found(&after_the_worst(&disk)).unwrap(), 10);
+}
+
+#[test]
+fn a_disk_that_has_no_room_for_a_log_stores_without_one() {
+    let (complete, _store) = played(10);
+    let rows_and_journal = complete.used() - SMALL;
+    for more in [0, 4096, 100_000] {
+        let disk = SimDisk::new(0);
+        let (mut store, _) = Store::open(disk.mount(), options(1 << 20)).unwrap();
+        disk.set_space(Some(rows_and_journal + more));
+        assert_eq!(play(&mut store, 0, 10).0, 10, "{more} bytes more");
+        assert_eq!(disk.cache(File::Redo).len(), 0);
+        drop(store);
+        assert_eq!(found(&after_the_worst(&disk)).unwrap(), 10);
+    }
+}
+
+#[test]
+fn without_fsync_there_is_no_log_and_one_that_is_there_is_applied() {
+    let (disk, _store) = played(9);
+    let left = after_the_worst(&disk);
+    let (mut store, _) = Store::open(left.mount(), Options { sync: false, ..options(SMALL) }).unwrap();
+    assert_eq!(store.next_sequence(AgencyId(2)), 5);
+    assert_eq!(play(&mut store, 9, 10).0, 10);
+    assert_eq!(left.cache(File::Redo).len(), 0);
+    drop(store);
+    left.kill();
+    assert_eq!(found(&left).unwrap(), 10);
+}
