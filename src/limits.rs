@@ -83,11 +83,18 @@ pub const REFUSALS_MAX: usize = 64;
 /// honest client shows it with its first bytes.
 pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
 
+/// Connections that an agency may always have: over it, and over its share of all places, they give way to newcomers as
+/// a stranger's do.
+pub const AGENCY_CONNECTIONS: usize = 8;
+
 /// Places that are looked at in search of one for a newcomer.
 pub const PLACES_LOOKED_AT: usize = 64;
 
 /// Bytes of a conversation in one TLS record (RFC 8446, 5.1), and what is encrypted before a socket has taken it.
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+
+/// The longest TLS record on its way, with its header and what encryption adds (RFC 8446, 5.2).
+pub const TLS_RECORD_WIRE_BYTES: usize = 5 + TLS_RECORD_BYTES + 256;
 
 /// What one turn spends on TLS handshakes, each step of which costs as much as a thousand bets: others wait in
 /// line.
@@ -136,6 +143,9 @@ pub const FLUSH_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 
 /// While more bytes of winners than this wait in outboxes, no more are put there: they wait for those who read.
 pub const FLUSH_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 2;
+
+/// The same for agencies, who go first: what strangers do not read does not keep their winners back.
+pub const FLUSH_BYTES_HIGH_OF_AGENCIES: usize = BUFFERS_BYTES_MAX / 4 * 3;
 
 /// How long a peer may take nothing of its winners while others' wait for the room. It may ask again.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);

@@ -66,6 +66,21 @@ fn a_reset_of_a_connection_that_is_not_read_from_frees_its_place() {
 }
 
 #[test]
+fn a_parked_peer_that_ends_its_side_and_is_lost_then_frees_its_place() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    let before = descriptors(hub.child.id());
+    for _ in 0..5 {
+        let mut parked = hub.connect();
+        parked.send(&QUERY);
+        parked.half_close();
+        // Its end has been read before it is lost: what is asked later is answered.
+        is_alive(&hub);
+        reset(parked);
+    }
+    eventually("nothing is left of them", || descriptors(hub.child.id()) == before);
+}
+
+#[test]
 fn a_peer_that_leaves_in_any_state_leaves_no_descriptor() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     let before = descriptors(hub.child.id());

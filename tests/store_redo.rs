@@ -46,9 +46,7 @@ fn books() -> Vec<Books> {
 
 /// Stores the turns from `first` up to `end`, until something fails; how many are acknowledged then, and the error.
 fn play(store: &mut Store<Mounted>, first: usize, end: usize) -> (usize, Option<CommitError>) {
-    let books = books();
-    for turn in first..end {
-        let mut before = books[turn].clone();
+    for (turn, mut before) in books().into_iter().enumerate().take(end).skip(first) {
         for change in &turns()[turn] {
             change.stage(&before, store);
             before.apply(change);

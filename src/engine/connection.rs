@@ -176,6 +176,14 @@ impl Connection {
         }
     }
 
+    /// Of the bytes of winners in its outbox so many are gone, now that the peer took `bytes` more of it.
+    pub(super) fn winners_taken(&mut self, bytes: usize) -> usize {
+        let before = self.winners_bytes;
+        let taken = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.winners_bytes = if self.outbox.is_empty() { 0 } else { before.saturating_sub(taken) };
+        (before - self.winners_bytes) as usize
+    }
+
     /// The connection is being closed.
     pub(super) fn closing(&mut self, now: Moment) {
         self.session.close();

@@ -172,6 +172,9 @@ impl<D: Disk> Engine<D> {
     /// A reminder of an agency: it may count as lost now, or its grace may have passed, so that the draw goes on
     /// without it.
     fn look_for(&mut self, agency: AgencyId, now: Moment) {
+        if !self.presence.is_due(agency, now) {
+            return;
+        }
         if self.lottery.agency(agency).is_ok_and(|state| state.bets == 0) {
             // What it had begun with was taken back after it had left.
             return self.presence.forget(agency);

@@ -67,7 +67,10 @@ impl<D: Disk> Engine<D> {
                 }
                 Step::Frame { bytes: frame_bytes, request } => {
                     self.apply(slot, request, &rest[..frame_bytes], now);
-                    if self.connections[slot].owed >= self.connections[slot].turn_requests_max() {
+                    let connection = &mut self.connections[slot];
+                    self.strangers_bytes += if connection.is_agency() { 0 } else { frame_bytes };
+                    let owed = connection.owed;
+                    if owed >= connection.turn_requests_max() || (owed > 0 && self.turn_is_full()) {
                         self.connections[slot].session.wait();
                     }
                     consumed += frame_bytes;

@@ -58,6 +58,8 @@ pub struct Engine<D: Disk> {
     turn: Vec<Entry>,
     /// How many requests of the turn are strangers'.
     strangers_requests: u32,
+    /// Bytes of their frames that were decoded in it, whenever they came.
+    strangers_bytes: usize,
     presence: Presence,
     unnumbered: Unnumbered,
     room: Room,
@@ -104,6 +106,7 @@ impl<D: Disk> Engine<D> {
             generations: 0,
             turn: Vec::new(),
             strangers_requests: 0,
+            strangers_bytes: 0,
             room: Room::default(),
             timers: Timers::with_capacity(reserved),
             reminders_max: limits::LEFTOVERS_MIN,
@@ -270,9 +273,7 @@ impl<D: Disk> Engine<D> {
         connection.sent(bytes, now);
         let goes_on = held && !connection.is_held_by_its_reader();
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
-        if connection.outbox.is_empty() {
-            self.winners_bytes -= std::mem::take(&mut connection.winners_bytes) as usize;
-        }
+        self.winners_bytes -= connection.winners_taken(bytes);
         if goes_on {
             self.go_on(slot, now);
         }
@@ -310,7 +311,8 @@ impl<D: Disk> Engine<D> {
             }
             let Some(id) = self.resumed.pop_front() else { return };
             if let Some(slot) = self.slot(id) {
-                if self.strangers_are_heard() && !self.connections[slot].is_agency() {
+                let heard = self.strangers_are_heard() || self.strangers_bytes >= limits::STRANGERS_TURN_BYTES;
+                if heard && !self.connections[slot].is_agency() {
                     self.resumed.push_back(id);
                     continue;
                 }
@@ -325,7 +327,7 @@ impl<D: Disk> Engine<D> {
             }
         }
         // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
-        self.strangers_requests = 0;
+        (self.strangers_requests, self.strangers_bytes) = (0, 0);
     }
 
     /// Makes everything that the turn stored durable. The proof of it is what [`release`](Self::release) takes.

@@ -1,6 +1,6 @@
 //! Which agencies are here, and since when the others are gone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::lottery::AgencyId;
 use crate::timers::Moment;
@@ -10,8 +10,8 @@ use crate::timers::Moment;
 pub(super) struct Presence {
     here: HashMap<AgencyId, Here>,
     lost: HashMap<AgencyId, Lost>,
-    /// The agencies that a reminder will ask about.
-    reminded: HashSet<AgencyId>,
+    /// The agencies that a reminder will ask about, and when.
+    reminded: HashMap<AgencyId, Moment>,
 }
 
 /// An agency whose last connection is gone.
@@ -72,11 +72,26 @@ impl Presence {
         self.here.contains_key(&agency)
     }
 
+    /// How many connections speak for `agency`.
+    pub(super) fn connections(&self, agency: AgencyId) -> usize {
+        self.here.get(&agency).map_or(0, |here| here.connections as usize)
+    }
+
     /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
-    /// is wanted; there is one at most for each agency, however often it comes and goes.
+    /// is wanted, at `since`: not where one will come up before, however often the agency comes and goes.
     pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {
         self.lost.insert(agency, Lost { since, deadline, told: false });
-        self.reminded.insert(agency)
+        if self.reminded.get(&agency).is_some_and(|at| *at <= since) {
+            return false;
+        }
+        self.reminded.insert(agency, since);
+        true
+    }
+
+    /// Whether the reminder that has come up is the one that was waited for: an earlier one may have been wanted since
+    /// it was set.
+    pub(super) fn is_due(&self, agency: AgencyId, now: Moment) -> bool {
+        self.reminded.get(&agency).is_some_and(|at| *at <= now)
     }
 
     /// A reminder of `agency` has come up, which has nothing to lose.
@@ -98,8 +113,9 @@ impl Presence {
             }
             Some(lost) => Absence::Quiet(lost.since),
         };
-        if let Absence::None | Absence::GivenUp = absence {
-            self.forget(agency);
+        match absence {
+            Absence::None | Absence::GivenUp => self.forget(agency),
+            Absence::Quiet(at) | Absence::Lost(at) => drop(self.reminded.insert(agency, at)),
         }
         absence
     }

@@ -19,7 +19,7 @@ impl<D: Disk> Engine<D> {
         if self.lottery.drawn() && !self.draw_logged {
             self.draw_logged = true;
             log::info!("action: sorteo | result: success");
-            self.unflushed.extend(std::mem::take(&mut self.parked));
+            std::mem::take(&mut self.parked).into_iter().for_each(|id| self.queue_winners(id));
         }
         if self.store.group() != self.group {
             self.group = self.store.group();
@@ -34,7 +34,7 @@ impl<D: Disk> Engine<D> {
         self.flush_parked(committed, now);
         turn.clear();
         self.turn = turn;
-        self.strangers_requests = 0;
+        (self.strangers_requests, self.strangers_bytes) = (0, 0);
     }
 
     /// Whether a refusal has a line of its own: a stranger that is refused without end has fewer and fewer.
@@ -200,7 +200,7 @@ impl<D: Disk> Engine<D> {
         let polls = self.connections[slot].session.conduct().polls;
         if self.lottery.drawn() {
             self.connections[slot].session.agency = Some(agency);
-            self.unflushed.push_back(self.id(slot));
+            self.queue_winners(self.id(slot));
             self.connections[slot].parked = true;
             self.parked_count += 1;
         } else if polls && self.policy.early_query == EarlyQuery::Reject {
@@ -211,6 +211,11 @@ impl<D: Disk> Engine<D> {
             self.parked.push(self.id(slot));
             self.remind_of_pending(now);
         }
+    }
+
+    /// Puts a connection in line for its winners: agencies come first.
+    fn queue_winners(&mut self, id: ConnectionId) {
+        if self.is_agency(id) { self.unflushed.push_front(id) } else { self.unflushed.push_back(id) }
     }
 
     /// Answers parked queries after the draw, a slice a turn.
@@ -234,10 +239,12 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether so many bytes of winners wait to be read that others' are not even put into their outboxes. Only
-    /// winners count: what strangers make the hub hold must not stop the draw's answers.
+    /// Whether so many bytes of winners wait to be read that those of the next in line are not even put into an outbox.
+    /// Only winners count: what strangers make the hub hold must not stop the draw's answers.
     pub(super) fn flush_is_full(&self) -> bool {
-        self.winners_bytes > limits::FLUSH_BYTES_HIGH
+        let to_an_agency = self.unflushed.front().is_some_and(|id| self.is_agency(*id));
+        let high = if to_an_agency { limits::FLUSH_BYTES_HIGH_OF_AGENCIES } else { limits::FLUSH_BYTES_HIGH };
+        self.winners_bytes > high
     }
 
     fn send_winners(&mut self, slot: usize, agency: AgencyId, committed: &Committed, now: Moment) -> usize {

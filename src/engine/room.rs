@@ -2,7 +2,7 @@
 //!
 //! A newcomer gets the place of a connection that has not said anything sensible for a while, or of a stranger
 //! from an address that has far more connections than the newcomer's own. So neither silence nor numbers lock
-//! the agencies out. Where nobody has to go, the newcomer is refused, and told so where its dialect can say it.
+//! the agencies out; nor does one agency lock out the others, whose share of the places is its own. Where nobody has to go, the newcomer is refused, and told so where its dialect can say it.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
@@ -114,11 +114,19 @@ impl<D: Disk> Engine<D> {
                 break;
             }
             let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
-            if crowded && !connection.is_known() {
+            if (crowded && !connection.is_known()) || self.has_more_than_its_share(connection) {
                 found.get_or_insert(self.room.hand);
             }
         }
         found.map(|slot| self.id(slot))
+    }
+
+    /// Whether the connection's agency has so many that one of them may go: more than all agencies together could have,
+    /// with room left for newcomers.
+    fn has_more_than_its_share(&self, connection: &Connection) -> bool {
+        let share = self.policy.connections_max / (self.lottery.roster().ids().len() + 1);
+        let agency = connection.session.agency.filter(|_| !connection.refused);
+        agency.is_some_and(|agency| self.presence.connections(agency) > share.max(limits::AGENCY_CONNECTIONS))
     }
 
     /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.

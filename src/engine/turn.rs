@@ -103,4 +103,9 @@ impl<D: Disk> Engine<D> {
     pub fn strangers_are_heard(&self) -> bool {
         self.strangers_requests >= limits::STRANGERS_TURN_REQUESTS
     }
+
+    /// How many bytes of strangers' frames were decoded in this turn, most of which may have come long before.
+    pub fn strangers_bytes(&self) -> usize {
+        self.strangers_bytes
+    }
 }

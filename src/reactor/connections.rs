@@ -105,7 +105,8 @@ impl<D: Disk> Reactor<D> {
 
     /// Closes a connection that others need the place of; says whether there was one.
     fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
-        let Some(id) = self.engine.make_room(newcomer, now) else { return false };
+        // Who has said something that has not been read yet has not been silent.
+        let Some(id) = self.engine.make_room(newcomer, self.heard_until) else { return false };
         if let Some(peer) = self.engine.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
         }
@@ -156,7 +157,8 @@ impl<D: Disk> Reactor<D> {
     fn read_strangers(&mut self, sockets: usize, bytes_max: usize, budget: usize, now: Moment) {
         let (mut bytes, budget) = (0, budget.min(limits::STRANGERS_TURN_BYTES));
         for _ in 0..sockets {
-            let enough = bytes >= bytes_max || self.engine.strangers_are_heard();
+            let said = bytes.max(self.engine.strangers_bytes());
+            let enough = said >= bytes_max || self.engine.strangers_are_heard();
             if enough || self.engine.turn_is_full() {
                 return;
             }
@@ -176,7 +178,8 @@ impl<D: Disk> Reactor<D> {
         let mut left = budget;
         while socket.readable && left > 0 {
             let held = socket.transport.incoming().len();
-            let room = self.engine.read_room(id).min(left).min(self.scratch.len() - held);
+            let room = socket.transport.least_room(self.engine.read_room(id));
+            let room = room.min(left).min(self.scratch.len() - held);
             if room == 0 {
                 break;
             }
@@ -185,6 +188,11 @@ impl<D: Disk> Reactor<D> {
             let (bytes, last) = match outcome {
                 ReadOutcome::Bytes(bytes) => (bytes, false),
                 ReadOutcome::Nothing => continue,
+                ReadOutcome::End if socket.failed => {
+                    // It had ended its side before it was lost, so that reading does not say that it is.
+                    self.close(id, now);
+                    return budget - left;
+                }
                 ReadOutcome::End => (0, true),
                 ReadOutcome::Lost(error) => {
                     log::debug!("action: receive_message | result: in_progress | reason: {error}");

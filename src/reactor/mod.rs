@@ -72,6 +72,8 @@ pub struct Reactor<D: Disk> {
     strangers: Line,
     /// The last turn was full before it came to the strangers.
     strangers_first: bool,
+    /// The last turn was full before it came to what is new.
+    reads_first: bool,
     /// Sockets that may take more.
     writable: Vec<ConnectionId>,
     /// There may be connections to accept: now, or after a pause for want of descriptors.
@@ -149,6 +151,7 @@ impl<D: Disk> Reactor<D> {
             agencies: Line::default(),
             strangers: Line::default(),
             strangers_first: false,
+            reads_first: false,
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
@@ -179,11 +182,22 @@ impl<D: Disk> Reactor<D> {
             }
             self.accept(now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
-            self.engine.work(now);
-            self.read_all(now);
+            self.hear_all(now);
             self.engine.tick(self.heard_until)?;
             self.end_turn(now)?;
         }
+    }
+
+    /// Goes on with what was held back, and reads what has come. When the one leaves no room in the turn for the other,
+    /// that goes first in the next turn.
+    fn hear_all(&mut self, now: Moment) {
+        if std::mem::take(&mut self.reads_first) {
+            self.read_all(now);
+            return self.engine.work(now);
+        }
+        self.engine.work(now);
+        self.reads_first = self.engine.turn_is_full();
+        self.read_all(now);
     }
 
     /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before

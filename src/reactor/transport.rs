@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use super::socket::{Socket, write};
 use super::tls::{Heard, Session, Tls};
 use crate::engine::{ConnectionId, Engine};
+use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
 
@@ -39,6 +40,17 @@ impl Transport {
             Transport::Undecided { begun: false } | Transport::Plain => &[],
             Transport::Undecided { begun: true } => &TLS_START[..1],
             Transport::Tls(session) => session.incoming(),
+        }
+    }
+
+    /// How much to read where `room` bytes of the conversation are wanted: never only a part of a record, of which a
+    /// byte at a time would cost as much as the whole each time.
+    pub(super) fn least_room(&self, room: usize) -> usize {
+        match self {
+            Transport::Tls(session) if room > 0 => {
+                room.max(limits::TLS_RECORD_WIRE_BYTES.saturating_sub(session.incoming().len()))
+            }
+            Transport::Undecided { .. } | Transport::Plain | Transport::Tls(_) => room,
         }
     }
 

@@ -1,0 +1,128 @@
+//! What of the hub is whose: places, turns, and winners on their way.
+
+mod engine_kit;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use engine_kit::Table;
+use loteria::engine::{ConnectionId, OnAgencyLoss, Policy};
+use loteria::limits;
+use loteria::lottery::{AgencyId, Bet, Standing};
+use loteria::wire::Dialect;
+
+/// A query of agency 1 in `binary`.
+const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
+const HERE: &str = "192.0.2.1";
+const THERE: &str = "192.0.2.2";
+
+fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
+    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"7574").expect("a valid bet");
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    dialect.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
+    dialect.put_batch(AgencyId(agency), sequence, 1, &body, &mut frame);
+    frame
+}
+
+fn finish(agency: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    Dialect::Binary.put_finish(AgencyId(agency), &mut frame);
+    frame
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A connection from `peer` that has stored a bet of `agency`.
+fn stored(table: &mut Table, peer: &str, agency: u32) -> ConnectionId {
+    let id = table.engine.open(address(peer), table.now).expect("there is room");
+    table.say(id, &batch(Dialect::Binary, agency, 0));
+    assert_eq!(table.hear(id), [0]);
+    id
+}
+
+#[test]
+fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
+    // Ten places for each of five agencies, and ten for whoever comes.
+    let policy = Policy { connections_max: 60, ..Policy::default() };
+    let mut table = Table::new(5, policy.clone());
+    let many: Vec<ConnectionId> = (0..60).map(|_| stored(&mut table, HERE, 1)).collect();
+    table.engine.open(address(THERE), table.now).expect_err("the hub is full");
+    let gone = table.engine.make_room(Some(address(THERE)), table.now).expect("one of many gives way");
+    assert!(many.contains(&gone));
+
+    // Within their shares nobody gives way, however many come from one address.
+    let mut table = Table::new(5, policy);
+    for agency in [1, 2, 3, 4, 5].repeat(10) {
+        stored(&mut table, HERE, agency);
+    }
+    for _ in 0..10 {
+        let id = table.engine.open(address(THERE), table.now).expect("there is room");
+        table.say(id, &QUERY);
+    }
+    table.engine.open(address(HERE), table.now).expect_err("the hub is full");
+    for _ in 0..10 {
+        assert_eq!(table.engine.make_room(Some(address(THERE)), table.now), None);
+    }
+}
+
+#[test]
+fn an_agency_hears_its_winners_before_strangers_that_asked_first() {
+    let mut table = Table::new(2, Policy::default());
+    let agency = stored(&mut table, HERE, 2);
+    let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| table.open()).collect();
+    for id in &asked {
+        table.say(*id, &QUERY);
+    }
+    let mut query = Vec::new();
+    Dialect::Binary.put_query(AgencyId(2), &mut query);
+    table.say(agency, &query);
+    let other = table.open();
+    table.say(other, &[finish(1), finish(2)].concat());
+    assert!(!table.engine.outgoing(agency).is_empty(), "with the turn of the draw");
+    assert!(asked.iter().any(|id| table.engine.outgoing(*id).is_empty()), "and before strangers");
+}
+
+#[test]
+fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
+    let mut table = Table::new(2, Policy::default());
+    let stranger = table.open();
+    let mut frame = vec![0, 0, 0, 1];
+    let body = 2 * limits::STRANGERS_TURN_BYTES;
+    frame.extend(u32::try_from(body).expect("a short frame").to_be_bytes());
+    frame.resize(8 + body, 0);
+    let (most, last) = frame.split_at(frame.len() - 1);
+    table.say(stranger, most);
+    assert_eq!(table.engine.strangers_bytes(), 0);
+    table.engine.receive(stranger, last, table.now);
+    assert!(table.engine.strangers_bytes() >= body);
+    table.turn();
+    assert_eq!(table.engine.strangers_bytes(), 0, "the next turn begins anew");
+}
+
+#[test]
+fn an_agency_is_given_up_in_time_however_it_was_lost_before() {
+    let grace = Duration::from_secs(1);
+    let idle_timeout = Duration::from_secs(15);
+    let on_agency_loss = OnAgencyLoss::Exclude;
+    let policy = Policy { on_agency_loss, loss_grace: grace, idle_timeout, ..Policy::default() };
+    let mut table = Table::new(2, policy);
+    // In `binary` clients connect anew for each message: only silence says that one is lost.
+    let first = stored(&mut table, HERE, 1);
+    table.engine.closed(first, table.now);
+    let standing = |table: &Table| table.engine.lottery().agency(AgencyId(1)).map(|agency| agency.standing);
+    table.pass(2 * grace);
+    assert_eq!(standing(&table), Ok(Standing::Betting));
+    let second = table.open();
+    let mut hello = Vec::new();
+    Dialect::Native.put_hello(AgencyId(1), &mut hello);
+    table.say(second, &[hello, batch(Dialect::Native, 1, 1)].concat());
+    table.engine.closed(second, table.now);
+    table.pass(Duration::ZERO);
+    table.pass(grace);
+    assert_eq!(standing(&table), Ok(Standing::Excluded));
+    // What is left of the first reminder changes nothing.
+    table.pass(idle_timeout);
+    assert_eq!(standing(&table), Ok(Standing::Excluded));
+}
