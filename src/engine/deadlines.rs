@@ -11,6 +11,22 @@ use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
 use crate::wire::Dialect;
 
+/// What counts of a connection that speaks for its agency no longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    dialect: Option<Dialect>,
+    /// The agency was known to be behind it.
+    known: bool,
+    pub(super) heard_at: Moment,
+}
+
+impl Left {
+    pub(super) fn of(connection: &Connection) -> Left {
+        let dialect = connection.session.dialect();
+        Left { dialect, known: connection.is_agency(), heard_at: connection.received_at() }
+    }
+}
+
 /// What the engine wants to be reminded of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reminder {
@@ -137,16 +153,16 @@ impl<D: Disk> Engine<D> {
         self.slot(id).is_some_and(|slot| self.connections[slot].cut)
     }
 
-    /// A connection, of `dialect` and last heard at `heard_at`, speaks for `agency` no longer; was that lost?
-    pub(super) fn leave(&mut self, agency: AgencyId, dialect: Option<Dialect>, heard_at: Moment, now: Moment) {
-        let Some(heard_at) = self.presence.left(agency, heard_at) else { return };
+    /// A connection speaks for `agency` no longer; was that lost?
+    pub(super) fn leave(&mut self, agency: AgencyId, left: Left, now: Moment) {
+        let Some(heard_at) = self.presence.left(agency, left.known, left.heard_at) else { return };
         self.unnumbered.left(agency, &self.lottery);
         let Ok(state) = self.lottery.agency(agency) else { return };
         if state.standing != Standing::Betting || state.bets == 0 {
             return;
         }
         // Dialects that open a connection per message, or may, are lost by silence only.
-        let reconnects = dialect.is_some_and(|dialect| dialect.conduct().reconnects);
+        let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
         let since = if reconnects { heard_at + self.policy.idle_timeout } else { now };
         self.lose(agency, since.max(now), now);
     }

@@ -1,6 +1,7 @@
 //! What holds between two calls, whatever happened before: checked by the simulation after every turn.
 
 use super::Engine;
+use super::connection::Connection;
 use crate::session::Phase;
 use crate::storage::Disk;
 
@@ -27,6 +28,7 @@ impl<D: Disk> Engine<D> {
         }
         assert!(self.turn.is_empty(), "a turn leaves nothing behind");
         self.unnumbered.assert_counts(&self.lottery, &self.presence);
-        self.presence.assert_counts(connections().filter_map(|connection| connection.session.agency));
+        let spoken_for = |connection: &Connection| Some((connection.session.agency?, connection.is_agency()));
+        self.presence.assert_counts(connections().filter_map(spoken_for));
     }
 }

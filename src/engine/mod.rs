@@ -27,6 +27,7 @@ use slab::Slab;
 
 use connection::Connection;
 pub use connection::ConnectionId;
+use deadlines::Left;
 pub use deadlines::Reminder;
 #[doc(hidden)]
 pub use mutant::EngineMutant;
@@ -184,7 +185,7 @@ impl<D: Disk> Engine<D> {
     /// A certificate says that the connection may speak for `agency` only.
     pub fn certify(&mut self, id: ConnectionId, agency: AgencyId) {
         if let Some(slot) = self.slot(id) {
-            self.connections[slot].session.certified = Some(agency);
+            self.know(slot, |connection| connection.session.certified = Some(agency));
         }
     }
 
@@ -235,8 +236,7 @@ impl<D: Disk> Engine<D> {
             self.parked_count -= usize::from(connection.parked);
         }
         if let Some(agency) = connection.session.agency {
-            let session = &connection.session;
-            self.leave(agency, session.dialect(), connection.received_at(), now);
+            self.leave(agency, Left::of(&connection), now);
         }
         self.clear_leftovers();
     }

@@ -42,22 +42,33 @@ pub(super) enum Absence {
 #[derive(Debug, Default)]
 struct Here {
     connections: u32,
+    /// Those of them behind which it is known to be: others only say so.
+    known: u32,
     /// When a connection that is gone was last heard.
     heard_at: Moment,
 }
 
 impl Presence {
-    /// A connection speaks for `agency` now. Says whether the log has called the agency lost.
-    pub(super) fn joined(&mut self, agency: AgencyId) -> bool {
-        self.here.entry(agency).or_default().connections += 1;
+    /// A connection speaks for `agency` now; `known`: the agency is known to be behind it. Says whether the log has
+    /// called the agency lost.
+    pub(super) fn joined(&mut self, agency: AgencyId, known: bool) -> bool {
+        let here = self.here.entry(agency).or_default();
+        here.connections += 1;
+        here.known += u32::from(known);
         self.lost.remove(&agency).is_some_and(|lost| lost.told)
+    }
+
+    /// `agency` is known now to be behind a connection that speaks for it.
+    pub(super) fn known(&mut self, agency: AgencyId) {
+        self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
     }
 
     /// A connection of `agency`, last heard at `heard_at`, ended or speaks for another. Where it was the last, says
     /// when any of them was last heard.
-    pub(super) fn left(&mut self, agency: AgencyId, heard_at: Moment) -> Option<Moment> {
+    pub(super) fn left(&mut self, agency: AgencyId, known: bool, heard_at: Moment) -> Option<Moment> {
         let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
         here.connections -= 1;
+        here.known -= u32::from(known);
         here.heard_at = here.heard_at.max(heard_at);
         let heard_at = here.heard_at;
         if here.connections > 0 {
@@ -72,9 +83,9 @@ impl Presence {
         self.here.contains_key(&agency)
     }
 
-    /// How many connections speak for `agency`.
-    pub(super) fn connections(&self, agency: AgencyId) -> usize {
-        self.here.get(&agency).map_or(0, |here| here.connections as usize)
+    /// Behind how many connections `agency` is known to be.
+    pub(super) fn known_connections(&self, agency: AgencyId) -> usize {
+        self.here.get(&agency).map_or(0, |here| here.known as usize)
     }
 
     /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
@@ -120,11 +131,15 @@ impl Presence {
         absence
     }
 
-    /// Counts again: `agencies` has the agency of every connection that speaks for one.
-    pub(super) fn assert_counts(&self, agencies: impl Iterator<Item = AgencyId>) {
-        let mut counted: HashMap<AgencyId, u32> = HashMap::new();
-        agencies.for_each(|agency| *counted.entry(agency).or_default() += 1);
-        let here: HashMap<AgencyId, u32> = self.here.iter().map(|(id, here)| (*id, here.connections)).collect();
+    /// Counts again: `agencies` has the agency of every connection that speaks for one, and whether it is known.
+    pub(super) fn assert_counts(&self, agencies: impl Iterator<Item = (AgencyId, bool)>) {
+        let mut counted: HashMap<AgencyId, (u32, u32)> = HashMap::new();
+        for (agency, known) in agencies {
+            let count = counted.entry(agency).or_default();
+            *count = (count.0 + 1, count.1 + u32::from(known));
+        }
+        let here = self.here.iter().map(|(id, here)| (*id, (here.connections, here.known)));
+        let here: HashMap<AgencyId, (u32, u32)> = here.collect();
         assert_eq!(here, counted, "connections of each agency");
     }
 }

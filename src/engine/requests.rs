@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::connection::ConnectionId;
+use super::deadlines::Left;
 use super::turn::{LoggedBet, Outcome};
 use super::{Engine, EngineMutant};
 use crate::logging::Value;
@@ -116,7 +117,7 @@ impl<D: Disk> Engine<D> {
             Ok(staged) if staged.bets == 0 => Outcome::NothingToStore,
             Ok(staged) => {
                 self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
-                self.connections[slot].has_stored = true;
+                self.know(slot, |connection| connection.has_stored = true);
                 Outcome::Stored { agency, sequence, bets: staged.bets, log: logged(&batch.bets, staged.bets) }
             }
             Err(BatchError::Malformed) => Outcome::Malformed(OVERRUN),
@@ -250,12 +251,11 @@ impl<D: Disk> Engine<D> {
             return Err(Refusal::UnknownAgency.into());
         }
         if let Some(before) = session.agency.replace(agency) {
-            let connection = &self.connections[slot];
-            let (dialect, heard_at) = (connection.session.dialect(), connection.received_at());
-            self.leave(before, dialect, heard_at, heard_at);
+            let left = Left::of(&self.connections[slot]);
+            self.leave(before, left, left.heard_at);
         }
         self.unnumbered.claimed(agency);
-        if self.presence.joined(agency) {
+        if self.presence.joined(agency, self.connections[slot].is_agency()) {
             log::info!("action: agency_returned | result: success | agency: {agency}");
         }
         Ok(())

@@ -121,12 +121,25 @@ impl<D: Disk> Engine<D> {
         found.map(|slot| self.id(slot))
     }
 
-    /// Whether the connection's agency has so many that one of them may go: more than all agencies together could have,
-    /// with room left for newcomers.
+    /// Whether the connection's agency is known to have so many that one of them may go: more than all agencies together
+    /// could have, with room left for newcomers. Strangers that only say that they are the agency do not count.
     fn has_more_than_its_share(&self, connection: &Connection) -> bool {
         let share = self.policy.connections_max / (self.lottery.roster().ids().len() + 1);
-        let agency = connection.session.agency.filter(|_| !connection.refused);
-        agency.is_some_and(|agency| self.presence.connections(agency) > share.max(limits::AGENCY_CONNECTIONS))
+        let agency = connection.session.agency.filter(|_| connection.is_agency() && !connection.refused);
+        agency.is_some_and(|agency| self.presence.known_connections(agency) > share.max(limits::AGENCY_CONNECTIONS))
+    }
+
+    /// Notes that an agency is known now to be behind the connection, as `note` has it.
+    pub(super) fn know(&mut self, slot: usize, note: impl FnOnce(&mut Connection)) {
+        let connection = &mut self.connections[slot];
+        let known = connection.is_agency();
+        note(connection);
+        if let Some(agency) = connection.session.agency
+            && !known
+            && connection.is_agency()
+        {
+            self.presence.known(agency);
+        }
     }
 
     /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.
