@@ -164,7 +164,9 @@ fn forge(disk: &SimDisk, header: bool, place: usize, value: u8) {
             header[..4].copy_from_slice(&crc);
         } else if !header && log.len() >= entry + HEADER + RECORD {
             let count = usize::from(log[entry + 8]);
-            let (first, end) = (entry + HEADER, log.len().min(entry + HEADER + count * RECORD));
+            let rows_bytes = usize::from(log[entry + 40]) | usize::from(log[entry + 41]) << 8;
+            let first = entry + HEADER + rows_bytes;
+            let end = log.len().min(first + count * RECORD);
             let record = (first + place / 4 % 4 * RECORD).min(end.saturating_sub(RECORD));
             if record >= first {
                 log[record + 4 + place / 16 % 60] = value;

@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// What a disk reads and writes as one, or a multiple of it; a page of memory, too.
+pub(super) const BLOCK_BYTES: usize = 4096;
+
 /// Which of the store's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum File {
@@ -27,7 +30,8 @@ pub trait Disk {
     /// # Errors
     /// As the system says.
     fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Writes at `offset`; returns how many bytes were taken, which may be fewer than given.
+    /// Writes at `offset`; returns how many bytes were taken, which may be fewer than given. Whole blocks of
+    /// [`File::Redo`], where a block is, that lie in memory where one could, may go past the system's memory.
     ///
     /// # Errors
     /// As the system says.

@@ -6,6 +6,7 @@
 //! is asked of the finished rows: that they are UTF-8, and that they hold exactly the separators that were written
 //! here and no other byte that would need quoting or is forbidden.
 
+use super::rows::Buffer;
 use crate::lottery::{AgencyId, Bet, BetSink, DOCUMENT_DIGITS_MAX, NAME_BYTES_MAX, RawBet};
 use crate::lottery::{digits_of_pairs, eight_digits, is_date, pairs, parse_number};
 
@@ -26,7 +27,7 @@ const _: () = assert!(11 + 2 * (NAME_BYTES_MAX + 1) + NAME_COPY_BYTES + PREFIX_C
 
 /// Takes one batch.
 pub(super) struct Optimistic<'b> {
-    buffer: &'b mut Vec<u8>,
+    buffer: &'b mut Buffer,
     /// Where the batch's rows start.
     start: usize,
     /// Where the next row starts.
@@ -42,7 +43,7 @@ pub(super) struct Optimistic<'b> {
 impl<'b> Optimistic<'b> {
     /// Writes rows of `agency` into `buffer` from `start` on.
     #[inline]
-    pub(super) fn new(buffer: &'b mut Vec<u8>, start: usize, agency: AgencyId, winning_number: u32) -> Self {
+    pub(super) fn new(buffer: &'b mut Buffer, start: usize, agency: AgencyId, winning_number: u32) -> Self {
         let mut prefix = [0; PREFIX_COPY_BYTES];
         let len = put_number(&mut prefix, 0, agency.0);
         prefix[len] = b',';
@@ -243,7 +244,7 @@ mod tests {
 
     /// Whether a bet with this name goes the fast way.
     fn is_plain(first_name: &[u8], birthdate: u32) -> bool {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::new(0);
         let mut sink = Optimistic::new(&mut buffer, 0, AgencyId(1), 7574);
         let (first_name, last_name) = (first_name.into(), b"Paz"[..].into());
         sink.put(&RawBet { first_name, last_name, document: b"12"[..].into(), birthdate, number: Some(1) });

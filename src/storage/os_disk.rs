@@ -1,6 +1,7 @@
 //! The system's disk: four files beside one another, found by the path of the rows.
 
-use super::disk::{Disk, File};
+use super::disk::{BLOCK_BYTES, Disk, File};
+use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct OsDisk {
     paths: [PathBuf; 4],
     files: [Option<fs::File>; 4],
+    /// The redo log again, for writes that go past the system's memory.
+    direct: Direct,
     /// A file made from now on is locked when it is made.
     locked: bool,
     stop: Option<Arc<AtomicBool>>,
@@ -31,6 +34,7 @@ impl OsDisk {
         OsDisk {
             paths: [path.to_owned(), beside(".journal"), beside(".quarantine"), beside(".redo")],
             files: [const { None }; 4],
+            direct: Direct::Unknown,
             locked: false,
             stop: None,
         }
@@ -68,6 +72,45 @@ impl OsDisk {
     }
 }
 
+/// A way to the redo log past the system's memory.
+#[derive(Debug)]
+enum Direct {
+    /// It has not been tried.
+    Unknown,
+    Open(fs::File),
+    /// The file system has none.
+    None,
+}
+
+impl OsDisk {
+    /// Writes whole blocks to the redo log without a copy in the system's memory, which would be made for nothing:
+    /// only a start reads them, and a sync had to find each page again. `None` where that cannot be.
+    fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
+        if let Direct::Unknown = self.direct {
+            // The file itself is made, and locked, as all are.
+            self.files[File::Redo as usize].as_ref()?;
+            let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open(2) are an int");
+            let opened = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.path(File::Redo));
+            self.direct = opened.map_or(Direct::None, Direct::Open);
+        }
+        let Direct::Open(direct) = &self.direct else { return None };
+        match direct.write_at(blocks, offset) {
+            // The file system wants larger blocks.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.direct = Direct::None;
+                None
+            }
+            done => Some(done),
+        }
+    }
+}
+
+/// Whether `bytes` are blocks, in memory and at `offset` of a file.
+fn is_blocks(offset: u64, bytes: &[u8]) -> bool {
+    let aligned = bytes.as_ptr().align_offset(BLOCK_BYTES) == 0 && offset.is_multiple_of(BLOCK_BYTES as u64);
+    aligned && !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES)
+}
+
 impl Disk for OsDisk {
     /// Locks the files themselves, so that no fourth file is left behind. Both are locked where both exist: a
     /// server that still runs keeps its store although somebody removed one of its files.
@@ -95,6 +138,12 @@ impl Disk for OsDisk {
     }
 
     fn write_at(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        if file == File::Redo
+            && is_blocks(offset, bytes)
+            && let Some(done) = self.write_directly(offset, bytes)
+        {
+            return done;
+        }
         self.open(file, true)?.map_or(Ok(0), |file| file.write_at(bytes, offset))
     }
 
@@ -147,5 +196,36 @@ fn try_lock(file: Option<&fs::File>) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(fs::TryLockError::WouldBlock) => Ok(false),
         Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aligned_vec::{AVec, ConstAlign};
+
+    #[test]
+    fn whole_blocks_of_the_redo_log_and_anything_else_are_written_alike() {
+        // Beside the project's own files: where the system keeps temporary ones may be no disk.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let path = folder.path().join("bets.csv");
+        let mut disk = OsDisk::new(&path);
+        let aligned: AVec<u8, ConstAlign<BLOCK_BYTES>> = AVec::from_iter(BLOCK_BYTES, (0..=255).cycle().take(9000));
+        let (block, expected) = (BLOCK_BYTES as u64, [&aligned[..2 * BLOCK_BYTES], b"behind"].concat());
+        for (offset, bytes, blocks) in [
+            (0, &[0; 64][..], false),
+            (0, &aligned[..2 * BLOCK_BYTES], true),
+            (block, &aligned[BLOCK_BYTES..BLOCK_BYTES + 1], false),
+            (2 * block, b"behind", false),
+        ] {
+            assert_eq!(is_blocks(offset, bytes), blocks);
+            assert_eq!(disk.write_at(File::Redo, offset, bytes).expect("a disk"), bytes.len());
+        }
+        assert!(!is_blocks(1, &aligned[..BLOCK_BYTES]) && !is_blocks(0, &aligned[1..=BLOCK_BYTES]));
+        disk.sync(File::Redo).expect("a disk");
+        assert_eq!(fs::read(disk.path(File::Redo)).expect("the log"), expected);
+        // Rows are read again, by the system and by people: they stay in its memory.
+        assert_eq!(disk.write_at(File::Rows, 0, &aligned[..BLOCK_BYTES]).expect("a disk"), BLOCK_BYTES);
+        assert!(matches!(disk.direct, Direct::Open(_) | Direct::None), "it was tried");
     }
 }

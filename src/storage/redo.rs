@@ -5,23 +5,23 @@
 //! synced only when the log is full, or when the books are closed; then it begins anew at its start. After a power cut a
 //! start takes from it what they lack.
 //!
-//! An entry is a group: a header, the group's records, its rows. It starts at a multiple of [`BLOCK_BYTES`], so that
-//! writing it touches no sector of the one before it. Entries count while each follows the one before it; behind them
+//! An entry is a group: a header, the group's rows, its records. It is a number of whole blocks, so that writing it
+//! touches no sector of the one before it, and a disk can take it as it lies in memory. Entries count while each follows the one before it; behind them
 //! lie those of earlier rounds, whose groups are older, or zeros.
 
-use super::disk::{Disk, File, ReadAt, is_full, make, write_all, write_zeros};
+use super::disk::{self, Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
 use super::error::{CommitError, OpenError};
 use super::mutant::Mutant;
 use super::record::{RECORD_BYTES, Record, record_offset};
+use super::rows::HEAD_BYTES as HEADER_BYTES;
 use super::store::{Store, Tip};
 use super::stream::Stream;
 use crc32c::{crc32c, crc32c_append};
 use std::io;
 use std::ops::Range;
 
-/// Entries start at multiples of it: a page of memory, and a sector of any disk.
-const BLOCK_BYTES: u64 = 4096;
-const HEADER_BYTES: usize = 64;
+/// Entries start and end at multiples of it.
+const BLOCK_BYTES: u64 = disk::BLOCK_BYTES as u64;
 /// How long the log is at first; it doubles until it is as long as it may be.
 const FIRST_BYTES: u64 = 256 * 1024;
 /// More than any field of a header can be.
@@ -42,8 +42,6 @@ pub(super) struct RedoLog {
     full: bool,
     /// Up to where rows have been sent on their way.
     sent: u64,
-    /// The header and the records of the entry in hand.
-    head: Vec<u8>,
 }
 
 impl RedoLog {
@@ -62,7 +60,8 @@ impl<D: Disk> Store<D> {
     /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
     /// room, and rows and journal have to be synced themselves.
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
-        let bytes = (HEADER_BYTES + self.record_bytes.len() + self.rows.len()) as u64;
+        let bytes = (HEADER_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
+        let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         if !self.log_has_room(bytes)? {
             return Ok(false);
         }
@@ -74,21 +73,16 @@ impl<D: Disk> Store<D> {
             rows_offset: self.tip.rows_bytes,
             rows_bytes: self.rows.len() as u64,
         };
-        self.redo.head.clear();
-        self.redo.head.extend(header.encode(self.seed));
-        self.redo.head.extend(&self.record_bytes);
-        let rows_at = self.redo.end + self.redo.head.len() as u64;
-        for (at, bytes) in [(self.redo.end, &self.redo.head[..]), (rows_at, self.rows.bytes())] {
-            match write_all(&mut self.disk, File::Redo, at, bytes).1 {
-                Ok(()) => {}
-                Err(error) if is_full(&error) => return Ok(false),
-                Err(error) => return Err(CommitError::Fatal(self.name_error(File::Redo, "write", &error))),
-            }
+        let entry = self.rows.between(header.encode(self.seed), &self.record_bytes);
+        match write_all(&mut self.disk, File::Redo, self.redo.end, entry).1 {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => return Ok(false),
+            Err(error) => return Err(CommitError::Fatal(self.name_error(File::Redo, "write", &error))),
         }
         if !self.mutant.is(Mutant::AcknowledgeBeforeSync) && !self.mutant.is(Mutant::SkipRedoSync) {
             self.sync(File::Redo)?;
         }
-        self.redo.end = (self.redo.end + bytes).next_multiple_of(BLOCK_BYTES);
+        self.redo.end += bytes;
         self.send_rows();
         Ok(true)
     }
@@ -161,6 +155,10 @@ struct Header {
 }
 
 impl Header {
+    fn records_bytes(&self) -> u64 {
+        self.count * RECORD_BYTES as u64
+    }
+
     fn encode(self, seed: u32) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let fields = [self.count, self.group, self.slot, self.rows_offset, self.rows_bytes];
@@ -189,8 +187,8 @@ impl Header {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     header: Header,
-    /// Where its records start in the log.
-    at: u64,
+    /// Where its rows start in the log.
+    rows_at: u64,
     /// The checksum of the record before its first one.
     previous_crc: u32,
     /// The checksum of its last record.
@@ -208,17 +206,21 @@ impl Entry {
 
     /// Which bytes of `file` it has, and where they start in the log.
     fn part(&self, file: File) -> (Range<u64>, u64) {
-        let records = self.header.count * RECORD_BYTES as u64;
         match file {
             File::Rows => {
                 let from = self.header.rows_offset;
-                (from..from + self.header.rows_bytes, self.at + records)
+                (from..from + self.header.rows_bytes, self.rows_at)
             }
             File::Journal | File::Quarantine | File::Redo => {
                 let from = record_offset(self.header.slot);
-                (from..from + records, self.at)
+                (from..from + self.header.records_bytes(), self.rows_at + self.header.rows_bytes)
             }
         }
+    }
+
+    /// Where it ends in the log.
+    fn end(&self) -> u64 {
+        (self.rows_at + self.header.rows_bytes + self.header.records_bytes()).next_multiple_of(BLOCK_BYTES)
     }
 }
 
@@ -239,14 +241,12 @@ impl Redo {
         if mutant.is(Mutant::IgnoreRedo) {
             return Ok(redo);
         }
-        let (mut log, mut at) = (Stream::new(File::Redo, 0, redo.bytes), 0);
-        while let Some(entry) = read_entry(disk, &mut log, at, seed, mutant)? {
+        let mut at = 0;
+        while let Some(entry) = read_entry(disk, at, redo.bytes, seed, mutant)? {
             if redo.entries.last().is_some_and(|before| !entry.follows(before)) {
                 break;
             }
-            let end = entry.part(File::Rows).1 + entry.header.rows_bytes;
-            at = end.next_multiple_of(BLOCK_BYTES);
-            log.take(disk, at - end)?;
+            at = entry.end();
             redo.entries.push(entry);
         }
         let mut rest = Stream::new(File::Redo, at.min(redo.bytes), redo.bytes);
@@ -314,24 +314,25 @@ impl Redo {
     }
 }
 
-/// The entry that `log` goes on with, at byte `at`; `None` if there is none, or no whole one.
-fn read_entry<D: Disk>(
-    disk: &mut D,
-    log: &mut Stream,
-    at: u64,
-    seed: u32,
-    mutant: Mutant,
-) -> io::Result<Option<Entry>> {
-    let Some(header) = Header::decode(log.take(disk, HEADER_BYTES as u64)?, seed) else { return Ok(None) };
-    let records = log.take(disk, header.count * RECORD_BYTES as u64)?.to_vec();
-    let (records, _) = records.as_chunks::<RECORD_BYTES>();
-    if records.len() as u64 != header.count {
+/// The entry at byte `at` of a log of `log_bytes` bytes; `None` if there is none, or no whole one.
+fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32, mutant: Mutant) -> io::Result<Option<Entry>> {
+    let mut header = [0; HEADER_BYTES];
+    let read = read_full(disk, File::Redo, at, &mut header)?;
+    let Some(header) = Header::decode(&header[..read], seed) else { return Ok(None) };
+    let rows_at = at + HEADER_BYTES as u64;
+    let records_at = rows_at + header.rows_bytes;
+    let end = records_at + header.records_bytes();
+    if end > log_bytes {
         return Ok(None);
     }
+    let mut rows = Stream::new(File::Redo, rows_at, records_at);
+    let mut records = Stream::new(File::Redo, records_at, end);
     // The checksum of the record before the first one, and that of the last one so far.
     let (mut rows_offset, mut crcs) = (header.rows_offset, None);
-    for (slot, bytes) in (header.slot..).zip(records) {
-        let Some((record, crc)) = Record::decode(bytes, slot, seed) else { return Ok(None) };
+    for slot in header.slot..header.slot + header.count {
+        let record = records.take(disk, RECORD_BYTES as u64)?.first_chunk();
+        let record = record.and_then(|bytes| Record::decode(bytes, slot, seed));
+        let Some((record, crc)) = record else { return Ok(None) };
         let is_last = slot + 1 == header.slot + header.count;
         let (before, last) = crcs.unwrap_or((record.previous_crc, record.previous_crc));
         if record.group != header.group
@@ -341,7 +342,7 @@ fn read_entry<D: Disk>(
         {
             return Ok(None);
         }
-        let rows = log.take(disk, u64::from(record.rows_bytes))?;
+        let rows = rows.take(disk, u64::from(record.rows_bytes))?;
         let whole = rows.len() as u64 == u64::from(record.rows_bytes);
         if !whole || (record.rows_bytes > 0 && crc32c(rows) != record.rows_crc && !mutant.is(Mutant::SkipRedoChecksum))
         {
@@ -350,9 +351,8 @@ fn read_entry<D: Disk>(
         rows_offset += u64::from(record.rows_bytes);
         crcs = Some((before, crc));
     }
-    let at = at + HEADER_BYTES as u64;
     let crcs = crcs.filter(|_| rows_offset == header.rows_offset + header.rows_bytes);
-    Ok(crcs.map(|(previous_crc, crc)| Entry { header, at, previous_crc, crc }))
+    Ok(crcs.map(|(previous_crc, crc)| Entry { header, rows_at, previous_crc, crc }))
 }
 
 /// A disk as it will be when its redo log is applied.

@@ -7,16 +7,30 @@
 //! ([`optimistic`](super::optimistic)). Where that finds anything, the rows are dropped and the batch is written
 //! again, the slow and obvious way, which quotes or says what is wrong.
 
+use super::disk::BLOCK_BYTES;
 use super::optimistic::Optimistic;
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, RawBet};
+use aligned_vec::{AVec, ConstAlign};
+
+/// Bytes that a disk can take past the system's memory.
+pub(super) type Buffer = AVec<u8, ConstAlign<{ BLOCK_BYTES }>>;
+
+/// Room in front of the rows, for the header of an entry of the redo log.
+pub(super) const HEAD_BYTES: usize = 64;
 
 /// The rows of one turn, in the order in which they will be stored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rows {
-    /// Longer than the rows, so that a row can be written without asking for room at every field.
-    buffer: Vec<u8>,
-    /// How many bytes of `buffer` are rows.
-    len: usize,
+    /// [`HEAD_BYTES`], then the rows, then room: a row is written without asking for it at every field.
+    buffer: Buffer,
+    /// Where the rows end in `buffer`.
+    end: usize,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Rows { buffer: Buffer::from_slice(BLOCK_BYTES, &[0; HEAD_BYTES]), end: HEAD_BYTES }
+    }
 }
 
 /// What [`Rows::append`] took in.
@@ -31,22 +45,35 @@ pub struct Appended {
 impl Rows {
     /// The rows' bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        &self.buffer[HEAD_BYTES..self.end]
     }
 
     /// How many bytes there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.end - HEAD_BYTES
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.end == HEAD_BYTES
     }
 
     /// Drops all bytes from `len` on. The room for them stays.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.end = self.end.min(HEAD_BYTES.saturating_add(len));
+    }
+
+    /// The rows with `head` in front of them and `tail` behind, and zeros up to a whole number of blocks.
+    pub(super) fn between(&mut self, head: [u8; HEAD_BYTES], tail: &[u8]) -> &[u8] {
+        let end = self.end + tail.len();
+        let blocks_end = end.next_multiple_of(BLOCK_BYTES);
+        if self.buffer.len() < blocks_end {
+            self.buffer.resize(blocks_end, 0);
+        }
+        self.buffer[..HEAD_BYTES].copy_from_slice(&head);
+        self.buffer[self.end..end].copy_from_slice(tail);
+        self.buffer[end..blocks_end].fill(0);
+        &self.buffer[..blocks_end]
     }
 
     /// Appends the rows of a batch of `agency`; nothing is appended on an error.
@@ -60,11 +87,11 @@ impl Rows {
         winning_number: u32,
         bets: &impl BetSource,
     ) -> Result<Appended, BatchError> {
-        let mut sink = Optimistic::new(&mut self.buffer, self.len, agency, winning_number);
+        let mut sink = Optimistic::new(&mut self.buffer, self.end, agency, winning_number);
         let count = bets.feed(&mut sink)?;
         match sink.finish() {
             Some((end, winners)) => {
-                self.len = end;
+                self.end = end;
                 Ok(Appended { bets: count, winners })
             }
             None => self.append_slowly(agency, winning_number, bets),
@@ -91,9 +118,9 @@ impl Rows {
             return Err(BatchError::BadBet { index, error });
         }
         let bytes = sink.writer.into_inner().expect("a Vec takes every write");
-        self.buffer.truncate(self.len);
-        self.buffer.extend(bytes);
-        self.len = self.buffer.len();
+        self.buffer.truncate(self.end);
+        self.buffer.extend_from_slice(&bytes);
+        self.end = self.buffer.len();
         Ok(Appended { bets: count, winners: sink.winners })
     }
 }
