@@ -182,6 +182,11 @@ impl<D: Disk> Engine<D> {
         self.store.syncs()
     }
 
+    /// How many requests of the connection wait for the turn's commit.
+    pub fn requests_in_hand(&self, id: ConnectionId) -> u32 {
+        self.slot(id).map_or(0, |slot| self.connections[slot].owed)
+    }
+
     /// A certificate says that the connection may speak for `agency` only.
     pub fn certify(&mut self, id: ConnectionId, agency: AgencyId) {
         if let Some(slot) = self.slot(id) {

@@ -219,8 +219,11 @@ impl<D: Disk> Reactor<D> {
                 self.engine.half_close(id, now);
             }
             // What came while this was decoded joins a commit that is dear; else it would need another one.
-            // Where commits are cheap the peer is better served by an early answer.
-            socket.readable |= bytes > 0 && self.engine.commits_wait();
+            // Where commits are cheap the peer is better served by an early answer, and one that waits for each
+            // answer has sent no more.
+            let sends_ahead = self.engine.requests_in_hand(id) > 1;
+            socket.readable |= bytes > 0 && self.engine.commits_wait() && (sends_ahead || socket.sends_ahead);
+            socket.sends_ahead = sends_ahead;
         }
         self.close_if_done(id, now);
         self.queue_read(id, now);

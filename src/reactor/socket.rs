@@ -25,6 +25,8 @@ pub(super) struct Socket {
     pub(super) at_end: bool,
     /// In the list of sockets to read.
     pub(super) queued: bool,
+    /// Its peer does not wait for an answer before it sends on: it had several requests in the last turn that heard it.
+    pub(super) sends_ahead: bool,
     /// Our side has been ended.
     shut: bool,
     discarded: u32,
@@ -54,6 +56,7 @@ impl Socket {
             failed: false,
             at_end: false,
             queued: false,
+            sends_ahead: false,
             shut: false,
             discarded: 0,
         }
