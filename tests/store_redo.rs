@@ -302,3 +302,27 @@ fn without_fsync_there_is_no_log_and_one_that_is_there_is_applied() {
     left.kill();
     assert_eq!(found(&left).unwrap(), 10);
 }
+
+#[test]
+fn what_the_log_made_durable_stays_so_when_a_start_promises_less() {
+    let (disk, _store) = played(9);
+    let left = after_the_worst(&disk);
+    drop(Store::open(left.mount(), Options { sync: false, ..options(SMALL) }).unwrap());
+    assert_eq!(found(&after_the_worst(&left)).unwrap(), 9);
+}
+
+#[test]
+fn room_that_the_journal_got_at_a_start_is_there_after_a_power_cut() {
+    let room = |agencies| Options { agencies, journal_step: 1000, ..options(1 << 20) };
+    let disk = SimDisk::new(0);
+    drop(Store::open(disk.mount(), room(2)).unwrap());
+    // A draw of more agencies keeps more room, which the start makes.
+    let (mut store, _) = Store::open(disk.mount(), room(40)).unwrap();
+    for turn in 0..200 {
+        store.stage_batch(AgencyId(1), turn, &batch(1 + turn as u32, 1)).unwrap();
+        store.commit().unwrap();
+    }
+    let left = after_the_worst(&disk);
+    let (store, _) = Store::open(left.mount(), room(40)).unwrap();
+    assert_eq!(store.next_sequence(AgencyId(1)), 200);
+}

@@ -66,7 +66,7 @@ impl Simulation {
             winning_number: 7574,
             adopt: false,
             agencies: AGENCIES as usize,
-            journal_step: random.below(12),
+            journal_step: if random.below(4) == 0 { 200 } else { random.below(12) },
             redo_bytes: [0, 4096, 8192, 16 * 1024, 64 * 1024][random.index(5)],
         };
         let faults = if sync { faults } else { Faults { sync_error: 0, ..faults } };

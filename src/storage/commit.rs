@@ -25,7 +25,7 @@ pub struct Committed {
 
 /// How a commit becomes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sync {
+enum Durability {
     /// By the redo log, where it has room.
     Log,
     /// By syncing rows and journal, so that the log is needed no more.
@@ -41,10 +41,10 @@ impl<D: Disk> Store<D> {
     /// staged again without batches, find room that is kept for them. [`CommitError::Fatal`]: nobody knows what is
     /// on the disk; every later commit fails too, and only a new start can tell.
     pub fn commit(&mut self) -> Result<Committed, CommitError> {
-        self.commit_by(Sync::Log)
+        self.commit_by(Durability::Log)
     }
 
-    fn commit_by(&mut self, sync: Sync) -> Result<Committed, CommitError> {
+    fn commit_by(&mut self, by: Durability) -> Result<Committed, CommitError> {
         let done = Committed { _made_by_commit: () };
         self.looked_at = 0;
         if self.failed {
@@ -53,7 +53,7 @@ impl<D: Disk> Store<D> {
         if self.records.is_empty() {
             return Ok(done);
         }
-        let result = self.write_group(sync);
+        let result = self.write_group(by);
         match result {
             Ok(tip) => self.note_committed(tip),
             Err(_) => self.forget_staged(),
@@ -88,7 +88,7 @@ impl<D: Disk> Store<D> {
             }
             self.stage(Record::new(Kind::Seal));
         }
-        self.commit_by(Sync::Files)?;
+        self.commit_by(Durability::Files)?;
         let emptied = self.empty_log();
         self.failed |= emptied.is_err();
         emptied
@@ -105,7 +105,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes and syncs what is staged; returns where the data ends then.
-    fn write_group(&mut self, sync: Sync) -> Result<Tip, CommitError> {
+    fn write_group(&mut self, by: Durability) -> Result<Tip, CommitError> {
         self.make_room()?;
         let tip = self.encode_records();
         if !self.rows.is_empty() {
@@ -119,7 +119,7 @@ impl<D: Disk> Store<D> {
         if let Err(error) = written {
             return Err(self.take_back(File::Journal, self.record_bytes.len(), error));
         }
-        if !self.options.sync || sync == Sync::Log && self.log_group()? {
+        if !self.options.sync || by == Durability::Log && self.log_group()? {
             return Ok(tip);
         }
         self.sync_files(offset)?;
@@ -176,13 +176,16 @@ impl<D: Disk> Store<D> {
         let end = self.tip.slots + self.records.len() as u64;
         let with_batches = self.records.iter().any(|record| record.kind == Kind::Batch);
         let ahead = if with_batches { self.reserve() } else { SLOTS_AHEAD_MIN };
-        let capacity = self.capacity;
         self.grow_journal(end, ahead).map_err(|error| {
             let named = self.name_error(File::Journal, "write", &error);
             if is_full(&error) { CommitError::Full(named) } else { CommitError::Fatal(named) }
         })?;
         // A commit that syncs the redo log only must find its room again after a power cut.
-        if self.capacity == capacity { Ok(()) } else { self.sync(File::Journal) }
+        if self.capacity != self.synced_capacity {
+            self.sync(File::Journal)?;
+            self.synced_capacity = self.capacity;
+        }
+        Ok(())
     }
 
     /// How many records batches leave room for: a finish and a seal for each agency, the draw and its seal, and

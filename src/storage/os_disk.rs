@@ -6,6 +6,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub struct OsDisk {
     paths: [PathBuf; 4],
     files: [Option<fs::File>; 4],
     /// The redo log again, for writes that go past the system's memory.
-    direct: Direct,
+    direct: Option<fs::File>,
     /// A file made from now on is locked when it is made.
     locked: bool,
     stop: Option<Arc<AtomicBool>>,
@@ -34,7 +35,7 @@ impl OsDisk {
         OsDisk {
             paths: [path.to_owned(), beside(".journal"), beside(".quarantine"), beside(".redo")],
             files: [const { None }; 4],
-            direct: Direct::Unknown,
+            direct: None,
             locked: false,
             stop: None,
         }
@@ -62,6 +63,9 @@ impl OsDisk {
                     if self.locked && !try_lock(Some(&opened))? {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
+                    if file == File::Redo {
+                        self.direct = open_directly(&opened);
+                    }
                     *slot = Some(opened);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
@@ -72,37 +76,26 @@ impl OsDisk {
     }
 }
 
-/// A way to the redo log past the system's memory.
-#[derive(Debug)]
-enum Direct {
-    /// It has not been tried.
-    Unknown,
-    Open(fs::File),
-    /// The file system has none.
-    None,
-}
-
 impl OsDisk {
     /// Writes whole blocks to the redo log without a copy in the system's memory, which would be made for nothing:
     /// only a start reads them, and a sync had to find each page again. `None` where that cannot be.
     fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
-        if let Direct::Unknown = self.direct {
-            // The file itself is made, and locked, as all are.
-            self.files[File::Redo as usize].as_ref()?;
-            let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open(2) are an int");
-            let opened = fs::OpenOptions::new().write(true).custom_flags(flags).open(self.path(File::Redo));
-            self.direct = opened.map_or(Direct::None, Direct::Open);
-        }
-        let Direct::Open(direct) = &self.direct else { return None };
-        match direct.write_at(blocks, offset) {
+        match self.direct.as_ref()?.write_at(blocks, offset) {
             // The file system wants larger blocks.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.direct = Direct::None;
+                self.direct = None;
                 None
             }
             done => Some(done),
         }
     }
+}
+
+/// The same file, whatever its name has become, past the system's memory; `None` where the file system has no such way.
+fn open_directly(file: &fs::File) -> Option<fs::File> {
+    let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open(2) are an int");
+    let same = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::OpenOptions::new().write(true).custom_flags(flags).open(same).ok()
 }
 
 /// Whether `bytes` are blocks, in memory and at `offset` of a file.
@@ -112,7 +105,7 @@ fn is_blocks(offset: u64, bytes: &[u8]) -> bool {
 }
 
 impl Disk for OsDisk {
-    /// Locks the files themselves, so that no fourth file is left behind. Both are locked where both exist: a
+    /// Locks the files themselves, so that no file is left behind for it. Both are locked where both exist: a
     /// server that still runs keeps its store although somebody removed one of its files.
     fn lock(&mut self) -> io::Result<bool> {
         let rows = self.open(File::Rows, false)?.is_some();
@@ -226,6 +219,5 @@ mod tests {
         assert_eq!(fs::read(disk.path(File::Redo)).expect("the log"), expected);
         // Rows are read again, by the system and by people: they stay in its memory.
         assert_eq!(disk.write_at(File::Rows, 0, &aligned[..BLOCK_BYTES]).expect("a disk"), BLOCK_BYTES);
-        assert!(matches!(disk.direct, Direct::Open(_) | Direct::None), "it was tried");
     }
 }

@@ -163,6 +163,12 @@ fn recover<D: Disk>(
     write_again(store, header, &books, scan.nonzero_end)?;
     store.sync_at_start(File::Rows)?;
     store.sync_at_start(File::Journal)?;
+    if !store.options.sync && !redo.is_empty() {
+        // What it has was promised to survive a power cut, whatever is promised from now on.
+        for file in [File::Rows, File::Journal] {
+            store.disk.sync(file).map_err(|error| store.failed_to("sync", file, error))?;
+        }
+    }
     Redo::begin(store)?;
     store.sync_folder()?;
     store.tip = books.tip;

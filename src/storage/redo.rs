@@ -127,7 +127,11 @@ impl<D: Disk> Store<D> {
         if !self.options.sync || self.redo.capacity == 0 {
             return Ok(());
         }
-        let emptied = write_all(&mut self.disk, File::Redo, 0, &[0; HEADER_BYTES]).1;
+        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; HEADER_BYTES]).1 {
+            // Where overwriting takes space: what the log has, rows and journal have as well.
+            Err(error) if is_full(&error) => return Ok(()),
+            emptied => emptied,
+        };
         emptied.map_err(|error| CommitError::Fatal(self.name_error(File::Redo, "write", &error)))?;
         self.sync(File::Redo)
     }
@@ -262,6 +266,11 @@ impl Redo {
         Ok(redo)
     }
 
+    /// Whether it has nothing for rows or journal.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The length that a `file` of `bytes` bytes has with what the log has of it.
     pub(super) fn len_of(&self, file: File, bytes: u64) -> u64 {
         self.entries.last().map_or(bytes, |last| bytes.max(last.part(file).0.end))
@@ -303,6 +312,8 @@ impl Redo {
 
     /// Empties the log, and sees that there is one: rows and journal have been synced, or are made anew.
     pub(super) fn begin<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
+        // Rows that are there already are on the disk, or have been sent there.
+        store.redo.sent = store.len(File::Rows)?;
         if store.len(File::Redo)? > 0 {
             let cut = store.disk.truncate(File::Redo, 0);
             return cut.map_err(|error| store.failed_to("cut", File::Redo, error));

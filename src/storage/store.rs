@@ -132,6 +132,8 @@ pub struct Store<D> {
     pub(super) tip: Tip,
     /// How many records the journal has room for, zeros included.
     pub(super) capacity: u64,
+    /// The same as a power cut leaves it: a commit that syncs the redo log only needs its room to be durable.
+    pub(super) synced_capacity: u64,
     pub(super) batches: HashMap<AgencyId, Batches>,
     pub(super) winning_number: u32,
     pub(super) rows: Rows,
@@ -171,6 +173,7 @@ impl<D: Disk> Store<D> {
             seed: 0,
             tip: Tip::start(0),
             capacity: 0,
+            synced_capacity: 0,
             batches: HashMap::new(),
             rows: Rows::default(),
             records: Vec::new(),
