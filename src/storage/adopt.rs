@@ -3,7 +3,7 @@
 use super::disk::{Disk, File, write_all};
 use super::error::OpenError;
 use super::record::{Header, Kind, Record, VERSION, record_offset};
-use super::recovery::{quarantine, seal, start_journal, write_headers};
+use super::recovery::{keep_log, quarantine, seal, start_journal, write_headers};
 use super::redo::Redo;
 use super::row_text::{count_rows, parse_row};
 use super::store::{Recovered, Store, Tip};
@@ -30,6 +30,7 @@ pub(super) fn adopt<D: Disk>(
         let cut = store.disk.truncate(File::Journal, 0);
         cut.map_err(|error| store.failed_to("cut", File::Journal, error))?;
     }
+    keep_log(store)?;
     Redo::begin(store)?;
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
     let header = Header { version: VERSION, store_id: id };

@@ -96,6 +96,7 @@ fn unreadable_journal<D: Disk>(store: &Store<D>, journal_bytes: u64) -> OpenErro
 /// Makes an empty store. Until its header is synced, the next start makes it again.
 fn create<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
+    keep_log(store)?;
     Redo::begin(store)?;
     start_journal(store)?;
     write_headers(store, Header { version: VERSION, store_id: id })?;
@@ -266,6 +267,19 @@ pub(super) fn quarantine<D: Disk>(
         }
         Err(error) => Err(store.failed_to("write", File::Quarantine, error)),
     }
+}
+
+/// Copies a redo log that nobody can apply any more, its journal being gone, to the quarantine file: it may have turns
+/// that nothing else has. Nothing is kept of one that was emptied.
+pub(super) fn keep_log<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
+    let mut first = [0; HEADER_BYTES];
+    let read = read_full(&mut store.disk, File::Redo, 0, &mut first);
+    read.map_err(|error| store.failed_to("read", File::Redo, error))?;
+    if first.iter().any(|byte| *byte != 0) {
+        let bytes = store.len(File::Redo)?;
+        quarantine(store, &[(File::Redo, 0..bytes)])?;
+    }
+    Ok(())
 }
 
 fn copy_parts<D: Disk>(store: &mut Store<D>, parts: &[(File, std::ops::Range<u64>)], mut to: u64) -> io::Result<()> {
