@@ -339,8 +339,8 @@ fn room_that_the_journal_got_at_a_start_is_there_after_a_power_cut() {
     drop(Store::open(disk.mount(), room(2, 0)).unwrap());
     // A draw of more agencies keeps more room, which the start makes.
     let (mut store, _) = Store::open(disk.mount(), room(40, 1000)).unwrap();
-    for turn in 0..200 {
-        store.stage_batch(AgencyId(1), turn, &batch(1 + turn as u32, 1)).unwrap();
+    for turn in 0..200u32 {
+        store.stage_batch(AgencyId(1), turn.into(), &batch(1 + turn, 1)).unwrap();
         store.commit().unwrap();
     }
     let left = after_the_worst(&disk);

@@ -170,6 +170,7 @@ fn recover<D: Disk>(
             store.disk.sync(file).map_err(|error| store.failed_to("sync", file, error))?;
         }
     }
+    store.synced_capacity = store.capacity;
     Redo::begin(store)?;
     store.sync_folder()?;
     store.tip = books.tip;
