@@ -34,6 +34,9 @@ struct Simulation {
     /// What was under way when the process died: there whole, or not at all.
     uncertain: Option<Books>,
     next_document: u32,
+    /// What a batch has at most; many bets fill sectors with nothing but rows, so that a torn entry of the redo log can
+    /// be one of which only rows are missing.
+    most_bets: u64,
 }
 
 type Outcome = Result<(), String>;
@@ -71,6 +74,7 @@ impl Simulation {
         };
         let faults = if sync { faults } else { Faults { sync_error: 0, ..faults } };
         let disk = SimDisk::new(random.next());
+        let most_bets = [8, 8, 40][random.index(3)];
         Simulation {
             random,
             disk,
@@ -82,6 +86,7 @@ impl Simulation {
             books: Books::default(),
             uncertain: None,
             next_document: 0,
+            most_bets,
         }
     }
 
@@ -171,9 +176,10 @@ impl Simulation {
     }
 
     fn batch(&mut self) -> Bets {
-        let count = 1 + u32::try_from(self.random.below(8)).unwrap();
-        self.next_document += 10;
-        batch(self.next_document, count)
+        let count = 1 + u32::try_from(self.random.below(self.most_bets)).unwrap();
+        let first = self.next_document;
+        self.next_document += count;
+        batch(first, count)
     }
 
     /// What one turn stores.
