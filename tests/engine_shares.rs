@@ -85,6 +85,34 @@ fn an_agency_hears_its_winners_before_strangers_that_asked_first() {
 }
 
 #[test]
+fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
+    let mut table = Table::new(2, Policy::default());
+    let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| stored(&mut table, HERE, 1)).collect();
+    for id in &asked {
+        table.say(*id, &QUERY);
+    }
+    let other = table.open();
+    table.say(other, &[finish(1), finish(2)].concat());
+    let answered = |table: &Table, id: &ConnectionId| !table.engine.outgoing(*id).is_empty();
+    let (first, last) = asked.split_at(limits::FLUSH_PER_TURN);
+    assert!(first.iter().all(|id| answered(&table, id)) && !last.iter().any(|id| answered(&table, id)));
+    table.settle();
+    assert!(last.iter().all(|id| answered(&table, id)));
+}
+
+#[test]
+fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
+    let mut table = Table::new(2, Policy::default());
+    let id = stored(&mut table, HERE, 1);
+    assert!(table.engine.is_agency(id));
+    table.say(id, &finish(2));
+    assert!(!table.engine.is_agency(id), "anybody can say that it is agency 2");
+    table.hear(id);
+    table.say(id, &batch(Dialect::Binary, 1, 1));
+    assert!(table.engine.is_agency(id));
+}
+
+#[test]
 fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
     let mut table = Table::new(2, Policy::default());
     let stranger = table.open();

@@ -61,7 +61,7 @@ pub struct Connection {
     pub(super) owed: u32,
     /// It is here only to be told that the hub is full.
     pub(super) refused: bool,
-    /// A batch of it was stored.
+    /// A batch of it was stored for the agency that it speaks for.
     pub(super) has_stored: bool,
     /// Requests of it that were refused.
     pub(super) refusals: u32,

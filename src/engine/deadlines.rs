@@ -48,8 +48,8 @@ impl<D: Disk> Engine<D> {
         self.timers.next()
     }
 
-    /// Does what is due by `now`, or a slice of it, and the rest when it is called again. Bytes that came before `now` have to be received first, so that nobody is
-    /// timed out for the hub's own pauses.
+    /// Does what is due by `now`, or a slice of it, and the rest when it is called again. Bytes that came before `now`
+    /// have to be received first, so that nobody is timed out for the hub's own pauses.
     ///
     /// # Errors
     /// The disk failed while the books were closed.
@@ -125,29 +125,6 @@ impl<D: Disk> Engine<D> {
         self.end(slot, now);
     }
 
-    /// No more winners are put into outboxes until some are read; those who read nothing give way.
-    pub(super) fn pause_flush(&mut self, now: Moment) {
-        if !std::mem::replace(&mut self.flush_paused, true) {
-            self.timers.remind(Reminder::Flush, now + limits::FLUSH_PATIENCE);
-        }
-    }
-
-    fn cut_slow_winners(&mut self, now: Moment) {
-        self.flush_paused = false;
-        if !self.flush_is_full() {
-            return;
-        }
-        let slow = |(slot, connection): (usize, &Connection)| connection.holds_winners_back(now).then_some(slot);
-        let slow: Vec<usize> = self.connections.iter().filter_map(slow).collect();
-        for slot in slow {
-            let peer = self.connections[slot].peer;
-            log::info!(
-                "action: close_connection | result: success | ip: {peer} | reason: winners that it does not read hold others' up"
-            );
-            self.cut(slot, now);
-        }
-    }
-
     /// Whether the connection is to be closed without waiting for its peer.
     pub fn is_cut(&self, id: ConnectionId) -> bool {
         self.slot(id).is_some_and(|slot| self.connections[slot].cut)
@@ -164,7 +141,7 @@ impl<D: Disk> Engine<D> {
         // Dialects that open a connection per message, or may, are lost by silence only.
         let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
         let since = if reconnects { heard_at + self.policy.idle_timeout } else { now };
-        self.lose(agency, since.max(now), now);
+        self.lose(agency, since.max(now));
     }
 
     /// Agencies with bets and no finish, none of which can be connected yet.
@@ -172,16 +149,16 @@ impl<D: Disk> Engine<D> {
         let begun = |id: &AgencyId| self.lottery.agency(*id).is_ok_and(|state| state.bets > 0);
         let lost: Vec<AgencyId> = self.lottery.pending().filter(begun).collect();
         for agency in lost {
-            self.lose(agency, now, now);
+            self.lose(agency, now);
         }
     }
 
-    fn lose(&mut self, agency: AgencyId, since: Moment, now: Moment) {
+    fn lose(&mut self, agency: AgencyId, since: Moment) {
         if self.policy.on_agency_loss == OnAgencyLoss::Wait || self.lottery.drawn() {
             return;
         }
         if self.presence.lose(agency, since, since + self.policy.loss_grace) {
-            self.timers.remind(Reminder::LostAgency(agency), since.max(now));
+            self.timers.remind(Reminder::LostAgency(agency), since);
         }
     }
 

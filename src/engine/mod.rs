@@ -20,6 +20,7 @@ mod requests;
 mod room;
 mod turn;
 mod unnumbered;
+mod winners;
 
 use core::net::IpAddr;
 
@@ -36,6 +37,7 @@ use presence::Presence;
 use room::Room;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
+use winners::Unflushed;
 
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
@@ -70,7 +72,7 @@ pub struct Engine<D: Disk> {
     /// Queries that wait for the draw, in the order in which they came; some may be gone by then.
     parked: Vec<ConnectionId>,
     /// Those of them that the draw has not answered yet.
-    unflushed: std::collections::VecDeque<ConnectionId>,
+    unflushed: Unflushed,
     parked_count: usize,
     /// Connections to write to: agencies', which go first, and others'.
     dirty_agencies: Vec<ConnectionId>,
@@ -112,7 +114,7 @@ impl<D: Disk> Engine<D> {
             timers: Timers::with_capacity(reserved),
             reminders_max: limits::LEFTOVERS_MIN,
             parked: Vec::new(),
-            unflushed: std::collections::VecDeque::new(),
+            unflushed: Unflushed::default(),
             parked_count: 0,
             dirty_agencies: Vec::new(),
             dirty: Vec::new(),
@@ -437,8 +439,7 @@ impl<D: Disk> Engine<D> {
         }
         if self.unflushed.len() > 2 * self.parked_count + limits::LEFTOVERS_MIN {
             let mut unflushed = std::mem::take(&mut self.unflushed);
-            unflushed.retain(|id| self.slot(*id).is_some_and(|slot| self.connections[slot].parked));
-            unflushed.shrink_to(2 * unflushed.len());
+            unflushed.retain(|id| self.slot(id).is_some_and(|slot| self.connections[slot].parked));
             self.unflushed = unflushed;
         }
         if self.timers.len() > self.reminders_max {

@@ -213,62 +213,6 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Puts a connection in line for its winners: agencies come first.
-    fn queue_winners(&mut self, id: ConnectionId) {
-        if self.is_agency(id) { self.unflushed.push_front(id) } else { self.unflushed.push_back(id) }
-    }
-
-    /// Answers parked queries after the draw, a slice a turn.
-    fn flush_parked(&mut self, committed: &Committed, now: Moment) {
-        let mut bytes = 0;
-        for _ in 0..limits::FLUSH_PER_TURN {
-            if bytes >= limits::FLUSH_BYTES_PER_TURN {
-                return;
-            }
-            if self.flush_is_full() && !self.unflushed.is_empty() {
-                return self.pause_flush(now);
-            }
-            let Some(id) = self.unflushed.pop_front() else { return };
-            let Some(slot) = self.slot(id) else { continue };
-            if !std::mem::take(&mut self.connections[slot].parked) {
-                continue;
-            }
-            self.parked_count -= 1;
-            let agency = self.connections[slot].session.agency.expect("a parked query names its agency");
-            bytes += self.send_winners(slot, agency, committed, now);
-        }
-    }
-
-    /// Whether so many bytes of winners wait to be read that those of the next in line are not even put into an outbox.
-    /// Only winners count: what strangers make the hub hold must not stop the draw's answers.
-    pub(super) fn flush_is_full(&self) -> bool {
-        let to_an_agency = self.unflushed.front().is_some_and(|id| self.is_agency(*id));
-        let high = if to_an_agency { limits::FLUSH_BYTES_HIGH_OF_AGENCIES } else { limits::FLUSH_BYTES_HIGH };
-        self.winners_bytes > high
-    }
-
-    fn send_winners(&mut self, slot: usize, agency: AgencyId, committed: &Committed, now: Moment) -> usize {
-        let connection = &mut self.connections[slot];
-        let Some(dialect) = connection.session.dialect() else { return 0 };
-        let before = connection.buffered();
-        let unsent = connection.outbox.unsent().len();
-        if unsent == 0 {
-            connection.owes_bytes(now);
-        }
-        let reply = match self.lottery.winners(agency) {
-            Ok(winners) => Reply::Winners { agency, bets: winners.expect("parked queries are flushed after the draw") },
-            Err(refusal) => Reply::Refused(refusal),
-        };
-        let after = dialect.encode(&reply, connection.outbox.reply(committed));
-        let connection = &mut self.connections[slot];
-        let bytes = connection.outbox.unsent().len() - unsent;
-        let more = u32::try_from(bytes).unwrap_or(u32::MAX).min(u32::MAX - connection.winners_bytes);
-        connection.winners_bytes += more;
-        self.winners_bytes += more as usize;
-        self.sent_to(slot, before, after, now);
-        bytes
-    }
-
     fn send(&mut self, slot: usize, reply: &Reply<'_>, committed: &Committed, now: Moment) {
         let connection = &mut self.connections[slot];
         let Some(dialect) = connection.session.dialect() else { return };
@@ -281,7 +225,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Bookkeeping after a reply was written into an outbox that held `before` bytes of memory.
-    fn sent_to(&mut self, slot: usize, before: usize, after: After, now: Moment) {
+    pub(super) fn sent_to(&mut self, slot: usize, before: usize, after: After, now: Moment) {
         let connection = &mut self.connections[slot];
         self.buffered_bytes = self.buffered_bytes + connection.buffered() - before;
         if after == After::CloseUnsaid {

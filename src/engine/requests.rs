@@ -252,6 +252,7 @@ impl<D: Disk> Engine<D> {
         }
         if let Some(before) = session.agency.replace(agency) {
             let left = Left::of(&self.connections[slot]);
+            self.connections[slot].has_stored = false;
             self.leave(before, left, left.heard_at);
         }
         self.unnumbered.claimed(agency);

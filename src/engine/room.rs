@@ -2,7 +2,8 @@
 //!
 //! A newcomer gets the place of a connection that has not said anything sensible for a while, or of a stranger
 //! from an address that has far more connections than the newcomer's own. So neither silence nor numbers lock
-//! the agencies out; nor does one agency lock out the others, whose share of the places is its own. Where nobody has to go, the newcomer is refused, and told so where its dialect can say it.
+//! the agencies out; nor does one agency lock out the others, whose share of the places is its own. Where nobody has to go,
+//! the newcomer is refused, and told so where its dialect can say it.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
@@ -161,7 +162,7 @@ impl Connection {
         self.is_agency() || self.refused
     }
 
-    /// Whether it has a certificate, or bets of it were stored.
+    /// Whether it has a certificate, or stored bets for the agency that it speaks for.
     pub(super) fn is_agency(&self) -> bool {
         self.has_stored || self.session.certified.is_some()
     }
