@@ -347,3 +347,28 @@ fn room_that_the_journal_got_at_a_start_is_there_after_a_power_cut() {
     let (store, _) = Store::open(left.mount(), room(40, 1000)).unwrap();
     assert_eq!(store.next_sequence(AgencyId(1)), 200);
 }
+
+#[test]
+fn a_log_that_others_have_gone_on_without_is_refused() {
+    let (disk, _store) = played(3);
+    let log = disk.cache(File::Redo);
+    // Without its log the store has lost its turns, and takes others in their places.
+    let left = after_the_worst(&disk);
+    left.tamper(File::Redo, Vec::clear);
+    assert_eq!(found(&left).unwrap(), 0);
+    left.kill();
+    let (mut store, _) = open(&left).unwrap();
+    for turn in 0..4u32 {
+        store.stage_batch(AgencyId(2), turn.into(), &batch(5000 + turn, 1)).unwrap();
+        store.commit().unwrap();
+    }
+    drop(store);
+    left.kill();
+    left.tamper(File::Redo, |bytes| bytes.clone_from(&log));
+    let before = FILES.map(|file| left.cache(file));
+    match found(&left) {
+        Err(OpenError::Damaged { file, what, .. }) => assert!(file == "bets.csv.journal" && what.contains("redo")),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(FILES.map(|file| left.cache(file)), before, "nothing is modified");
+}

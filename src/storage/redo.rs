@@ -6,14 +6,14 @@
 //! start takes from it what they lack.
 //!
 //! An entry is a group: a header, the group's rows, its records. It is a number of whole blocks, so that writing it
-//! touches no sector of the one before it, and a disk can take it as it lies in memory. Entries count while each follows the one before it; behind them
-//! lie those of earlier rounds, whose groups are older, or zeros.
+//! touches no sector of the one before it, and a disk can take it as it lies in memory. Entries count while each follows
+//! the one before it; behind them lie those of earlier rounds, whose groups are older, or zeros.
 
 use super::disk::{self, Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
 use super::error::{CommitError, OpenError};
 use super::mutant::Mutant;
 use super::record::{RECORD_BYTES, Record, record_offset};
-use super::rows::HEAD_BYTES as HEADER_BYTES;
+use super::rows::HEAD_BYTES;
 use super::store::{Store, Tip};
 use super::stream::Stream;
 use crc32c::{crc32c, crc32c_append};
@@ -60,13 +60,13 @@ impl<D: Disk> Store<D> {
     /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
     /// room, and rows and journal have to be synced themselves.
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
-        let bytes = (HEADER_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
+        let bytes = (HEAD_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         if !self.log_has_room(bytes)? {
             return Ok(false);
         }
         let first = self.records.first().expect("a group has a record");
-        let header = Header {
+        let header = EntryHeader {
             count: self.records.len() as u64,
             group: first.group,
             slot: first.slot,
@@ -127,7 +127,7 @@ impl<D: Disk> Store<D> {
         if !self.options.sync || self.redo.capacity == 0 {
             return Ok(());
         }
-        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; HEADER_BYTES]).1 {
+        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; HEAD_BYTES]).1 {
             // Where overwriting takes space: what the log has, rows and journal have as well.
             Err(error) if is_full(&error) => return Ok(()),
             emptied => emptied,
@@ -150,7 +150,7 @@ impl<D: Disk> Store<D> {
 /// What an entry begins with. All integers are little-endian: checksum of the store id and of what follows, u32 0, number
 /// of records, group, slot of the first record, where the rows start in their file, bytes of rows, zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
+struct EntryHeader {
     count: u64,
     group: u64,
     slot: u64,
@@ -158,13 +158,13 @@ struct Header {
     rows_bytes: u64,
 }
 
-impl Header {
+impl EntryHeader {
     fn records_bytes(&self) -> u64 {
         self.count * RECORD_BYTES as u64
     }
 
-    fn encode(self, seed: u32) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
+    fn encode(self, seed: u32) -> [u8; HEAD_BYTES] {
+        let mut bytes = [0; HEAD_BYTES];
         let fields = [self.count, self.group, self.slot, self.rows_offset, self.rows_bytes];
         for (place, field) in bytes[8..].chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
@@ -175,11 +175,16 @@ impl Header {
     }
 
     /// `None` if it is none. Zeros are none.
-    fn decode(bytes: &[u8], seed: u32) -> Option<Header> {
-        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    fn decode(bytes: &[u8], seed: u32) -> Option<EntryHeader> {
+        let bytes: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
         let field = |index: usize| bytes[8 + 8 * index..].first_chunk().copied().map_or(0, u64::from_le_bytes);
-        let header =
-            Header { count: field(0), group: field(1), slot: field(2), rows_offset: field(3), rows_bytes: field(4) };
+        let header = EntryHeader {
+            count: field(0),
+            group: field(1),
+            slot: field(2),
+            rows_offset: field(3),
+            rows_bytes: field(4),
+        };
         let fields = [header.count, header.group, header.slot, header.rows_offset, header.rows_bytes];
         // Sums of what a checksum lets through must not overflow.
         let small = fields.iter().all(|field| *field < FIELD_MAX);
@@ -190,7 +195,7 @@ impl Header {
 /// A whole entry.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    header: Header,
+    header: EntryHeader,
     /// Where its rows start in the log.
     rows_at: u64,
     /// The checksum of the record before its first one.
@@ -215,10 +220,12 @@ impl Entry {
                 let from = self.header.rows_offset;
                 (from..from + self.header.rows_bytes, self.rows_at)
             }
-            File::Journal | File::Quarantine | File::Redo => {
+            File::Journal => {
                 let from = record_offset(self.header.slot);
                 (from..from + self.header.records_bytes(), self.rows_at + self.header.rows_bytes)
             }
+            // No entry has anything of these.
+            File::Quarantine | File::Redo => (0..0, self.rows_at),
         }
     }
 
@@ -256,7 +263,7 @@ impl Redo {
         let mut rest = Stream::new(File::Redo, at.min(redo.bytes), redo.bytes);
         while at < redo.bytes {
             let block = rest.take(disk, BLOCK_BYTES)?;
-            if let Some(header) = Header::decode(block, seed)
+            if let Some(header) = EntryHeader::decode(block, seed)
                 && redo.stray.is_none_or(|(group, _)| group < header.group)
             {
                 redo.stray = Some((header.group, at));
@@ -285,6 +292,25 @@ impl Redo {
     /// it was written; one behind that was begun when that was durable.
     pub(super) fn damaged_at(&self, tip: Tip) -> Option<u64> {
         self.stray.filter(|(group, _)| *group > tip.group + 1).map(|(_, at)| at)
+    }
+
+    /// Where the journal has a valid record of the store that starts its checksums from `seed`, and the log another one in
+    /// its place: whoever wrote the journal on did not know the log. What a crash leaves is the same record, or none.
+    pub(super) fn contradicted_at<D: Disk>(&self, disk: &mut D, seed: u32) -> io::Result<Option<u64>> {
+        for entry in &self.entries {
+            let (there, from) = entry.part(File::Journal);
+            let mut logged = Stream::new(File::Redo, from, from + entry.header.records_bytes());
+            let mut kept = Stream::new(File::Journal, there.start, there.end);
+            for slot in entry.header.slot..entry.header.slot + entry.header.count {
+                let kept = kept.take(disk, RECORD_BYTES as u64)?.first_chunk();
+                let valid = kept.filter(|bytes| Record::decode(bytes, slot, seed).is_some());
+                let logged = logged.take(disk, RECORD_BYTES as u64)?;
+                if valid.is_some_and(|valid| valid != logged) {
+                    return Ok(Some(record_offset(slot)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Writes what the log has to rows and journal.
@@ -327,10 +353,10 @@ impl Redo {
 
 /// The entry at byte `at` of a log of `log_bytes` bytes; `None` if there is none, or no whole one.
 fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32, mutant: Mutant) -> io::Result<Option<Entry>> {
-    let mut header = [0; HEADER_BYTES];
+    let mut header = [0; HEAD_BYTES];
     let read = read_full(disk, File::Redo, at, &mut header)?;
-    let Some(header) = Header::decode(&header[..read], seed) else { return Ok(None) };
-    let rows_at = at + HEADER_BYTES as u64;
+    let Some(header) = EntryHeader::decode(&header[..read], seed) else { return Ok(None) };
+    let rows_at = at + HEAD_BYTES as u64;
     let records_at = rows_at + header.rows_bytes;
     let end = records_at + header.records_bytes();
     if end > log_bytes {
