@@ -9,8 +9,8 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::machine::eventually;
-use common::{binary, binary_batch, hub};
+use common::machine::{eventually, has, skip};
+use common::{binary, binary_batch, hub, under};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
@@ -107,4 +107,27 @@ fn batches_that_are_long_looked_for_hold_nobody_up() {
     let log = hub.log();
     let at = |document: &str| log.find(document).expect("it is stored");
     assert!(at("dni: 2 ") < at("dni: 3 "), "the other's was stored in between");
+}
+
+#[test]
+fn a_peer_that_waits_for_each_answer_is_read_once_for_each() {
+    if !has("strace") {
+        return skip("counting reads needs strace");
+    }
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let trace = folder.path().join("reads");
+    let strace = ["strace", "-D", "-o", trace.to_str().unwrap(), "-e", "trace=recvfrom,read"];
+    let hub = under(&strace, Arc::clone(&folder)).env("LOTTERY_AGENCIES", "1").start();
+    let mut peer = hub.connect();
+    for document in 0..BATCHES {
+        peer.send(&binary_batch(1, document, 1));
+        peer.expect(&[0]);
+    }
+    hub.terminate();
+    let traced = || std::fs::read_to_string(&trace).unwrap();
+    eventually("the trace is whole", || traced().contains("+++ exited"));
+    let reads = traced().lines().filter(|line| line.starts_with("recvfrom(")).count();
+    let batches = BATCHES as usize;
+    assert!(reads >= batches, "{reads} reads of {batches} batches: they are not what was counted");
+    assert!(reads <= batches + 10, "{reads} reads of {batches} batches");
 }

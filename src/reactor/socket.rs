@@ -35,7 +35,7 @@ pub(super) struct Socket {
 /// What a read found.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
-    /// So many bytes; more may be there if `more`.
+    /// So many bytes.
     Bytes(usize),
     /// Nothing now.
     Nothing,

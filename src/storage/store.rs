@@ -121,7 +121,7 @@ impl Default for Batches {
 /// space is added before it is needed.
 pub(super) const SLOTS_AHEAD_MIN: u64 = 8;
 
-/// Rows and journal of one draw.
+/// Rows, journal and redo log of one draw.
 #[derive(Debug)]
 pub struct Store<D> {
     pub(super) disk: D,

@@ -3,5 +3,6 @@
 
 pub mod bets;
 pub mod disk;
+pub mod image;
 pub mod model;
 pub mod random;
