@@ -11,8 +11,11 @@ use loteria::agency::upload::{Goal, Next, Outcome, Plan, Upload};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
-/// What one input may make the client do besides taking bytes: each connection that is lost is one more.
-const STEPS_MAX: usize = 5000;
+/// Steps that one byte of the hub's may cause: it is heard, the connection is lost for it and made anew, and batches are
+/// passed over on the next.
+const STEPS_PER_BYTE: usize = 3;
+/// And some more, at the beginning and at the end.
+const STEPS_BESIDES: usize = 100;
 /// More than it has to say in one go.
 const OUTGOING_BYTES_MAX: usize = 512 * 1024;
 
@@ -30,7 +33,8 @@ pub fn run(input: &[u8]) {
     });
     let mut upload = Upload::new(plan, BetList::new(bets.collect()));
     let mut heard = Vec::new();
-    for _ in 0..STEPS_MAX {
+    let steps_max = STEPS_PER_BYTE * input.len() + STEPS_BESIDES;
+    for _ in 0..steps_max {
         while upload.take_event().is_some() {}
         assert!(upload.outgoing().len() < OUTGOING_BYTES_MAX, "{} bytes wait", upload.outgoing().len());
         match upload.next() {
@@ -54,7 +58,7 @@ pub fn run(input: &[u8]) {
             }
         }
     }
-    panic!("{STEPS_MAX} steps, and no end");
+    panic!("{steps_max} steps, and no end");
 }
 
 /// Carries bytes both ways; says whether there were any more of the hub's.
