@@ -433,13 +433,13 @@ impl<D: Disk> Engine<D> {
     fn clear_leftovers(&mut self) {
         if self.parked.len() > 2 * self.parked_count + limits::LEFTOVERS_MIN {
             let mut parked = std::mem::take(&mut self.parked);
-            parked.retain(|id| self.slot(*id).is_some_and(|slot| self.connections[slot].parked));
+            parked.retain(|id| self.is_parked(*id));
             parked.shrink_to(2 * parked.len());
             self.parked = parked;
         }
         if self.unflushed.len() > 2 * self.parked_count + limits::LEFTOVERS_MIN {
             let mut unflushed = std::mem::take(&mut self.unflushed);
-            unflushed.retain(|id| self.slot(id).is_some_and(|slot| self.connections[slot].parked));
+            unflushed.retain(|id| self.is_parked(id));
             self.unflushed = unflushed;
         }
         if self.timers.len() > self.reminders_max {

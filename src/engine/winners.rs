@@ -45,6 +45,11 @@ impl Unflushed {
 }
 
 impl<D: Disk> Engine<D> {
+    /// Whether the connection is still here, and its query waits.
+    pub(super) fn is_parked(&self, id: ConnectionId) -> bool {
+        self.slot(id).is_some_and(|slot| self.connections[slot].parked)
+    }
+
     /// Puts a connection in line for its winners: agencies come first.
     pub(super) fn queue_winners(&mut self, id: ConnectionId) {
         let agency = self.is_agency(id);

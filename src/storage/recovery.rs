@@ -139,12 +139,7 @@ fn recover<D: Disk>(
     store.tip = Tip::start(store.seed);
     let redo = Redo::read(&mut store.disk, store.seed, store.mutant);
     let redo = redo.map_err(|error| store.failed_to("read", File::Redo, error))?;
-    let contradicted = redo.contradicted_at(&mut store.disk, store.seed);
-    if let Some(offset) = contradicted.map_err(|error| store.failed_to("read", File::Journal, error))? {
-        let redo = store.disk.name(File::Redo);
-        let what = format!("{redo} has another record in this place, so the two do not belong together");
-        return Err(store.damaged(File::Journal, offset, what));
-    }
+    redo.check_journal(store)?;
     let (rows_bytes, journal_bytes) = (redo.len_of(File::Rows, rows_bytes), redo.len_of(File::Journal, journal_bytes));
     store.capacity = slots_in(journal_bytes);
     let scan = scan(&mut redo.over(&mut store.disk), store.seed, journal_bytes);

@@ -294,23 +294,27 @@ impl Redo {
         self.stray.filter(|(group, _)| *group > tip.group + 1).map(|(_, at)| at)
     }
 
-    /// Where the journal has a valid record of the store that starts its checksums from `seed`, and the log another one in
-    /// its place: whoever wrote the journal on did not know the log. What a crash leaves is the same record, or none.
-    pub(super) fn contradicted_at<D: Disk>(&self, disk: &mut D, seed: u32) -> io::Result<Option<u64>> {
+    /// Refuses a journal that has a valid record where the log has another one: whoever wrote it on did not know the log.
+    /// What a crash leaves is the same record, or none.
+    pub(super) fn check_journal<D: Disk>(&self, store: &mut Store<D>) -> Result<(), OpenError> {
         for entry in &self.entries {
             let (there, from) = entry.part(File::Journal);
             let mut logged = Stream::new(File::Redo, from, from + entry.header.records_bytes());
             let mut kept = Stream::new(File::Journal, there.start, there.end);
             for slot in entry.header.slot..entry.header.slot + entry.header.count {
-                let kept = kept.take(disk, RECORD_BYTES as u64)?.first_chunk();
-                let valid = kept.filter(|bytes| Record::decode(bytes, slot, seed).is_some());
-                let logged = logged.take(disk, RECORD_BYTES as u64)?;
+                let kept = kept.take(&mut store.disk, RECORD_BYTES as u64);
+                let kept = kept.map_err(|error| store.failed_to("read", File::Journal, error))?.first_chunk();
+                let logged = logged.take(&mut store.disk, RECORD_BYTES as u64);
+                let logged = logged.map_err(|error| store.failed_to("read", File::Redo, error))?;
+                let valid = kept.filter(|bytes| Record::decode(bytes, slot, store.seed).is_some());
                 if valid.is_some_and(|valid| valid != logged) {
-                    return Ok(Some(record_offset(slot)));
+                    let log = store.disk.name(File::Redo);
+                    let what = format!("{log} has another record in this place, so the two do not belong together");
+                    return Err(store.damaged(File::Journal, record_offset(slot), what));
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Writes what the log has to rows and journal.
