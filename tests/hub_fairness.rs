@@ -6,11 +6,13 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::machine::{eventually, has, skip};
-use common::{binary, binary_batch, hub, under};
+use common::{Hub, binary, binary_batch, binary_bet, hub, under};
+use loteria::limits;
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
@@ -109,25 +111,95 @@ fn batches_that_are_long_looked_for_hold_nobody_up() {
     assert!(at("dni: 2 ") < at("dni: 3 "), "the other's was stored in between");
 }
 
+/// A hub of one agency whose `calls` are written down, in the order of their ends.
+struct Traced {
+    hub: Hub,
+    trace: PathBuf,
+}
+
+impl Traced {
+    /// `None` where the machine has no strace.
+    fn start(calls: &str) -> Option<Traced> {
+        if !has("strace") {
+            skip("what the hub asks of the system needs strace");
+            return None;
+        }
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let trace = folder.path().join("calls");
+        let strace = ["strace", "-D", "-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
+        let hub = under(&strace, folder).env("LOTTERY_AGENCIES", "1").start();
+        Some(Traced { hub, trace })
+    }
+
+    /// The calls, up to the hub's end.
+    fn end(self) -> Vec<String> {
+        let _folder = Arc::clone(&self.hub.folder);
+        self.hub.terminate();
+        let traced = || std::fs::read_to_string(&self.trace).unwrap();
+        eventually("the trace is whole", || traced().contains("+++ exited"));
+        traced().lines().map(str::to_owned).collect()
+    }
+}
+
 #[test]
 fn a_peer_that_waits_for_each_answer_is_read_once_for_each() {
-    if !has("strace") {
-        return skip("counting reads needs strace");
-    }
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let trace = folder.path().join("reads");
-    let strace = ["strace", "-D", "-o", trace.to_str().unwrap(), "-e", "trace=recvfrom,read"];
-    let hub = under(&strace, Arc::clone(&folder)).env("LOTTERY_AGENCIES", "1").start();
-    let mut peer = hub.connect();
+    let Some(traced) = Traced::start("recvfrom,read") else { return };
+    let mut peer = traced.hub.connect();
     for document in 0..BATCHES {
         peer.send(&binary_batch(1, document, 1));
         peer.expect(&[0]);
     }
-    hub.terminate();
-    let traced = || std::fs::read_to_string(&trace).unwrap();
-    eventually("the trace is whole", || traced().contains("+++ exited"));
-    let reads = traced().lines().filter(|line| line.starts_with("recvfrom(")).count();
+    let reads = traced.end().iter().filter(|line| line.starts_with("recvfrom(")).count();
     let batches = BATCHES as usize;
     assert!(reads >= batches, "{reads} reads of {batches} batches: they are not what was counted");
     assert!(reads <= batches + 10, "{reads} reads of {batches} batches");
+}
+
+/// The most bytes that were read between two syncs.
+fn most_in_a_turn(calls: &[String]) -> usize {
+    let read = |line: &String| line.rsplit_once("= ").and_then(|(_, bytes)| bytes.trim().parse().ok()).unwrap_or(0);
+    let turns = calls.split(|line| line.starts_with("fdatasync("));
+    turns.map(|turn| turn.iter().filter(|line| line.starts_with("recvfrom(")).map(read).sum()).max().unwrap_or(0)
+}
+
+/// A batch of a hundred bets.
+fn long_batch() -> Vec<u8> {
+    binary(1, &[1, 100], &binary_bet("Ana", "Paz", 1, 19_990_317, 1).repeat(100))
+}
+
+#[test]
+fn a_turn_reads_so_much_of_one_peer_and_no_more() {
+    let Some(traced) = Traced::start("recvfrom,fdatasync") else { return };
+    let batches = 8 * limits::TURN_BYTES_PER_CONNECTION / long_batch().len();
+    let mut peer = traced.hub.connect();
+    let mut sending = peer.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || sending.write_all(&long_batch().repeat(batches)).unwrap());
+    peer.expect(&vec![0; batches]);
+    sender.join().unwrap();
+    let most = most_in_a_turn(&traced.end());
+    assert!(most <= limits::TURN_BYTES_PER_CONNECTION, "{most} bytes");
+    assert!(most > limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes: it has sent too slowly to show anything");
+}
+
+#[test]
+fn a_turn_reads_so_much_of_all_peers_and_no_more() {
+    let Some(traced) = Traced::start("recvfrom,fdatasync") else { return };
+    let hub = &traced.hub;
+    let count = 2 * limits::TURN_BYTES / limits::TURN_BYTES_PER_CONNECTION_MIN;
+    let store = |_| {
+        let mut peer = hub.connect();
+        peer.send(&long_batch());
+        peer.expect(&[0]);
+        peer
+    };
+    let mut peers: Vec<_> = (0..count).map(store).collect();
+    // All of them have more than their part when the hub looks again.
+    let batches = 2 * limits::TURN_BYTES_PER_CONNECTION_MIN / long_batch().len();
+    hub.signal(19);
+    peers.iter_mut().for_each(|peer| peer.send(&long_batch().repeat(batches)));
+    hub.signal(18);
+    peers.iter_mut().for_each(|peer| peer.expect(&vec![0; batches]));
+    let most = most_in_a_turn(&traced.end());
+    assert!(most <= limits::TURN_BYTES + limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes");
+    assert!(most > limits::TURN_BYTES / 2, "{most} bytes: too few have sent at once to show anything");
 }
