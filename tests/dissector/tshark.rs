@@ -66,13 +66,13 @@ impl Capture {
         None
     }
 
-    /// Sends markers until one comes out of the capture; false when none does, or tshark ended.
+    /// Sends markers until one comes out of the capture; false when none does, or tshark ended. Any of them will do:
+    /// where tshark is behind by more than the wait for one, the newest is never the one that it shows.
     fn sees(&mut self, marker: &str, mark: impl Fn(&str)) -> bool {
-        for number in 0..MARKERS_MAX {
-            let marker = format!("{marker} {number}");
-            mark(&marker);
+        for _ in 0..MARKERS_MAX {
+            mark(marker);
             while let Ok(line) = self.lines.recv_timeout(MARKER_WAIT) {
-                if line.contains(&marker) {
+                if line.contains(marker) {
                     return true;
                 }
             }
