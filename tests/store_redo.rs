@@ -223,6 +223,32 @@ fn a_flipped_bit_in_the_log_is_found_where_it_matters_and_costs_at_most_the_last
 }
 
 #[test]
+fn a_flipped_bit_in_an_older_entry_does_not_hide_that_the_newest_turn_is_not_there() {
+    let (disk, _store) = played(3);
+    let (older, _store) = played(2);
+    // The system has written the first two turns to their files by itself, and the third is in the log only.
+    let left = disk.fork();
+    left.kill();
+    for file in [File::Rows, File::Journal] {
+        left.tamper(file, |bytes| *bytes = older.cache(file));
+    }
+    assert_eq!(found(&left.fork()).unwrap(), 3);
+    for byte in (0..2 * 4096).filter(|byte| byte % 4096 < 600) {
+        let damaged = left.fork();
+        damaged.tamper(File::Redo, |bytes| bytes[byte] ^= 1 << (byte % 8));
+        let before = FILES.map(|file| damaged.cache(file));
+        match found(&damaged) {
+            Ok(3) => {}
+            Err(OpenError::Damaged { file, .. }) => {
+                assert_eq!(file, "bets.csv.redo", "byte {byte}");
+                assert_eq!(FILES.map(|file| damaged.cache(file)), before, "nothing is modified");
+            }
+            other => panic!("byte {byte}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_sealed_store_is_not_mended_from_its_log() {
     let (disk, mut store) = played(3);
     store.seal().unwrap();

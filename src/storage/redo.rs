@@ -239,7 +239,9 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Redo {
     entries: Vec<Entry>,
-    /// The highest group of a header behind the entries that count, and where it is.
+    /// Where the entries that count end.
+    end: u64,
+    /// The highest group of a header behind them, and where it is.
     stray: Option<(u64, u64)>,
     /// How long the file is.
     bytes: u64,
@@ -260,6 +262,7 @@ impl Redo {
             at = entry.end();
             redo.entries.push(entry);
         }
+        redo.end = at;
         let mut rest = Stream::new(File::Redo, at.min(redo.bytes), redo.bytes);
         while at < redo.bytes {
             let block = rest.take(disk, BLOCK_BYTES)?;
@@ -289,9 +292,11 @@ impl Redo {
     }
 
     /// Whether the log is damaged, if the store's data ends at `tip`. The group behind the tip may have been cut off while
-    /// it was written; one behind that was begun when that was durable.
+    /// it was written; then it stands right behind the entries that count. Any other was begun when the one before it was
+    /// durable.
     pub(super) fn damaged_at(&self, tip: Tip) -> Option<u64> {
-        self.stray.filter(|(group, _)| *group > tip.group + 1).map(|(_, at)| at)
+        let torn = |at| u64::from(at == self.end);
+        self.stray.filter(|(group, at)| *group > tip.group + torn(*at)).map(|(_, at)| at)
     }
 
     /// Refuses a journal that has a valid record where the log has another one: whoever wrote it on did not know the log.
