@@ -42,7 +42,7 @@ pub const TURN_BYTES: usize = 1536 * 1024;
 /// What one connection may have read in one turn, in bytes, where few others have something.
 pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
 
-/// The same where so many others have something that [`TURN_BYTES`] among them is less: a frame of a common
+/// The same where so many others are read that [`TURN_BYTES`] among them is less: a frame of a common
 /// client, 8 KiB, still comes in one read.
 pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 

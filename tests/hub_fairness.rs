@@ -126,7 +126,7 @@ impl Traced {
         }
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let trace = folder.path().join("calls");
-        let strace = ["strace", "-D", "-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
+        let strace = ["strace", "-D", "-f", "--seccomp-bpf", "-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
         let hub = under(&strace, folder).env("LOTTERY_AGENCIES", "1").start();
         Some(Traced { hub, trace })
     }
@@ -137,7 +137,9 @@ impl Traced {
         self.hub.terminate();
         let traced = || std::fs::read_to_string(&self.trace).unwrap();
         eventually("the trace is whole", || traced().contains("+++ exited"));
-        traced().lines().map(str::to_owned).collect()
+        // With the number of the process before each.
+        let call = |line: &str| line.split_once(' ').map(|(_, call)| call.trim_start().to_owned());
+        traced().lines().filter_map(call).collect()
     }
 }
 
@@ -179,6 +181,36 @@ fn a_turn_reads_so_much_of_one_peer_and_no_more() {
     let most = most_in_a_turn(&traced.end());
     assert!(most <= limits::TURN_BYTES_PER_CONNECTION, "{most} bytes");
     assert!(most > limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes: it has sent too slowly to show anything");
+}
+
+#[test]
+fn strangers_in_line_do_not_make_an_agency_s_turns_smaller() {
+    let Some(traced) = Traced::start("recvfrom,fdatasync") else { return };
+    let hub = &traced.hub;
+    let mut agency = hub.connect();
+    agency.send(&long_batch());
+    agency.expect(&[0]);
+    // Finishes of an agency that there is not.
+    let ask = |peer: &mut common::Peer| peer.send(&binary(2, &[9], &[]));
+    let hear = |peer: &mut common::Peer| assert_eq!(take(peer, 1).len(), 1);
+    let join = |_| {
+        let mut peer = hub.connect();
+        ask(&mut peer);
+        hear(&mut peer);
+        peer
+    };
+    // Of a turn that were divided by so many, each part would be the least there is.
+    let mut strangers: Vec<_> = (0..2 * limits::TURN_BYTES / limits::TURN_BYTES_PER_CONNECTION_MIN).map(join).collect();
+    // All of them, and the agency, have something when the hub looks again.
+    let batches = 4 * limits::TURN_BYTES_PER_CONNECTION_MIN / long_batch().len();
+    hub.signal(19);
+    agency.send(&long_batch().repeat(batches));
+    strangers.iter_mut().for_each(ask);
+    hub.signal(18);
+    agency.expect(&vec![0; batches]);
+    strangers.iter_mut().for_each(hear);
+    let most = most_in_a_turn(&traced.end());
+    assert!(most > 2 * limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes");
 }
 
 #[test]

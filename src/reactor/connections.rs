@@ -117,19 +117,18 @@ impl<D: Disk> Reactor<D> {
     /// Reads the sockets that may have something, each within its budget, until the turn has enough: agencies' first,
     /// and of strangers' a few.
     ///
-    /// Where many have something each gets less, so that nobody waits long for the others; but whoever is in
+    /// Where many are read each gets less, so that nobody waits long for the others; but whoever is in
     /// line is read before anyone in it is read twice.
     pub(super) fn read_all(&mut self, now: Moment) {
         let (agencies, strangers) = (self.agencies.waiting.len(), self.strangers.waiting.len());
-        let waiting = agencies + strangers;
-        let budget = (limits::TURN_BYTES / waiting.max(1))
+        let few = strangers_heard(strangers, agencies);
+        let budget = (limits::TURN_BYTES / (agencies + few).max(1))
             .clamp(limits::TURN_BYTES_PER_CONNECTION_MIN, limits::TURN_BYTES_PER_CONNECTION);
         if self.agencies.unheard + self.strangers.unheard == 0 {
             // Everyone who had something to say by now is in line.
             (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
             self.line_began = now;
         }
-        let few = strangers_heard(strangers, agencies);
         let strangers_first = std::mem::take(&mut self.strangers_first);
         if strangers_first {
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES, budget, now);
@@ -146,7 +145,7 @@ impl<D: Disk> Reactor<D> {
             self.strangers_first = strangers > 0 && self.engine.turn_is_full();
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), budget, now);
         }
-        if waiting == 0 {
+        if agencies + strangers == 0 {
             self.heard_until = now;
         } else if self.agencies.unheard + self.strangers.unheard == 0 {
             self.heard_until = self.line_began;
