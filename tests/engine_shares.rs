@@ -113,6 +113,23 @@ fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
 }
 
 #[test]
+fn what_a_full_disk_takes_back_makes_nobody_an_agency() {
+    let mut table = Table::new(2, Policy::default());
+    let id = stored(&mut table, HERE, 1);
+    assert!(table.engine.is_agency(id), "its bets are on the disk");
+    table.full.set(true);
+    let other = table.engine.open(address(THERE), table.now).expect("there is room");
+    table.say(other, &batch(Dialect::Binary, 2, 0));
+    assert_eq!(table.hear(other), [1], "it is rejected");
+    assert!(!table.engine.is_agency(other));
+    table.full.set(false);
+    table.pass(limits::FULL_DISK_PAUSE);
+    table.say(other, &batch(Dialect::Binary, 2, 0));
+    assert_eq!(table.hear(other), [0]);
+    assert!(table.engine.is_agency(other));
+}
+
+#[test]
 fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
     let mut table = Table::new(2, Policy::default());
     let stranger = table.open();

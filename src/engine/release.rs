@@ -146,6 +146,9 @@ impl<D: Disk> Engine<D> {
             self.send_acknowledgement(acknowledge, committed, now);
         }
         self.connections[slot].owed -= 1;
+        if let Outcome::Stored { agency, .. } = entry.outcome {
+            self.know_by_bets(slot, agency);
+        }
         if let Phase::Closing(_) = self.connections[slot].session.phase {
             // An earlier answer of this turn was its last.
             return;

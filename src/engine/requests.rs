@@ -117,7 +117,6 @@ impl<D: Disk> Engine<D> {
             Ok(staged) if staged.bets == 0 => Outcome::NothingToStore,
             Ok(staged) => {
                 self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
-                self.know(slot, |connection| connection.has_stored = true);
                 Outcome::Stored { agency, sequence, bets: staged.bets, log: logged(&batch.bets, staged.bets) }
             }
             Err(BatchError::Malformed) => Outcome::Malformed(OVERRUN),

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::connection::{Connection, ConnectionId};
 use super::{Engine, TooManyConnections};
 use crate::limits;
+use crate::lottery::AgencyId;
 use crate::session::Phase;
 use crate::storage::Disk;
 use crate::timers::Moment;
@@ -140,6 +141,13 @@ impl<D: Disk> Engine<D> {
             && connection.is_agency()
         {
             self.presence.known(agency);
+        }
+    }
+
+    /// Notes that bets of `agency` which came by this connection are on the disk.
+    pub(super) fn know_by_bets(&mut self, slot: usize, agency: AgencyId) {
+        if self.connections[slot].session.agency == Some(agency) {
+            self.know(slot, |connection| connection.has_stored = true);
         }
     }
 

@@ -2,8 +2,10 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::engine::{ConnectionId, Engine, Policy};
@@ -11,9 +13,12 @@ use loteria::lottery::{Lottery, Roster};
 use loteria::storage::{Disk, File, Options, Store};
 use loteria::timers::Moment;
 
-/// A disk that never fails.
+/// A disk that never fails, but can be full.
 #[derive(Debug, Default)]
-pub struct MemoryDisk([Vec<u8>; 4]);
+pub struct MemoryDisk {
+    files: [Vec<u8>; 4],
+    full: Rc<Cell<bool>>,
+}
 
 impl Disk for MemoryDisk {
     fn lock(&mut self) -> io::Result<bool> {
@@ -21,7 +26,7 @@ impl Disk for MemoryDisk {
     }
 
     fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = &self.0[file as usize];
+        let bytes = &self.files[file as usize];
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let count = buffer.len().min(bytes.len() - from);
         buffer[..count].copy_from_slice(&bytes[from..from + count]);
@@ -29,8 +34,11 @@ impl Disk for MemoryDisk {
     }
 
     fn write_at(&mut self, file: File, offset: u64, written: &[u8]) -> io::Result<usize> {
-        let bytes = &mut self.0[file as usize];
+        let bytes = &mut self.files[file as usize];
         let from = usize::try_from(offset).expect("a small store");
+        if self.full.get() && from + written.len() > bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         bytes.resize(bytes.len().max(from + written.len()), 0);
         bytes[from..from + written.len()].copy_from_slice(written);
         Ok(written.len())
@@ -45,12 +53,12 @@ impl Disk for MemoryDisk {
     }
 
     fn truncate(&mut self, file: File, len: u64) -> io::Result<()> {
-        self.0[file as usize].truncate(usize::try_from(len).expect("a small store"));
+        self.files[file as usize].truncate(usize::try_from(len).expect("a small store"));
         Ok(())
     }
 
     fn len(&mut self, file: File) -> io::Result<u64> {
-        Ok(self.0[file as usize].len() as u64)
+        Ok(self.files[file as usize].len() as u64)
     }
 
     fn drop_cache(&mut self, _: File) -> io::Result<()> {
@@ -69,6 +77,8 @@ impl Disk for MemoryDisk {
 /// A hub and its time.
 pub struct Table {
     pub engine: Engine<MemoryDisk>,
+    /// Whether its disk is full.
+    pub full: Rc<Cell<bool>>,
     pub now: Moment,
 }
 
@@ -76,10 +86,12 @@ impl Table {
     /// A draw among the agencies 1 to `agencies`, on 7574.
     pub fn new(agencies: u32, policy: Policy) -> Table {
         let options = Options { agencies: agencies as usize, journal_step: 64, ..Options::default() };
-        let (store, _) = Store::open(MemoryDisk::default(), options).expect("memory does not fail");
+        let disk = MemoryDisk::default();
+        let full = Rc::clone(&disk.full);
+        let (store, _) = Store::open(disk, options).expect("memory does not fail");
         let roster = Roster::parse(&agencies.to_string()).expect("a number of agencies");
         let now = Moment::after_origin(Duration::from_secs(1));
-        Table { engine: Engine::new(policy, Lottery::new(roster, 7574), store, now), now }
+        Table { engine: Engine::new(policy, Lottery::new(roster, 7574), store, now), full, now }
     }
 
     pub fn open(&mut self) -> ConnectionId {
