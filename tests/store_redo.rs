@@ -320,6 +320,30 @@ fn a_log_whose_journal_is_gone_is_kept_apart() {
 }
 
 #[test]
+fn a_log_whose_journal_is_gone_stays_where_there_is_no_room_to_keep_it() {
+    let (disk, _store) = played(3);
+    for (rows, adopt) in [(false, false), (true, true)] {
+        let left = disk.fork();
+        left.kill();
+        left.tamper(File::Journal, |journal| if adopt { journal[..8192].fill(0) } else { journal.clear() });
+        if !rows {
+            left.tamper(File::Rows, Vec::clear);
+        }
+        left.set_space(Some(left.used() + 100));
+        let before = FILES.map(|file| left.cache(file));
+        match Store::open(left.mount(), Options { adopt, ..options(SMALL) }) {
+            Err(OpenError::Io { file, doing, .. }) => assert!(file.starts_with("bets.csv.") && doing.contains("keep")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(FILES.map(|file| left.cache(file)), before, "nothing is modified");
+        assert_eq!(left.cache(File::Quarantine).len(), 0);
+        left.set_space(None);
+        drop(Store::open(left.mount(), Options { adopt, ..options(SMALL) }).unwrap());
+        assert!(left.cache(File::Quarantine).len() > before[2].len());
+    }
+}
+
+#[test]
 fn a_disk_that_has_no_room_for_a_log_stores_without_one() {
     let (complete, _store) = played(10);
     let rows_and_journal = complete.used() - SMALL;

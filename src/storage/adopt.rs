@@ -3,7 +3,7 @@
 use super::disk::{Disk, File, write_all};
 use super::error::OpenError;
 use super::record::{Header, Kind, Record, VERSION, record_offset};
-use super::recovery::{keep_log, quarantine, seal, start_journal, write_headers};
+use super::recovery::{keep_apart, log_to_keep, seal, start_journal, write_headers};
 use super::redo::Redo;
 use super::row_text::{count_rows, parse_row};
 use super::store::{Recovered, Store, Tip};
@@ -25,12 +25,12 @@ pub(super) fn adopt<D: Disk>(
 ) -> Result<Recovered, OpenError> {
     let mut agencies: BTreeMap<AgencyId, Agency> = BTreeMap::new();
     each_piece(store, rows_bytes, |store, offset, rows| check_rows(store, offset, rows, &mut agencies))?;
+    let log = log_to_keep(store)?;
+    keep_apart(store, &[(File::Journal, 0..journal_bytes), log])?;
     if journal_bytes > 0 {
-        quarantine(store, &[(File::Journal, 0..journal_bytes)])?;
         let cut = store.disk.truncate(File::Journal, 0);
         cut.map_err(|error| store.failed_to("cut", File::Journal, error))?;
     }
-    keep_log(store)?;
     Redo::begin(store)?;
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
     let header = Header { version: VERSION, store_id: id };

@@ -96,7 +96,8 @@ fn unreadable_journal<D: Disk>(store: &Store<D>, journal_bytes: u64) -> OpenErro
 /// Makes an empty store. Until its header is synced, the next start makes it again.
 fn create<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
-    keep_log(store)?;
+    let log = log_to_keep(store)?;
+    keep_apart(store, &[log])?;
     Redo::begin(store)?;
     start_journal(store)?;
     write_headers(store, Header { version: VERSION, store_id: id })?;
@@ -242,6 +243,7 @@ fn cut_tail<D: Disk>(
         return Ok(None);
     }
     let parts = [(File::Rows, rows.clone()), (File::Journal, journal.clone())];
+    // It was never acknowledged: a full disk must not keep the server from starting.
     let kept_in = quarantine(store, &parts)?;
     let cut = store.disk.truncate(File::Rows, rows.start);
     cut.map_err(|error| store.failed_to("cut", File::Rows, error))?;
@@ -249,9 +251,8 @@ fn cut_tail<D: Disk>(
     Ok(Some(Discarded { rows_bytes, journal_bytes, kept_in }))
 }
 
-/// Appends parts of the files to the quarantine file, durably; `None` where there is no room for them. They were
-/// never acknowledged, so a full disk must not keep the server from starting.
-pub(super) fn quarantine<D: Disk>(
+/// Appends parts of the files to the quarantine file, durably; `None` where there is no room for them.
+fn quarantine<D: Disk>(
     store: &mut Store<D>,
     parts: &[(File, std::ops::Range<u64>)],
 ) -> Result<Option<String>, OpenError> {
@@ -271,17 +272,27 @@ pub(super) fn quarantine<D: Disk>(
     }
 }
 
-/// Copies a redo log that nobody can apply any more, its journal being gone, to the quarantine file: it may have turns
-/// that nothing else has. Nothing is kept of one that was emptied.
-pub(super) fn keep_log<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
+/// Appends parts of the files to the quarantine file, durably, before they are taken from their places: nothing else may
+/// have what they say, so that without room for them the start ends.
+pub(super) fn keep_apart<D: Disk>(
+    store: &mut Store<D>,
+    parts: &[(File, std::ops::Range<u64>)],
+) -> Result<(), OpenError> {
+    let Some((file, _)) = parts.iter().find(|(_, range)| !range.is_empty()) else { return Ok(()) };
+    match quarantine(store, parts)? {
+        Some(_) => Ok(()),
+        None => Err(store.failed_to("keep a copy in quarantine of", *file, io::ErrorKind::StorageFull.into())),
+    }
+}
+
+/// A redo log that nobody can apply any more, its journal being gone: it may have turns that nothing else has. Nothing of
+/// one that was emptied.
+pub(super) fn log_to_keep<D: Disk>(store: &mut Store<D>) -> Result<(File, std::ops::Range<u64>), OpenError> {
     let mut first = [0; HEADER_BYTES];
     let read = read_full(&mut store.disk, File::Redo, 0, &mut first);
     read.map_err(|error| store.failed_to("read", File::Redo, error))?;
-    if first.iter().any(|byte| *byte != 0) {
-        let bytes = store.len(File::Redo)?;
-        quarantine(store, &[(File::Redo, 0..bytes)])?;
-    }
-    Ok(())
+    let has_entries = first.iter().any(|byte| *byte != 0);
+    Ok((File::Redo, 0..if has_entries { store.len(File::Redo)? } else { 0 }))
 }
 
 fn copy_parts<D: Disk>(store: &mut Store<D>, parts: &[(File, std::ops::Range<u64>)], mut to: u64) -> io::Result<()> {
