@@ -124,6 +124,7 @@ impl<D: Disk> Reactor<D> {
         let few = strangers_heard(strangers, agencies);
         let budget = (limits::TURN_BYTES / (agencies + few).max(1))
             .clamp(limits::TURN_BYTES_PER_CONNECTION_MIN, limits::TURN_BYTES_PER_CONNECTION);
+        let strangers_budget = (limits::STRANGERS_TURN_BYTES / few.max(1)).max(limits::TURN_BYTES_PER_CONNECTION_MIN);
         if self.agencies.unheard + self.strangers.unheard == 0 {
             // Everyone who had something to say by now is in line.
             (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
@@ -131,7 +132,7 @@ impl<D: Disk> Reactor<D> {
         }
         let strangers_first = std::mem::take(&mut self.strangers_first);
         if strangers_first {
-            self.read_strangers(few, limits::STRANGERS_TURN_BYTES, budget, now);
+            self.read_strangers(few, limits::STRANGERS_TURN_BYTES, strangers_budget, now);
         }
         let mut bytes = 0;
         for _ in 0..agencies {
@@ -143,7 +144,7 @@ impl<D: Disk> Reactor<D> {
         }
         if !strangers_first {
             self.strangers_first = strangers > 0 && self.engine.turn_is_full();
-            self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), budget, now);
+            self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), strangers_budget, now);
         }
         if agencies + strangers == 0 {
             self.heard_until = now;
@@ -154,7 +155,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Reads the first `sockets` of the strangers' line, or fewer, when they have said enough.
     fn read_strangers(&mut self, sockets: usize, bytes_max: usize, budget: usize, now: Moment) {
-        let (mut bytes, budget) = (0, budget.min(limits::STRANGERS_TURN_BYTES));
+        let mut bytes = 0;
         for _ in 0..sockets {
             let said = bytes.max(self.engine.strangers_bytes());
             let enough = said >= bytes_max || self.engine.strangers_are_heard();
