@@ -222,13 +222,31 @@ fn a_query_before_the_draw_is_repeated() {
     }
     let ended = running.end();
     assert_done(&ended);
+    assert!(ended.said("bets_sent")[0].contains("| bets: 0 | warning: the file has no bets"), "{}", ended.log);
     assert_eq!(
         ended.said("consulta_ganadores"),
         [
-            "action: consulta_ganadores | result: in_progress | client_id: 3",
+            "action: consulta_ganadores | result: in_progress | client_id: 3 | reason: the draw waits for other agencies",
             "action: consulta_ganadores | result: success | cant_ganadores: 0"
         ]
     );
+}
+
+#[test]
+fn a_client_whose_query_is_kept_says_that_it_waits_for_the_draw() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", &rows(1, "\n")).start();
+    let mut peer = hub.accept();
+    peer.binary_batch();
+    peer.write(&[0]);
+    assert_eq!(peer.binary().0, 2);
+    peer.write(&[0]);
+    assert_eq!(peer.binary().0, 3);
+    running.wait_for("action: consulta_ganadores | result: in_progress | client_id: 3 | reason: the draw waits");
+    peer.write(&[0, 0, 0, 0, 0]);
+    let ended = running.end();
+    assert_done(&ended);
+    assert_eq!(ended.said("consulta_ganadores").len(), 2, "{}", ended.log);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn the_echo_loop_sends_numbered_lines_each_on_a_connection_of_its_own() {
     let running = client()
         .hub(hub.address)
         .env("CLI_ID", "7")
+        .env("CLI_MODE", "echo")
         .env("CLI_LOOP_AMOUNT", "3")
         .env("CLI_LOOP_PERIOD", "1ms")
         .env("CLI_LOG_LEVEL", "INFO")
@@ -109,17 +110,22 @@ fn a_single_bet_that_is_rejected_is_a_failure() {
 fn auto_is_bet_then_agency_then_echo() {
     let hub = FakeHub::new();
     let data = |start: Start| start.file(".data/agency-1.csv", &rows(1, "\n"));
-    for (start, mode) in [
-        (with_bet(data(client())), "bet"),
-        (data(client()), "agency"),
-        (client(), "echo"),
-        (with_bet(data(client())).env("CLI_MODE", "agency"), "agency"),
-        (with_bet(data(client())).env("CLI_MODE", "echo"), "echo"),
+    for (start, mode, unasked) in [
+        (with_bet(data(client())), "bet", true),
+        (data(client()), "agency", true),
+        (client(), "echo", true),
+        (with_bet(data(client())).env("CLI_MODE", "agency"), "agency", false),
+        (with_bet(data(client())).env("CLI_MODE", "echo"), "echo", false),
     ] {
         let running = start.hub(hub.address).start();
         running.wait_for(&format!("action: mode | result: success | client_id: 1 | mode: {mode}"));
+        if mode == "echo" && unasked {
+            running.wait_for("| mode: echo | data: .data/agency-1.csv | warning: there is no such file, so no bets");
+        }
         running.signal("TERM");
-        assert_eq!(running.end().code, Some(0));
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0));
+        assert_eq!(ended.log.contains("no such file"), mode == "echo" && unasked, "{}", ended.log);
     }
 }
 
@@ -150,7 +156,7 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
 fn the_file_is_read_and_what_nobody_reads_is_told() {
     let ended = client()
         .env("CLI_LOG_LEVEL", "")
-        .file("own.yaml", "id: 4\nloop: {amount: 0, period: 150ms}\nserver: {address: 'hub:1'}\nlog: {levle: DEBUG}\n")
+        .file("own.yaml", "id: 4\nmode: echo\nloop: {amount: 0, period: 150ms}\nserver: {address: 'hub:1'}\nlog: {levle: DEBUG}\n")
         .arg("--config")
         .arg("own.yaml")
         .run();

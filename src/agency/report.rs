@@ -6,7 +6,7 @@ use log::{debug, error, info, warn};
 
 use super::job::Job;
 use super::upload::{Event, Failure, Stage};
-use crate::config::client::ClientConfig;
+use crate::config::client::{ClientConfig, Mode};
 use crate::config::format_duration;
 use crate::logging::{CRITICAL, Value};
 use crate::lottery::Bet;
@@ -39,7 +39,17 @@ impl Report {
         }
         let mode = job.mode().name();
         match job {
-            Job::Echo => debug!("action: mode | result: success | client_id: {} | mode: {mode}", self.id),
+            Job::Echo => {
+                debug!("action: mode | result: success | client_id: {} | mode: {mode}", self.id);
+                if config.mode == Mode::Auto {
+                    warn!(
+                        "action: mode | result: success | client_id: {} | mode: {mode} | data: {} | \
+                         warning: there is no such file, so no bets are sent; with CLI_MODE=agency this is an error",
+                        self.id,
+                        Value(config.data.display())
+                    );
+                }
+            }
             Job::Bet { dialect, .. } => debug!(
                 "action: mode | result: success | client_id: {} | mode: {mode} | protocol: {}",
                 self.id,
@@ -134,13 +144,25 @@ impl Report {
                 Value(reason),
                 format_duration(*pause)
             ),
+            Event::AllSent { bets: 0, .. } => warn!(
+                "action: bets_sent | result: success | client_id: {id} | batches: 0 | bets: 0 | \
+                 warning: the file has no bets; the agency finishes without any"
+            ),
             Event::AllSent { batches, bets } => info!(
                 "action: bets_sent | result: success | client_id: {id} | batches: {batches} | bets: {bets} | elapsed: {}",
                 format_duration(Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
             ),
             Event::Finished => debug!("action: finish | result: success | client_id: {id}"),
-            Event::NotDrawn => debug!("action: consulta_ganadores | result: in_progress | client_id: {id}"),
+            // The first of these is told by `awaits_draw`.
+            Event::NotDrawn => {}
         }
+    }
+
+    pub fn awaits_draw(self) {
+        info!(
+            "action: consulta_ganadores | result: in_progress | client_id: {} | reason: the draw waits for other agencies",
+            self.id
+        );
     }
 
     pub fn winners(self, documents: &[String]) {

@@ -23,6 +23,8 @@ use crate::wire::Dialect;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The shared buffer that the socket is read into, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+/// Winners that take longer than this wait for a draw, and the log says so.
+const DRAW_AWAITED: Duration = Duration::from_secs(1);
 /// What is sent or received in one go, in reads and writes, before signals are looked at.
 const STEPS_PER_TURN: usize = 16;
 
@@ -58,6 +60,7 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progr
         file_open: false,
         moved: Instant::now(),
         unreachable_since: None,
+        draw_awaited: false,
         buffer: vec![0; READ_BYTES],
     };
     let worked = match job {
@@ -129,6 +132,8 @@ struct Client<'a> {
     moved: Instant,
     /// When the hub was first found out of reach, if it has not been reached since.
     unreachable_since: Option<Instant>,
+    /// The log has said that it waits for the draw.
+    draw_awaited: bool,
     buffer: Vec<u8>,
 }
 
@@ -255,7 +260,7 @@ impl Client<'_> {
                 }
                 Next::Work => Some(Instant::now()),
                 Next::Pause(pause) => Some(*pause_over.get_or_insert_with(|| Instant::now() + pause)),
-                Next::Talk => deadline,
+                Next::Talk => deadline.or_else(|| self.draw_awaited_at(&upload)),
                 Next::Over => continue,
             };
             if let Err(reason) = self.exchange(&mut upload, until)? {
@@ -272,7 +277,20 @@ impl Client<'_> {
             } else if deadline.is_some_and(|deadline| now >= deadline.max(self.moved + ANSWER_TIMEOUT)) {
                 // However long it stood, a connection without the answer that was due was of no use.
                 self.lose(&mut upload, "no answer", Duration::ZERO)?;
+            } else if self.draw_awaited_at(&upload).is_some_and(|at| now >= at) {
+                self.await_draw();
             }
+        }
+    }
+
+    /// When to say that the draw is awaited, where it is and nobody has said so.
+    fn draw_awaited_at<S: Slips>(&self, upload: &Upload<S>) -> Option<Instant> {
+        (upload.awaits_draw() && !self.draw_awaited).then(|| self.moved + DRAW_AWAITED)
+    }
+
+    fn await_draw(&mut self) {
+        if !std::mem::replace(&mut self.draw_awaited, true) {
+            self.report.awaits_draw();
         }
     }
 
@@ -290,7 +308,8 @@ impl Client<'_> {
                 }
                 Event::Forgotten { .. } => *bets = 0,
                 Event::AllSent { .. } => self.progress.clear(),
-                Event::MayRepeat { .. } | Event::Full { .. } | Event::Finished | Event::NotDrawn => {}
+                Event::NotDrawn => self.await_draw(),
+                Event::MayRepeat { .. } | Event::Full { .. } | Event::Finished => {}
             }
             self.report.event(&event, dialect, began.elapsed());
         }
