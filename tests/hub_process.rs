@@ -102,6 +102,9 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
     let (code, _, err) = hub().file("config.ini", "[LOTTERY]\nAGENCIES = five\n").run();
     assert_eq!(code, Some(2));
     assert!(err.contains("config.ini: [LOTTERY] AGENCIES = 'five'"), "{err}");
+    let (code, _, err) = hub().env("STORAGE_PATH", "nowhere/bets.csv").run();
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("[STORAGE] PATH = nowhere/bets.csv: there is no folder nowhere"), "{err}");
     let (code, _, err) = hub().file("config.ini", "[LOTTERY\n").run();
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = hub().arg("--config").arg("nowhere.ini").run();

@@ -4,7 +4,7 @@
 
 mod options;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,7 +44,7 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Damaged(OpenError),
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address} (SERVER_PORT, BIND_ADDRESS): {error}")]
     Address { address: String, error: std::io::Error },
     #[error("the disk failed: {0}")]
     Disk(String),
@@ -163,6 +163,7 @@ fn open(
         OpenError::Damaged { .. } => Failure::Damaged(error),
         OpenError::Io { .. } => Failure::Disk(error.to_string()),
     };
+    see_folder_of(&options.store)?;
     let store_options = loteria::storage::Options {
         sync: options.sync,
         winning_number: options.winning_number,
@@ -175,6 +176,16 @@ fn open(
     clock.forgive();
     let lottery = restore(options, recovered)?;
     Ok(Engine::new(options.policy.clone(), lottery, store, clock.now()))
+}
+
+/// The store's folder is not made: its name may be misspelt, and the bets would be where nobody looks for them.
+fn see_folder_of(store: &Path) -> Result<(), ConfigError> {
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let missing = folder.filter(|folder| folder.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound));
+    missing.map_or(Ok(()), |folder| {
+        let (store, folder) = (store.display(), folder.display());
+        Err(ConfigError(format!("[STORAGE] PATH = {store}: there is no folder {folder}; make it, or correct the path")))
+    })
 }
 
 fn restore(options: &Options, recovered: Recovered) -> Result<Lottery, Failure> {

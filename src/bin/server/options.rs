@@ -111,8 +111,8 @@ fn tls(settings: &mut Settings) -> Result<Option<TlsFiles>, ConfigError> {
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    let bits = 8 * size_of::<T>();
-    text.parse().map_err(|_| format!("must be a whole number of {bits} bits, not negative"))
+    let most = u64::MAX >> (64 - 8 * size_of::<T>());
+    text.parse().map_err(|_| format!("must be a whole number from 0 to {most}"))
 }
 
 fn backlog(text: &str) -> Result<i32, String> {
