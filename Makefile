@@ -78,7 +78,7 @@ docker-compose-logs: ## follow the containers' logs
 
 docker-compose-down: ## stop the containers and remove them, with what they stored
 	$(COMPOSE) stop -t 1
-	$(COMPOSE) down
+	$(COMPOSE) down --remove-orphans
 
 ##@ Building
 

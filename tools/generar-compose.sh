@@ -130,6 +130,15 @@ EOF
 EOF
 }
 
+missing=0 first=
+i=1
+while [ "$mode" = agency ] && [ "$i" -le "$clients" ]; do
+    [ -f "$root/.data/agency-$i.csv" ] || { missing=$((missing + 1)) first=${first:-agency-$i.csv}; }
+    i=$((i + 1))
+done
+[ "$missing" -eq 0 ] ||
+    echo "generar-compose: .data lacks $missing of the $clients files, from $first on: put them there before the start" >&2
+
 compose() {
     cat <<EOF
 # Written by generar-compose.sh: $clients clients, mode $mode${mixed:+, mixed dialects}.

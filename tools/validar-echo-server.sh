@@ -37,9 +37,9 @@ while :; do
 done
 printf "%s" "$answer"
 '
-errors=/dev/null
-[ "${1:-}" = -v ] && errors=/dev/stderr
-answer=$(docker run --rm --network "$network" "$image" sh -c "$inside" sh "$message" "$host" "$port" 2>"$errors" </dev/null)
+# Not by the name of /dev/stderr: to open that again would empty a file that it is.
+if [ "${1:-}" = -v ]; then exec 3>&2; else exec 3>/dev/null; fi
+answer=$(docker run --rm --network "$network" "$image" sh -c "$inside" sh "$message" "$host" "$port" 2>&3 </dev/null)
 
 # What came back, less the line with netcat's exit that was put behind it.
 echoed=${answer%exit *}

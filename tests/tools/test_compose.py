@@ -23,6 +23,9 @@ class Compose(unittest.TestCase):
         shutil.copytree(ROOT / "tools", self.root / "tools")
         for name in ("config.ini", "config.yaml"):
             shutil.copy(ROOT / name, self.root / name)
+        (self.root / ".data").mkdir()
+        for i in range(1, 21):
+            (self.root / f".data/agency-{i}.csv").touch()
 
     def run_script(self, script, *arguments):
         command = ["sh", f"tools/{script}", *map(str, arguments)]
@@ -87,6 +90,16 @@ class Compose(unittest.TestCase):
             bets.add(bet["DOCUMENTO"])
         self.assertEqual(len(bets), 12, "every document is another")
 
+    def test_agencies_without_a_file_are_told_of(self):
+        (self.root / ".data/agency-2.csv").unlink()
+        for arguments, said in [((2,), ".data lacks 1 of the 2 files, from agency-2.csv on"),
+                                ((22, "mixed"), ".data lacks 3 of the 22 files, from agency-2.csv on"), ((1,), None),
+                                ((22, "bet"), None)]:
+            done = self.run_script("generar-compose.sh", "compose.yaml", *arguments)
+            self.assertEqual((done.returncode, done.stdout), (0, ""))
+            self.assertEqual(done.stderr.count("\n"), 1 if said else 0)
+            self.assertIn(said or "", done.stderr)
+
     def test_echo_mounts_no_data(self):
         services = self.services(self.generate(2, "echo"))
         self.assertIn("CLI_MODE: echo\n", services["client2"])
@@ -140,12 +153,17 @@ class Compose(unittest.TestCase):
         self.assertEqual(self.generate(9, "bet"), self.generate(9, "bet"))
         self.assertEqual(self.generate("03"), self.generate(3))
 
+    def no_data(self):
+        data = self.root / ".data"
+        for file in data.iterdir():
+            file.unlink()
+        return data
+
     def prepare(self):
         return self.run_script("preparar.sh", "docker-compose-dev.yaml")
 
     def test_the_data_set_is_unpacked_and_a_compose_file_written_for_its_agencies(self):
-        data = self.root / ".data"
-        data.mkdir()
+        data = self.no_data()
         with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
             for i in (1, 2, 3):
                 archive.writestr(f"set/agency-{i}.csv", f"Ana,Paz,{i},1990-01-02,7574\n")
@@ -160,8 +178,7 @@ class Compose(unittest.TestCase):
         self.assertNotIn("client4", (self.root / "docker-compose-dev.yaml").read_text())
 
     def test_what_is_there_stays_as_it_is(self):
-        data = self.root / ".data"
-        data.mkdir()
+        data = self.no_data()
         (data / "agency-1.csv").write_text("mine")
         with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
             archive.writestr("agency-1.csv", "theirs")
@@ -171,6 +188,7 @@ class Compose(unittest.TestCase):
         self.assertEqual((self.root / "docker-compose-dev.yaml").read_text(), "mine too")
 
     def test_no_data_at_all_is_said(self):
+        self.no_data()
         done = self.prepare()
         self.assertEqual(done.returncode, 1)
         self.assertIn("agency-1.csv", done.stderr)

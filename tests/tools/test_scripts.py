@@ -27,6 +27,21 @@ class Scripts(unittest.TestCase):
             self.assertRegex(listed, rf"(?m)^  {target} +\S")
 
 
+class EchoCheck(unittest.TestCase):
+    def test_the_reasons_come_behind_what_the_file_of_standard_error_has(self):
+        with tempfile.TemporaryDirectory() as folder:
+            docker = pathlib.Path(folder) / "docker"
+            docker.write_text("#!/bin/sh\necho no network >&2\nexit 1\n")
+            docker.chmod(0o755)
+            said = pathlib.Path(folder) / "said"
+            said.write_text("before\n")
+            with said.open("a") as output:
+                done = subprocess.run(["sh", ROOT / "tools/validar-echo-server.sh", "-v"], stdout=output, stderr=output,
+                                      env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*\| result: fail\n\Z")
+
+
 class Fuzz(unittest.TestCase):
     def refused(self, **environment):
         # A folder of its own as PATH: cargo-fuzz is missing, whatever is installed here.
