@@ -156,7 +156,10 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
 fn the_file_is_read_and_what_nobody_reads_is_told() {
     let ended = client()
         .env("CLI_LOG_LEVEL", "")
-        .file("own.yaml", "id: 4\nmode: echo\nloop: {amount: 0, period: 150ms}\nserver: {address: 'hub:1'}\nlog: {levle: DEBUG}\n")
+        .file(
+            "own.yaml",
+            "id: 4\nmode: echo\nloop: {amount: 0, period: 150ms}\nserver: {address: 'hub:1'}\nlog: {levle: DEBUG}\n",
+        )
         .arg("--config")
         .arg("own.yaml")
         .run();

@@ -126,7 +126,8 @@ impl Traced {
         }
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let trace = folder.path().join("calls");
-        let strace = ["strace", "-D", "-f", "--seccomp-bpf", "-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
+        let strace =
+            ["strace", "-D", "-f", "--seccomp-bpf", "-o", trace.to_str().unwrap(), "-e", &format!("trace={calls}")];
         let hub = under(&strace, folder).env("LOTTERY_AGENCIES", "1").start();
         Some(Traced { hub, trace })
     }
