@@ -46,8 +46,9 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
 /// client, 8 KiB, still comes in one read.
 pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 
-/// Strangers, peers of whom no batch is stored and who have no certificate, that one turn reads: thousands of them
-/// come between an agency and its answer only so far. The rest of them follow in the next turns. Where more agencies
+/// Strangers, peers of whom no batch is stored and who have no certificate, that one turn reads, and as many that go
+/// on with what they had sent before: thousands of them come between an agency and its answer only so far, each with
+/// an answer to send. The rest of them follow in the next turns. Where more agencies
 /// than this are read, as many strangers are: they may be agencies, too, that have just come.
 pub const STRANGERS_PER_TURN: usize = 8;
 

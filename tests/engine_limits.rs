@@ -232,6 +232,27 @@ fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
 }
 
 #[test]
+fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
+    let (mut table, _) = table();
+    let count = 5 * limits::STRANGERS_PER_TURN;
+    let many: Vec<_> = (0..count).map(|_| table.open()).collect();
+    for id in &many {
+        table.engine.receive(*id, &FINISH.repeat(1 + limits::STRANGERS_TURN_REQUESTS as usize), table.now);
+        table.turn();
+        while table.engine.take_dirty().is_some() {}
+    }
+    for turn in 0..5 {
+        assert!(table.engine.has_work());
+        table.turn();
+        let answered: Vec<_> = std::iter::from_fn(|| table.engine.take_dirty()).collect();
+        let next = &many[turn * limits::STRANGERS_PER_TURN..][..limits::STRANGERS_PER_TURN];
+        assert_eq!(answered.len(), next.len());
+        assert!(next.iter().all(|id| answered.contains(id)));
+    }
+    assert!(!table.engine.has_work());
+}
+
+#[test]
 fn an_agency_is_answered_before_strangers() {
     let (mut table, _) = table();
     let agency = table.open();

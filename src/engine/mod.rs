@@ -17,6 +17,7 @@ mod policy;
 mod presence;
 mod release;
 mod requests;
+mod resumed;
 mod room;
 mod turn;
 mod unnumbered;
@@ -34,6 +35,7 @@ pub use deadlines::Reminder;
 pub use mutant::EngineMutant;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
+use resumed::Resumed;
 use room::Room;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
@@ -77,7 +79,7 @@ pub struct Engine<D: Disk> {
     /// Connections to write to: agencies', which go first, and others'.
     dirty_agencies: Vec<ConnectionId>,
     dirty: Vec<ConnectionId>,
-    resumed: std::collections::VecDeque<ConnectionId>,
+    resumed: Resumed,
     buffered_bytes: usize,
     /// Bytes of winners in outboxes, and whether others wait for them to be read.
     winners_bytes: usize,
@@ -118,7 +120,7 @@ impl<D: Disk> Engine<D> {
             parked_count: 0,
             dirty_agencies: Vec::new(),
             dirty: Vec::new(),
-            resumed: std::collections::VecDeque::new(),
+            resumed: Resumed::default(),
             buffered_bytes: 0,
             winners_bytes: 0,
             flush_paused: false,
@@ -308,33 +310,6 @@ impl<D: Disk> Engine<D> {
     /// Whether there is work that waits for no input: call [`work`](Self::work) and commit again, soon.
     pub fn has_work(&self) -> bool {
         !self.resumed.is_empty() || (!self.unflushed.is_empty() && !self.flush_is_full())
-    }
-
-    /// Goes on with bytes that were held back behind a reply which is out now, as far as one turn can.
-    pub fn work(&mut self, now: Moment) {
-        for _ in 0..self.resumed.len() {
-            if self.turn_is_full() {
-                return;
-            }
-            let Some(id) = self.resumed.pop_front() else { return };
-            if let Some(slot) = self.slot(id) {
-                let heard = self.strangers_are_heard() || self.strangers_bytes >= limits::STRANGERS_TURN_BYTES;
-                if heard && !self.connections[slot].is_agency() {
-                    self.resumed.push_back(id);
-                    continue;
-                }
-                self.connections[slot].resumed = false;
-                if self.connections[slot].is_held_by_its_reader() {
-                    // What it has asked for already would be answered into the same full outbox.
-                    continue;
-                }
-                self.decode(slot, &[], now);
-                self.end_if_nothing_is_left(slot, now);
-                self.schedule(slot);
-            }
-        }
-        // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
-        (self.strangers_requests, self.strangers_bytes) = (0, 0);
     }
 
     /// Makes everything that the turn stored durable. The proof of it is what [`release`](Self::release) takes.

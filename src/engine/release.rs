@@ -264,7 +264,8 @@ impl<D: Disk> Engine<D> {
         let held = self.mutant.is(EngineMutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
         if left && !held && !std::mem::replace(&mut connection.resumed, true) {
-            self.resumed.push_back(id);
+            let is_agency = connection.is_agency();
+            self.resumed.push(id, is_agency);
         }
     }
 }

@@ -1,0 +1,76 @@
+//! Connections that go on with bytes which were held back behind a reply that is out now.
+
+use std::collections::VecDeque;
+
+use super::Engine;
+use super::connection::ConnectionId;
+use crate::limits;
+use crate::storage::Disk;
+use crate::timers::Moment;
+
+/// Them, in the order in which their replies went out; some may be gone.
+#[derive(Debug, Default)]
+pub(super) struct Resumed {
+    agencies: VecDeque<ConnectionId>,
+    strangers: VecDeque<ConnectionId>,
+    /// The last turn was full before it came to the strangers.
+    strangers_first: bool,
+}
+
+impl Resumed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.agencies.is_empty() && self.strangers.is_empty()
+    }
+
+    pub(super) fn push(&mut self, id: ConnectionId, is_agency: bool) {
+        let line = if is_agency { &mut self.agencies } else { &mut self.strangers };
+        line.push_back(id);
+    }
+}
+
+impl<D: Disk> Engine<D> {
+    /// Goes on with bytes that were held back behind a reply which is out now, as far as one turn can: agencies' first,
+    /// and of strangers a few, each of whom is one more to be answered before the next turn.
+    pub fn work(&mut self, now: Moment) {
+        let strangers_first = std::mem::take(&mut self.resumed.strangers_first);
+        if strangers_first {
+            self.resume_strangers(now);
+        }
+        for _ in 0..self.resumed.agencies.len() {
+            if self.turn_is_full() {
+                break;
+            }
+            let Some(id) = self.resumed.agencies.pop_front() else { break };
+            self.go_on_with(id, now);
+        }
+        if !strangers_first {
+            self.resumed.strangers_first = self.turn_is_full();
+            self.resume_strangers(now);
+        }
+        // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
+        (self.strangers_requests, self.strangers_bytes) = (0, 0);
+    }
+
+    fn resume_strangers(&mut self, now: Moment) {
+        for _ in 0..self.resumed.strangers.len().min(limits::STRANGERS_PER_TURN) {
+            let heard = self.strangers_are_heard() || self.strangers_bytes >= limits::STRANGERS_TURN_BYTES;
+            if heard || self.turn_is_full() {
+                return;
+            }
+            let Some(id) = self.resumed.strangers.pop_front() else { return };
+            self.go_on_with(id, now);
+        }
+    }
+
+    fn go_on_with(&mut self, id: ConnectionId, now: Moment) {
+        let Some(slot) = self.slot(id) else { return };
+        self.connections[slot].resumed = false;
+        if self.connections[slot].is_held_by_its_reader() {
+            // What it has asked for already would be answered into the same full outbox.
+            return;
+        }
+        self.decode(slot, &[], now);
+        self.end_if_nothing_is_left(slot, now);
+        self.schedule(slot);
+    }
+}
