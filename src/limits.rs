@@ -50,7 +50,7 @@ pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 /// on with what they had sent before: thousands of them come between an agency and its answer only so far, each with
 /// an answer to send. The rest of them follow in the next turns. Where more agencies
 /// than this are read, as many strangers are: they may be agencies, too, that have just come.
-pub const STRANGERS_PER_TURN: usize = 8;
+pub const STRANGERS_PER_TURN: usize = 4;
 
 /// What one turn reads of all strangers, in bytes.
 pub const STRANGERS_TURN_BYTES: usize = 128 * 1024;
@@ -114,7 +114,7 @@ pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 
 /// Connections accepted in one turn, each of which may cost another its place: some 25 µs. The rest follow in the
 /// next.
-pub const ACCEPT_PER_TURN: usize = 8;
+pub const ACCEPT_PER_TURN: usize = 4;
 
 /// Refused requests of a stranger's connection of which each has a line in the log; after them only the 128th, the
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
