@@ -53,7 +53,7 @@ pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 pub const STRANGERS_PER_TURN: usize = 4;
 
 /// What one turn reads of all strangers, in bytes.
-pub const STRANGERS_TURN_BYTES: usize = 128 * 1024;
+pub const STRANGERS_TURN_BYTES: usize = 64 * 1024;
 
 /// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
 pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
@@ -66,7 +66,7 @@ pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
 
 /// The same of a stranger; and of all strangers together the number after which no more of theirs are decoded: of
 /// those who were held back, and of those who are read.
-pub const STRANGERS_TURN_REQUESTS: u32 = 256;
+pub const STRANGERS_TURN_REQUESTS: u32 = 64;
 
 /// Bytes that a connection may have waiting to be read by its peer before the hub stops reading it.
 pub const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
@@ -92,7 +92,7 @@ pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
 /// a stranger's do.
 pub const AGENCY_CONNECTIONS: usize = 8;
 
-/// Places that are looked at in search of one for a newcomer.
+/// Places that are looked at in search of one for a newcomer, or of a connection that holds much memory.
 pub const PLACES_LOOKED_AT: usize = 64;
 
 /// Bytes of a conversation in one TLS record (RFC 8446, 5.1), and what is encrypted before a socket has taken it.
@@ -137,7 +137,7 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// batches of 8 KiB, which it goes on sending until the last reply has reached it.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of all inboxes and outboxes together; over it, the connection that holds most is closed.
+/// Bytes of all inboxes and outboxes together; over it, a connection that holds more than most is closed.
 pub const BUFFERS_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Parked connections that one turn answers after the draw; the rest follow in the next turns.

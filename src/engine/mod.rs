@@ -7,6 +7,7 @@
 //! A turn is any number of inputs, one [`commit`](Engine::commit) and one [`release`](Engine::release): requests
 //! are applied as they come, everything stored is made durable at once, and only then is anything answered.
 
+mod buffers;
 mod connection;
 mod deadlines;
 mod decode;
@@ -81,6 +82,8 @@ pub struct Engine<D: Disk> {
     dirty: Vec<ConnectionId>,
     resumed: Resumed,
     buffered_bytes: usize,
+    /// The place that was looked at last when they were too many.
+    buffers_hand: usize,
     /// Bytes of winners in outboxes, and whether others wait for them to be read.
     winners_bytes: usize,
     flush_paused: bool,
@@ -122,6 +125,7 @@ impl<D: Disk> Engine<D> {
             dirty: Vec::new(),
             resumed: Resumed::default(),
             buffered_bytes: 0,
+            buffers_hand: 0,
             winners_bytes: 0,
             flush_paused: false,
             full_until: None,
@@ -176,11 +180,6 @@ impl<D: Disk> Engine<D> {
         self.timers.len()
     }
 
-    /// Bytes of all inboxes and outboxes.
-    pub fn buffered_bytes(&self) -> usize {
-        self.buffered_bytes
-    }
-
     /// Whether each commit waits for the disk, so that it is worth sharing between many requests.
     pub fn commits_wait(&self) -> bool {
         self.store.syncs()
@@ -196,15 +195,6 @@ impl<D: Disk> Engine<D> {
         if let Some(slot) = self.slot(id) {
             self.know(slot, |connection| connection.session.certified = Some(agency));
         }
-    }
-
-    /// The transport keeps `bytes` for the connection, outside the engine: they count as its buffers.
-    pub fn hold(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
-        let Some(slot) = self.slot(id).filter(|slot| !self.connections[*slot].cut) else { return };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let before = std::mem::replace(&mut self.connections[slot].held, bytes);
-        self.buffered_bytes = self.buffered_bytes - before as usize + bytes as usize;
-        self.shed_buffers(now);
     }
 
     /// The transport is of no use any more: nothing further is decoded, and the connection is closed.
@@ -390,17 +380,6 @@ impl<D: Disk> Engine<D> {
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         self.mark_dirty(slot);
         self.schedule(slot);
-    }
-
-    /// Over the limit of all buffers, the one that holds most goes: an honest peer never holds much.
-    fn shed_buffers(&mut self, now: Moment) {
-        while self.buffered_bytes > limits::BUFFERS_BYTES_MAX {
-            let open = self.connections.iter().filter(|(_, connection)| !connection.cut);
-            let Some((slot, _)) = open.max_by_key(|(_, connection)| connection.buffered()) else { return };
-            let peer = self.connections[slot].peer;
-            log::warn!("action: close_connection | result: success | ip: {peer} | reason: buffers are full");
-            self.cut(slot, now);
-        }
     }
 
     /// Drops what connections that are gone have left in queues, once that is most of them: peers that come and

@@ -1,0 +1,51 @@
+//! The memory of all connections together, and who goes when it is too much.
+
+use super::Engine;
+use super::connection::ConnectionId;
+use crate::limits;
+use crate::storage::Disk;
+use crate::timers::Moment;
+
+impl<D: Disk> Engine<D> {
+    /// Bytes of all inboxes and outboxes.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
+    }
+
+    /// The transport keeps `bytes` for the connection, outside the engine: they count as its buffers.
+    pub fn hold(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
+        let Some(slot) = self.slot(id).filter(|slot| !self.connections[*slot].cut) else { return };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.connections[slot].held, bytes);
+        self.buffered_bytes = self.buffered_bytes - before as usize + bytes as usize;
+        self.shed_buffers(now);
+    }
+
+    /// Over the limit of all buffers, one that holds much goes: an honest peer never does.
+    pub(super) fn shed_buffers(&mut self, now: Moment) {
+        while self.buffered_bytes > limits::BUFFERS_BYTES_MAX {
+            let Some(slot) = self.find_holder() else { return };
+            let peer = self.connections[slot].peer;
+            log::warn!("action: close_connection | result: success | ip: {peer} | reason: buffers are full");
+            self.cut(slot, now);
+        }
+    }
+
+    /// Of a few places, and at the next ones when it is asked again, the connection that holds most, and more than most
+    /// do. To look at all of them each time would be as many steps as there are connections, for every piece of a frame
+    /// that an attacker sends.
+    fn find_holder(&mut self) -> Option<usize> {
+        let slots = self.connections_max().min(self.connections.capacity());
+        let mean = self.buffered_bytes / self.connections.len().max(1);
+        let mut found = None;
+        for looked_at in 1..=slots {
+            self.buffers_hand = (self.buffers_hand + 1) % slots;
+            let holder = self.connections.get(self.buffers_hand).filter(|connection| !connection.cut);
+            found = found.max(holder.map(|connection| (connection.buffered(), self.buffers_hand)));
+            if looked_at >= limits::PLACES_LOOKED_AT && found.is_some_and(|(bytes, _)| bytes >= mean) {
+                break;
+            }
+        }
+        found.map(|(_, slot)| slot)
+    }
+}
