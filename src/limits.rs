@@ -158,8 +158,11 @@ pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// Deadlines that one turn acts on; the rest follow in the next turns.
 pub const DUE_PER_TURN: usize = 16;
 
-/// Reminders of connections that are gone, and places in the queue for the draw that nobody holds any more, are
-/// cleared away once there are more of them than this and than of the others.
+/// Places in line of connections that are gone, or have nothing to go on with, that one turn passes over besides.
+pub const LEFTOVERS_PER_TURN: usize = 256;
+
+/// Reminders of connections that are gone, and places in line that nobody holds any more, are cleared away once there
+/// are more of them than this and than of the others.
 pub const LEFTOVERS_MIN: usize = 1024;
 
 /// After the disk was full: how long batches are rejected without trying it again.

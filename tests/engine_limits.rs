@@ -16,6 +16,13 @@ const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
 /// A query of agency 1 in `binary`.
 const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
 
+/// A batch of one bet of `agency` in `binary`: u32 type and length, agency, bets.
+fn batch(agency: u8) -> Vec<u8> {
+    let mut batch = vec![0, 0, 0, 1, 0, 0, 0, 34, 0, 0, 0, agency, 0, 0, 0, 1, 0, 0, 0, 3, b'A', b'n', b'a'];
+    batch.extend([0, 0, 0, 3, b'P', b'a', b'z', 0, 0, 0, 1, 0x01, 0x31, 0x07, 0x2d, 0, 0, 0, 1]);
+    batch
+}
+
 fn table() -> (Table, Policy) {
     (Table::new(2, Policy::default()), Policy::default())
 }
@@ -252,13 +259,90 @@ fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
     assert!(!table.engine.has_work());
 }
 
+/// A query of agency 9, which there is not: refused, and what follows it is held until the answer is out.
+const QUERY_OF_NOBODY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 9];
+
+#[test]
+fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
+    let (mut table, _) = table();
+    let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
+    let flood: Vec<_> = (0..8).map(|_| table.open()).collect();
+    for id in &flood {
+        table.say(*id, &batch(2));
+        assert_eq!(table.hear(*id), [0]);
+    }
+    let stranger = table.open();
+    table.say(stranger, &[QUERY_OF_NOBODY, FINISH].concat());
+    assert_eq!(table.engine.outgoing(stranger).len(), 1);
+    // As the loop does: what is new is read first, or what was held goes on first, and leaves no room for the other.
+    for turn in 0.. {
+        assert!(turn < 8, "it has waited for {turn} turns");
+        if turn % 2 == 1 {
+            table.engine.work(table.now);
+        }
+        for id in &flood {
+            if !table.engine.turn_is_full() {
+                table.engine.receive(*id, &FINISH.repeat(2 * each), table.now);
+            }
+        }
+        assert!(table.engine.turn_is_full());
+        // In the first turn nothing was held.
+        if turn % 2 == 0 && turn > 0 {
+            table.engine.work(table.now);
+        }
+        let committed = table.engine.commit(table.now).expect("memory does not fail");
+        table.engine.release(&committed, table.now);
+        while table.engine.take_dirty().is_some() {}
+        for id in &flood {
+            table.hear(*id);
+        }
+        if table.engine.outgoing(stranger).len() == 2 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
+    let (mut table, policy) = table();
+    let count = 20 * limits::STRANGERS_PER_TURN;
+    let many: Vec<_> = (0..count).map(|_| table.open()).collect();
+    for id in &many {
+        table.engine.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..], &FINISH[..1]].concat(), table.now);
+    }
+    table.turn();
+    let mut answered = 0;
+    while table.engine.has_work() {
+        table.pass(policy.frame_timeout / 2);
+        answered += many.iter().map(|id| table.hear(*id).len()).sum::<usize>();
+    }
+    assert_eq!(answered, 2 * count);
+    assert!(!table.engine.is_closing(many[count - 1]), "its next frame has just begun");
+    table.pass(policy.frame_timeout + Duration::from_secs(1));
+    many.iter().for_each(|_| table.turn());
+    assert!(many.iter().all(|id| table.is_over(*id) || table.engine.is_closing(*id)), "which has its time, and no more");
+}
+
+#[test]
+fn those_who_go_while_they_are_held_leave_no_places_behind() {
+    let (mut table, _) = table();
+    for _ in 0..20 {
+        let come: Vec<_> = (0..2 * limits::LEFTOVERS_PER_TURN).map(|_| table.open()).collect();
+        for id in &come {
+            table.engine.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..1]].concat(), table.now);
+        }
+        table.turn();
+        come.iter().for_each(|id| table.engine.closed(*id, table.now));
+    }
+    let kept = table.engine.held_back();
+    assert!(kept <= limits::LEFTOVERS_MIN, "{kept} places");
+}
+
 #[test]
 fn an_agency_is_answered_before_strangers() {
     let (mut table, _) = table();
     let agency = table.open();
-    // u32 type and length, agency 1, one bet.
-    let mut batch = vec![0, 0, 0, 1, 0, 0, 0, 34, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3, b'A', b'n', b'a'];
-    batch.extend([0, 0, 0, 3, b'P', b'a', b'z', 0, 0, 0, 1, 0x01, 0x31, 0x07, 0x2d, 0, 0, 0, 1]);
+    let batch = batch(1);
     table.say(agency, &batch);
     assert_eq!(table.hear(agency), [0]);
     while table.engine.take_dirty().is_some() {}

@@ -207,6 +207,8 @@ impl Connection {
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),
+            // It waits for the hub, which has not looked at it yet.
+            Phase::Speaking(_) if self.resumed => (None, None),
             // The frame waits for the reader, not for its own rest.
             Phase::Speaking(_) if self.is_held_by_its_reader() => (None, None),
             Phase::Speaking(_) if unfinished => (frame, None),

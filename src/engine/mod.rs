@@ -396,6 +396,11 @@ impl<D: Disk> Engine<D> {
             unflushed.retain(|id| self.is_parked(id));
             self.unflushed = unflushed;
         }
+        if self.resumed.len() > 2 * self.connections.len() + limits::LEFTOVERS_MIN {
+            let mut resumed = std::mem::take(&mut self.resumed);
+            resumed.retain(|id| self.slot(id).is_some());
+            self.resumed = resumed;
+        }
         if self.timers.len() > self.reminders_max {
             let mut timers = std::mem::take(&mut self.timers);
             timers.retain(|at, reminder| match reminder {

@@ -32,6 +32,7 @@ impl<D: Disk> Engine<D> {
         }
         self.send_acknowledgement(&mut acknowledge, committed, now);
         self.flush_parked(committed, now);
+        self.resumed.agencies_answered = self.dirty_agencies.len();
         turn.clear();
         self.turn = turn;
         (self.strangers_requests, self.strangers_bytes) = (0, 0);
