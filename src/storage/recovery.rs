@@ -155,8 +155,10 @@ fn recover<D: Disk>(
         let what = "the journal was cut short: the space that is kept behind its last record is gone".to_owned();
         return Err(store.damaged(File::Journal, journal_bytes, what));
     }
-    if let Some(offset) = redo.damaged_at(books.tip) {
-        let what = "what was acknowledged before this entry is not there".to_owned();
+    if let Some((offset, group)) = redo.damage(books.tip) {
+        let stored = books.tip.group;
+        let what =
+            format!("the log cannot be read on from here, and goes on to group {group}; the store ends with {stored}");
         return Err(store.damaged(File::Redo, offset, what));
     }
     // From here on the store is sound, and is modified.
@@ -278,11 +280,10 @@ pub(super) fn keep_apart<D: Disk>(
     store: &mut Store<D>,
     parts: &[(File, std::ops::Range<u64>)],
 ) -> Result<(), OpenError> {
-    let Some((file, _)) = parts.iter().find(|(_, range)| !range.is_empty()) else { return Ok(()) };
-    match quarantine(store, parts)? {
-        Some(_) => Ok(()),
-        None => Err(store.failed_to("keep a copy in quarantine of", *file, io::ErrorKind::StorageFull.into())),
+    if parts.iter().all(|(_, range)| range.is_empty()) || quarantine(store, parts)?.is_some() {
+        return Ok(());
     }
+    Err(store.failed_to("keep a copy of journal and redo log in", File::Quarantine, io::ErrorKind::StorageFull.into()))
 }
 
 /// A redo log that nobody can apply any more, its journal being gone: it may have turns that nothing else has. Nothing of

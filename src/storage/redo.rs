@@ -291,12 +291,13 @@ impl Redo {
         Redone { redo: self, disk }
     }
 
-    /// Whether the log is damaged, if the store's data ends at `tip`. The group behind the tip may have been cut off while
-    /// it was written; then it stands right behind the entries that count. Any other was begun when the one before it was
-    /// durable.
-    pub(super) fn damaged_at(&self, tip: Tip) -> Option<u64> {
+    /// Where the log is damaged, if the store's data ends at `tip`, and the group behind that which is lost for it. The
+    /// group behind the tip may have been cut off while it was written; then it stands right behind the entries that
+    /// count. Any other was begun when the one before it was durable.
+    pub(super) fn damage(&self, tip: Tip) -> Option<(u64, u64)> {
         let torn = |at| u64::from(at == self.end);
-        self.stray.filter(|(group, at)| *group > tip.group + torn(*at)).map(|(_, at)| at)
+        let lost = self.stray.filter(|(group, at)| *group > tip.group + torn(*at));
+        lost.map(|(group, _)| (self.end, group))
     }
 
     /// Refuses a journal that has a valid record where the log has another one: whoever wrote it on did not know the log.
