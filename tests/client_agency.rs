@@ -226,7 +226,7 @@ fn a_query_before_the_draw_is_repeated() {
     assert_eq!(
         ended.said("consulta_ganadores"),
         [
-            "action: consulta_ganadores | result: in_progress | client_id: 3 | reason: the draw waits for other agencies",
+            "action: consulta_ganadores | result: in_progress | client_id: 3 | reason: no winners yet, the draw may wait for other agencies",
             "action: consulta_ganadores | result: success | cant_ganadores: 0"
         ]
     );
@@ -242,7 +242,7 @@ fn a_client_whose_query_is_kept_says_that_it_waits_for_the_draw() {
     assert_eq!(peer.binary().0, 2);
     peer.write(&[0]);
     assert_eq!(peer.binary().0, 3);
-    running.wait_for("action: consulta_ganadores | result: in_progress | client_id: 3 | reason: the draw waits");
+    running.wait_for("action: consulta_ganadores | result: in_progress | client_id: 3 | reason: no winners yet");
     peer.write(&[0, 0, 0, 0, 0]);
     let ended = running.end();
     assert_done(&ended);

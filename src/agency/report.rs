@@ -44,7 +44,7 @@ impl Report {
                 if config.mode == Mode::Auto {
                     warn!(
                         "action: mode | result: success | client_id: {} | mode: {mode} | data: {} | \
-                         warning: there is no such file, so no bets are sent; with CLI_MODE=agency this is an error",
+                         warning: there is no such file, so no bets are sent",
                         self.id,
                         Value(config.data.display())
                     );
@@ -160,7 +160,7 @@ impl Report {
 
     pub fn awaits_draw(self) {
         info!(
-            "action: consulta_ganadores | result: in_progress | client_id: {} | reason: the draw waits for other agencies",
+            "action: consulta_ganadores | result: in_progress | client_id: {} | reason: no winners yet, the draw may wait for other agencies",
             self.id
         );
     }

@@ -156,7 +156,8 @@ impl<S: Slips> Upload<S> {
 
     /// Whether nothing is left to do but to wait until the hub tells the winners.
     pub fn awaits_draw(&self) -> bool {
-        self.stage == Stage::Querying && self.outbox.waiting().is_empty() && self.outcome.is_none()
+        let asked = self.stage == Stage::Querying && self.outbox.waiting().is_empty();
+        asked && self.pause.is_none() && self.outcome.is_none()
     }
 
     /// How much there is to upload in all, in the unit of [`Event::Progress`]; 0 where that is not known.
