@@ -320,7 +320,10 @@ fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
     assert!(!table.engine.is_closing(many[count - 1]), "its next frame has just begun");
     table.pass(policy.frame_timeout + Duration::from_secs(1));
     many.iter().for_each(|_| table.turn());
-    assert!(many.iter().all(|id| table.is_over(*id) || table.engine.is_closing(*id)), "which has its time, and no more");
+    assert!(
+        many.iter().all(|id| table.is_over(*id) || table.engine.is_closing(*id)),
+        "which has its time, and no more"
+    );
 }
 
 #[test]

@@ -102,9 +102,13 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
     let (code, _, err) = hub().file("config.ini", "[LOTTERY]\nAGENCIES = five\n").run();
     assert_eq!(code, Some(2));
     assert!(err.contains("config.ini: [LOTTERY] AGENCIES = 'five'"), "{err}");
-    let (code, _, err) = hub().env("STORAGE_PATH", "nowhere/bets.csv").run();
-    assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("[STORAGE] PATH = nowhere/bets.csv: there is no folder nowhere"), "{err}");
+    for (path, folder) in [("nowhere/bets.csv", "nowhere"), ("config.ini/bets.csv", "config.ini")] {
+        for start in [hub(), hub().arg("--check")] {
+            let (code, _, err) = start.file("config.ini", "").env("STORAGE_PATH", path).run();
+            assert_eq!(code, Some(2), "{err}");
+            assert!(err.contains(&format!("[STORAGE] PATH = {path}: there is no folder {folder};")), "{err}");
+        }
+    }
     let (code, _, err) = hub().file("config.ini", "[LOTTERY\n").run();
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = hub().arg("--config").arg("nowhere.ini").run();

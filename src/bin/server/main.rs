@@ -90,6 +90,7 @@ fn run() -> Result<(), Failure> {
     let mut settings = Settings::load(path, arguments.config.is_some())?;
     let options = Options::read(&mut settings)?;
     let tls = options.tls.clone().map(Tls::load).transpose().map_err(|error| ConfigError(error.to_string()))?;
+    see_folder_of(&options.store)?;
     if arguments.check {
         return check(&settings, path);
     }
@@ -163,7 +164,6 @@ fn open(
         OpenError::Damaged { .. } => Failure::Damaged(error),
         OpenError::Io { .. } => Failure::Disk(error.to_string()),
     };
-    see_folder_of(&options.store)?;
     let store_options = loteria::storage::Options {
         sync: options.sync,
         winning_number: options.winning_number,
@@ -181,8 +181,11 @@ fn open(
 /// The store's folder is not made: its name may be misspelt, and the bets would be where nobody looks for them.
 fn see_folder_of(store: &Path) -> Result<(), ConfigError> {
     let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let missing = folder.filter(|folder| folder.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound));
-    missing.map_or(Ok(()), |folder| {
+    let is_there = |folder: &Path| match folder.metadata() {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
+    folder.filter(|folder| !is_there(folder)).map_or(Ok(()), |folder| {
         let (store, folder) = (store.display(), folder.display());
         Err(ConfigError(format!("[STORAGE] PATH = {store}: there is no folder {folder}; make it, or correct the path")))
     })
