@@ -138,7 +138,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of all inboxes and outboxes together; over it, a connection that holds more than most is closed.
-pub const BUFFERS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What the allocator cannot give back at once comes on top, up to half as much again: 384 MiB in all are not to be
+/// passed.
+pub const BUFFERS_BYTES_MAX: usize = 224 * 1024 * 1024;
 
 /// Parked connections that one turn answers after the draw; the rest follow in the next turns.
 pub const FLUSH_PER_TURN: usize = 256;

@@ -59,9 +59,9 @@ exit codes: 0 the agencies were well served; 1 they were not; 2 wrong usage
 
 /// Acknowledgements under attack may take so many times what they take without, at the 99th percentile.
 const SLOWER_MAX: f64 = 2.0;
-/// What the hub may have resident under attack: its buffers' limit, and half as much again for everything else and
-/// for what the allocator cannot give back at once.
-const MEMORY_MAX_KIB: u64 = (loteria::limits::BUFFERS_BYTES_MAX as u64 * 3 / 2) / 1024;
+/// What the hub may have resident under attack: its buffers' limit, and 160 MiB for everything else and for what the
+/// allocator cannot give back at once.
+const MEMORY_MAX_KIB: u64 = (loteria::limits::BUFFERS_BYTES_MAX as u64 / 1024) + 160 * 1024;
 /// How often the hub's connections are counted.
 const COUNTING: Duration = Duration::from_secs(1);
 /// How many of the things that the hub's log says of peers are shown.
