@@ -198,7 +198,7 @@ impl<D: ReadAt> Walker<'_, D> {
         let (start, end) = (tip.rows_bytes, tip.rows_bytes + u64::from(record.rows_bytes));
         if !self.route.mutant.is(Mutant::SkipChecksum) {
             if rows.is_empty() && start == 0 && end > 0 {
-                return Err(bad(0, format!("the file is empty or gone, and should have bets; put it back")));
+                return Err(bad(0, "the file is empty or gone, and should have bets; put it back".to_owned()));
             }
             if (rows.len() as u64) < end - start {
                 return Err(bad(start + rows.len() as u64, format!("the file ends before byte {end}")));
