@@ -35,13 +35,13 @@ impl<D: Disk> Engine<D> {
     /// do. To look at all of them each time would be as many steps as there are connections, for every piece of a frame
     /// that an attacker sends.
     fn find_holder(&mut self) -> Option<usize> {
-        let slots = self.connections_max().min(self.connections.capacity());
+        let places = self.slots();
         let mean = self.buffered_bytes / self.connections.len().max(1);
         let mut found = None;
-        for looked_at in 1..=slots {
-            self.buffers_hand = (self.buffers_hand + 1) % slots;
-            let holder = self.connections.get(self.buffers_hand).filter(|connection| !connection.cut);
-            found = found.max(holder.map(|connection| (connection.buffered(), self.buffers_hand)));
+        for looked_at in 1..=places {
+            let place = self.next_place(places);
+            let holder = self.connections.get(place).filter(|connection| !connection.cut);
+            found = found.max(holder.map(|connection| (connection.buffered(), place)));
             if looked_at >= limits::PLACES_LOOKED_AT && found.is_some_and(|(bytes, _)| bytes >= mean) {
                 break;
             }

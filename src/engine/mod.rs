@@ -38,6 +38,7 @@ pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
 use resumed::Resumed;
 use room::Room;
+pub use turn::Owed;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
 use winners::Unflushed;
@@ -82,8 +83,6 @@ pub struct Engine<D: Disk> {
     dirty: Vec<ConnectionId>,
     resumed: Resumed,
     buffered_bytes: usize,
-    /// The place that was looked at last when they were too many.
-    buffers_hand: usize,
     /// Bytes of winners in outboxes, and whether others wait for them to be read.
     winners_bytes: usize,
     flush_paused: bool,
@@ -125,7 +124,6 @@ impl<D: Disk> Engine<D> {
             dirty: Vec::new(),
             resumed: Resumed::default(),
             buffered_bytes: 0,
-            buffers_hand: 0,
             winners_bytes: 0,
             flush_paused: false,
             full_until: None,
@@ -274,7 +272,7 @@ impl<D: Disk> Engine<D> {
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         self.winners_bytes -= connection.winners_taken(bytes);
         if goes_on {
-            self.go_on(slot, now);
+            self.go_on(slot);
         }
         self.schedule(slot);
     }

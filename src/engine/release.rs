@@ -184,7 +184,7 @@ impl<D: Disk> Engine<D> {
             Outcome::Echo(line) => Reply::Echo(line),
             Outcome::Dropped => {
                 if self.connections[slot].owed == 0 {
-                    self.resume(slot, now);
+                    self.resume(slot);
                     self.schedule(slot);
                 }
                 return;
@@ -243,7 +243,7 @@ impl<D: Disk> Engine<D> {
             return;
         }
         if connection.owed == 0 {
-            self.resume(slot, now);
+            self.resume(slot);
         }
         self.mark_dirty(slot);
         self.schedule(slot);
@@ -251,17 +251,15 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Lets a connection go on whose held reply is out; bytes that it kept are decoded in the next turn.
-    pub(super) fn resume(&mut self, slot: usize, now: Moment) {
+    pub(super) fn resume(&mut self, slot: usize) {
         self.connections[slot].session.resume();
-        self.go_on(slot, now);
+        self.go_on(slot);
     }
 
     /// Sees that what a connection has kept is decoded in the next turn.
-    pub(super) fn go_on(&mut self, slot: usize, now: Moment) {
+    pub(super) fn go_on(&mut self, slot: usize) {
         let id = self.id(slot);
         let connection = &mut self.connections[slot];
-        // What the hub itself has held back has not been slow.
-        connection.frame_began(now);
         let held = self.mutant.is(EngineMutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
         if left && !held && !std::mem::replace(&mut connection.resumed, true) {

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::Engine;
 use super::connection::ConnectionId;
+use super::{Engine, Owed};
 use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
@@ -13,8 +13,7 @@ use crate::timers::Moment;
 pub(super) struct Resumed {
     agencies: VecDeque<ConnectionId>,
     strangers: VecDeque<ConnectionId>,
-    /// An earlier turn was full before it came to the strangers.
-    strangers_first: bool,
+    owed: Owed,
     /// How many agencies the last turn answered.
     pub(super) agencies_answered: usize,
 }
@@ -44,10 +43,10 @@ impl Resumed {
 
 impl<D: Disk> Engine<D> {
     /// Goes on with bytes that were held back behind a reply which is out now, as far as one turn can: agencies' first,
-    /// and of strangers a few, each of whom is one more to be answered before the next turn. In a turn that is full
-    /// already nobody's go is over.
+    /// and of strangers a few, each of whom is one more to be answered before the next turn.
     pub fn work(&mut self, now: Moment) {
-        let strangers_first = !self.turn_is_full() && std::mem::take(&mut self.resumed.strangers_first);
+        let full = self.turn_is_full();
+        let strangers_first = self.resumed.owed.pay(full);
         if strangers_first {
             self.resume_strangers(now);
         }
@@ -59,7 +58,8 @@ impl<D: Disk> Engine<D> {
             self.go_on_with(id, now);
         }
         if !strangers_first {
-            self.resumed.strangers_first |= self.turn_is_full();
+            let full = self.turn_is_full();
+            self.resumed.owed.note(full);
             self.resume_strangers(now);
         }
         // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.

@@ -22,7 +22,7 @@ pub(super) struct Room {
     origins: HashMap<Origin, u32>,
     /// Connections that are there only to be told that they cannot be.
     pub(super) refused: usize,
-    /// The slot after the last one that was looked at.
+    /// The place that was looked at last.
     hand: usize,
 }
 
@@ -105,22 +105,33 @@ impl<D: Disk> Engine<D> {
     /// anyone. Looks at a few places only, and at the next ones when it is asked again: a flood of newcomers must
     /// not make the hub search.
     pub fn make_room(&mut self, peer: Option<IpAddr>, now: Moment) -> Option<ConnectionId> {
-        let slots = self.connections_max().min(self.connections.capacity());
+        let places = self.slots();
         let share = peer.map(|peer| 2 * (self.room.of(peer) + 1));
         let mut found = None;
-        for _ in 0..limits::PLACES_LOOKED_AT.min(slots) {
-            self.room.hand = (self.room.hand + 1) % slots;
-            let Some(connection) = self.connections.get(self.room.hand) else { continue };
+        for _ in 0..limits::PLACES_LOOKED_AT.min(places) {
+            let place = self.next_place(places);
+            let Some(connection) = self.connections.get(place) else { continue };
             if connection.is_undecided(now) {
-                found = Some(self.room.hand);
+                found = Some(place);
                 break;
             }
             let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
             if (crowded && !connection.is_known()) || self.has_more_than_its_share(connection) {
-                found.get_or_insert(self.room.hand);
+                found.get_or_insert(place);
             }
         }
         found.map(|slot| self.id(slot))
+    }
+
+    /// How many places there are to look at.
+    pub(super) fn slots(&self) -> usize {
+        self.connections_max().min(self.connections.capacity())
+    }
+
+    /// The next of `places` places to look at: whoever searches goes on behind the last search.
+    pub(super) fn next_place(&mut self, places: usize) -> usize {
+        self.room.hand = (self.room.hand + 1) % places;
+        self.room.hand
     }
 
     /// Whether the connection's agency is known to have so many that one of them may go: more than all agencies together

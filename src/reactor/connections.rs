@@ -130,8 +130,7 @@ impl<D: Disk> Reactor<D> {
             (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
             self.line_began = now;
         }
-        // In a turn that is full already nobody's go is over.
-        let strangers_first = !self.engine.turn_is_full() && std::mem::take(&mut self.strangers_first);
+        let strangers_first = self.owed.pay(self.engine.turn_is_full());
         if strangers_first {
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES, strangers_budget, now);
         }
@@ -144,7 +143,7 @@ impl<D: Disk> Reactor<D> {
             bytes += self.read(id, budget, now);
         }
         if !strangers_first {
-            self.strangers_first |= strangers > 0 && self.engine.turn_is_full();
+            self.owed.note(strangers > 0 && self.engine.turn_is_full());
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), strangers_budget, now);
         }
         if agencies + strangers == 0 {

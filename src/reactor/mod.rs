@@ -31,7 +31,7 @@ pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
-use crate::engine::{ConnectionId, Engine};
+use crate::engine::{ConnectionId, Engine, Owed};
 use crate::limits;
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
@@ -70,8 +70,7 @@ pub struct Reactor<D: Disk> {
     /// Sockets that may have something to read, in the order of their turns: agencies', then strangers'.
     agencies: Line,
     strangers: Line,
-    /// The last turn was full before it came to the strangers.
-    strangers_first: bool,
+    owed: Owed,
     /// The last turn was full before it came to what is new.
     reads_first: bool,
     /// Sockets that may take more.
@@ -150,7 +149,7 @@ impl<D: Disk> Reactor<D> {
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
             agencies: Line::default(),
             strangers: Line::default(),
-            strangers_first: false,
+            owed: Owed::default(),
             reads_first: false,
             writable: Vec::new(),
             accept: Accept::Pending,
