@@ -4,7 +4,7 @@ mod engine_kit;
 
 use std::time::Duration;
 
-use engine_kit::Table;
+use engine_kit::{Table, batch};
 use loteria::engine::{ConnectionId, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Bet};
@@ -15,13 +15,6 @@ const MOMENT: Duration = Duration::from_millis(1);
 const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
 /// A query of agency 1 in `binary`.
 const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
-
-/// A batch of one bet of `agency` in `binary`: u32 type and length, agency, bets.
-fn batch(agency: u8) -> Vec<u8> {
-    let mut batch = vec![0, 0, 0, 1, 0, 0, 0, 34, 0, 0, 0, agency, 0, 0, 0, 1, 0, 0, 0, 3, b'A', b'n', b'a'];
-    batch.extend([0, 0, 0, 3, b'P', b'a', b'z', 0, 0, 0, 1, 0x01, 0x31, 0x07, 0x2d, 0, 0, 0, 1]);
-    batch
-}
 
 fn table() -> (Table, Policy) {
     (Table::new(2, Policy::default()), Policy::default())
@@ -268,7 +261,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
     let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
     let flood: Vec<_> = (0..8).map(|_| table.open()).collect();
     for id in &flood {
-        table.say(*id, &batch(2));
+        table.say(*id, &batch(Dialect::Binary, 2, 0));
         assert_eq!(table.hear(*id), [0]);
     }
     let stranger = table.open();
@@ -290,8 +283,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
         if turn % 2 == 0 && turn > 0 {
             table.engine.work(table.now);
         }
-        let committed = table.engine.commit(table.now).expect("memory does not fail");
-        table.engine.release(&committed, table.now);
+        table.end_turn();
         while table.engine.take_dirty().is_some() {}
         for id in &flood {
             table.hear(*id);
@@ -345,7 +337,7 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
 fn an_agency_is_answered_before_strangers() {
     let (mut table, _) = table();
     let agency = table.open();
-    let batch = batch(1);
+    let batch = batch(Dialect::Binary, 1, 0);
     table.say(agency, &batch);
     assert_eq!(table.hear(agency), [0]);
     while table.engine.take_dirty().is_some() {}

@@ -5,24 +5,16 @@ mod engine_kit;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use engine_kit::Table;
+use engine_kit::{Table, batch};
 use loteria::engine::{ConnectionId, OnAgencyLoss, Policy};
 use loteria::limits;
-use loteria::lottery::{AgencyId, Bet, Standing};
+use loteria::lottery::{AgencyId, Standing};
 use loteria::wire::Dialect;
 
 /// A query of agency 1 in `binary`.
 const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
 const HERE: &str = "192.0.2.1";
 const THERE: &str = "192.0.2.2";
-
-fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
-    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"7574").expect("a valid bet");
-    let (mut body, mut frame) = (Vec::new(), Vec::new());
-    dialect.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
-    dialect.put_batch(AgencyId(agency), sequence, 1, &body, &mut frame);
-    frame
-}
 
 fn finish(agency: u32) -> Vec<u8> {
     let mut frame = Vec::new();

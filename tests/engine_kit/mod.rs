@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::engine::{ConnectionId, Engine, Policy};
-use loteria::lottery::{Lottery, Roster};
+use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
 use loteria::storage::{Disk, File, Options, Store};
 use loteria::timers::Moment;
+use loteria::wire::Dialect;
 
 /// A disk that never fails, but can be full.
 #[derive(Debug, Default)]
@@ -74,6 +75,15 @@ impl Disk for MemoryDisk {
     }
 }
 
+/// A batch of one bet.
+pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
+    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"7574").expect("a valid bet");
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    dialect.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
+    dialect.put_batch(AgencyId(agency), sequence, 1, &body, &mut frame);
+    frame
+}
+
 /// A hub and its time.
 pub struct Table {
     pub engine: Engine<MemoryDisk>,
@@ -108,6 +118,11 @@ impl Table {
     pub fn turn(&mut self) {
         self.engine.work(self.now);
         self.engine.tick(self.now).expect("memory does not fail");
+        self.end_turn();
+    }
+
+    /// What was received is stored and answered.
+    pub fn end_turn(&mut self) {
         let committed = self.engine.commit(self.now).expect("memory does not fail");
         self.engine.release(&committed, self.now);
     }
