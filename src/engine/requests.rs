@@ -7,7 +7,7 @@ use super::deadlines::Left;
 use super::turn::{LoggedBet, Outcome};
 use super::{Engine, EngineMutant};
 use crate::logging::Value;
-use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal};
+use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal, Standing};
 use crate::storage::{Disk, MatchError};
 use crate::timers::Moment;
 use crate::wire::{Batch, Bets, Malformed, Rejection, Request, Speaker, Unwelcome};
@@ -201,11 +201,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Whether a finish or a query comes before a rejected batch has come again: the agency would end without it.
-    /// One that bets no more has nothing left to lose.
+    /// Agencies that finished in an earlier turn are exempt. A finish of this turn, on another connection, does not
+    /// count: a full disk may take it back, and this one would be applied in its place.
     fn overtakes(&self, slot: usize) -> bool {
         let session = &self.connections[slot].session;
+        let agency = session.agency.and_then(|agency| self.lottery.agency(agency).ok());
         session.awaiting_resend.is_some()
-            && self.may_bet(Some(slot))
+            && agency.is_some_and(|agency| agency.committed_standing() == Standing::Betting)
             && !self.mutant.is(EngineMutant::FinishOverRejected)
     }
 

@@ -34,6 +34,13 @@ impl Default for Agency {
     }
 }
 
+impl Agency {
+    /// How it stood when the turn in hand began: what the turn has changed since may still be taken back.
+    pub fn committed_standing(&self) -> Standing {
+        self.savepoint.map_or(self.standing, |savepoint| savepoint.standing)
+    }
+}
+
 /// An agency as it was before the turn in hand.
 #[derive(Clone, Copy, Debug)]
 struct Savepoint {

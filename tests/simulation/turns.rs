@@ -204,6 +204,31 @@ fn a_full_disk_rejects_what_comes_before_a_conflict_of_the_same_turn() {
 }
 
 #[test]
+fn a_finish_that_only_another_finish_of_its_turn_allows_is_taken_back_with_it() {
+    let mut desk = Desk::of("1");
+    let [old, new] = [desk.native(1), desk.native(1)];
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let answers = desk.say(old, std::slice::from_ref(&batch));
+    assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
+    desk.now = desk.now + limits::FULL_DISK_PAUSE;
+    // The disk is still full. `new` stores the batch and finishes; `old` finishes without sending it again.
+    desk.engine.receive(new, &[batch.clone(), Desk::finish(NATIVE, 1)].concat(), desk.now);
+    desk.engine.receive(old, &Desk::finish(NATIVE, 1), desk.now);
+    desk.turn();
+    for id in [old, new] {
+        let answers = desk.answers(id, Expecting::Stored);
+        assert!(answers.last().is_some_and(is_gap), "{answers:?}");
+    }
+    assert_eq!(desk.standing(1), Standing::Betting, "its batch can still come");
+    desk.disk.set_space(None);
+    desk.now = desk.now + limits::FULL_DISK_PAUSE;
+    let third = desk.native(1);
+    let answers = desk.say(third, &[batch, Desk::finish(NATIVE, 1)]);
+    assert!(matches!(answers[..], [Answer::StoredBelow { next: 1 }, Answer::Finished { .. }]), "{answers:?}");
+}
+
+#[test]
 fn a_query_behind_an_acknowledged_batch_stays_parked() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
