@@ -120,8 +120,13 @@ pub const ACCEPT_PER_TURN: usize = 4;
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
 pub const REFUSALS_LOGGED: u32 = 100;
 
-/// A turn that waits so long for its disk has held everyone up: that time is nobody's fault.
+/// A turn, or a poll behind its time, that takes so long has stood still: for its disk, for want of a processor, or
+/// because the program was stopped. Time-outs do not count that time.
 pub const STALL: Duration = Duration::from_millis(100);
+
+/// The longest poll while anything is timed: what a pause may count towards time-outs. A poll that was asked to
+/// wait for longer could not tell a pause from its wait.
+pub const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// How soon a standard output is tried again that nobody reads any more, or whose disk is full.
 pub const LOG_RETRY: Duration = Duration::from_millis(250);

@@ -7,6 +7,8 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::limits;
+
 /// A point in monotonic time: nanoseconds since an origin that the loop chose, which is its default.
 ///
 /// Counted from one, so that an `Option` of it takes no more room, in each of ten thousand connections.
@@ -36,6 +38,35 @@ impl std::ops::Add<Duration> for Moment {
 
     fn add(self, duration: Duration) -> Moment {
         Moment(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// How long a program has run, without the time in which it stood still: while it was stopped or its machine suspended,
+/// while it had no processor, while its disk answered nothing. It read nothing in that time, so that its peers' silence
+/// means nothing, and no time-out counts it.
+///
+/// Its owner reads a monotonic clock, and says after each step how long that step should have taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunningTime {
+    discounted: Duration,
+    /// What the owner's clock said at the last call of [`account`](Self::account).
+    accounted: Duration,
+}
+
+impl RunningTime {
+    /// The time when the owner's clock says `elapsed`.
+    pub fn at(&self, elapsed: Duration) -> Moment {
+        Moment::after_origin(elapsed.saturating_sub(self.discounted))
+    }
+
+    /// The owner's clock says `elapsed`. What happened since the last call should have taken `expected` at most: what
+    /// it took beyond that is discounted, where it is [`limits::STALL`] or longer.
+    pub fn account(&mut self, elapsed: Duration, expected: Duration) {
+        let excess = elapsed.saturating_sub(self.accounted).saturating_sub(expected);
+        if excess >= limits::STALL {
+            self.discounted += excess;
+        }
+        self.accounted = elapsed;
     }
 }
 
@@ -98,6 +129,21 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_step_takes_beyond_its_time_is_discounted_once() {
+        let seconds = Duration::from_secs;
+        let mut time = RunningTime::default();
+        time.account(seconds(3), seconds(3));
+        assert_eq!(time.at(seconds(3)), Moment::after_origin(seconds(3)), "a wait that was asked for");
+        time.account(seconds(3) + limits::STALL / 2, Duration::ZERO);
+        assert_eq!(time.at(seconds(4)), Moment::after_origin(seconds(4)), "a moment is nothing to discount");
+        time.account(seconds(10), seconds(1));
+        let now = time.at(seconds(10));
+        assert_eq!(now, Moment::after_origin(seconds(4) + limits::STALL / 2), "stopped while it waited");
+        time.account(seconds(10), Duration::ZERO);
+        assert_eq!(time.at(seconds(10)), now);
+    }
 
     #[test]
     fn reminders_come_in_the_order_of_time_and_not_early() {

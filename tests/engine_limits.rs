@@ -117,6 +117,20 @@ fn a_frame_that_waited_behind_a_held_reply_has_its_time_after_it() {
 }
 
 #[test]
+fn a_frame_whose_end_may_have_come_is_read_before_it_is_timed_out() {
+    let (mut table, policy) = table();
+    let id = spoken(&mut table);
+    table.say(id, &FINISH[..4]);
+    table.engine.note_unread(id, true);
+    table.pass(policy.frame_timeout);
+    assert!(!table.is_over(id), "the kernel holds more of it");
+    table.say(id, &FINISH[4..8]);
+    table.engine.note_unread(id, false);
+    table.turn();
+    assert!(table.is_over(id), "there was no more, and its time is over");
+}
+
+#[test]
 fn an_idle_connection_goes_and_a_byte_in_either_direction_keeps_it() {
     let (mut table, policy) = table();
     let id = spoken(&mut table);

@@ -73,6 +73,8 @@ pub struct Connection {
     pub(super) dirty: bool,
     /// In the list of connections with undecoded bytes that can be decoded again.
     pub(super) resumed: bool,
+    /// The kernel holds more of its bytes than a turn has read.
+    pub(super) unread: bool,
     /// The earliest reminder that is in the timers.
     pub(super) reminder: Option<Moment>,
     received_at: Moment,
@@ -104,6 +106,7 @@ impl Connection {
             cut: false,
             dirty: false,
             resumed: false,
+            unread: false,
             reminder: None,
             received_at: now,
             since: now,
@@ -206,9 +209,9 @@ impl Connection {
             Phase::Speaking(_) if self.refused => (handshake, None),
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
+            // It waits for the hub, which has not decoded, or not read, what may be the frame's end.
+            Phase::Speaking(_) if self.resumed || self.unread => (None, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),
-            // It waits for the hub, which has not looked at it yet.
-            Phase::Speaking(_) if self.resumed => (None, None),
             // The frame waits for the reader, not for its own rest.
             Phase::Speaking(_) if self.is_held_by_its_reader() => (None, None),
             Phase::Speaking(_) if unfinished => (frame, None),

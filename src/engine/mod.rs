@@ -22,6 +22,7 @@ mod resumed;
 mod room;
 mod turn;
 mod unnumbered;
+mod watermark;
 mod winners;
 
 use core::net::IpAddr;
@@ -41,6 +42,7 @@ use room::Room;
 pub use turn::Owed;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
+pub use watermark::InputWatermark;
 use winners::Unflushed;
 
 use crate::limits;
@@ -211,6 +213,15 @@ impl<D: Disk> Engine<D> {
         self.connections[slot].received(now);
         self.decode(slot, bytes, now);
         self.schedule(slot);
+    }
+
+    /// Whether the kernel is known to hold more bytes of the connection, which the next turns read: a frame whose end may
+    /// be among them is not timed out.
+    pub fn note_unread(&mut self, id: ConnectionId, unread: bool) {
+        let Some(slot) = self.slot(id) else { return };
+        if std::mem::replace(&mut self.connections[slot].unread, unread) && !unread {
+            self.schedule(slot);
+        }
     }
 
     /// A peer will send no more; what it has sent still counts.

@@ -27,11 +27,15 @@ pub enum EngineMutant {
     CountGone,
     /// A finish counts although a batch before it has to come again.
     FinishOverRejected,
+    /// Deadlines act although connections wait to be accepted.
+    JudgeUnaccepted,
+    /// Deadlines act although sockets wait to be read.
+    JudgeUnread,
 }
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 10] = [
+    pub const ALL: [EngineMutant; 12] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -42,6 +46,8 @@ impl EngineMutant {
         EngineMutant::ForgetHeld,
         EngineMutant::CountGone,
         EngineMutant::FinishOverRejected,
+        EngineMutant::JudgeUnaccepted,
+        EngineMutant::JudgeUnread,
     ];
 
     /// Whether the engine has this defect.

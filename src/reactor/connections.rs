@@ -12,6 +12,10 @@ use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
 
+/// The read queues, as the watermark numbers them.
+const AGENCIES: usize = 0;
+const STRANGERS: usize = 1;
+
 impl<D: Disk> Reactor<D> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
         let Some(socket) = self.socket(id) else { return };
@@ -28,16 +32,26 @@ impl<D: Disk> Reactor<D> {
 
     /// Accepts a slice of those who wait, if anyone does.
     pub(super) fn accept(&mut self, now: Moment) {
+        self.accept_some(now);
+        if self.accept != Accept::Pending {
+            self.watermark.none_to_accept();
+        }
+    }
+
+    fn accept_some(&mut self, now: Moment) {
         match self.accept {
             Accept::Idle => return,
             Accept::Paused(until) if now < until => return,
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
-        for _ in 0..limits::ACCEPT_PER_TURN.max(self.agencies.waiting.len()) {
+        for _ in 0..limits::ACCEPT_PER_TURN.max(self.agencies.len()) {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
-                Accepted::Stream(stream, peer) => self.open(stream, peer.ip().to_canonical(), now),
-                Accepted::Lost => {}
+                Accepted::Stream(stream, peer) => {
+                    self.watermark.accepted();
+                    self.open(stream, peer.ip().to_canonical(), now);
+                }
+                Accepted::Lost => self.watermark.accepted(),
                 Accepted::NoneLeft => {
                     self.accept = Accept::Idle;
                     if std::mem::take(&mut self.accept_exhausted) {
@@ -106,7 +120,7 @@ impl<D: Disk> Reactor<D> {
     /// Closes a connection that others need the place of; says whether there was one.
     fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
         // Who has said something that has not been read yet has not been silent.
-        let Some(id) = self.engine.make_room(newcomer, self.heard_until) else { return false };
+        let Some(id) = self.engine.make_room(newcomer, self.watermark.at()) else { return false };
         if let Some(peer) = self.engine.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
         }
@@ -120,16 +134,12 @@ impl<D: Disk> Reactor<D> {
     /// Where many are read each gets less, so that nobody waits long for the others; but whoever is in
     /// line is read before anyone in it is read twice.
     pub(super) fn read_all(&mut self, now: Moment) {
-        let (agencies, strangers) = (self.agencies.waiting.len(), self.strangers.waiting.len());
+        let (agencies, strangers) = (self.agencies.len(), self.strangers.len());
         let few = strangers_heard(strangers, agencies);
         let budget = (limits::TURN_BYTES / (agencies + few).max(1))
             .clamp(limits::TURN_BYTES_PER_CONNECTION_MIN, limits::TURN_BYTES_PER_CONNECTION);
         let strangers_budget = (limits::STRANGERS_TURN_BYTES / few.max(1)).max(limits::TURN_BYTES_PER_CONNECTION_MIN);
-        if self.agencies.unheard + self.strangers.unheard == 0 {
-            // Everyone who had something to say by now is in line.
-            (self.agencies.unheard, self.strangers.unheard) = (agencies, strangers);
-            self.line_began = now;
-        }
+        self.watermark.queued([agencies, strangers]);
         let strangers_first = self.owed.pay(self.engine.turn_is_full());
         if strangers_first {
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES, strangers_budget, now);
@@ -139,17 +149,13 @@ impl<D: Disk> Reactor<D> {
             if bytes >= limits::TURN_BYTES || self.engine.turn_is_full() {
                 break;
             }
-            let Some(id) = self.agencies.pop() else { break };
+            let Some(id) = self.agencies.pop_front() else { break };
             bytes += self.read(id, budget, now);
+            self.watermark.read(AGENCIES);
         }
         if !strangers_first {
             self.owed.note(strangers > 0 && self.engine.turn_is_full());
             self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), strangers_budget, now);
-        }
-        if agencies + strangers == 0 {
-            self.heard_until = now;
-        } else if self.agencies.unheard + self.strangers.unheard == 0 {
-            self.heard_until = self.line_began;
         }
     }
 
@@ -162,18 +168,25 @@ impl<D: Disk> Reactor<D> {
             if enough || self.engine.turn_is_full() {
                 return;
             }
-            let Some(id) = self.strangers.pop() else { return };
+            let Some(id) = self.strangers.front().copied() else { return };
+            if self.waits_for_a_handshake(id) {
+                return;
+            }
+            self.strangers.pop_front();
             bytes += self.read(id, budget, now);
+            self.watermark.read(STRANGERS);
         }
+    }
+
+    /// Whether reading the socket may be a step of a handshake, and the turn has made enough of those.
+    fn waits_for_a_handshake(&mut self, id: ConnectionId) -> bool {
+        let turn_is_spent = self.handshakes_left == 0;
+        turn_is_spent && self.socket(id).is_some_and(|socket| socket.transport.may_shake_hands())
     }
 
     /// Reads one socket; returns how many bytes.
     fn read(&mut self, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
-        if self.handshakes_left == 0 && socket.transport.may_shake_hands() {
-            self.strangers.waiting.push_back(id);
-            return 0;
-        }
         socket.queued = false;
         let mut left = budget;
         while socket.readable && left > 0 {
@@ -225,6 +238,7 @@ impl<D: Disk> Reactor<D> {
             socket.readable |= bytes > 0 && self.engine.commits_wait() && (sends_ahead || socket.sends_ahead);
             socket.sends_ahead = sends_ahead;
         }
+        self.engine.note_unread(id, socket.readable);
         self.close_if_done(id, now);
         self.queue_read(id, now);
         budget - left
@@ -235,6 +249,11 @@ impl<D: Disk> Reactor<D> {
         while let Some(id) = self.engine.take_dirty() {
             self.write(id, now);
         }
+        self.write_ready(now);
+    }
+
+    /// Sends to those who take more now.
+    pub(super) fn write_ready(&mut self, now: Moment) {
         for id in std::mem::take(&mut self.writable) {
             self.write(id, now);
         }
@@ -299,7 +318,7 @@ impl<D: Disk> Reactor<D> {
         if self.engine.wants_read(id) {
             socket.queued = true;
             let line = if self.engine.is_agency(id) { &mut self.agencies } else { &mut self.strangers };
-            line.waiting.push_back(id);
+            line.push_back(id);
         } else if socket.failed {
             self.close(id, now);
         }

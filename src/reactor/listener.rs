@@ -25,6 +25,7 @@ pub struct Bound(Socket);
 pub struct Listener {
     pub(super) socket: TcpListener,
     address: SocketAddr,
+    backlog: i32,
 }
 
 /// What came of accepting a connection.
@@ -71,6 +72,11 @@ impl Listener {
         self.address
     }
 
+    /// How many connections wait to be accepted at most: the kernel lets one more in than `listen` was told.
+    pub(super) fn backlog(&self) -> usize {
+        usize::try_from(self.backlog).unwrap_or_default().saturating_add(1)
+    }
+
     pub(super) fn accept(&self) -> Accepted {
         match self.socket.accept() {
             Ok((stream, peer)) => Accepted::Stream(stream, peer),
@@ -90,7 +96,7 @@ impl Bound {
         self.0.listen(backlog)?;
         let socket = TcpListener::from_std(self.0.into());
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket, address, backlog })
     }
 }
 

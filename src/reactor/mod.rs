@@ -23,7 +23,7 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
 
-pub use clock::{Clock, Watched};
+pub use clock::Clock;
 pub use descriptors::allow_connections;
 pub use listener::{Bound, Listener};
 pub use log_output::{Flow, LogOutput, say_on_stderr};
@@ -31,7 +31,7 @@ pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
-use crate::engine::{ConnectionId, Engine, Owed};
+use crate::engine::{ConnectionId, Engine, InputWatermark, Owed};
 use crate::limits;
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
@@ -68,8 +68,8 @@ pub struct Reactor<D: Disk> {
     signals: Signals,
     sockets: Vec<Option<Socket>>,
     /// Sockets that may have something to read, in the order of their turns: agencies', then strangers'.
-    agencies: Line,
-    strangers: Line,
+    agencies: VecDeque<ConnectionId>,
+    strangers: VecDeque<ConnectionId>,
     owed: Owed,
     /// The last turn was full before it came to what is new.
     reads_first: bool,
@@ -78,10 +78,8 @@ pub struct Reactor<D: Disk> {
     /// There may be connections to accept: now, or after a pause for want of descriptors.
     accept: Accept,
     accept_exhausted: bool,
-    /// When the lines were last looked at as a whole.
-    line_began: Moment,
-    /// Everything that had come by then has been read: no deadline after it is acted on.
-    heard_until: Moment,
+    /// Deadlines are judged by it.
+    watermark: InputWatermark,
     scratch: Box<[u8]>,
     clock: Clock,
     tls: Option<Tls>,
@@ -89,23 +87,6 @@ pub struct Reactor<D: Disk> {
     log: LogOutput,
     /// When to try the log again that nobody could take.
     log_retry: Option<Moment>,
-}
-
-/// Sockets that may have something to read.
-#[derive(Debug, Default)]
-struct Line {
-    /// In the order of their turns.
-    waiting: VecDeque<ConnectionId>,
-    /// How many at its head were there when the lines were last looked at as a whole.
-    unheard: usize,
-}
-
-impl Line {
-    /// Takes the one at its head.
-    fn pop(&mut self) -> Option<ConnectionId> {
-        self.unheard = self.unheard.saturating_sub(1);
-        self.waiting.pop_front()
-    }
 }
 
 /// Whether to accept.
@@ -130,7 +111,7 @@ impl<D: Disk> Reactor<D> {
         mut listener: Listener,
         tls: Option<Tls>,
         signals: StopSignals,
-        clock: Clock,
+        mut clock: Clock,
         log: LogOutput,
     ) -> io::Result<Reactor<D>> {
         let poll = Poll::new()?;
@@ -141,21 +122,22 @@ impl<D: Disk> Reactor<D> {
             // Refused for what is always writable, such as /dev/null.
             let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
         }
+        // What came before the loop is no stall of it.
+        clock.account(Duration::MAX);
         Ok(Reactor {
             engine,
             poll,
+            watermark: InputWatermark::new(listener.backlog(), clock.now()),
             listener: Some(listener),
             signals,
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
-            agencies: Line::default(),
-            strangers: Line::default(),
+            agencies: VecDeque::new(),
+            strangers: VecDeque::new(),
             owed: Owed::default(),
             reads_first: false,
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
-            line_began: clock.now(),
-            heard_until: clock.now(),
             scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
             clock,
             tls,
@@ -180,9 +162,11 @@ impl<D: Disk> Reactor<D> {
                 return self.shut_down(&mut events);
             }
             self.accept(now);
+            // Before time is judged: a peer that has made room is reading.
+            self.write_ready(now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.hear_all(now);
-            self.engine.tick(self.heard_until)?;
+            self.engine.tick(self.watermark.at())?;
             self.end_turn(now)?;
         }
     }
@@ -203,8 +187,7 @@ impl<D: Disk> Reactor<D> {
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
         let committed = self.engine.commit(now)?;
-        // What the turn has waited for before the commit, too: looks into the journal, and the seal.
-        self.clock.forgive();
+        self.clock.account(Duration::ZERO);
         let now = self.clock.now();
         self.engine.release(&committed, now);
         self.log.flush();
@@ -225,7 +208,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Whether there are sockets in line.
     fn is_busy(&self) -> bool {
-        !self.agencies.waiting.is_empty() || !self.strangers.waiting.is_empty() || !self.writable.is_empty()
+        !self.agencies.is_empty() || !self.strangers.is_empty() || !self.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand.
@@ -236,13 +219,18 @@ impl<D: Disk> Reactor<D> {
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
             let deadlines = [self.engine.next_deadline(), paused, self.log_retry].into_iter().flatten();
-            deadlines.min().map(|at| self.clock.until(at))
+            deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX))
         };
         self.poll(events, timeout)
     }
 
     fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(events, timeout) {
+        self.clock.account(Duration::ZERO);
+        let before = self.clock.now();
+        let polled = self.poll.poll(events, timeout);
+        self.clock.account(timeout.unwrap_or(Duration::MAX));
+        self.watermark.polled(before);
+        match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 events.clear();
                 Ok(())

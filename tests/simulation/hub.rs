@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use loteria::engine::{ConnectionId, Engine};
+use loteria::engine::{ConnectionId, Engine, EngineMutant, InputWatermark};
 use loteria::limits;
 use loteria::storage::CommitError;
 use loteria::timers::Moment;
@@ -17,6 +17,9 @@ use crate::trace;
 
 /// As the reactor has it.
 const DISCARD_BYTES_MAX: usize = 256 * 1024;
+
+/// So many connections wait to be accepted, at most.
+const BACKLOG: usize = 64;
 
 /// By how much an event may come later than it could.
 const LATENESS_MAX: Duration = Duration::from_millis(100);
@@ -84,15 +87,22 @@ impl Default for Pace {
     }
 }
 
+/// What a poll told.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled {
+    /// When it began.
+    pub before: Moment,
+    /// It told nothing: the hub was stopped while it waited.
+    pub interrupted: bool,
+}
+
 /// A hub that runs.
 pub struct Hub {
     pub engine: Engine<Mounted>,
     sockets: Vec<Option<Socket>>,
     readable: VecDeque<ConnectionId>,
     writable: Vec<ConnectionId>,
-    unheard: usize,
-    line_began: Moment,
-    heard_until: Moment,
+    watermark: InputWatermark,
     scratch: Vec<u8>,
     pace: Pace,
     last_turn: Moment,
@@ -105,13 +115,17 @@ impl Hub {
             sockets: Vec::new(),
             readable: VecDeque::new(),
             writable: Vec::new(),
-            unheard: 0,
-            line_began: now,
-            heard_until: now,
+            watermark: InputWatermark::new(BACKLOG, now),
             scratch: vec![0; pace.read_bytes],
             pace,
             last_turn: now,
         }
+    }
+
+    /// From here on with a defect.
+    pub fn set_mutant(&mut self, mutant: EngineMutant) {
+        self.engine.set_mutant(mutant);
+        self.watermark.set_mutant(mutant);
     }
 
     /// Goes on at another pace.
@@ -125,20 +139,41 @@ impl Hub {
         !self.readable.is_empty() || !self.writable.is_empty() || self.engine.has_work()
     }
 
-    /// One turn of the loop.
+    /// One turn of the loop, after a poll.
     pub fn turn(
         &mut self,
         net: &mut Net,
         rng: &mut Rng,
+        polled: Polled,
         now: Moment,
         witness: &mut impl Witness,
     ) -> Result<(), CommitError> {
-        self.note_events(net, rng, now);
+        self.watermark.polled(polled.before);
+        if !polled.interrupted {
+            self.note_events(net, rng, now);
+        }
         self.accept(net, now);
+        self.write_ready(net, now, witness);
         self.engine.work(now);
         self.read_all(net, rng, now);
-        self.engine.tick(self.heard_until)?;
+        self.check_watermark(net);
+        self.engine.tick(self.watermark.at())?;
         self.end_turn(net, now, witness)
+    }
+
+    /// Nothing that had arrived by the moment at which deadlines are judged waits to be accepted or read.
+    fn check_watermark(&self, net: &Net) {
+        let judged = self.watermark.at();
+        for id in &net.live {
+            let link = &net.links[*id];
+            let waits = match link.hub {
+                HubEnd::Backlog => true,
+                HubEnd::Open(id) => self.engine.wants_read(id),
+                HubEnd::Closed => false,
+            };
+            let early = link.unread_since.filter(|since| waits && !link.reset && *since < judged);
+            assert!(early.is_none(), "time is judged at {judged:?}, and what link {id} has brought since {early:?} is unread");
+        }
     }
 
     /// Commits, then sends what the commit released.
@@ -178,6 +213,9 @@ impl Hub {
             let told = link.edge_read || link.edge_write;
             // First bytes are told at once: a pause behind them could mean something.
             let late = told && !prompt && link.up_read >= 12 && rng.percent(self.pace.late_percent);
+            if late {
+                link.unread_since = link.unread_since.map(|_| now);
+            }
             if late || !(told || spurious) {
                 continue;
             }
@@ -199,7 +237,8 @@ impl Hub {
 
     fn accept(&mut self, net: &mut Net, now: Moment) {
         for _ in 0..limits::ACCEPT_PER_TURN {
-            let Some(link) = net.backlog.pop_front() else { return };
+            let Some(link) = net.backlog.pop_front() else { return self.watermark.none_to_accept() };
+            self.watermark.accepted();
             let Some(id) = self.admit(net, link, now) else {
                 trace::event("hub has too many connections", &[("link", link as u64)]);
                 close_end(net, link);
@@ -246,10 +285,7 @@ impl Hub {
 
     fn read_all(&mut self, net: &mut Net, rng: &mut Rng, now: Moment) {
         let waiting = self.readable.len();
-        if self.unheard == 0 {
-            self.unheard = waiting;
-            self.line_began = now;
-        }
+        self.watermark.queued([waiting, 0]);
         let mut bytes = 0;
         for _ in 0..waiting {
             if bytes >= self.pace.turn_bytes || self.engine.turn_is_full() || rng.percent(self.pace.short_turn_percent)
@@ -258,13 +294,7 @@ impl Hub {
             }
             let Some(id) = self.readable.pop_front() else { return };
             bytes += self.read(net, id, now);
-            self.unheard = self.unheard.saturating_sub(1);
-            if self.unheard == 0 {
-                self.heard_until = self.line_began;
-            }
-        }
-        if waiting == 0 {
-            self.heard_until = now;
+            self.watermark.read(0);
         }
     }
 
@@ -295,16 +325,21 @@ impl Hub {
                 }
             }
         }
+        self.engine.note_unread(id, socket.readable);
         self.close_if_done(net, id, now);
         self.queue_read(net, id, now);
         self.pace.budget - left
     }
 
     fn write_all(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) {
-        for id in std::mem::take(&mut self.writable) {
+        self.write_ready(net, now, witness);
+        while let Some(id) = self.engine.take_dirty() {
             self.write(net, id, now, witness);
         }
-        while let Some(id) = self.engine.take_dirty() {
+    }
+
+    fn write_ready(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) {
+        for id in std::mem::take(&mut self.writable) {
             self.write(net, id, now, witness);
         }
     }
@@ -392,6 +427,8 @@ impl Socket {
         if link.reset {
             return ReadOutcome::Lost;
         }
+        // What a read leaves is read again before what comes later counts as read.
+        link.unread_since = None;
         if there == 0 {
             self.readable = false;
             self.at_end |= link.fin_arrived;

@@ -66,7 +66,8 @@ fn every_mutant_is_caught() {
     let stores = Mutant::ALL.into_iter().map(Defect::Store);
     let engines = EngineMutant::ALL.into_iter().map(Defect::Engine);
     let mut missed = Vec::new();
-    for defect in stores.chain(engines) {
+    let loops = [Defect::CountPauses, Defect::JudgeAfterPoll];
+    for defect in stores.chain(engines).chain(loops) {
         let caught = (0..MUTANT_SEEDS).find_map(|seed| attempt(seed, defect).err().map(|said| (seed, said)));
         match caught {
             Some((seed, said)) => println!("{defect:?}: seed {seed}: {said:.150}"),

@@ -1,8 +1,10 @@
 //! Connections without a network: bytes under way, in both directions, and everything that can cut them off.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use loteria::engine::ConnectionId;
+use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect};
 
 /// Which connection; numbers are never used twice.
@@ -88,6 +90,8 @@ pub struct Link {
     /// Readiness that the hub has not been told of.
     pub edge_read: bool,
     pub edge_write: bool,
+    /// Since when something waits to be accepted or read, by the hub's clock.
+    pub unread_since: Option<Moment>,
     /// When the first byte arrived, in milliseconds.
     pub first_byte_at: Option<u64>,
     /// Where the first request ends that says whose the link is.
@@ -137,6 +141,7 @@ impl Link {
             over: false,
             edge_read: false,
             edge_write: true,
+            unread_since: None,
             first_byte_at: None,
             named_at: None,
             gone_at: None,
@@ -246,6 +251,26 @@ impl Net {
             let link = &mut self.links[id];
             link.hub = HubEnd::Closed;
             link.over = true;
+        }
+    }
+
+    /// Notes what waits to be accepted or read, `now` by the hub's clock.
+    pub fn note_arrivals(&mut self, now: Moment) {
+        for id in &self.live {
+            let link = &mut self.links[*id];
+            if link.hub == HubEnd::Backlog || link.up_read < link.up_arrived {
+                link.unread_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// The hub was stopped in a poll that began at `before`: what it has not been told of arrived after that.
+    pub fn arrived_in_pause(&mut self, before: Moment) {
+        let just_after = before + Duration::from_nanos(1);
+        for id in &self.live {
+            let link = &mut self.links[*id];
+            let since = link.unread_since.filter(|since| link.edge_read || *since > before);
+            link.unread_since = since.map(|_| just_after).or(link.unread_since);
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Disasters {
     pub full: Option<usize>,
     /// Time passes in which nobody gets anything done.
     pub stalls: Option<usize>,
+    /// The hub is stopped for a while; its peers and the network are not.
+    pub pauses: Option<usize>,
     /// Somebody connects who is no agency.
     pub strangers: Option<usize>,
 }
@@ -207,6 +209,7 @@ fn disasters(rng: &mut Rng, sync: bool, late_full: bool) -> Disasters {
         full: now_and_then(4, &[20, 60]),
         stalls: now_and_then(4, &[30, 100]),
         strangers: now_and_then(4, &[10, 50]),
+        pauses: now_and_then(4, &[30, 100]),
     }
 }
 

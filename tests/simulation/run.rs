@@ -8,12 +8,12 @@ use std::time::Duration;
 use loteria::engine::{Engine, EngineMutant};
 use loteria::lottery::{Lottery, Roster, Standing};
 use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
-use loteria::timers::Moment;
+use loteria::timers::{Moment, RunningTime};
 
 use crate::bets::WINNING_NUMBER;
 use crate::clients::{Habits, World};
 use crate::counters::Counters;
-use crate::hub::Hub;
+use crate::hub::{Hub, Polled};
 use crate::lockstep::Lockstep;
 use crate::model::Model;
 use crate::native::Native;
@@ -39,6 +39,10 @@ pub enum Defect {
     None,
     Store(Mutant),
     Engine(EngineMutant),
+    /// The loop takes a pause of its own for its peers' silence.
+    CountPauses,
+    /// The loop judges time as of a poll's end, not of its start.
+    JudgeAfterPoll,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,24 @@ struct Run {
     pool: Vec<u32>,
     /// The disk's space is limited.
     tight: bool,
+    /// The hub's clock.
+    time: RunningTime,
+    /// The hub is stopped.
+    pause: Option<Pause>,
+    /// For how long it was, in all, beyond what its polls were asked to wait.
+    stood_still: Duration,
+}
+
+/// The hub is stopped in a poll.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// When the poll began, by the hub's clock and in milliseconds.
+    before: Moment,
+    began: u64,
+    /// How long the poll was to wait.
+    asked: Duration,
+    /// When the hub goes on, in milliseconds.
+    until: u64,
 }
 
 /// Runs `seed`; panics where a promise is broken.
@@ -140,6 +162,9 @@ impl Run {
             starts: 0,
             pool: plan.policy.unnumbered_agencies.iter().map(|id| id.0).collect(),
             tight: false,
+            time: RunningTime::default(),
+            pause: None,
+            stood_still: Duration::ZERO,
             plan,
         };
         if run.plan.disk.late_full > 0 {
@@ -160,8 +185,14 @@ impl Run {
         run
     }
 
+    /// By the hub's clock.
     fn moment(&self) -> Moment {
-        Moment::after_origin(Duration::from_millis(self.now))
+        self.time.at(Duration::from_millis(self.now))
+    }
+
+    /// What the hub's clock should say.
+    fn model_time(&self) -> Moment {
+        Moment::after_origin(Duration::from_millis(self.now).saturating_sub(self.stood_still))
     }
 
     fn world(&mut self) -> World<'_> {
@@ -221,9 +252,15 @@ impl Run {
             let link = &self.net.links[*id];
             link.edge_read || link.edge_write
         });
+        self.net.note_arrivals(self.moment());
         let busy = self.hub.as_ref().is_some_and(Hub::is_busy) || !self.net.backlog.is_empty();
-        if due || edges || busy {
-            self.turn();
+        let polled = match self.pause.take_if(|pause| pause.until <= self.now) {
+            Some(pause) => Some(self.go_on(pause)),
+            None if self.pause.is_some() => None,
+            None => (due || edges || busy).then(|| Polled { before: self.moment(), interrupted: false }),
+        };
+        if let Some(polled) = polled {
+            self.turn(polled);
             moved = true;
         }
         self.keep_alive();
@@ -260,7 +297,11 @@ impl Run {
             Agency::Counters(agency) => agency.wake(),
         });
         let hub = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline());
-        let hub = hub.map(|at| u64::try_from(Moment::default().until(at).as_millis()).unwrap_or(u64::MAX) + 1);
+        let later = |at| self.now + u64::try_from(self.moment().until(at).as_millis()).unwrap_or(u64::MAX) + 1;
+        let hub = match self.pause {
+            Some(pause) => Some(pause.until),
+            None => hub.map(later),
+        };
         let restart = self.hub.is_none().then_some(self.restart_at);
         let next = agencies.chain(hub).chain(restart).filter(|at| *at > self.now).min();
         self.now = next.unwrap_or(self.now + 1000);
@@ -337,7 +378,7 @@ impl Run {
         let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
         let opened = Store::open_mutant(self.disk.mount(), options, mutant);
         trace::disk(&self.disk);
-        self.model.now = self.moment();
+        self.model.now = self.model_time();
         let (store, recovered) = match opened {
             Ok(opened) => opened,
             Err(OpenError::Io { file, doing, error }) => {
@@ -356,21 +397,22 @@ impl Run {
         }
         self.model.recovered(&self.net, &lottery);
         self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
-        let mut engine = Engine::new(self.plan.policy.clone(), lottery, store, self.moment());
+        let now = self.moment();
+        let engine = Engine::new(self.plan.policy.clone(), lottery, store, now);
+        let mut hub = Hub::new(engine, self.plan.pace, now);
         if let Defect::Engine(mutant) = self.defect {
-            engine.set_mutant(mutant);
+            hub.set_mutant(mutant);
         }
-        let mut hub = Hub::new(engine, self.plan.pace, self.model.now);
-        let ended = hub.end_turn(&mut self.net, self.model.now, &mut self.model);
+        let ended = hub.end_turn(&mut self.net, now, &mut self.model);
         self.hub = Some(hub);
         self.ended(ended);
     }
 
-    fn turn(&mut self) {
+    fn turn(&mut self, polled: Polled) {
         let now = self.moment();
-        self.model.now = now;
+        self.model.now = self.model_time();
         let Some(hub) = &mut self.hub else { return };
-        let turned = hub.turn(&mut self.net, &mut self.rng, now, &mut self.model);
+        let turned = hub.turn(&mut self.net, &mut self.rng, polled, now, &mut self.model);
         self.ended(turned);
     }
 
@@ -396,6 +438,7 @@ impl Run {
     fn gone(&mut self) {
         trace::event("hub is gone", &[("now", self.now)]);
         self.hub = None;
+        self.pause = None;
         self.net.hub_gone();
         self.disk.kill();
         if self.disasters.power_cuts.is_some() && self.rng.once_in(3) {

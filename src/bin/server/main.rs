@@ -14,7 +14,7 @@ use loteria::logging;
 use loteria::lottery::Lottery;
 use loteria::reactor::tls::Tls;
 use loteria::reactor::{
-    Clock, Listener, LogOutput, Reactor, RunError, StopSignals, Watched, allow_connections, say_on_stderr,
+    Clock, Listener, LogOutput, Reactor, RunError, StopSignals, allow_connections, say_on_stderr,
 };
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
@@ -113,12 +113,12 @@ fn survive_file_size_limits() -> std::io::Result<()> {
 fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) -> Result<(), Failure> {
     let mut signals = StopSignals::register()?;
     allow_descriptors(options);
-    let mut clock = Clock::start();
+    let clock = Clock::start();
     let address = std::net::SocketAddr::new(options.bind_address, options.port);
     let unreachable = |error| Failure::Address { address: address.to_string(), error };
     // The address first: a port in use leaves the stored data untouched.
     let listener = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
-    let opened = open(options, adopt, &mut clock, &signals);
+    let opened = open(options, adopt, &clock, &signals);
     if signals.came_while_opening() {
         // Opening a store may be cut off anywhere; the next start does it again.
         log::info!("action: close_store | result: success");
@@ -156,9 +156,9 @@ fn allow_descriptors(options: &Options) {
 fn open(
     options: &Options,
     adopt: bool,
-    clock: &mut Clock,
+    clock: &Clock,
     signals: &StopSignals,
-) -> Result<Engine<Watched<OsDisk>>, Failure> {
+) -> Result<Engine<OsDisk>, Failure> {
     let failed = |error: OpenError| match error {
         OpenError::Locked { .. } => Failure::Locked(error),
         OpenError::Damaged { .. } => Failure::Damaged(error),
@@ -171,9 +171,8 @@ fn open(
         agencies: options.roster.ids().len(),
         ..Default::default()
     };
-    let disk = clock.watch(OsDisk::new(&options.store).until(signals.opening()));
+    let disk = OsDisk::new(&options.store).until(signals.opening());
     let (store, recovered) = Store::open(disk, store_options).map_err(failed)?;
-    clock.forgive();
     let lottery = restore(options, recovered)?;
     Ok(Engine::new(options.policy.clone(), lottery, store, clock.now()))
 }

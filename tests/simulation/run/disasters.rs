@@ -1,10 +1,13 @@
 //! What goes wrong with a run's hub and its machine, the end of all that, and the look back after it.
 
+use std::time::Duration;
+
+use loteria::limits;
 use loteria::storage::{File, Mutant, OpenError, Options, Store};
 
-use super::{Agency, Defect, Run};
+use super::{Agency, Defect, Pause, Run};
 use crate::clients::Habits;
-use crate::hub::Pace;
+use crate::hub::{Pace, Polled};
 use crate::net::ClientEnd;
 use crate::plan::{Chunks, Disasters};
 use crate::storage_kit::disk::Faults;
@@ -20,10 +23,11 @@ impl Run {
     }
 
     pub(super) fn disaster(&mut self) {
-        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, strangers } = self.disasters;
+        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, pauses, strangers } = self.disasters;
         let mut happens = |often: Option<usize>| often.is_some_and(|often| self.rng.once_in(often));
         let kill = happens(kills) || happens(power_cuts);
         let (stop, stall, stranger, fill) = (happens(stops), happens(stalls), happens(strangers), happens(full));
+        let pause = happens(pauses);
         if happens(sync_errors) {
             self.disk.fail_sync(Some(self.rng.below(4) as u64));
         }
@@ -37,10 +41,14 @@ impl Run {
             self.now += self.rng.pick(&[200, 5_000, 40_000, 400_000]);
             trace::event("stall", &[("now", self.now)]);
         }
+        if pause {
+            self.pause();
+        }
         if stranger {
             strangers::visit(&mut self.world());
         }
         if kill && self.hub.is_some() {
+            self.pause = None;
             if self.rng.once_in(2) {
                 self.gone();
             } else {
@@ -51,10 +59,34 @@ impl Run {
         }
     }
 
+    /// SIGSTOP, while the hub waits in its poll.
+    fn pause(&mut self) {
+        let Some(hub) = self.hub.as_ref().filter(|hub| self.pause.is_none() && !hub.is_busy()) else { return };
+        let before = self.moment();
+        let asked = hub.engine.next_deadline().map_or(limits::POLL_MAX, |at| before.until(at).min(limits::POLL_MAX));
+        self.time.account(Duration::from_millis(self.now), Duration::MAX);
+        let until = self.now + self.rng.pick(&[200, 4_000, 12_000, 40_000, 400_000]);
+        trace::event("pause", &[("until", until)]);
+        self.pause = Some(Pause { before, began: self.now, asked, until });
+    }
+
+    /// SIGCONT. The poll tells what has come meanwhile, or that it was interrupted.
+    pub(super) fn go_on(&mut self, pause: Pause) -> Polled {
+        let expected = if self.defect == Defect::CountPauses { Duration::MAX } else { pause.asked };
+        self.time.account(Duration::from_millis(self.now), expected);
+        self.stood_still += Duration::from_millis(self.now - pause.began).saturating_sub(pause.asked);
+        self.net.arrived_in_pause(pause.before);
+        let interrupted = self.rng.once_in(2);
+        trace::event("continue", &[("now", self.now), ("interrupted", u64::from(interrupted))]);
+        let before = if self.defect == Defect::JudgeAfterPoll { self.moment() } else { pause.before };
+        Polled { before, interrupted }
+    }
+
     /// SIGTERM: the hub ends in order, whatever its clients are about.
     pub(super) fn stop(&mut self) {
         let now = self.moment();
-        self.model.now = now;
+        self.model.now = self.model_time();
+        self.pause = None;
         let Some(mut hub) = self.hub.take() else { return };
         trace::event("stop", &[("now", self.now)]);
         self.model.stopping = true;
@@ -95,6 +127,9 @@ impl Run {
             hub.set_pace(self.plan.pace);
         }
         self.plan.moves = 8;
+        if let Some(pause) = &mut self.pause {
+            pause.until = self.now;
+        }
         for agency in &mut self.agencies {
             match agency {
                 Agency::Lockstep(agency) => agency.hurry(self.now),
