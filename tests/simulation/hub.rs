@@ -172,7 +172,10 @@ impl Hub {
                 HubEnd::Closed => false,
             };
             let early = link.unread_since.filter(|since| waits && !link.reset && *since < judged);
-            assert!(early.is_none(), "time is judged at {judged:?}, and what link {id} has brought since {early:?} is unread");
+            assert!(
+                early.is_none(),
+                "time is judged at {judged:?}, and what link {id} has brought since {early:?} is unread"
+            );
         }
     }
 

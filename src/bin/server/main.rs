@@ -13,9 +13,7 @@ use loteria::engine::Engine;
 use loteria::logging;
 use loteria::lottery::Lottery;
 use loteria::reactor::tls::Tls;
-use loteria::reactor::{
-    Clock, Listener, LogOutput, Reactor, RunError, StopSignals, allow_connections, say_on_stderr,
-};
+use loteria::reactor::{Clock, Listener, LogOutput, Reactor, RunError, StopSignals, allow_connections, say_on_stderr};
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
 use options::Options;
@@ -153,12 +151,7 @@ fn allow_descriptors(options: &Options) {
 }
 
 /// Opens the store, and puts what it remembers into the lottery.
-fn open(
-    options: &Options,
-    adopt: bool,
-    clock: &Clock,
-    signals: &StopSignals,
-) -> Result<Engine<OsDisk>, Failure> {
+fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Engine<OsDisk>, Failure> {
     let failed = |error: OpenError| match error {
         OpenError::Locked { .. } => Failure::Locked(error),
         OpenError::Damaged { .. } => Failure::Damaged(error),
