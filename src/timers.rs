@@ -7,8 +7,6 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::limits;
-
 /// A point in monotonic time: nanoseconds since an origin that the loop chose, which is its default.
 ///
 /// Counted from one, so that an `Option` of it takes no more room, in each of ten thousand connections.
@@ -46,24 +44,31 @@ impl std::ops::Add<Duration> for Moment {
 /// means nothing, and no time-out counts it.
 ///
 /// Its owner reads a monotonic clock, and says after each step how long that step should have taken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct RunningTime {
+    /// What is shorter is no stall.
+    stall: Duration,
     discounted: Duration,
     /// What the owner's clock said at the last call of [`account`](Self::account).
     accounted: Duration,
 }
 
 impl RunningTime {
+    /// No time has passed. What a step takes beyond its time counts as a stall from `stall` on.
+    pub fn new(stall: Duration) -> RunningTime {
+        RunningTime { stall, discounted: Duration::ZERO, accounted: Duration::ZERO }
+    }
+
     /// The time when the owner's clock says `elapsed`.
     pub fn at(&self, elapsed: Duration) -> Moment {
         Moment::after_origin(elapsed.saturating_sub(self.discounted))
     }
 
     /// The owner's clock says `elapsed`. What happened since the last call should have taken `expected` at most: what
-    /// it took beyond that is discounted, where it is [`limits::STALL`] or longer.
+    /// it took beyond that is discounted, where it is a stall.
     pub fn account(&mut self, elapsed: Duration, expected: Duration) {
         let excess = elapsed.saturating_sub(self.accounted).saturating_sub(expected);
-        if excess >= limits::STALL {
+        if excess >= self.stall {
             self.discounted += excess;
         }
         self.accounted = elapsed;
@@ -132,15 +137,15 @@ mod tests {
 
     #[test]
     fn what_a_step_takes_beyond_its_time_is_discounted_once() {
-        let seconds = Duration::from_secs;
-        let mut time = RunningTime::default();
+        let (seconds, stall) = (Duration::from_secs, Duration::from_millis(100));
+        let mut time = RunningTime::new(stall);
         time.account(seconds(3), seconds(3));
         assert_eq!(time.at(seconds(3)), Moment::after_origin(seconds(3)), "a wait that was asked for");
-        time.account(seconds(3) + limits::STALL / 2, Duration::ZERO);
+        time.account(seconds(3) + stall / 2, Duration::ZERO);
         assert_eq!(time.at(seconds(4)), Moment::after_origin(seconds(4)), "a moment is nothing to discount");
         time.account(seconds(10), seconds(1));
         let now = time.at(seconds(10));
-        assert_eq!(now, Moment::after_origin(seconds(4) + limits::STALL / 2), "stopped while it waited");
+        assert_eq!(now, Moment::after_origin(seconds(4) + stall / 2), "stopped while it waited");
         time.account(seconds(10), Duration::ZERO);
         assert_eq!(time.at(seconds(10)), now);
     }

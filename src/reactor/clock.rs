@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits;
 use crate::timers::{Moment, RunningTime};
 
 /// Reads monotonic time; a wall clock that jumps does not matter to it.
@@ -14,7 +15,7 @@ pub struct Clock {
 impl Clock {
     /// Time begins now.
     pub fn start() -> Clock {
-        Clock { origin: Instant::now(), time: RunningTime::default() }
+        Clock { origin: Instant::now(), time: RunningTime::new(limits::STALL) }
     }
 
     /// What time it is.

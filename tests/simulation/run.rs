@@ -6,6 +6,7 @@ mod disasters;
 use std::time::Duration;
 
 use loteria::engine::{Engine, EngineMutant};
+use loteria::limits;
 use loteria::lottery::{Lottery, Roster, Standing};
 use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
 use loteria::timers::{Moment, RunningTime};
@@ -162,7 +163,7 @@ impl Run {
             starts: 0,
             pool: plan.policy.unnumbered_agencies.iter().map(|id| id.0).collect(),
             tight: false,
-            time: RunningTime::default(),
+            time: RunningTime::new(limits::STALL),
             pause: None,
             stood_still: Duration::ZERO,
             plan,
