@@ -120,13 +120,20 @@ pub const ACCEPT_PER_TURN: usize = 4;
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
 pub const REFUSALS_LOGGED: u32 = 100;
 
-/// A turn, or a poll behind its time, that takes so long has stood still: for its disk, for want of a processor, or
-/// because the program was stopped. Time-outs do not count that time.
+/// A turn, or a poll behind its time, that takes longer has stood still: for its disk, for want of a processor, or
+/// because the program was stopped. Of that time time-outs count no more than this.
 pub const STALL: Duration = Duration::from_millis(100);
 
 /// The longest poll while anything is timed: what a pause may count towards time-outs. A poll that was asked to
 /// wait for longer could not tell a pause from its wait.
 pub const POLL_MAX: Duration = Duration::from_secs(1);
+
+/// How soon after the end of a lost agency's grace it is looked for again, while a connection may be its own and has not
+/// named it yet.
+pub const RETURN_RETRY: Duration = Duration::from_millis(500);
+
+/// By how much later than it came a connection, or a frame of it, may have begun to be read: a pause counts so much.
+pub const RETURN_LATENESS: Duration = Duration::from_secs(2);
 
 /// How soon a standard output is tried again that nobody reads any more, or whose disk is full.
 pub const LOG_RETRY: Duration = Duration::from_millis(250);
@@ -200,3 +207,5 @@ const _: () = assert!(TLS_RECORD_BYTES <= WRITE_STEP_BYTES);
 const _: () = assert!(ECHO_SILENCE.as_millis() < DETECT_SILENCE.as_millis());
 const _: () = assert!(STALL.as_millis() < ECHO_SILENCE.as_millis());
 const _: () = assert!(DETECT_SILENCE.as_millis() < UNDECIDED_GRACE.as_millis());
+// What a pause may cost a peer is what a returning agency may be late.
+const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < RETURN_LATENESS.as_millis());

@@ -46,7 +46,7 @@ impl std::ops::Add<Duration> for Moment {
 /// Its owner reads a monotonic clock, and says after each step how long that step should have taken.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningTime {
-    /// What is shorter is no stall.
+    /// What a step may take beyond its time before that is a stall.
     stall: Duration,
     discounted: Duration,
     /// What the owner's clock said at the last call of [`account`](Self::account).
@@ -54,7 +54,7 @@ pub struct RunningTime {
 }
 
 impl RunningTime {
-    /// No time has passed. What a step takes beyond its time counts as a stall from `stall` on.
+    /// No time has passed. What a step takes beyond its time and `stall` is discounted.
     pub fn new(stall: Duration) -> RunningTime {
         RunningTime { stall, discounted: Duration::ZERO, accounted: Duration::ZERO }
     }
@@ -64,14 +64,14 @@ impl RunningTime {
         Moment::after_origin(elapsed.saturating_sub(self.discounted))
     }
 
-    /// The owner's clock says `elapsed`. What happened since the last call should have taken `expected` at most: what
-    /// it took beyond that is discounted, where it is a stall.
-    pub fn account(&mut self, elapsed: Duration, expected: Duration) {
+    /// The owner's clock says `elapsed`; returns the time. What happened since the last call should have taken `expected`
+    /// at most. Of what it took beyond that as much counts as is no stall, and the rest is discounted: a program whose
+    /// every step stalls still has a time that passes.
+    pub fn account(&mut self, elapsed: Duration, expected: Duration) -> Moment {
         let excess = elapsed.saturating_sub(self.accounted).saturating_sub(expected);
-        if excess >= self.stall {
-            self.discounted += excess;
-        }
+        self.discounted += excess.saturating_sub(self.stall);
         self.accounted = elapsed;
+        self.at(elapsed)
     }
 }
 
@@ -143,11 +143,13 @@ mod tests {
         assert_eq!(time.at(seconds(3)), Moment::after_origin(seconds(3)), "a wait that was asked for");
         time.account(seconds(3) + stall / 2, Duration::ZERO);
         assert_eq!(time.at(seconds(4)), Moment::after_origin(seconds(4)), "a moment is nothing to discount");
-        time.account(seconds(10), seconds(1));
-        let now = time.at(seconds(10));
-        assert_eq!(now, Moment::after_origin(seconds(4) + stall / 2), "stopped while it waited");
-        time.account(seconds(10), Duration::ZERO);
-        assert_eq!(time.at(seconds(10)), now);
+        let now = time.account(seconds(10), seconds(1));
+        assert_eq!(now, Moment::after_origin(seconds(4) + stall / 2 + stall), "stopped while it waited");
+        assert_eq!(time.account(seconds(10), Duration::ZERO), now);
+        for step in 1..=10 {
+            time.account(seconds(10 + step), Duration::ZERO);
+        }
+        assert_eq!(time.at(seconds(20)), now + 10 * stall, "time passes though every step stalls");
     }
 
     #[test]

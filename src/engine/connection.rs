@@ -139,6 +139,17 @@ impl Connection {
         self.since + age < now
     }
 
+    /// Whether its present frame, which began by `began_by`, may still say which agency's it is.
+    pub(super) fn may_name_an_agency(&self, began_by: Moment) -> bool {
+        let incomplete = self.unread || !self.session.inbox.is_empty();
+        let may_name = match self.session.phase {
+            Phase::Detecting { .. } => true,
+            Phase::Speaking(Dialect::Echo) | Phase::Waiting(_) | Phase::Closing(_) => false,
+            Phase::Speaking(_) => incomplete,
+        };
+        may_name && self.session.agency.is_none() && !self.refused && self.since <= began_by
+    }
+
     /// Whether its dialect, if it is known, has words for a hub that is full.
     pub(super) fn can_be_told(&self) -> bool {
         self.session.dialect().is_none_or(|dialect| dialect.conduct().in_flight)

@@ -172,6 +172,13 @@ impl<D: Disk> Engine<D> {
             // What it had begun with was taken back after it had left.
             return self.presence.forget(agency);
         }
+        if let Some(ended) = self.presence.grace_ended(agency, now)
+            && self.may_be_back(ended)
+        {
+            let again = now + limits::RETURN_RETRY;
+            self.presence.remind_again(agency, again);
+            return self.timers.remind(Reminder::LostAgency(agency), again);
+        }
         let again = match self.presence.look(agency, now) {
             Absence::None if self.mutant.is(EngineMutant::IgnoreReturn) => None,
             Absence::None => return,
@@ -189,6 +196,13 @@ impl<D: Disk> Engine<D> {
             self.store.stage_exclusion(agency);
             self.turn.push(Entry { id: None, outcome: Outcome::Excluded { agency } });
         }
+    }
+
+    /// Whether a connection that may be a lost agency's was there when its grace ended: one whose first frame has begun
+    /// to come, or may have, and does not name its agency yet. Time-outs end that.
+    fn may_be_back(&self, grace_ended: Moment) -> bool {
+        let began_by = grace_ended + limits::RETURN_LATENESS;
+        self.connections.iter().any(|(_, connection)| connection.may_name_an_agency(began_by))
     }
 
     pub(super) fn remind_of_pending(&mut self, now: Moment) {

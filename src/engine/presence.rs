@@ -88,6 +88,16 @@ impl Presence {
         self.here.get(&agency).map_or(0, |here| here.known as usize)
     }
 
+    /// When the grace of `agency` ended, if it has ended by `now`.
+    pub(super) fn grace_ended(&self, agency: AgencyId, now: Moment) -> Option<Moment> {
+        self.lost.get(&agency).filter(|lost| lost.told && now >= lost.deadline).map(|lost| lost.deadline)
+    }
+
+    /// The next reminder of `agency` comes at `at`.
+    pub(super) fn remind_again(&mut self, agency: AgencyId, at: Moment) {
+        self.reminded.insert(agency, at);
+    }
+
     /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
     /// is wanted, at `since`: not where one will come up before, however often the agency comes and goes.
     pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {

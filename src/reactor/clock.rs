@@ -23,9 +23,11 @@ impl Clock {
         self.time.at(self.origin.elapsed())
     }
 
-    /// What the loop did since the last call should have taken `expected` at most. See [`RunningTime::account`].
-    pub fn account(&mut self, expected: Duration) {
-        self.time.account(self.origin.elapsed(), expected);
+    /// What time it is, where what the loop did since the last call should have taken `expected` at most: see
+    /// [`RunningTime::account`]. Between a look at the clock and another one the program may be stopped, so that what is
+    /// judged by the time goes by this one.
+    pub fn account(&mut self, expected: Duration) -> Moment {
+        self.time.account(self.origin.elapsed(), expected)
     }
 
     /// From now to `moment`, rounded up: a poll that wakes too early would only be asked to wait again.

@@ -13,6 +13,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Probes of a silent peer that have to stay unanswered, at least.
 const PROBES: u32 = 4;
+/// Linux's `net.core.somaxconn`, since version 5.4.
+const SOMAXCONN: usize = 4096;
 /// The kernel counts keep-alive in whole seconds, and from one.
 const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 
@@ -72,9 +74,12 @@ impl Listener {
         self.address
     }
 
-    /// How many connections wait to be accepted at most: the kernel lets one more in than `listen` was told.
+    /// How many connections wait to be accepted at most: the kernel lets one more in than `listen` was told, which it
+    /// takes for no more than `net.core.somaxconn` (listen(2)).
     pub(super) fn backlog(&self) -> usize {
-        usize::try_from(self.backlog).unwrap_or_default().saturating_add(1)
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+        let allowed = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOMAXCONN);
+        usize::try_from(self.backlog).unwrap_or_default().min(allowed) + 1
     }
 
     pub(super) fn accept(&self) -> Accepted {

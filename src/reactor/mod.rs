@@ -156,8 +156,7 @@ impl<D: Disk> Reactor<D> {
         // A draw that was due when an earlier run ended is made before anyone is heard.
         self.end_turn(self.clock.now())?;
         loop {
-            self.wait(&mut events)?;
-            let now = self.clock.now();
+            let now = self.wait(&mut events)?;
             if self.note_events(&events, now) {
                 return self.shut_down(&mut events);
             }
@@ -187,8 +186,7 @@ impl<D: Disk> Reactor<D> {
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
         let committed = self.engine.commit(now)?;
-        self.clock.account(Duration::ZERO);
-        let now = self.clock.now();
+        let now = self.clock.account(Duration::ZERO);
         self.engine.release(&committed, now);
         self.log.flush();
         self.write_all(now);
@@ -211,8 +209,9 @@ impl<D: Disk> Reactor<D> {
         !self.agencies.is_empty() || !self.strangers.is_empty() || !self.writable.is_empty()
     }
 
-    /// Waits for events, or for the next thing that time brings; not at all while there is work in hand.
-    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+    /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
+    /// time after that.
+    fn wait(&mut self, events: &mut Events) -> io::Result<Moment> {
         let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
             Some(Duration::ZERO)
@@ -224,18 +223,18 @@ impl<D: Disk> Reactor<D> {
         self.poll(events, timeout)
     }
 
-    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        self.clock.account(Duration::ZERO);
-        let before = self.clock.now();
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<Moment> {
+        let before = self.clock.account(Duration::ZERO);
         let polled = self.poll.poll(events, timeout);
-        self.clock.account(timeout.unwrap_or(Duration::MAX));
+        let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
         self.watermark.polled(before);
         match polled {
+            Ok(()) => Ok(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 events.clear();
-                Ok(())
+                Ok(now)
             }
-            polled => polled,
+            Err(error) => Err(error),
         }
     }
 

@@ -38,10 +38,13 @@ impl<D: Disk> Reactor<D> {
     /// send is read and dropped: to close a socket with bytes in it resets the connection, and a reset destroys the
     /// answers that are still on their way.
     fn part(&mut self, events: &mut Events, until: Moment) -> Result<(), RunError> {
-        while self.engine.connections() > 0 && self.clock.now() < until {
-            let timeout = if self.is_busy() { Duration::ZERO } else { self.clock.until(until) };
-            self.poll(events, Some(timeout))?;
-            let now = self.clock.now();
+        let mut now = self.clock.now();
+        let mut is_over = false;
+        while self.engine.connections() > 0 && !is_over {
+            // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
+            is_over = now >= until;
+            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until) };
+            now = self.poll(events, Some(timeout))?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);

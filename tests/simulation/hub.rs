@@ -15,9 +15,6 @@ use crate::rng::Rng;
 use crate::storage_kit::disk::Mounted;
 use crate::trace;
 
-/// As the reactor has it.
-const DISCARD_BYTES_MAX: usize = 256 * 1024;
-
 /// So many connections wait to be accepted, at most.
 const BACKLOG: usize = 64;
 
@@ -276,7 +273,7 @@ impl Hub {
         if let Ok(id) = self.engine.open(peer, now) {
             return Some(id);
         }
-        if let Some(id) = self.engine.make_room(Some(peer), now) {
+        if let Some(id) = self.engine.make_room(Some(peer), self.watermark.at()) {
             self.close(net, id, now);
             if let Ok(id) = self.engine.open(peer, now) {
                 return Some(id);
@@ -465,7 +462,7 @@ impl Socket {
 
     fn discard(&mut self, bytes: usize) -> bool {
         self.discarded += bytes;
-        self.discarded > DISCARD_BYTES_MAX
+        self.discarded > limits::DISCARD_BYTES_MAX
     }
 }
 

@@ -150,7 +150,7 @@ fn agency(rng: &mut Rng, id: u32, chunks: Chunks) -> AgencyPlan {
     }
     let late = rng.once_in(3);
     let faulty = rng.once_in(2);
-    let bets = |rng: &mut Rng| if rng.once_in(30) { rng.range(20, 60) } else { rng.range(1, 3) };
+    let bets = |rng: &mut Rng| if rng.once_in(12) { rng.range(20, 60) } else { rng.range(1, 3) };
     if dialect == Dialect::Native {
         let goods: Vec<usize> = (0..count).map(|_| bets(rng)).collect();
         let bads = (0..=goods.len()).filter(|_| faulty && rng.once_in(4)).collect();

@@ -74,7 +74,8 @@ impl Run {
     pub(super) fn go_on(&mut self, pause: Pause) -> Polled {
         let expected = if self.defect == Defect::CountPauses { Duration::MAX } else { pause.asked };
         self.time.account(Duration::from_millis(self.now), expected);
-        self.stood_still += Duration::from_millis(self.now - pause.began).saturating_sub(pause.asked);
+        let excess = Duration::from_millis(self.now - pause.began).saturating_sub(pause.asked);
+        self.stood_still += excess.saturating_sub(limits::STALL);
         self.net.arrived_in_pause(pause.before);
         let interrupted = self.rng.once_in(2);
         trace::event("continue", &[("now", self.now), ("interrupted", u64::from(interrupted))]);
