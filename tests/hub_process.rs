@@ -118,6 +118,18 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
 }
 
 #[test]
+fn fewer_connections_than_agencies_are_refused_naming_both_keys() {
+    for start in [hub(), hub().arg("--check")] {
+        let (code, _, err) = start.env("LOTTERY_AGENCIES", "1-5,9").env("LIMITS_MAX_CONNECTIONS", "5").run();
+        assert_eq!(code, Some(2), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.contains("MAX_CONNECTIONS = 5") && err.contains("6 agencies of [LOTTERY] AGENCIES"), "{err}");
+    }
+    let hub = hub().env("LOTTERY_AGENCIES", "1-5,9").env("LIMITS_MAX_CONNECTIONS", "6").start();
+    assert_eq!(hub.terminate().0.code(), Some(0));
+}
+
+#[test]
 fn the_courses_four_keys_are_enough_and_others_are_warned_about() {
     let file =
         "[DEFAULT]\nSERVER_PORT = 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 7\nLOGGING_LEVEL = DEBUG\nEXTRA = 1\n";

@@ -53,6 +53,14 @@ impl Options {
         let roster = settings.get(LOTTERY, "AGENCIES", "5", Roster::parse)?;
         let winning_number = settings.get(LOTTERY, "WINNING_NUMBER", "7574", number::<u32>)?;
         let policy = policy(settings, &roster)?;
+        let agencies = roster.ids().len();
+        if agencies > policy.connections_max {
+            // Their parked queries would hold every slot, and the last agencies would never come in.
+            return Err(ConfigError(format!(
+                "[LIMITS] MAX_CONNECTIONS = {} is less than the {agencies} agencies of [LOTTERY] AGENCIES, each of which needs a connection to wait for the draw",
+                policy.connections_max
+            )));
+        }
         let store = settings.get(STORAGE, "PATH", "bets.csv", path)?;
         let sync =
             settings.get(STORAGE, "FSYNC", "always", |text| choice(text, &[("always", true), ("never", false)]))?;
