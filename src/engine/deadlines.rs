@@ -14,9 +14,9 @@ use crate::wire::Dialect;
 /// What counts of a connection that speaks for its agency no longer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
-    dialect: Option<Dialect>,
+    pub(super) dialect: Option<Dialect>,
     /// The agency was known to be behind it.
-    known: bool,
+    pub(super) known: bool,
     pub(super) heard_at: Moment,
 }
 

@@ -243,8 +243,12 @@ impl<D: Disk> Engine<D> {
         if !self.mutant.is(EngineMutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
+        let left = Left::of(&connection);
+        for agency in self.presence.take_earlier(id) {
+            self.leave(agency, Left { known: false, ..left }, now);
+        }
         if let Some(agency) = connection.session.agency {
-            self.leave(agency, Left::of(&connection), now);
+            self.leave(agency, left, now);
         }
         self.clear_leftovers();
     }

@@ -27,6 +27,8 @@ pub enum EngineMutant {
     CountGone,
     /// A finish counts although a batch before it has to come again.
     FinishOverRejected,
+    /// An agency is lost when the connection that spoke for it speaks for another.
+    ForgetEarlierAgency,
     /// Deadlines act although connections wait to be accepted.
     JudgeUnaccepted,
     /// Deadlines act although sockets wait to be read.
@@ -35,7 +37,7 @@ pub enum EngineMutant {
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 12] = [
+    pub const ALL: [EngineMutant; 13] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -46,6 +48,7 @@ impl EngineMutant {
         EngineMutant::ForgetHeld,
         EngineMutant::CountGone,
         EngineMutant::FinishOverRejected,
+        EngineMutant::ForgetEarlierAgency,
         EngineMutant::JudgeUnaccepted,
         EngineMutant::JudgeUnread,
     ];

@@ -1,7 +1,9 @@
 //! Which agencies are here, and since when the others are gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
+use super::connection::ConnectionId;
+use crate::limits;
 use crate::lottery::AgencyId;
 use crate::timers::Moment;
 
@@ -12,6 +14,8 @@ pub(super) struct Presence {
     lost: HashMap<AgencyId, Lost>,
     /// The agencies that a reminder will ask about, and when.
     reminded: HashMap<AgencyId, Moment>,
+    /// Of connections that spoke for several agencies by turns: the earlier ones, which are still here by them.
+    earlier: HashMap<ConnectionId, VecDeque<AgencyId>>,
 }
 
 /// An agency whose last connection is gone.
@@ -58,12 +62,37 @@ impl Presence {
         self.lost.remove(&agency).is_some_and(|lost| lost.told)
     }
 
+    /// Connection `id` speaks for `agency` now, which it spoke for before: it is here already. Says whether that is so.
+    pub(super) fn speaks_again(&mut self, id: ConnectionId, agency: AgencyId) -> bool {
+        let Some(earlier) = self.earlier.get_mut(&id) else { return false };
+        let Some(at) = earlier.iter().position(|other| *other == agency) else { return false };
+        earlier.remove(at);
+        if earlier.is_empty() {
+            self.earlier.remove(&id);
+        }
+        true
+    }
+
+    /// Connection `id` speaks for another than `agency` now; `known`: `agency` was known to be behind it. It stays here,
+    /// as long as the connection is open. Of many agencies of one connection the earliest is returned: it leaves.
+    pub(super) fn stays(&mut self, id: ConnectionId, agency: AgencyId, known: bool) -> Option<AgencyId> {
+        self.here.get_mut(&agency).expect("an agency that stays has joined").known -= u32::from(known);
+        let earlier = self.earlier.entry(id).or_default();
+        earlier.push_back(agency);
+        if earlier.len() > limits::AGENCIES_PER_CONNECTION { earlier.pop_front() } else { None }
+    }
+
+    /// Connection `id` is gone: the agencies that it spoke for before its last one.
+    pub(super) fn take_earlier(&mut self, id: ConnectionId) -> VecDeque<AgencyId> {
+        self.earlier.remove(&id).unwrap_or_default()
+    }
+
     /// `agency` is known now to be behind a connection that speaks for it.
     pub(super) fn known(&mut self, agency: AgencyId) {
         self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
     }
 
-    /// A connection of `agency`, last heard at `heard_at`, ended or speaks for another. Where it was the last, says
+    /// A connection of `agency`, last heard at `heard_at`, ended. Where it was the last, says
     /// when any of them was last heard.
     pub(super) fn left(&mut self, agency: AgencyId, known: bool, heard_at: Moment) -> Option<Moment> {
         let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
@@ -141,12 +170,15 @@ impl Presence {
         absence
     }
 
-    /// Counts again: `agencies` has the agency of every connection that speaks for one, and whether it is known.
+    /// Counts again: `agencies` has the present agency of every connection that speaks for one, and whether it is known.
     pub(super) fn assert_counts(&self, agencies: impl Iterator<Item = (AgencyId, bool)>) {
         let mut counted: HashMap<AgencyId, (u32, u32)> = HashMap::new();
         for (agency, known) in agencies {
             let count = counted.entry(agency).or_default();
             *count = (count.0 + 1, count.1 + u32::from(known));
+        }
+        for agency in self.earlier.values().flatten() {
+            counted.entry(*agency).or_default().0 += 1;
         }
         let here = self.here.iter().map(|(id, here)| (*id, (here.connections, here.known)));
         let here: HashMap<AgencyId, (u32, u32)> = here.collect();

@@ -252,15 +252,33 @@ impl<D: Disk> Engine<D> {
             return Err(Refusal::UnknownAgency.into());
         }
         if let Some(before) = session.agency.replace(agency) {
-            let left = Left::of(&self.connections[slot]);
-            self.connections[slot].has_stored = false;
-            self.leave(before, left, left.heard_at);
+            self.speaks_for_another(slot, before);
         }
         self.unnumbered.claimed(agency);
+        let id = self.id(slot);
+        if self.presence.speaks_again(id, agency) {
+            if self.connections[slot].is_agency() {
+                self.presence.known(agency);
+            }
+            return Ok(());
+        }
         if self.presence.joined(agency, self.connections[slot].is_agency()) {
             log::info!("action: agency_returned | result: success | agency: {agency}");
         }
         Ok(())
+    }
+
+    /// The connection spoke for `before` until now. That agency is here as long as the connection is open.
+    fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
+        let left = Left::of(&self.connections[slot]);
+        self.connections[slot].has_stored = false;
+        if self.mutant.is(EngineMutant::ForgetEarlierAgency) {
+            return self.leave(before, left, left.heard_at);
+        }
+        let id = self.id(slot);
+        if let Some(earliest) = self.presence.stays(id, before, left.known) {
+            self.leave(earliest, Left { known: false, ..left }, left.heard_at);
+        }
     }
 
     /// The disk was full: the batches of this turn have not happened, everything else still has.

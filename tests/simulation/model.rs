@@ -234,6 +234,13 @@ impl Model {
             agency.bytes_read.0 = 0;
         }
         for link in net.live.iter().map(|id| &net.links[*id]).filter(|link| !link.refused) {
+            if let Some((earlier, named_at)) = link.earlier
+                && link.up_read >= named_at
+                && let HubEnd::Open(id) = link.hub
+                && !engine.is_closing(id)
+            {
+                self.agencies.get_mut(&earlier).expect("an agency of the roster").here_at = self.now;
+            }
             let Some(agency) = link.agency.and_then(|id| self.agencies.get_mut(&id)) else { continue };
             if link.named_at.is_none_or(|end| link.up_read < end) {
                 // Nobody can know yet whose it is.

@@ -98,6 +98,8 @@ pub struct Link {
     pub named_at: Option<usize>,
     /// When the client closed or went away, in milliseconds.
     pub gone_at: Option<u64>,
+    /// Another agency that it has spoken for before, and where the request ends that says so.
+    pub earlier: Option<(u32, usize)>,
     /// Requests without an answer, oldest first.
     pub requests: VecDeque<Request>,
     /// Of everything that the hub has released, how much has been looked at.
@@ -145,6 +147,7 @@ impl Link {
             first_byte_at: None,
             named_at: None,
             gone_at: None,
+            earlier: None,
             requests: VecDeque::new(),
             tapped: 0,
             untold: Vec::new(),

@@ -15,7 +15,8 @@ const NOBODY: u32 = 989_898_989;
 /// Opens a connection of one kind or another, writes to it, and may be gone at once.
 pub fn visit(world: &mut World<'_>) {
     let agencies: Vec<u32> = world.model.agencies.keys().copied().collect();
-    let link = match world.rng.below(5) {
+    let link = match world.rng.below(6) {
+        5 => two_agencies(world, &agencies),
         0 => echo(world),
         1 => noise(world),
         2 => frame_of_nobody(world),
@@ -97,6 +98,28 @@ fn torn_frame(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
     let len = world.rng.range(hello.max(1), end.up.len() - 1);
     // A length that is a line of its own would be an echo's.
     end.up.truncate(len.max(5));
+    Some(link)
+}
+
+/// Batches that are refused, of two agencies on one connection: it speaks for both of them.
+fn two_agencies(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
+    let dialect = world.rng.pick(&[Dialect::Binary, Dialect::CaseId, Dialect::Text, Dialect::KeyValue]);
+    let (first, second) = (world.rng.pick(agencies), world.rng.pick(agencies));
+    let unnumbered = |agency: u32| world.model.agencies[&agency].dialect == Dialect::Csv;
+    if first == second || unnumbered(first) || unnumbered(second) {
+        return None;
+    }
+    let link = open(world, dialect, Some(second))?;
+    for agency in [first, second] {
+        let batch = world.model.batches.make(world.rng, Some(agency), Kind::Bad, 1);
+        let end = &mut world.net.links[link];
+        world.model.batches.put(batch, dialect, agency, 0, link, &mut end.up);
+        if agency == first {
+            end.earlier = Some((agency, end.up.len()));
+        } else {
+            end.named_at = Some(end.up.len());
+        }
+    }
     Some(link)
 }
 

@@ -298,22 +298,56 @@ fn half_frames_of_strangers_do_not_hold_up_the_winners() {
 }
 
 #[test]
-fn an_agency_whose_connection_goes_on_for_another_is_lost_in_time() {
-    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
-    let gone = policy.idle_timeout + policy.loss_grace;
-    let mut desk = Desk::new("2", policy, Options::default());
+fn an_agency_is_there_while_a_connection_that_spoke_for_it_is() {
+    for dialect in [Dialect::KeyValue, Dialect::CaseId, Dialect::Binary] {
+        let policy = Policy {
+            on_agency_loss: OnAgencyLoss::Exclude,
+            idle_timeout: Duration::from_secs(60),
+            loss_grace: Duration::from_secs(10),
+            ..Policy::default()
+        };
+        let (idle, grace) = (policy.idle_timeout, policy.loss_grace);
+        let mut desk = Desk::new("2", policy, Options::default());
+        let id = desk.connect();
+        for agency in [1, 2, 1, 2] {
+            let batch = desk.batch(dialect, agency, Kind::Good, 0);
+            desk.engine.receive(id, &batch, desk.now);
+            desk.turn();
+        }
+        // It goes on for agency 2 only.
+        for _ in 0..10 {
+            desk.now = desk.now + idle / 2;
+            let batch = desk.batch(dialect, 2, Kind::Good, 0);
+            desk.engine.receive(id, &batch, desk.now);
+            desk.turn();
+        }
+        assert_eq!(desk.standing(1), Standing::Betting, "{}", dialect.name());
+        desk.engine.closed(id, desk.now);
+        let until = desk.now + (idle + grace);
+        while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= until) {
+            desk.now = at;
+            desk.turn();
+        }
+        assert_eq!([1, 2].map(|agency| desk.standing(agency)), [Standing::Excluded; 2], "{}", dialect.name());
+    }
+}
+
+#[test]
+fn a_connection_that_names_one_agency_after_another_keeps_a_bounded_number_of_them() {
+    let agencies = limits::AGENCIES_PER_CONNECTION as u32 + 50;
+    let mut desk = Desk::new(
+        &agencies.to_string(),
+        Policy::default(),
+        Options { agencies: agencies as usize, ..Options::default() },
+    );
     let id = desk.connect();
-    let batches = [desk.batch(Dialect::Binary, 1, Kind::Good, 0), desk.batch(Dialect::Binary, 2, Kind::Good, 0)];
-    desk.engine.receive(id, &batches.concat(), desk.now);
-    desk.engine.receive(id, &Desk::finish(Dialect::Binary, 2), desk.now);
-    desk.turn();
-    assert!(!desk.engine.lottery().drawn());
-    while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= Moment::default() + gone) {
-        desk.now = at;
+    for agency in (1..=agencies).chain(1..=agencies) {
+        let batch = desk.batch(Dialect::Binary, agency, Kind::Bad, 0);
+        desk.engine.receive(id, &batch, desk.now);
         desk.turn();
     }
-    assert_eq!(desk.standing(1), Standing::Excluded);
-    assert!(desk.engine.lottery().drawn());
+    desk.engine.closed(id, desk.now);
+    desk.turn();
 }
 
 #[test]
