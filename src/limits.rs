@@ -148,6 +148,10 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// it where bytes of the peer are unread, and a reset can destroy the last reply on its way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long behind its last bytes a peer whose query is parked may end its side and still wait for the answer, as
+/// `printf … | nc -N` does. Later it has closed, and its slot is free at once. A pause of the hub counts so much at most.
+pub const HALF_CLOSE_GRACE: Duration = Duration::from_secs(2);
+
 /// Bytes that a closing connection's peer may still send before it is cut: twice what a client has in flight, 64
 /// batches of 8 KiB, which it goes on sending until the last reply has reached it.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
@@ -212,3 +216,4 @@ const _: () = assert!(STALL.as_millis() < ECHO_SILENCE.as_millis());
 const _: () = assert!(DETECT_SILENCE.as_millis() < UNDECIDED_GRACE.as_millis());
 // What a pause may cost a peer is what a returning agency may be late.
 const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < RETURN_LATENESS.as_millis());
+const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < HALF_CLOSE_GRACE.as_millis());

@@ -7,6 +7,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::machine::{self, Network, descriptors, eventually, has, is_root, skip};
 use common::{Hub, Peer, binary, binary_batch, hub, under};
@@ -78,6 +79,49 @@ fn a_parked_peer_that_ends_its_side_and_is_lost_then_frees_its_place() {
         reset(parked);
     }
     eventually("nothing is left of them", || descriptors(hub.child.id()) == before);
+}
+
+#[test]
+fn a_parked_peer_that_closes_frees_its_slot_at_once() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    let before = descriptors(hub.child.id());
+    let mut parked: Vec<Peer> = (0..20).map(|_| hub.connect()).collect();
+    parked.iter_mut().for_each(|peer| peer.send(&QUERY));
+    let mut half_closed = hub.connect();
+    half_closed.send(&QUERY);
+    half_closed.half_close();
+    is_alive(&hub);
+    // Within this time an end behind a query is a half-close; there is nothing else to wait for.
+    std::thread::sleep(loteria::limits::HALF_CLOSE_GRACE + Duration::from_millis(200));
+    drop(parked);
+    hub.wait_for_count("reason: the peer has closed, and waits for the draw no longer", 20);
+    eventually("their descriptors are free", || descriptors(hub.child.id()) == before + 1);
+    is_alive(&hub);
+    let mut last = hub.connect();
+    last.send(&binary(2, &[1], &[]));
+    last.send(&binary(2, &[2], &[]));
+    last.expect(&[0, 0]);
+    assert_eq!(half_closed.rest(), [0, 0, 0, 0, 0], "it ended its side right behind its query, and is answered");
+}
+
+#[test]
+fn a_parked_peer_that_ends_its_side_gives_its_slot_up_first() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_MAX_CONNECTIONS", "2").start();
+    let mut half_closed = hub.connect();
+    half_closed.send(&QUERY);
+    half_closed.half_close();
+    let mut other = hub.connect();
+    other.send(&FINISH);
+    other.expect(&[0]);
+    // The search for a slot looks at some of them for each newcomer.
+    eventually("a newcomer is let in", || {
+        let mut newcomer = hub.connect();
+        newcomer.send(&FINISH);
+        newcomer.stream.read_exact(&mut [9]).is_ok()
+    });
+    assert_eq!(half_closed.rest(), b"");
+    other.send(&FINISH);
+    other.expect(&[0]);
 }
 
 #[test]

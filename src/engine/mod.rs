@@ -224,10 +224,19 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A peer will send no more; what it has sent still counts.
+    /// A peer will send no more; what it has sent still counts. A client that ends its side and waits for its winners
+    /// does so right behind its query; one that ends it later, while its query is parked, has closed: on the wire the two
+    /// look alike.
     pub fn half_close(&mut self, id: ConnectionId, now: Moment) {
         let Some(slot) = self.slot(id) else { return };
         self.connections[slot].session.half_closed = true;
+        if self.connections[slot].parked && self.connections[slot].received_at() + limits::HALF_CLOSE_GRACE < now {
+            let peer = self.connections[slot].peer;
+            log::info!(
+                "action: close_connection | result: success | ip: {peer} | reason: the peer has closed, and waits for the draw no longer"
+            );
+            return self.cut(slot, now);
+        }
         self.settle_by_silence(slot, now);
         self.end_if_nothing_is_left(slot, now);
         self.schedule(slot);

@@ -116,7 +116,9 @@ impl<D: Disk> Engine<D> {
                 break;
             }
             let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
-            if (crowded && !connection.is_known()) || self.has_more_than_its_share(connection) {
+            // A peer that has ended its side may have closed.
+            let may_be_gone = connection.parked && connection.session.half_closed;
+            if (crowded && !connection.is_known()) || may_be_gone || self.has_more_than_its_share(connection) {
                 found.get_or_insert(place);
             }
         }
