@@ -89,8 +89,12 @@ fn prefixes(dialect: Dialect, frame: &[u8], opening: bool) {
 fn request(dialect: Dialect, frame: &[u8], opening: bool) -> bool {
     let Ok(request) = dialect.decode(frame, &context(opening, 0)) else { return false };
     match request {
-        Request::Batch(batch) => bets(dialect, &batch),
-        Request::BadBatch { error, .. } => {
+        Request::Batch(batch) => {
+            counted(dialect, batch.bets.count(), frame);
+            bets(dialect, &batch)
+        }
+        Request::BadBatch { error, count } => {
+            counted(dialect, count, frame);
             assert_ne!(error, BatchError::Malformed);
             true
         }
@@ -102,6 +106,19 @@ fn request(dialect: Dialect, frame: &[u8], opening: bool) -> bool {
         | Request::Refused(_)
         | Request::Echo => true,
     }
+}
+
+/// A count that is logged is one that the frame has room for, however short its bets; one may be cut short.
+fn counted(dialect: Dialect, count: u32, frame: &[u8]) {
+    let bet_bytes_min = match dialect {
+        Dialect::Binary => 20,
+        Dialect::CaseId => 24,
+        Dialect::KeyValue => 5,
+        Dialect::Csv => 5,
+        Dialect::Native => 11,
+        Dialect::Text | Dialect::Echo => 1,
+    };
+    assert!(count as usize <= frame.len() / bet_bytes_min + 1, "{count} bets in a frame of {} bytes", frame.len());
 }
 
 /// A batch is read twice alike, counts what it gives, and written again says the same.

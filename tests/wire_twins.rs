@@ -61,20 +61,23 @@ fn of_one(bets: Vec<(AgencyId, Row)>) -> Said {
     all.then(|| (Some(first), bets.into_iter().map(|(_, row)| row).collect()))
 }
 
+/// What is dropped around a field.
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
+
 fn text_twin(message: &str) -> Said {
-    let lines = message.strip_suffix('\n').unwrap_or(message);
-    if lines == "GET_WINNERS" || lines.starts_with("GET_WINNERS|") {
+    let lines = message.trim_matches(SPACES);
+    if lines.starts_with("GET_WINNERS") {
         return None;
     }
     let bets = lines.split('\n').map(|line| {
-        let fields: Vec<_> = line.split('|').collect();
+        let fields: Vec<_> = line.split('|').map(|field| field.trim_matches(SPACES)).collect();
         (fields.len() == 6).then(|| agency(fields[5]).map(|agency| (agency, row(&fields)))).flatten()
     });
     of_one(bets.collect::<Option<_>>()?)
 }
 
 fn csv_twin(text: &str) -> Said {
-    let mut fields: Vec<_> = text.split(',').map(|field| field.trim_matches(' ')).collect();
+    let mut fields: Vec<_> = text.split(',').map(|field| field.trim_matches(SPACES)).collect();
     // What follows the last comma is a field only where there is something, or one is missing there.
     if fields.len() % 5 == 1 && fields.last() == Some(&"") {
         fields.pop();
@@ -150,7 +153,7 @@ fn bet_twin(value: &str) -> Option<(AgencyId, Row)> {
 
 fn key_value_twin(payload: &str) -> Said {
     let (mut sizes, mut numbers, mut bets) = (Vec::new(), Vec::new(), Vec::new());
-    for pair in pairs(payload.strip_suffix('\n')?) {
+    for pair in pairs(payload.trim_end_matches(SPACES)) {
         let (key, value) = pair.split_once(':')?;
         if key == "ACTION" || key.contains('\\') {
             return None;
@@ -187,13 +190,15 @@ fn edited(right: fn(usize) -> Vec<&'static str>, extra: &'static [&'static str])
 }
 
 fn text_message(bets: usize) -> Vec<&'static str> {
-    let line = ["Ana", "|", "Paz", "|", "30904465", "|", "1999-03-17", "|", "7574", "|", "3", "\n"];
-    (0..bets).flat_map(|_| line).collect()
+    let line = ["Ana", "|", " Paz", "|", "30904465 ", "|", "1999-03-17", "|", "7574", "|", "3", "\n"];
+    let windows = ["Ana ", "|", "Paz", "|", "30904465", "|", " 1999-03-17", "|", "7574\t", "|", " 3", "\r\n"];
+    (0..bets).flat_map(|bet| if bet % 2 == 0 { line } else { windows }).collect()
 }
 
 fn csv_text(bets: usize) -> Vec<&'static str> {
     let bet = ["Ana", ",", " Paz", ",", "30904465 ", ",", "1999-03-17", ",", "7574", ","];
-    (0..bets).flat_map(|_| bet).collect()
+    let line = ["\r\nAna", ",", "Paz", ",", "30904465", ",", " 1999-03-17", ",", "7574\t", ",\n"];
+    (0..bets).flat_map(|index| if index % 2 == 0 { bet } else { line }).collect()
 }
 
 fn key_value_payload(bets: usize) -> Vec<&'static str> {
@@ -204,7 +209,7 @@ fn key_value_payload(bets: usize) -> Vec<&'static str> {
         pieces.extend([*name, "NOMBRE:", "Ana", r"\|", "APELLIDO:", "Paz", r"\|", "DOCUMENTO:", "30904465", r"\|"]);
         pieces.extend(["NACIMIENTO:", "1999-03-17", r"\|", "NUMERO:", "7574", r"\|", "AGENCY_ID:", "3"]);
     }
-    pieces.push("\n");
+    pieces.push([" \n", "\n", "", "\r\n", "\n"][bets]);
     pieces
 }
 
@@ -213,14 +218,15 @@ proptest! {
 
     #[test]
     fn text_reads_as_its_twin(
-        message in edited(text_message, &["|", "\n", "", "3", "03", "4", "99999999999", "x", "ñ", "GET_WINNERS", "GET_WINNERS|"]),
+        message in edited(text_message, &["|", "\n", "", "3", "03", "4", "99999999999", "x", "ñ", "GET_WINNERS", "GET_WINNERS|",
+            " ", "\r", "\r\n", "\t", " | "]),
     ) {
         let frame = format!("{}\n{message}", message.len());
         prop_assert_eq!(said(Dialect::Text, frame.as_bytes()), text_twin(&message), "{}", message);
     }
 
     #[test]
-    fn csv_reads_as_its_twin(text in edited(csv_text, &[",", " ", "  ", "", "ñ", "\n", " , "])) {
+    fn csv_reads_as_its_twin(text in edited(csv_text, &[",", " ", "  ", "", "ñ", "\n", " , ", "\r\n", ",\n"])) {
         let mut frame = vec![1];
         frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
         frame.extend(text.bytes());
@@ -232,7 +238,7 @@ proptest! {
         payload in edited(
             key_value_payload,
             &["|", r"\|", ":", r"\:", r"\\:", r"\\", r"\\\|", "\\", "NOMBRE:", r"\|APELLIDO:", ":NUMERO:", "NOTE:x|", "4",
-              "|BET_1:", "|BET_7:", "|BATCH_SIZE:", "2", "ACTION:", "ñ", "\n", ""],
+              "|BET_1:", "|BET_7:", "|BATCH_SIZE:", "2", "ACTION:", "ñ", "\n", " ", "\r\n", ""],
         ),
     ) {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();

@@ -31,8 +31,9 @@ pub enum BatchError {
     /// A batch of no bets, in a dialect that does not allow it.
     #[error("the batch has no bets")]
     Empty,
-    /// The number of bets differs from the number that the batch declares.
-    #[error("the batch declares {declared} bets and has {present}")]
+    /// The number of bets differs from the number that the batch declares. The words leave out what is declared:
+    /// it can be more than any frame holds.
+    #[error("the batch declares {} bets than it has ({present})", if .declared > .present { "more" } else { "fewer" })]
     Count {
         /// As the frame says.
         declared: u32,

@@ -77,9 +77,18 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, as declared.
+    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
+    /// what is declared can be more than the frame has. Never more than declared.
     pub fn count(&self) -> u32 {
-        self.count
+        let mut reader = Reader::new(self.bytes);
+        let mut count = 0;
+        while count < self.count && !reader.is_empty() {
+            count += 1;
+            if skip_bet(&mut reader).is_none() {
+                break;
+            }
+        }
+        count
     }
 }
 
@@ -96,6 +105,11 @@ impl BetSource for Bets<'_> {
         }
         if reader.is_empty() { Ok(self.count) } else { Err(BatchError::Malformed) }
     }
+}
+
+fn skip_bet(reader: &mut Reader<'_>) -> Option<()> {
+    (reader.text_u32()?, reader.text_u32()?, reader.bytes(12)?);
+    Some(())
 }
 
 #[inline]
@@ -295,6 +309,25 @@ mod tests {
             [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1],
         ] {
             assert!(matches!(frame(&bytes, &context()), Framing::Malformed(_)), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_counted_by_the_bets_that_it_has() {
+        let bet = b"\0\0\0\x03Ana\0\0\0\x03Paz\0\0\0\x01\x01\x31\x07\x2d\0\0\0\x05";
+        let two = [&bet[..], bet].concat();
+        for (declared, bytes, expected) in [
+            (2, &two[..], 2),
+            (1, &two, 1),
+            (0, &two, 0),
+            (u32::MAX, &two, 2),
+            (3, &two[..two.len() - 1], 2),
+            (3, &two[..bet.len()], 1),
+            (u32::MAX, &[], 0),
+            // The form of one bet, without a type: letters stand where the count is expected.
+            (u32::from_be_bytes(*b"Sant"), b"iago Lionel\0\0\0\x05Lorca\x01\xd7\x90\x91\x01\x31\x07\x2d\0\0\x1d\x96", 1),
+        ] {
+            assert_eq!(Bets { count: declared, bytes }.count(), expected, "{declared} in {bytes:?}");
         }
     }
 

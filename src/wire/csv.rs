@@ -1,8 +1,8 @@
 //! The `csv` dialect: a kind, a u16 length and fields separated by nothing but commas.
 //!
 //! Source: `docs/PROTOCOLS.md`, csv. No agency is on the wire: the connection is given one. The end of the
-//! bets is the query too. Spaces around a field are dropped, nothing is quoted or escaped, so that no name
-//! can hold a comma, nor begin or end with a space.
+//! bets is the query too. White space around a field is dropped, a line break between bets too; nothing is
+//! quoted or escaped, so that no name can hold a comma, nor begin or end with a space.
 
 use super::message::{
     After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
@@ -65,7 +65,7 @@ pub struct Bets<'a> {
 impl Bets<'_> {
     /// How many there are by the number of fields, one that lacks some included.
     pub fn count(&self) -> u32 {
-        let open_field = self.text.iter().rev().find(|&&byte| byte != b' ').is_some_and(|&byte| byte != b',');
+        let open_field = plain::trim_end(self.text).last().is_some_and(|&byte| byte != b',');
         let fields = memchr::memchr_iter(b',', self.text).count() + usize::from(open_field);
         u32::try_from(fields.div_ceil(FIELDS)).unwrap_or(u32::MAX)
     }
@@ -91,10 +91,10 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Whether nothing but spaces is left.
+    /// Whether nothing but white space is left.
     #[inline]
     fn at_end(&self) -> bool {
-        self.rest.is_none_or(|rest| rest.iter().all(|&byte| byte == b' '))
+        self.rest.is_none_or(|rest| rest.iter().all(|&byte| plain::is_space(byte)))
     }
 
     #[inline(always)]
@@ -123,20 +123,13 @@ impl<'a> Fields<'a> {
         Text::new(rest, len)
     }
 
-    /// The next field without the spaces around it. The last one may lack its comma.
+    /// The next field without the white space around it. The last one may lack its comma.
     #[inline(always)]
     fn field(&mut self) -> Option<Text<'a>> {
         let rest = self.rest?;
-        let mut end = memchr::memchr(b',', rest).unwrap_or(rest.len());
+        let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
         self.take(end)?;
-        let mut start = 0;
-        while start < end && rest[start] == b' ' {
-            start += 1;
-        }
-        while start < end && rest[end - 1] == b' ' {
-            end -= 1;
-        }
-        Text::new(&rest[start..], end - start)
+        plain::trimmed(rest, end)
     }
 }
 
@@ -320,8 +313,27 @@ mod tests {
     }
 
     #[test]
+    fn a_line_break_between_bets_is_dropped_and_separates_nothing() {
+        let (plain, _) = read("a,b,1,1999-03-17,5,c,d,2,1999-03-17,6,");
+        for text in [
+            "a,b,1,1999-03-17,5,\nc,d,2,1999-03-17,6,\n",
+            "a,b,1,1999-03-17,5,\r\nc,d,2,1999-03-17,6,\r\n",
+            "\na,b,1,1999-03-17,5\r\n,\n\nc\n,\td,2 ,1999-03-17\n,6\n",
+        ] {
+            assert_eq!(read(text), (plain.clone(), 2), "{text:?}");
+        }
+        let mut list = Vec::new();
+        let lines = Bets { text: b"a,b,1,1999-03-17,5\nc,d,2,1999-03-17,6\n" };
+        assert_eq!(lines.feed(&mut list), Err(BatchError::BadBet { index: 1, error: BetError::Fields }));
+        assert_eq!(list, [Err(BetError::Number)]);
+        list.clear();
+        assert_eq!(Bets { text: b"a\nb,c,1,1999-03-17,5," }.feed(&mut list), Ok(1));
+        assert!(list[0].is_err(), "a line break inside a name is none around it");
+    }
+
+    #[test]
     fn a_batch_of_no_bets_is_one() {
-        for text in ["", "   "] {
+        for text in ["", "   ", "\r\n"] {
             assert_eq!(read(text), (Ok(vec![]), 0), "{text:?}");
         }
     }

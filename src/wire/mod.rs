@@ -43,8 +43,9 @@ macro_rules! dialects {
         }
 
         impl Bets<'_> {
-            /// How many bets the batch declares or appears to have: for the log where it is rejected. Where its bytes
-            /// do not say it they are looked through; of a batch that can be read it is what `feed` returns.
+            /// How many bets the batch has or appears to have: for the log where it is rejected. Its bytes are looked
+            /// through, so that it is never more than the frame holds, whatever that declares. Of a batch that
+            /// can be read it is what `feed` returns.
             pub fn count(&self) -> u32 {
                 match self {
                     $(Bets::$variant(bets) => bets.count(),)*

@@ -126,9 +126,18 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, as declared.
+    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
+    /// what is declared can be more than the frame has. Never more than declared.
     pub fn count(&self) -> u32 {
-        self.count
+        let mut reader = Reader::new(self.bytes);
+        let mut count = 0;
+        while count < self.count && !reader.is_empty() {
+            count += 1;
+            if read_bet(&mut reader).is_none() {
+                break;
+            }
+        }
+        count
     }
 }
 
@@ -485,6 +494,9 @@ mod tests {
             assert_eq!(feed(count, &bet[..len]), Err(BatchError::Malformed), "{count} in {len}");
         }
         assert_eq!(feed(1, &[bet, bet].concat()), Err(BatchError::Malformed));
+        for (declared, len, expected) in [(1, bet.len(), 1), (65_535, bet.len(), 1), (65_535, 13, 1), (65_535, 0, 0)] {
+            assert_eq!(Bets { count: declared, bytes: &bet[..len] }.count(), expected, "{declared} in {len}");
+        }
     }
 
     #[test]

@@ -1,9 +1,44 @@
 //! Fields as plain text: what the text dialects read and write alike.
 //!
-//! Owns decimal numbers, dates and lists of documents. Knows no dialect's separators but the comma between
-//! documents, which two of them share.
+//! Owns white space, decimal numbers, dates and lists of documents. Knows no dialect's separators but the comma
+//! between documents, which two of them share.
 
-use crate::lottery::{AgencyId, Bet, leading_digits, parse_number, parse_yyyymmdd};
+use crate::lottery::{AgencyId, Bet, Text, leading_digits, parse_number, parse_yyyymmdd};
+
+/// Whether a byte is white space, which is dropped around a field.
+#[inline(always)]
+pub fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// The first `len` bytes of `window` without the white space around them; `None` when it has fewer. What most
+/// fields cost is a look at their first and their last byte.
+#[inline(always)]
+pub fn trimmed(window: &[u8], len: usize) -> Option<Text<'_>> {
+    let field = window.get(..len)?;
+    let mut end = len;
+    let mut start = 0;
+    while start < end && is_space(field[start]) {
+        start += 1;
+    }
+    while start < end && is_space(field[end - 1]) {
+        end -= 1;
+    }
+    Text::new(&window[start..], end - start)
+}
+
+/// `bytes` without the white space around them.
+#[inline]
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    trimmed(bytes, bytes.len()).map_or(bytes, |text| text.bytes())
+}
+
+/// `bytes` without the white space at their end.
+#[inline]
+pub fn trim_end(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().rposition(|&byte| !is_space(byte)).map_or(0, |last| last + 1);
+    &bytes[..len]
+}
 
 /// The agency that `digits` name; `None` where they are not digits.
 ///
@@ -116,6 +151,24 @@ mod tests {
         ] {
             assert_eq!(agency(text.as_bytes()), expected.map(AgencyId), "{text}");
         }
+    }
+
+    #[test]
+    fn white_space_is_dropped_at_the_ends_only() {
+        for (bytes, both, end) in [
+            ("", "", ""),
+            (" \t\r\n", "", ""),
+            ("a", "a", "a"),
+            (" a b ", "a b", " a b"),
+            ("\r\na\r\n", "a", "\r\na"),
+            ("\u{a0}a", "\u{a0}a", "\u{a0}a"),
+        ] {
+            assert_eq!(trim(bytes.as_bytes()), both.as_bytes(), "{bytes:?}");
+            assert_eq!(trim_end(bytes.as_bytes()), end.as_bytes(), "{bytes:?}");
+        }
+        let text = trimmed(b" ab |c", 4).unwrap();
+        assert_eq!((text.bytes(), text.window()), (&b"ab"[..], &b"ab |c"[..]));
+        assert!(trimmed(b"ab", 3).is_none());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The `text` dialect: a decimal length, a line feed and that many bytes of text.
 //!
 //! Source: `docs/PROTOCOLS.md`, text. Bets are lines of fields between `|`; every bet names its agency, and
-//! so does the query, which is the finish too. Every answer is a message in the same framing. Nothing is
-//! escaped, so that no field can hold a `|`.
+//! so does the query, which is the finish too. Every answer is a message in the same framing. White space
+//! around a field, a line and a message is dropped, the CR of a CRLF included. Nothing is escaped, so that no
+//! field can hold a `|`, nor begin or end with a space.
 
 use super::message::{
     After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
@@ -66,12 +67,9 @@ fn length_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
 /// None on a frame that [`frame`] found: a message that makes no sense has an answer of its own.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     let Some((line, _)) = length_line(frame)? else { return Err(Malformed("frame shorter than its length")) };
-    let message = &frame[line..];
-    let lines = message.strip_suffix(b"\n").unwrap_or(message);
-    if let Some(agency) = lines.strip_prefix(GET_WINNERS)
-        && matches!(agency.first(), None | Some(b'|'))
-    {
-        let agency = agency.strip_prefix(b"|").and_then(plain::agency);
+    let lines = plain::trim(&frame[line..]);
+    if let Some(agency) = lines.strip_prefix(GET_WINNERS) {
+        let agency = plain::trim(agency).strip_prefix(b"|").and_then(|agency| plain::agency(plain::trim(agency)));
         return Ok(match agency {
             Some(agency) => Request::FinishAndQuery(Speaker::Named(agency)),
             None => Request::Refused(Malformed("the query names no agency")),
@@ -95,20 +93,21 @@ pub struct Bets<'a> {
     agency: AgencyId,
     /// The agency as the first bet spells it, which is how the others nearly always do.
     spelled: &'a [u8],
-    /// At least one line; no line feed at the end.
+    /// At least one line; no white space at either end.
     lines: &'a [u8],
 }
 
 impl Bets<'_> {
-    /// How many there are, a line each.
+    /// How many there are, a line each; blank lines are none.
     pub fn count(&self) -> u32 {
         count_lines(self.lines)
     }
 }
 
-/// How many lines there are; no line feed is at the end.
+/// How many lines there are that are not blank.
 fn count_lines(lines: &[u8]) -> u32 {
-    u32::try_from(memchr::memchr_iter(b'\n', lines).count() + 1).unwrap_or(u32::MAX)
+    let bets = lines.split(|&byte| byte == b'\n').filter(|line| !plain::trim(line).is_empty());
+    u32::try_from(bets.count()).unwrap_or(u32::MAX)
 }
 
 impl BetSource for Bets<'_> {
@@ -170,15 +169,18 @@ impl<'a> Line<'a> {
             return None;
         }
         let bet = RawBet { first_name, last_name, document, birthdate, number };
-        Some(Line { bet, agency: &rest[..end], behind: rest.get(end + 1..) })
+        Some(Line { bet, agency: plain::trimmed(rest, end)?.bytes(), behind: rest.get(end + 1..) })
     }
 }
 
-/// The field at the start of `rest`, which then starts behind its separator; `None` where the line ends first.
+/// The field at the start of `rest`, without the white space around it; `rest` then starts behind its separator.
+/// `None` where the line ends first.
 #[inline(always)]
 fn field<'a>(rest: &mut &'a [u8]) -> Option<Text<'a>> {
     let end = memchr::memchr2(SEPARATOR, b'\n', rest).filter(|&end| rest[end] == SEPARATOR)?;
-    take(rest, end)
+    let text = plain::trimmed(rest, end);
+    *rest = &rest[end + 1..];
+    text
 }
 
 /// The `len` bytes at the start of `rest`, which then starts behind the separator after them.
@@ -278,16 +280,21 @@ pub mod client {
     /// This dialect has no hello.
     pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Names without a `|`, the first not one that reads as a query.
+    /// Names without a `|` and without a space at either end, the first not one that reads as a query.
     ///
     /// # Errors
     /// Which it is.
     pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
-        if bet.first_name.bytes() == GET_WINNERS {
-            return Err(Unsayable("the text dialect would read the first name GET_WINNERS as a query"));
+        if bet.first_name.bytes().starts_with(GET_WINNERS) {
+            return Err(Unsayable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
         }
-        if [bet.first_name, bet.last_name].iter().any(|name| name.bytes().contains(&b'|')) {
-            return Err(Unsayable("the text dialect cannot carry a name with '|'"));
+        for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
+            if name.contains(&b'|') {
+                return Err(Unsayable("the text dialect cannot carry a name with '|'"));
+            }
+            if name.first() == Some(&b' ') || name.last() == Some(&b' ') {
+                return Err(Unsayable("the text dialect cannot carry a name with a space at either end"));
+            }
         }
         Ok(())
     }
@@ -414,14 +421,31 @@ mod tests {
 
     #[test]
     fn queries_and_what_only_looks_like_one() {
-        for (message, agency) in [("GET_WINNERS|3", 3), ("GET_WINNERS|03\n", 3), ("GET_WINNERS|99999999999", 0)] {
+        for (message, agency) in [
+            ("GET_WINNERS|3", 3),
+            ("GET_WINNERS|03\n", 3),
+            ("GET_WINNERS|99999999999", 0),
+            ("GET_WINNERS|3\r\n", 3),
+            (" GET_WINNERS | 3 \n\n", 3),
+        ] {
             let expected = Speaker::Named(AgencyId(agency));
             assert!(matches!(request(message), Request::FinishAndQuery(speaker) if speaker == expected), "{message}");
         }
-        for message in ["GET_WINNERS", "GET_WINNERS|", "GET_WINNERS|x", "GET_WINNERS|1|2", "GET_WINNERS|1\n\n"] {
+        for message in [
+            "GET_WINNERS",
+            "GET_WINNERS|",
+            "GET_WINNERS| ",
+            "GET_WINNERS|x",
+            "GET_WINNERS|1|2",
+            "GET_WINNERS|1 2",
+            "GET_WINNERS|1\n2",
+            "GET_WINNERS1",
+            "GET_WINNERS 1",
+            "GET_WINNERSX|b|1|1999-03-17|5|3",
+        ] {
             assert!(matches!(request(message), Request::Refused(_)), "{message}");
         }
-        assert!(matches!(request("GET_WINNERSX|b|1|1999-03-17|5|3"), Request::Batch(_)));
+        assert!(matches!(request("GET_WINNER|b|1|1999-03-17|5|3"), Request::Batch(_)));
     }
 
     #[test]
@@ -430,10 +454,14 @@ mod tests {
         for (message, expected) in [
             ("", Err(BatchError::Empty)),
             ("\n", Err(BatchError::Empty)),
+            (" \r\n\r\n", Err(BatchError::Empty)),
             ("a|b|1|1999-03-17|5|3", Ok(1)),
             ("a|b|1|1999-03-17|5|3\n", Ok(1)),
             ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|03", Ok(2)),
-            ("a|b|1|1999-03-17|5|3\n\n", bad(1, BetError::Fields)),
+            ("a|b|1|1999-03-17|5|3\n\n", Ok(1)),
+            ("a|b|1|1999-03-17|5|3\n\na|b|1|1999-03-17|5|3", bad(1, BetError::Fields)),
+            ("a|b|1|1999-03-17|5|3 3", bad(0, BetError::Fields)),
+            ("a|b|1|1999-03-17|5|3\ra|b|1|1999-03-17|5|3", bad(0, BetError::Fields)),
             ("a|b|1|1999-03-17|5|x", bad(0, BetError::Fields)),
             ("a|b|1|1999-03-17|5", bad(0, BetError::Fields)),
             ("a|b|1|1999-03-17|5|3|", bad(0, BetError::Fields)),
@@ -446,8 +474,22 @@ mod tests {
     }
 
     #[test]
+    fn white_space_around_fields_and_lines_is_dropped() {
+        let plain = "Ana Paula|Paz|30904465|1999-03-17|7574|3\nZoe|Gil|1234567|2004-02-29|2201|3";
+        let Request::Batch(plain) = request(plain) else { panic!("no batch") };
+        for message in [
+            "Ana Paula|Paz|30904465|1999-03-17|7574|3\r\nZoe|Gil|1234567|2004-02-29|2201|3\r\n",
+            " Ana Paula | Paz |\t30904465| 1999-03-17 |7574 | 3 \n Zoe|Gil | 1234567 |2004-02-29|2201|\t3",
+            "\r\nAna Paula|Paz|30904465|1999-03-17|7574|3 \r\nZoe|Gil|1234567|2004-02-29 |2201|3 \r\n\r\n",
+        ] {
+            let Request::Batch(batch) = request(message) else { panic!("{message:?} is no batch") };
+            assert_eq!((batch.agency, batch.bets), (plain.agency, plain.bets.clone()), "{message:?}");
+        }
+    }
+
+    #[test]
     fn a_rejected_batch_is_counted_by_its_lines() {
-        for (message, expected) in [("x\ny\nz", 3), ("x", 1), ("x\n", 1), ("", 0)] {
+        for (message, expected) in [("x\ny\nz", 3), ("x", 1), ("x\n", 1), ("x\n\n \r\ny", 2), ("", 0)] {
             assert!(matches!(request(message), Request::BadBatch { count, .. } if count == expected), "{message:?}");
         }
     }

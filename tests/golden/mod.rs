@@ -17,7 +17,7 @@
 //! | `?` | what our client reads in them |
 //! | `.` | `close`: the hub ends the connection |
 //!
-//! Bytes are hex digits and quoted text, in which `\n`, `\"` and `\\` are escapes; a line that starts with a space goes on
+//! Bytes are hex digits and quoted text, in which `\n`, `\r`, `\"` and `\\` are escapes; a line that starts with a space goes on
 //! with the bytes of the one before.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
@@ -150,6 +150,7 @@ fn text<'a>(quoted: &'a str, bytes: &mut Vec<u8>) -> &'a str {
             '"' => return &quoted[at + 1..],
             '\\' => match characters.next() {
                 Some((_, 'n')) => '\n',
+                Some((_, 'r')) => '\r',
                 Some((_, escaped @ ('"' | '\\'))) => escaped,
                 other => panic!("{other:?} in {quoted}: no such escape"),
             },
