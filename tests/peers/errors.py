@@ -100,9 +100,13 @@ def check_text(address, check, agency):
     check.same("text: no bets", ask(""), "ERROR_EMPTY_BATCH")
     check.same("text: an agency unknown", ask(text.line(UNKNOWN, GOOD)), "ERROR_INVALID_AGENCY")
     check.same("text: a query without an agency", ask("GET_WINNERS"), "ERROR_INVALID_GET_WINNERS")
+    check.same("text: a query without a bar", ask("GET_WINNERS1"), "ERROR_INVALID_GET_WINNERS")
     check.same("text: a query of no number", ask("GET_WINNERS|x"), "ERROR_INVALID_GET_WINNERS")
     check.same("text: a query of an agency unknown", ask(f"GET_WINNERS|{UNKNOWN}"), "ERROR_INVALID_AGENCY")
     check.same("text: a good batch after all that", ask(text.line(agency, GOOD)), "ACK")
+    windows = "\r\n".join([text.line(agency, GOOD)] * 2) + "\r\n"
+    check.same("text: lines that end in CRLF", ask(windows), "ACK")
+    check.same("text: spaces around fields", ask(text.line(agency, GOOD).replace("|", " | ") + " "), "ACK")
     parked = Link(address)
     parked.send(text.frame(f"GET_WINNERS|{agency}"))
     # The first query is the finish, and gets no answer before the draw: asked until the finish shows.
@@ -139,6 +143,9 @@ def check_key_value(address, check, agency):
     check.same("key-value: no bets", status(key_value.frame("BATCH_SIZE:0\n")), success)
     swapped = key_value.frame(f"BET_1:{one}|BATCH_SIZE:1\n")
     check.same("key-value: pairs in another order", status(swapped), success)
+    for end in (" \n", "", "\r\n"):
+        ended = key_value.frame(f"BATCH_SIZE:1|BET_1:{one}{end}")
+        check.same(f"key-value: a payload that ends in {end!r}", status(ended), success)
     check.same("key-value: a good batch after all that", status(batch(agency, [GOOD])), success)
     link.send(key_value.frame(f"ACTION:FINISH_BETTING|AGENCY_ID:{agency}\n"))
     other = Link(address)
@@ -212,6 +219,8 @@ def check_csv(address, check):
     check.same("csv: no bets", ask(comma.batch_bytes([])), b"\x02")
     spaced = " Ana ,Perez , 30904465, 1999-03-17 ,2201,".encode()
     check.same("csv: spaces around fields", ask(struct.pack(">BH", 1, len(spaced)) + spaced), b"\x02")
+    lines = (",".join(GOOD._replace(number=str(GOOD.number))) + ",\r\n").encode() * 2
+    check.same("csv: a line break between bets", ask(struct.pack(">BH", 1, len(lines)) + lines), b"\x02")
     other = answers(address, comma.batch_bytes([GOOD]), 1)
     check.same("csv: no agency left for another connection", other, [b"\xff"])
     link.send(b"\x07")
@@ -239,6 +248,7 @@ def check_native(address, check, agency):
 
     ack = lambda next_: (native.ACK, struct.pack(">Q", next_))  # noqa: E731
     check.same("native: a bad bet is code 4", rejected(0, 4, batch(0, GOOD, BAD)), True)
+    check.same("native: no bets is code 4", rejected(0, 4, batch(0)), True)
     check.same("native: its number is expected next", batch(0, GOOD), ack(1))
     check.same("native: the same batch again is acknowledged", batch(0, GOOD), ack(1))
     check.same("native: other bets under its number are code 9", rejected(0, 9, batch(0, GOOD, GOOD)), True)

@@ -84,7 +84,9 @@ impl Native {
         }
         let mut bads = Vec::new();
         for place in &manner.bads {
-            bads.push((*place, model.batches.make(world.rng, Some(agency), Kind::Bad, 2)));
+            // One of no bets is bad as well: nothing is stored under its number, so no acknowledgement can cover it.
+            let count = if place % 3 == 2 { 0 } else { 2 };
+            bads.push((*place, model.batches.make(world.rng, Some(agency), Kind::Bad, count)));
         }
         model.agencies.get_mut(&agency).expect("an agency of the roster").whole = Some(goods.len() as u64);
         let wake = manner.begins;

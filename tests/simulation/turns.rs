@@ -126,6 +126,18 @@ fn a_query_behind_a_late_batch_is_answered() {
 }
 
 #[test]
+fn a_numbered_batch_of_no_bets_is_rejected_and_its_number_comes_again() {
+    let mut desk = Desk::of("1");
+    let id = desk.native(1);
+    let mut empty = Vec::new();
+    NATIVE.put_batch(AgencyId(1), 0, 0, &[], &mut empty);
+    let [first, behind] = [0, 1].map(|number| desk.batch(NATIVE, 1, Kind::Good, number));
+    let answers = desk.say(id, &[empty, behind.clone(), first, behind]);
+    assert!(is_reject(&answers[0], 0, Cause::Permanent), "{answers:?}");
+    assert!(matches!(answers[1..], [Answer::StoredBelow { next: 2 }]), "{answers:?}");
+}
+
+#[test]
 fn a_finish_before_a_rejected_batch_has_come_again_does_not_count_and_is_told_so() {
     for ending in [Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)] {
         let mut desk = Desk::of("1");
