@@ -107,6 +107,9 @@ local function split_bars(text)
   return parts
 end
 
+-- What the hub drops around a field.
+local function trim(text) return (text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")) end
+
 local function unescape(text) return (text:gsub("\\(.)", "%1")) end
 
 -- Peers send any bytes; people are shown UTF-8 without control characters.
@@ -256,6 +259,7 @@ end
 
 local function text_bet(line)
   local part = split(line, "|")
+  for index, field in ipairs(part) do part[index] = trim(field) end
   return { first_name = part[1], last_name = part[2], document = part[3], birthdate = part[4], number = part[5],
     agency = part[6] }
 end
@@ -263,8 +267,8 @@ end
 -- Calls `each` with every line of the message and its range.
 local function text_lines(body, message, each)
   local start = body.to - #message
-  for _, line in ipairs(split((message:gsub("\n$", "")), "\n")) do
-    if #line > 0 then each(line, body.tvb(start, #line)) end
+  for _, line in ipairs(split(message, "\n")) do
+    if trim(line) ~= "" then each(line, body.tvb(start, #line)) end
     start = start + #line + 1
   end
 end
@@ -280,10 +284,11 @@ dialects["text"] = {
     length = text_length,
     show = function(frame, body)
       local message = text_message(frame, body)
-      if message:find("^GET_WINNERS") then
+      if message:find("^[ \t\r\n]*GET_WINNERS") then
         frame:request("query")
         frame:message(message)
-        local agency = tonumber(message:match("^GET_WINNERS|(%d+)$"))
+        local named = trim(message):match("^GET_WINNERS[ \t\r\n]*|(.*)$")
+        local agency = named and tonumber(trim(named):match("^%d+$"))
         if agency and agency <= 0xFFFFFFFF then frame:of_agency(agency) end
         return
       end
@@ -345,14 +350,13 @@ local function key_value_length(tvb, at)
 end
 
 -- The pairs of a payload, in order, as { key, value with its backslashes }, and the payload's range: what is found
--- behind escapes has no bytes of its own to point at.
+-- behind escapes has no bytes of its own to point at. The closing line feed may have spaces before it, or be absent.
 local function key_value_pairs(frame, body)
   frame.tree:add(f.length, body:take(4))
   if body:left() == 0 then bad("no payload") end
   local range, pairs_ = body.tvb(body.at, body:left()), {}
-  local payload = body:text(body:left())
-  if payload:sub(-1) ~= "\n" then bad("no line feed at the end") end
-  for _, part in ipairs(split_bars(payload:sub(1, -2))) do
+  local payload = body:text(body:left()):gsub("[ \t\r\n]+$", "")
+  for _, part in ipairs(split_bars(payload)) do
     local key, value = part:match("^([^:]*):(.*)$")
     if not key then bad("a pair without a colon") end
     pairs_[#pairs_ + 1] = { key, value }
@@ -398,6 +402,12 @@ dialects["key-value"] = {
   },
 }
 
+-- A count of bets, each of at least `size` bytes, that the frame can hold.
+local function room_for(body, count, size)
+  if count * size > body:left() then bad("more bets than the frame can hold") end
+  return count
+end
+
 dialects["binary"] = {
   client = {
     length = function(tvb, at)
@@ -414,18 +424,21 @@ dialects["binary"] = {
       frame.tree:add(f.length, type_first and other or one)
       local kind = type_first and first or second
       local agency = body:u32()
+      local bets = 0
       if kind == 1 then
-        frame:request("batch", body:u32())
+        bets = body:u32()
+        frame:request("batch", room_for(body, bets, 20))
       else
         frame:request(kind == 2 and "finish" or kind == 3 and "query" or bad("unknown type " .. kind))
       end
       frame:of_agency(agency)
-      while kind == 1 and body:left() > 0 do
+      for _ = 1, bets do
         local start, bet = body.at, {}
         bet.first_name, bet.last_name = body:text(body:u32()), body:text(body:u32())
         bet.document, bet.birthdate, bet.number = ("%08d"):format(body:u32()), yyyymmdd(body:u32()), body:u32()
         frame:add_bet(body.tvb(start, body.at - start), bet)
       end
+      if body:left() > 0 then bad(body:left() .. " bytes after the end") end
       return kind == 3 and "query" or kind == 2 and "finish" or "batch"
     end,
   },
@@ -515,10 +528,10 @@ local function crc32c(data)
   return bit.bnot(crc) % 2 ^ 32
 end
 
--- Bets of `native`, until the cursor's end: three short strings, then birthdate and number.
-local function native_bets(body)
+-- Bets of `native`: three short strings, then birthdate and number.
+local function native_bets(body, count)
   local bets = {}
-  while body:left() > 0 do
+  for _ = 1, count do
     local start, bet = body.at, {}
     for _, key in ipairs({ "first_name", "last_name", "document" }) do bet[key] = body:text((body:u8())) end
     bet.birthdate, bet.number = yyyymmdd((body:u32())), body:u32()
@@ -544,9 +557,10 @@ end
 local NATIVE = {
   [0x01] = function(frame, body)
     local sequence = native_u64(frame, body, "sequence")
-    frame:request("batch", body:u16())
+    local count = room_for(body, (body:u16()), 11)
+    frame:request("batch", count)
     frame.note = frame.note .. ", sequence " .. sequence
-    for _, bet in ipairs(native_bets(body)) do frame:add_bet(bet[1], bet[2]) end
+    for _, bet in ipairs(native_bets(body, count)) do frame:add_bet(bet[1], bet[2]) end
   end,
   [0x02] = function(frame) frame:request("finish") end,
   [0x03] = function(frame) frame:request("query") end,
@@ -561,8 +575,8 @@ local NATIVE = {
   end,
   [0x84] = function(frame, body)
     local documents = {}
-    body:u32()
-    for _, bet in ipairs(native_bets(body)) do documents[#documents + 1] = { bet[2].document, bet[1] } end
+    local count = room_for(body, (body:u32()), 11)
+    for _, bet in ipairs(native_bets(body, count)) do documents[#documents + 1] = { bet[2].document, bet[1] } end
     frame:won(documents)
   end,
   [0x85] = function(frame, body) native_reason(frame, body, "error", "") end,
