@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "how a test fails")]
 
 mod common;
+mod golden;
 #[path = "dissector/pcap.rs"]
 mod pcap;
 #[path = "peers/python.rs"]
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use loteria::wire::Dialect;
 use python::{python, success};
 use tshark::{Capture, Table, Trace};
 
@@ -139,4 +141,52 @@ fn bytes_that_make_no_sense_never_trip_the_script() {
     let seen = trace.read(&["tcp.stream"]);
     let streams: BTreeSet<&str> = seen.values("tcp.stream").into_iter().collect();
     assert!(streams.len() > 300, "the script saw {} of the conversations", streams.len());
+}
+
+/// What a golden request is in the fields `loteria.request` and `loteria.bets`; `None` where the hub cannot read it.
+fn shown(dialect: Dialect, request: &str) -> Option<(&str, Option<&str>)> {
+    let words: Vec<&str> = request.split(' ').collect();
+    match words[..] {
+        _ if request.contains("do not fill their frame") => None,
+        ["hello", ..] => Some(("hello", None)),
+        ["batch", ..] => Some(("batch", request.split(": ").nth(1)?.split(' ').next())),
+        ["bad", "batch", "of", count, ..] => Some(("batch", Some(count))),
+        ["empty", ..] => Some(("batch", Some("0"))),
+        ["query", ..] => Some(("query", None)),
+        ["finish", ..] if dialect == Dialect::Text => Some(("query", None)),
+        ["finish", ..] => Some(("finish", None)),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_the_hub_reads_is_shown_and_counts_are_those_of_the_frame() {
+    if !tshark::installed() {
+        return;
+    }
+    // An echo is no batch, and a request that the hub refuses can be shown as what it looks like.
+    let mut all: Vec<_> = golden::all().collect();
+    all.retain(|(dialect, conversation)| {
+        let refuses = conversation.exchanges.iter().any(|exchange| exchange.request.starts_with("refused"));
+        *dialect != Dialect::Echo && !refuses
+    });
+    let segments = all.iter().map(|(_, conversation)| {
+        let both = conversation.exchanges.iter();
+        let both = both.flat_map(|exchange| [(true, exchange.frame.clone()), (false, exchange.bytes.clone())]);
+        both.filter(|(_, bytes)| !bytes.is_empty()).collect()
+    });
+    let directory = tempfile::tempdir().expect("a directory for the capture");
+    let file = directory.path().join("golden.pcap");
+    std::fs::write(&file, pcap::write(&segments.collect::<Vec<_>>())).expect("the capture is written");
+    let trace = Trace { file, port: pcap::PORT.to_string() };
+    let seen = trace.read(&[FIELDS, &["tcp.stream"]].concat());
+    for (stream, (dialect, conversation)) in all.iter().enumerate() {
+        let requests = conversation.exchanges.iter().filter_map(|exchange| shown(*dialect, &exchange.request));
+        let (requests, counts): (Vec<&str>, Vec<Option<&str>>) = requests.unzip();
+        let counts: Vec<&str> = counts.into_iter().flatten().collect();
+        let seen =
+            seen.with("tcp.stream", &stream.to_string()).without("loteria.malformed").without("loteria.checksum.bad");
+        let name = format!("{}: {}", dialect.name(), conversation.name);
+        assert_eq!((seen.values("loteria.request"), seen.values("loteria.bets")), (requests, counts), "{name}");
+    }
 }

@@ -481,11 +481,13 @@ dialects["csv"] = {
       if kind ~= 1 then bad("unknown kind " .. kind) end
       frame.tree:add(f.length, body:take(2))
       local start, fields = body.at, split(body:text(body:left()), ",")
-      frame:request("batch", math.floor(#fields / 5))
+      -- One that lacks fields counts, but not what follows the last comma if that is nothing.
+      local given = trim(fields[#fields]) == "" and #fields - 1 or #fields
+      frame:request("batch", math.ceil(given / 5))
       for first = 1, #fields - 4, 5 do
         local size, trimmed = 0, {}
         for index = 0, 4 do
-          trimmed[index + 1] = fields[first + index]:match("^%s*(.-)%s*$")
+          trimmed[index + 1] = trim(fields[first + index])
           size = size + #fields[first + index] + 1
         end
         frame:add_bet(body.tvb(start, math.min(size, body.to - start)), { first_name = trimmed[1], last_name = trimmed[2],

@@ -153,6 +153,13 @@ impl Table {
         Table { fields: self.fields.clone(), rows: rows.cloned().collect() }
     }
 
+    /// The packets in which `field` holds nothing.
+    pub fn without(&self, field: &str) -> Table {
+        let column = self.column(field);
+        let rows = self.rows.iter().filter(|row| row[column].is_empty());
+        Table { fields: self.fields.clone(), rows: rows.cloned().collect() }
+    }
+
     /// All values of `field`, in order; a packet may hold none, or several.
     pub fn values(&self, field: &str) -> Vec<&str> {
         let column = self.column(field);
