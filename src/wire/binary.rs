@@ -108,8 +108,9 @@ impl BetSource for Bets<'_> {
 }
 
 fn skip_bet(reader: &mut Reader<'_>) -> Option<()> {
-    (reader.text_u32()?, reader.text_u32()?, reader.bytes(12)?);
-    Some(())
+    reader.text_u32()?;
+    reader.text_u32()?;
+    reader.bytes(12).map(|_| ())
 }
 
 #[inline]
