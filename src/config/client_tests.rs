@@ -181,3 +181,16 @@ fn tls_is_an_authority_alone_or_all_three_files() {
         assert!(error.contains(said) && error.lines().count() == 1, "{error}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    assert_eq!(load("\u{feff}id: 3\n", &[]).unwrap().id, 3);
+    assert_eq!(load("\u{feff}id: 3\r\nlog:\r\n  level: DEBUG\r\n", &[]).unwrap().log_level, LogLevel::Debug);
+    assert_eq!(load("\u{feff}", &[]), load("", &[]));
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    let said = load("id: 3\nlog:\n  level: INFO\n  level: DEBUG\n", &[]).unwrap_err();
+    assert!(said.contains("level"), "{said}");
+}

@@ -2,12 +2,18 @@
 
 pub mod client;
 mod duration;
+mod ini_lines;
 mod settings;
 mod size;
 
 pub use duration::{format_duration, parse_duration};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
+
+/// A text without the byte order mark that some editors put before it.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
 
 /// A configuration that cannot be used: one line that names the key or the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

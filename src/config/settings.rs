@@ -1,13 +1,14 @@
 //! `config.ini` beneath the environment: one value at a time, each remembered with where it came from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::Path;
 
 use ini::Ini;
 
-use super::ConfigError;
+use super::ini_lines::lines_of_keys;
+use super::{ConfigError, without_mark};
 
 /// The section whose keys are environment names by themselves.
 pub const DEFAULT_SECTION: &str = "DEFAULT";
@@ -52,10 +53,12 @@ impl Settings {
     /// As [`load`](Self::load), of a file called `name` that holds `text`.
     ///
     /// # Errors
-    /// A text that is no INI file.
+    /// A text that is no INI file, or that has a key twice.
     pub fn parse(name: &str, text: &str) -> Result<Settings, ConfigError> {
-        let file = Ini::load_from_str_noescape(text)
+        let text = normal_lines(without_mark(text));
+        let file = Ini::load_from_str_noescape(&text)
             .map_err(|error| ConfigError(format!("{name}:{}: {}", error.line, error.msg)))?;
+        refuse_broken_keys(name, &text, &file)?;
         Ok(Settings {
             file,
             path: name.to_owned(),
@@ -122,13 +125,37 @@ impl Settings {
     }
 }
 
+/// The text with its lines ended by LF, whatever ended them, and without blanks before them: the reader takes an
+/// indented comment for a part of the next key.
+pub(super) fn normal_lines(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    text.split_inclusive('\n').map(|line| line.trim_start_matches(|c: char| c.is_whitespace() && c != '\n')).collect()
+}
+
+/// Refuses what the reader takes without a word: a key that is given twice, of which only one value can hold, and
+/// a line without `=`, which the reader puts before the next line's key.
+fn refuse_broken_keys(name: &str, text: &str, file: &Ini) -> Result<(), ConfigError> {
+    let mut seen = BTreeMap::new();
+    let keys = file.iter().flat_map(|(section, keys)| keys.iter().map(move |(key, _)| (section, key)));
+    for ((section, key), line) in keys.zip(lines_of_keys(text)) {
+        let section = section.unwrap_or(DEFAULT_SECTION);
+        if key.contains('\n') {
+            return Err(ConfigError(format!("{name}:{line}: must be KEY = value, but there is no '='")));
+        }
+        if let Some(first) = seen.insert((section.to_ascii_uppercase(), key.to_ascii_uppercase()), line) {
+            let (section, key) = (section.escape_debug(), key.escape_debug());
+            return Err(ConfigError(format!("{name}: [{section}] {key} is given twice, on lines {first} and {line}")));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn settings(file: &str, environment: fn(&str) -> Option<OsString>) -> Settings {
-        let file = Ini::load_from_str_noescape(file).unwrap();
-        Settings { file, path: "config.ini".into(), environment, known: BTreeSet::new(), chosen: Vec::new() }
+        Settings { environment, ..Settings::parse("config.ini", file).unwrap() }
     }
 
     fn number(text: &str) -> Result<u16, std::num::ParseIntError> {
@@ -171,5 +198,40 @@ mod tests {
         let mut settings = settings("STRAY = 1\n[LOTTERY]\nAGENCIES = 2\nAGENCYS = 3\n", |_| None);
         settings.get("LOTTERY", "AGENCIES", "5", number).unwrap();
         assert_eq!(settings.unknown(), ["[DEFAULT] STRAY", "[LOTTERY] AGENCYS"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_other_line_ends_change_nothing() {
+        for file in [
+            "\u{feff}SERVER_PORT = 7\n[LOTTERY]\nAGENCIES = 2\n",
+            "\u{feff}[DEFAULT]\r\nSERVER_PORT = 7\r\n[LOTTERY]\r\nAGENCIES = 2\r\n",
+            "\u{feff}# ports\n\t# and others\n\tSERVER_PORT = 7\n  [LOTTERY]\n  AGENCIES = 2",
+            "SERVER_PORT = 7\r[LOTTERY]\r# how many\rAGENCIES = 2\r",
+        ] {
+            let mut settings = settings(file, |_| None);
+            assert_eq!(settings.get("DEFAULT", "SERVER_PORT", "9", number).unwrap(), 7, "{file:?}");
+            assert_eq!(settings.get("LOTTERY", "AGENCIES", "9", number).unwrap(), 2, "{file:?}");
+            assert_eq!(settings.unknown(), [""; 0], "{file:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_refused_with_both_lines() {
+        for (file, said) in [
+            ("# ports\nA = 1\n\nA = 1\n", "[DEFAULT] A is given twice, on lines 2 and 4"),
+            ("A = 1\n[DEFAULT]\na = 2\n", "[DEFAULT] a is given twice, on lines 1 and 3"),
+            ("[S]\nA = 1\nB = 2\n[T]\nA = 1\n[s]\nB : 3\n", "[s] B is given twice, on lines 3 and 7"),
+            ("\u{feff}[S]\r\nA = '1\r\nA = 2'\r\nB = 1\r\n  B = 1\r\n", "[S] B is given twice, on lines 4 and 5"),
+        ] {
+            let error = Settings::parse("config.ini", file).unwrap_err();
+            assert_eq!(error.0, format!("config.ini: {said}"));
+        }
+        assert!(Settings::parse("config.ini", "A = 1\n[S]\nA = 1\n[T]\nA = 1\n").is_ok(), "other sections' keys");
+    }
+
+    #[test]
+    fn a_line_that_is_no_key_and_value_is_refused() {
+        let error = Settings::parse("config.ini", "[DEFAULT]\nSERVER_PORT 4321\nSERVER_IP = server\n").unwrap_err();
+        assert_eq!(error.0, "config.ini:2: must be KEY = value, but there is no '='");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_yaml::Value;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, without_mark};
 
 /// What a file says, group by group.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Yaml {
     /// # Errors
     /// A text that is no YAML, or has no keys at its top.
     pub fn parse(path: &Path, text: &str) -> Result<Yaml, ConfigError> {
-        let value: Value = serde_yaml::from_str(text).map_err(|error| wrong(path, &error.to_string()))?;
+        let value: Value = serde_yaml::from_str(without_mark(text)).map_err(|error| wrong(path, &error.to_string()))?;
         let mut entries = Vec::new();
         if !value.is_null() {
             flatten("", &value, &mut entries).ok_or_else(|| wrong(path, "must be keys and values, key: value"))?;

@@ -1,0 +1,101 @@
+//! The line of each key in an INI text. The crate that reads the file keeps keys and values, and no lines.
+
+/// The lines, from 1, on which the keys of `text` begin, in the order of the text. Comments, sections, quotes and
+/// backslashes are passed over as the reader does; `text` is one that the reader has taken, its lines ended by LF.
+pub fn lines_of_keys(text: &str) -> Vec<usize> {
+    let mut walk = Walk { rest: text.chars(), line: 1, next: None };
+    walk.step();
+    let mut lines = Vec::new();
+    while let Some(next) = walk.next {
+        match next {
+            ';' | '#' => walk.rest_of_line(),
+            '[' => {
+                walk.until(&[']']);
+                walk.step();
+            }
+            '=' | ':' => walk.value(),
+            c if c.is_whitespace() => walk.step(),
+            _ => {
+                lines.push(walk.line);
+                walk.until(&['=', ':']);
+            }
+        }
+    }
+    lines
+}
+
+struct Walk<'a> {
+    rest: std::str::Chars<'a>,
+    /// The line of `next`.
+    line: usize,
+    next: Option<char>,
+}
+
+impl Walk<'_> {
+    fn step(&mut self) {
+        self.line += usize::from(self.next == Some('\n'));
+        self.next = self.rest.next();
+    }
+
+    fn rest_of_line(&mut self) {
+        while self.next.is_some_and(|c| c != '\n') {
+            self.step();
+        }
+    }
+
+    /// To the first of `ends`; a backslash takes the character behind it along.
+    fn until(&mut self, ends: &[char]) {
+        while let Some(c) = self.next.filter(|c| !ends.contains(c)) {
+            if c == '\\' {
+                self.step();
+            }
+            self.step();
+        }
+    }
+
+    /// Over a separator and the value behind it: quoted parts, which may have several lines, then the rest of the line.
+    fn value(&mut self) {
+        self.step();
+        while self.next.is_some_and(|c| c.is_whitespace() && c != '\n') {
+            self.step();
+        }
+        while let Some(quote @ ('"' | '\'')) = self.next {
+            self.step();
+            self.until(&[quote]);
+            self.step();
+        }
+        self.until(&['\n']);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ini::Ini;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::settings::normal_lines;
+
+    #[test]
+    fn keys_are_on_the_lines_on_which_they_begin() {
+        let text = "# a = 1\nA = 1\n\n[S]\nB: '1\n2 = 3\n' 4\n[T] C = 5\n;D = 6\nE=\\\nF\nG=";
+        assert_eq!(lines_of_keys(text), [2, 5, 8, 10, 12]);
+    }
+
+    /// What a text is put together from.
+    const PARTS: [&str; 16] =
+        ["\n", "#", ";", "[", "]", "=", ":", "a", " ", "\"", "'", "\\", "\u{b}", "é", "k = v\n", "[S]\n"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn there_are_as_many_as_the_reader_finds(parts in prop::collection::vec(prop::sample::select(&PARTS), 0..40)) {
+            let text = normal_lines(&parts.concat());
+            if let Ok(file) = Ini::load_from_str_noescape(&text) {
+                let keys = file.iter().map(|(_, keys)| keys.iter().count()).sum::<usize>();
+                prop_assert_eq!(lines_of_keys(&text).len(), keys, "{:?}", text);
+            }
+        }
+    }
+}
