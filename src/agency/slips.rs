@@ -17,6 +17,8 @@ const ROW_BYTES_MAX: u64 = 64 * 1024;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// What is handed to the CSV reader at once, in bytes: a line, of any bet that is valid.
 const LINE_BYTES: usize = 2048;
+/// The byte order mark of UTF-8, which some editors put before a text.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// An agency's betting slips, in their order. The order and the slips are the same each time from the start.
 pub trait Slips {
@@ -137,7 +139,7 @@ impl Slips for BetFile {
     }
 
     fn position(&self) -> u64 {
-        self.reader.position().byte()
+        self.reader.position().byte() + self.reader.get_ref().passed_over
     }
 
     fn extent(&self) -> u64 {
@@ -159,7 +161,8 @@ impl Slips for BetFile {
 }
 
 /// A file that is handed on line by line: whoever reads it knows which line it is in, however far the file
-/// itself was read ahead. The CSV reader's own count is off by one in files with CRLF.
+/// itself was read ahead. The CSV reader's own count is off by one in files with CRLF. A byte order mark before a
+/// line is passed over; there is one in the middle where files were put together.
 #[derive(Debug)]
 struct Lines<R> {
     inner: BufReader<R>,
@@ -168,11 +171,28 @@ struct Lines<R> {
     ended: bool,
     /// How many bytes may still be handed on; each row renews it.
     ration: u64,
+    /// The bytes of byte order marks.
+    passed_over: u64,
 }
 
 impl<R: Read> Lines<R> {
     fn new(inner: R) -> Lines<R> {
-        Lines { inner: BufReader::with_capacity(READ_AHEAD_BYTES, inner), line: 0, ended: true, ration: 0 }
+        let inner = BufReader::with_capacity(READ_AHEAD_BYTES, inner);
+        Lines { inner, line: 0, ended: true, ration: 0, passed_over: 0 }
+    }
+
+    /// Passes over a mark that comes next. What began as one, and is none, is returned to be handed on.
+    fn pass_over_mark(&mut self) -> io::Result<&'static [u8]> {
+        let mut matched = 0;
+        while matched < MARK.len() && self.inner.fill_buf()?.first() == Some(&MARK[matched]) {
+            self.inner.consume(1);
+            matched += 1;
+        }
+        if matched < MARK.len() {
+            return Ok(&MARK[..matched]);
+        }
+        self.passed_over += MARK.len() as u64;
+        Ok(&[])
     }
 }
 
@@ -183,15 +203,20 @@ impl<R: Read> Read for Lines<R> {
                 "a row of over {ROW_BYTES_MAX} bytes: is there a quote that is never closed?"
             )));
         }
+        let begun = if self.ended { self.pass_over_mark()? } else { &[] };
+        // The CSV reader's buffer has room for far more than the mark.
+        let (head, room) = buffer.split_at_mut(begun.len());
+        head.copy_from_slice(begun);
         let ahead = self.inner.fill_buf()?;
         let line = memchr::memchr(b'\n', ahead).map_or(ahead, |end| &ahead[..=end]);
-        let count = line.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&line[..count]);
+        let taken = line.len().min(room.len());
+        room[..taken].copy_from_slice(&line[..taken]);
+        self.inner.consume(taken);
+        let count = begun.len() + taken;
         if count > 0 {
             self.line += u64::from(self.ended);
             self.ended = buffer[count - 1] == b'\n';
         }
-        self.inner.consume(count);
         self.ration = self.ration.saturating_sub(count as u64);
         Ok(count)
     }
@@ -201,6 +226,7 @@ impl<R: Seek> Seek for Lines<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.line = 0;
         self.ended = true;
+        self.passed_over = 0;
         self.inner.seek(to)
     }
 }
@@ -263,6 +289,48 @@ mod tests {
         file.write_all(content).unwrap();
         let bets = BetFile::open(file.path()).unwrap();
         (file, bets)
+    }
+
+    /// The first names up to the end.
+    fn first_names(bets: &mut BetFile) -> Vec<String> {
+        let mut names = Vec::new();
+        while bets.advance() == Ok(true) {
+            names.push(String::from_utf8(bets.current().unwrap().first_name.bytes().to_vec()).unwrap());
+        }
+        names
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        let row = ",Paz,11,2000-01-02,3\r\n";
+        // The second is what two files are that were put together, each with a mark of its own.
+        for content in [
+            format!("\u{feff}Ana{row}\"Ana\"{row}"),
+            format!("\u{feff}\"Ana\"{row}\u{feff}Ana{row}"),
+            format!("\r\n\u{feff}\"Ana\"{row}\u{feff}\r\nAna{row}\u{feff}"),
+        ] {
+            let (_keep, mut bets) = file(content.as_bytes());
+            for _ in 0..2 {
+                assert_eq!(first_names(&mut bets), ["Ana", "Ana"], "{content:?}");
+                assert_eq!((bets.position(), bets.extent()), (content.len() as u64, content.len() as u64));
+                bets.rewind().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_begins_as_a_byte_order_mark_does_is_whole() {
+        // U+FEFE and U+FB01 have its first byte, U+FEC0 its first two; the padding puts them at the read-ahead's end.
+        for name in ["\u{fefe}na", "\u{fb01}na", "\u{fec0}na"] {
+            for (place, mark) in
+                (READ_AHEAD_BYTES - 4..READ_AHEAD_BYTES).flat_map(|place| [(place, ""), (place, "\u{feff}")])
+            {
+                let row = "Ana,Paz,11,2000-01-02,3\n";
+                let before = row.repeat(place / row.len()) + &"\n".repeat(place % row.len());
+                let (_keep, mut bets) = file(format!("{before}{mark}{name},Paz,11,2000-01-02,3\n").as_bytes());
+                assert_eq!(first_names(&mut bets).last().unwrap(), name, "at {place}");
+            }
+        }
     }
 
     /// The documents and lines up to the end or the first error.
