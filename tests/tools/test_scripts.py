@@ -101,6 +101,22 @@ class Entrega(unittest.TestCase):
         shared = server.index("AS server")
         self.assertEqual(server[:shared], client[:shared])
 
+    def test_a_clone_that_converts_line_ends_has_every_file_as_it_is_here(self):
+        self.assertEqual(self.lay_out().returncode, 0)
+        clone = self.folder.with_name("clone")
+        for branch in ("ej1", "ej8"):
+            shutil.rmtree(clone, ignore_errors=True)
+            subprocess.run(["git", "clone", "--quiet", "--branch", branch, "-c", "core.autocrlf=true", self.folder, clone], check=True)
+            self.git("checkout", "--quiet", branch)
+            files = self.git("ls-files", "-z").split("\0")[:-1]
+            self.assertIn("fuzz/corpus/text/bets_after_the_draw", files)
+            for file in files:
+                # Not assertEqual: a difference would print two whole files.
+                self.assertTrue((clone / file).read_bytes() == (self.folder / file).read_bytes(), f"{branch}: {file}")
+        self.assertIn(b"\r\n", (clone / ".data/agency-1.csv").read_bytes())
+        self.git("add", "--renormalize", ".")
+        self.assertEqual(self.git("status", "--porcelain"), "", "no file is another in git than in the work tree")
+
     def test_a_folder_that_holds_something_is_refused_and_kept(self):
         self.folder.mkdir()
         (self.folder / "mine").write_text("mine")
