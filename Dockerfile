@@ -10,16 +10,16 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml > trimmed && mv trimmed Cargo.toml \
  && mkdir -p src/bin && touch src/lib.rs \
- && for program in server client; do echo 'fn main() {}' > "src/bin/$program.rs"; done \
- && cargo build --release --locked --bin server --bin client \
- && cargo clean --release --package loteria \
+ && for program in server client datos; do echo 'fn main() {}' > "src/bin/$program.rs"; done \
+ && cargo build --profile docker --locked --bins \
+ && cargo clean --profile docker --package loteria \
  && rm -r src
 
-# The two programs. Nothing that the layer before built of the package itself is left, so that files older than
-# it are not taken for unchanged.
+# The programs. Nothing that the layer before built of the package itself is left, so that files older than it are
+# not taken for unchanged.
 FROM dependencies AS programs
 COPY src src
-RUN cargo build --release --locked --bin server --bin client
+RUN cargo build --profile docker --locked --bins
 
 # Any user may run them: the working directory is open to all, as /tmp is, because the compose file runs the
 # containers as whoever wrote it, so that private files of theirs can be mounted and read.
@@ -29,9 +29,10 @@ WORKDIR /loteria
 USER 10001:10001
 
 FROM runtime AS client
-COPY --from=programs /build/target/release/client /usr/local/bin/client
+# And datos, which counts agency files as the client reads them.
+COPY --from=programs /build/target/docker/client /build/target/docker/datos /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/client"]
 
 FROM runtime AS server
-COPY --from=programs /build/target/release/server /usr/local/bin/server
+COPY --from=programs /build/target/docker/server /usr/local/bin/server
 ENTRYPOINT ["/usr/local/bin/server"]

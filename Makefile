@@ -65,9 +65,13 @@ fmt: ## format the sources
 ##@ Docker
 
 .PHONY: docker-image docker-compose-up docker-compose-down docker-compose-logs
+# One compilation for both, kept by a name of its own: `docker image prune` would remove it, and the next build would
+# compile everything again. Each program's folder has its Dockerfile where tools/entrega.sh laid the project out.
+dockerfile = $(firstword $(wildcard $(1)/Dockerfile) Dockerfile)
 docker-image: ## the images server:latest and client:latest
-	docker build $(DOCKER_BUILD_FLAGS) --target server --tag server:latest .
-	docker build $(DOCKER_BUILD_FLAGS) --target client --tag client:latest .
+	docker build $(DOCKER_BUILD_FLAGS) --file $(call dockerfile,server) --target programs --tag loteria-programs:latest .
+	docker build $(filter-out --no-cache --pull,$(DOCKER_BUILD_FLAGS)) --file $(call dockerfile,server) --target server --tag server:latest .
+	docker build $(filter-out --no-cache --pull,$(DOCKER_BUILD_FLAGS)) --file $(call dockerfile,client) --target client --tag client:latest .
 
 docker-compose-up: docker-image ## build the images and start the hub and its agencies
 	sh tools/preparar.sh $(COMPOSE_FILE)

@@ -30,15 +30,22 @@ cd "$dir" || exit 1
 
 # The Dockerfile, less the stage of the other program: the last stage left is what a build without a target
 # makes, and all before it is the same in both, so that the second build finds the layers of the first.
+#
+# The images descend from the build instead of a bare Debian: the graders run `docker image prune -f` between the
+# exercises, and it removes every image that has no name and from which none with a name descends. With a base of
+# their own the images would be smaller, but the compiled programs would go each time, and be compiled again.
 stage() { # stage OTHER
     awk -v other="$1" '
         $1 == "FROM" { skip = ($NF == other) }
+        $1 == "FROM" && $NF == "runtime" { $2 = "programs" }
         !skip { print }
     ' Dockerfile
 }
 mkdir -p server client
 stage client >server/Dockerfile
 stage server >client/Dockerfile
+grep -q '^FROM programs AS runtime$' server/Dockerfile || fail "Dockerfile has no stages 'programs' and 'runtime'"
+rm Dockerfile
 mv config.ini server/config.ini
 mv config.yaml client/config.yaml
 

@@ -18,7 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE_FILE = "docker-compose-dev.yaml"
 NETWORK = "tp0_testing_net"
-BUILD_SECONDS_MAX = 900  # the graders give it 300, which a busy machine may need for something else
+BUILD_SECONDS_MAX = 300  # as the graders have it, for each of the two images
 PATIENCE_SECONDS = 120  # only ever reached by a failure
 
 # Some versions of Compose begin every line by clearing it, on a terminal or not.
@@ -71,15 +71,29 @@ class Delivery:
         self.must(["git", "checkout", "--force", "--quiet", branch])
         self.must(["git", "clean", "--force", "-d", "-x", "--quiet"])
 
-    def build(self):
-        """Both images, with the graders' own commands; their ids. Says how long it took, for a look at those 300 s."""
+    def build(self, cold=False):
+        """Both images, with the graders' own commands; their ids. A cold build starts from nothing, as the graders' first
+        one does, and takes the names from the images of an earlier run, which are removed."""
+        earlier = {program: self.image(program) for program in ("server", "client")}
         started = time.monotonic()
         for program in ("server", "client"):
-            self.must(["docker", "build", "-f", f"./{program}/Dockerfile", "-t", f"{program}:latest", "."],
-                      timeout=BUILD_SECONDS_MAX)
-            self.images[program] = self.must(["docker", "image", "inspect", "-f", "{{.Id}}", f"{program}:latest"]).strip()
-        print(f"images built in {time.monotonic() - started:.0f} s")
+            # What the server's build compiled, the client's finds.
+            fresh = ["--no-cache"] if cold and program == "server" else []
+            said = self.must(["docker", "build", *fresh, "-f", f"./{program}/Dockerfile", "-t", f"{program}:latest", "."],
+                             timeout=BUILD_SECONDS_MAX)
+            self.images[program] = self.image(program)
+            if program == "client" and "Compiling" in said:
+                raise AssertionError(f"the client's image was compiled for itself:\n{said[-3000:]}")
+        if cold:
+            print(f"images built from nothing in {time.monotonic() - started:.0f} s")
+        for program, image in earlier.items():
+            if image and image != self.images[program]:
+                self.run(["docker", "image", "rm", image])
         return dict(self.images)
+
+    def image(self, program):
+        """The id of a program's image, or nothing."""
+        return self.run(["docker", "image", "inspect", "-f", "{{.Id}}", f"{program}:latest"]).stdout.strip()
 
     def configure(self, level="INFO", port=12345, amount=3, period="50ms", client_level="INFO", batch=None):
         """Both files overwritten, with the course's keys and no other."""

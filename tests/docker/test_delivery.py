@@ -21,7 +21,7 @@ def setUpModule():
     delivery = Delivery()
     try:
         delivery.switch("ej1")
-        delivery.build()
+        delivery.build(cold=True)
     except BaseException:
         delivery.close()
         raise
@@ -423,6 +423,21 @@ class Layout(Case):
                 self.assertTrue(file.is_file() and not file.is_symlink(), f"{branch}: {name}")
             before = dict(delivery.images)
             self.assertEqual(delivery.build(), before, f"{branch} builds other images")
+
+    def test_what_was_compiled_outlives_the_graders_prune(self):
+        """`docker image prune -f` removes what has no name and nothing with a name that descends from it."""
+        for program in ("server", "client"):
+            history = delivery.must(["docker", "history", "--no-trunc", "--format", "{{.ID}} {{.CreatedBy}}", f"{program}:latest"])
+            compiled = [line.split()[0] for line in history.splitlines() if "cargo build" in line]
+            self.assertEqual(len(compiled), 2, history)
+            self.assertNotIn("<missing>", compiled)
+            pruned = delivery.must(["docker", "images", "--no-trunc", "--quiet", "--filter", "dangling=true"]).split()
+            self.assertFalse(set(compiled) & set(pruned))
+
+    def test_make_builds_the_same_images_as_the_graders(self):
+        before = dict(delivery.images)
+        delivery.must(["make", "docker-image"], timeout=BUILD_SECONDS_MAX)
+        self.assertEqual({program: delivery.image(program) for program in before}, before)
 
     def test_an_image_runs_as_nobody_of_this_machine(self):
         for program in ("server", "client"):
