@@ -1,10 +1,13 @@
 """What holds for every script of tools/, and what tools/entrega.sh lays out."""
 
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,6 +43,41 @@ class EchoCheck(unittest.TestCase):
                                       env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
             self.assertEqual(done.returncode, 1)
             self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*\| result: fail\n\Z")
+
+
+class Dependencies(unittest.TestCase):
+    """What deny.toml says, of the locked crates, as far as that needs no database."""
+
+    def setUp(self):
+        self.deny = tomllib.loads((ROOT / "deny.toml").read_text())
+        metadata = subprocess.run(["cargo", "metadata", "--locked", "--offline", "--format-version", "1"], cwd=ROOT,
+                                  capture_output=True, text=True)
+        if metadata.returncode != 0:
+            self.skipTest(f"cargo knows the crates only with a network: {metadata.stderr.strip()}")
+        self.packages = [package for package in json.loads(metadata.stdout)["packages"] if package["source"]]
+
+    def test_every_licence_is_one_that_is_allowed(self):
+        allowed = set(self.deny["licenses"]["allow"])
+        for package in self.packages:
+            # SPDX: names, AND, OR, WITH and parentheses; a slash is an old OR.
+            words = re.findall(r"[()]|[^\s()]+", package["license"].replace("/", " OR ").replace(" WITH ", "-with-"))
+            words = [word.lower() if word in ("AND", "OR") else word if word in "()" else str(word in allowed) for word in words]
+            self.assertTrue(eval(" ".join(words)), f"{package['name']}: {package['license']}")
+
+    def test_no_locked_crate_is_below_its_floor(self):
+        def version(text):
+            return [int(part) for part in re.match(r"[\d.]+", text)[0].split(".")]
+
+        floors = {ban["name"]: version(ban["version"][1:]) for ban in self.deny["bans"]["deny"] if ban["version"] != "*"}
+        locked = {package["name"] for package in self.packages}
+        self.assertLessEqual(set(floors), locked, "a floor of a crate that is not there")
+        for package in self.packages:
+            self.assertGreaterEqual(version(package["version"]), floors.get(package["name"], [0]), package["name"])
+
+    def test_the_manifest_keeps_versions_with_advisories_out(self):
+        manifest = tomllib.loads((ROOT / "Cargo.toml").read_text())["dependencies"]
+        self.assertEqual(manifest["rustls"]["version"], "0.23.46")
+        self.assertEqual((manifest["slab"], manifest["serde_yaml"]), ("0.4.11", "0.9.34"))
 
 
 class Fuzz(unittest.TestCase):
