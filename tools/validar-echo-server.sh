@@ -10,13 +10,31 @@ network=tp0_testing_net
 image=busybox:latest
 host=server
 
+# Not by the name of /dev/stderr: to open that again would empty a file that it is.
+if [ "${1:-}" = -v ]; then exec 3>&2; else exec 3>/dev/null; fi
+
 here=$(cd "$(dirname "$0")" && pwd)
 root=${here%/tools}
-port=
-for config in "$root/server/config.ini" "$root/config.ini"; do
-    [ -z "$port" ] && [ -f "$config" ] &&
-        port=$(sed -n 's/^[[:space:]]*SERVER_PORT[[:space:]]*[=:][[:space:]]*\([0-9]*\).*/\1/p' "$config" | tail -n 1)
-done
+config=$root/config.ini
+[ ! -f "$root/server/config.ini" ] || config=$root/server/config.ini
+
+fail() {
+    echo "$1" >&3
+    echo "action: test_echo_server | result: fail"
+    exit 1
+}
+
+# The port is what the server reads out of its configuration: the one that runs, with its environment, or else its
+# image with the file that the compose file mounts.
+port_of() { sed -n 's/^SERVER_PORT = +*0*\([0-9]*\)  ; .*/\1/p'; }
+port=$(docker exec "$host" server --check 2>/dev/null </dev/null | port_of)
+if [ -z "$port" ] && [ -f "$config" ] && docker image inspect server:latest >/dev/null 2>&1; then
+    read_config=$(docker run --rm --network none --user "$(ls -nL "$config" | awk '{ print $3 ":" $4 }')" \
+        --mount "type=bind,source=$config,target=/loteria/config.ini,readonly" server:latest --check 2>&3 </dev/null) ||
+        fail "$config is not one that the server takes"
+    port=$(echo "$read_config" | port_of)
+    [ -n "$port" ] || fail "$config lets the system choose the port (SERVER_PORT = 0), so that none can be asked"
+fi
 port=${port:-12345}
 message="echo $$ $(date +%s): ¿ñandú | 7574?"
 
@@ -37,8 +55,6 @@ while :; do
 done
 printf "%s" "$answer"
 '
-# Not by the name of /dev/stderr: to open that again would empty a file that it is.
-if [ "${1:-}" = -v ]; then exec 3>&2; else exec 3>/dev/null; fi
 answer=$(docker run --rm --network "$network" "$image" sh -c "$inside" sh "$message" "$host" "$port" 2>&3 </dev/null)
 
 # What came back, less the line with netcat's exit that was put behind it.
