@@ -62,6 +62,25 @@ fn a_list_goes_on_with_its_last_value() {
 }
 
 #[test]
+fn files_are_counted_as_the_client_reads_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agency-1.csv");
+    let rows = "\u{feff}\"Ana\",\"Paz, \"\"la\"\"\",\"11\",\"2000-01-02\",\"7574\"\r\n\r\n\
+                Luz,Sol,12,2000-01-02,7574\nIgor,Mar,13,2000-01-02,007574\nEva,Mar,14,2000-01-02,75740\n\n\n";
+    fs::write(&path, rows).unwrap();
+    let count = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_datos")).arg("--count").args(more).arg(&path).output().expect("datos runs")
+    };
+    let said = |output: Output| String::from_utf8(output.stdout).unwrap().replace(path.to_str().unwrap(), "FILE");
+    assert_eq!(said(count(&[])), "FILE: bets 4, winners 3\n");
+    assert_eq!(said(count(&["--number", "75740", path.to_str().unwrap()])), "FILE: bets 4, winners 1\n".repeat(2));
+    fs::write(&path, format!("{rows}Ana,Paz,11,2001-02-29,1\n")).unwrap();
+    let output = count(&[]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("agency-1.csv, line 8: birthdate"));
+}
+
+#[test]
 fn wrong_usage_is_one_line_and_exit_2() {
     let dir = tempfile::tempdir().unwrap();
     for arguments in [
@@ -71,6 +90,8 @@ fn wrong_usage_is_one_line_and_exit_2() {
         &["--agencies", "-1"],
         &["--nonsense"],
         &["word"],
+        &["--count"],
+        &["--count", "file"],
     ] {
         let output = datos(arguments, dir.path());
         let said = String::from_utf8(output.stderr).unwrap();

@@ -26,11 +26,12 @@ case $DIALECT in
     *) echo "demo: DIALECT is '$DIALECT'; it is native, binary, text, key-value, case-id, csv or mixed" >&2; exit 2 ;;
 esac
 data=$(cd "$root" && cd "$DATA" 2>/dev/null && pwd) || { echo "demo: DATA: there is no folder $DATA" >&2; exit 2; }
+[ "$data" != "$root/.data" ] || sh "$here/desempacar.sh" || exit 1
 agencies=0
 while [ -f "$data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
 [ "$agencies" -gt 0 ] || { echo "demo: DATA: there is no agency-1.csv in $data" >&2; exit 2; }
 
-(cd "$root" && cargo build --release --locked --quiet --bin server --bin client) || fail "the programs do not build"
+(cd "$root" && cargo build --release --locked --quiet --bin server --bin client --bin datos) || fail "the programs do not build"
 
 work=$(mktemp -d) || fail "no folder for temporary files"
 server='' clients=''
@@ -134,8 +135,8 @@ sent_all=0 stored_all=0 winners_all=0 expected='' answered=''
 i=0
 while [ "$i" -lt "$agencies" ]; do
     i=$((i + 1))
-    set -- $(tr -d '\r' <"$data/agency-$i.csv" | awk -F, -v number="$WINNING_NUMBER" 'NF { rows++ } NF && $NF == number { won++ } END { print rows + 0, won + 0 }')
-    sent=$1 won=$2
+    set -- $("$bin/datos" --count --number "$WINNING_NUMBER" "$data/agency-$i.csv" | sed 's/.*: bets \([0-9]*\), winners \([0-9]*\)$/\1 \2/')
+    sent=${1:-0} won=${2:-unknown}
     stored=$(grep -c "^$i," "$store")
     winners=$(sed -n 's/.*action: consulta_ganadores | result: success | cant_ganadores: //p' "client-$i.log")
     documents=$(sed -n 's/.*action: ganador | result: success | .*dni: \([0-9]*\).*/\1/p' "client-$i.log" | paste -s -d ' ' -)

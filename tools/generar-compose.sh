@@ -1,15 +1,17 @@
 #!/bin/sh
 # Writes a compose file: the hub and N agencies on a network of their own.
 #
-#   tools/generar-compose.sh FILE N [agency|bet|echo] [mixed]
+#   tools/generar-compose.sh FILE [N] [agency|bet|echo] [mixed]
 #
+# N        how many agencies. Without it there are five, and .data/dataset.zip is unpacked where somebody put one
 # agency   each client uploads .data/agency-I.csv, mounted alone, and asks for its winners (the default)
 # bet      each client sends the one bet that is written here into its environment
 # echo     each client plays the echo loop of config.yaml
 # mixed    with agency: each client speaks another dialect, all in one draw
 #
 # The programs' configuration is mounted, never copied: what config.ini and config.yaml say holds without
-# writing this file again. The stored bets live in the server's container and go with it.
+# writing this file again. tools/compose.sh puts their checksums into the labels, so that `up -d` makes a container
+# again whose configuration changed. The stored bets live in the server's container and go with it.
 # Plain POSIX shell.
 
 default_mode=agency
@@ -19,8 +21,21 @@ fail() {
     exit 2
 }
 
-[ $# -ge 2 ] && [ $# -le 4 ] || fail "usage: $0 FILE N [agency|bet|echo] [mixed]"
-file=$1 clients=$2 mode=${3:-$default_mode} mixed=${4:-}
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+
+[ $# -ge 1 ] && [ $# -le 4 ] || fail "usage: $0 FILE [N] [agency|bet|echo] [mixed]"
+file=$1
+shift
+case ${1-agency} in
+    agency | bet | echo | mixed) clients=5 unpack=yes ;;
+    *)
+        clients=$1 unpack=
+        shift
+        ;;
+esac
+[ $# -le 2 ] || fail "the last argument is '$3'; there is one too many"
+mode=${1:-$default_mode} mixed=${2:-}
 
 # `FILE N mixed` means agencies.
 [ "$mode" = mixed ] && [ -z "$mixed" ] && mode=agency mixed=mixed
@@ -40,10 +55,10 @@ case $mixed in
 esac
 [ ! -d "$file" ] || fail "$file is a folder; name the file to write"
 
-here=$(cd "$(dirname "$0")" && pwd) || exit 1
-root=${here%/tools}
 . "$here/dialecto.sh"
 folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $file does not exist"
+
+[ -z "$unpack" ] || sh "$here/desempacar.sh" || exit
 
 # Compose takes a relative path from where its file lies: short ones where that is the project.
 base=$root
@@ -94,6 +109,8 @@ server() {
     container_name: server
     image: server:latest
     user: "$owner"
+    labels:
+      loteria.config: "\${CONFIG_INI_SUM:-}"
     environment:
       LOTTERY_AGENCIES: "$clients"
 EOF
@@ -112,6 +129,8 @@ client() {
     container_name: client$1
     image: client:latest
     user: "$owner"
+    labels:
+      loteria.config: "\${CONFIG_YAML_SUM:-}"
     environment:
       CLI_ID: "$1"
       CLI_MODE: $mode

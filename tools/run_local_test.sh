@@ -49,17 +49,25 @@ done
 compose logs --no-color >"$logs.raw" || complain "the logs could not be read"
 sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g" "$logs.raw" >"$logs" && rm "$logs.raw"
 
+# How many bets an agency file has, as the client reads it: by the client's own image, which has what counts them.
+# As the file's owner, who can read it whatever its mode.
+bets_of() { # FILE
+    docker run --rm --network none --user "$(ls -nL "$1" | awk '{ print $3 ":" $4 }')" --entrypoint datos \
+        --mount "type=bind,source=$root/$1,target=/loteria/$1,readonly" client:latest --count "$1" |
+        sed -n 's/.*: bets \([0-9]*\), winners [0-9]*$/\1/p'
+}
+
 lines() { grep -c -- "$1" "$logs"; }
 count=$(echo "$clients" | grep -c .)
 case $mode in
     agency)
         sent=0
         for client in $clients; do
-            rows=$(grep -c . ".data/agency-${client#client}.csv")
-            sent=$((sent + rows))
+            rows=$(bets_of ".data/agency-${client#client}.csv")
+            sent=$((sent + ${rows:-0}))
             winners=$(sed -n "s/^$client .*action: consulta_ganadores | result: success | cant_ganadores: //p" "$logs" | tr -d '\r')
             [ -n "$winners" ] || complain "$client: no winners received"
-            echo "  $client: $rows bets, ${winners:-no answer about} winners"
+            echo "  $client: ${rows:-unreadable} bets, ${winners:-no answer about} winners"
         done
         stored=$(sed -n 's/^server .*action: apuesta_recibida | result: success | cantidad: \([0-9]*\).*/\1/p' "$logs" |
             awk '{ bets += $1 } END { print bets + 0 }')

@@ -155,6 +155,37 @@ class Ej3(Case):
         self.start(0)
         self.assertEqual(self.verdict(), self.GOOD)
 
+    def test_the_port_is_the_one_that_the_server_reads(self):
+        for text in ("[DEFAULT]\nserver_port = 4322\n", "[default]\nSERVER_PORT = '4323'\n", "[DEFAULT]\nSERVER_PORT = +04324\n",
+                     "\ufeffServer_Port: 4325\r\n[LIMITS]\r\nECHO = on\r\n",
+                     "[OTHER]\nSERVER_PORT = 9\n[DEFAULT]\nSERVER_PORT = 4326\n[MORE]\nSERVER_PORT = 9\n"):
+            with self.subTest(text=text):
+                (delivery.path / "server" / "config.ini").write_text(text, newline="")
+                self.start(0)
+                self.assertEqual(self.verdict(), self.GOOD)
+                # Another server, which cannot be asked for its configuration: its image is.
+                port = int(re.search(r"432\d", text)[0])
+                self.pretend("cat", port)
+                self.assertEqual(self.verdict(), self.GOOD)
+                delivery.must(["docker", "rm", "--force", "server"])
+                delivery.down()
+
+    def test_a_port_of_the_environment_is_asked(self):
+        delivery.configure(port=4321)
+        delivery.generate(0)
+        file = delivery.path / "docker-compose-dev.yaml"
+        file.write_text(file.read_text().replace("LOTTERY_AGENCIES:", 'SERVER_PORT: "4327"\n      LOTTERY_AGENCIES:'))
+        delivery.up()
+        self.assertEqual(self.verdict(), self.GOOD)
+
+    def test_a_configuration_that_the_server_refuses_fails_and_is_named(self):
+        delivery.configure()
+        self.start(0)
+        self.pretend("cat")
+        (delivery.path / "server" / "config.ini").write_text("[DEFAULT]\nSERVER_PORT = x\n")
+        self.assertEqual(self.verdict(), self.BAD)
+        self.assertIn("SERVER_PORT", delivery.run(["sh", "validar-echo-server.sh", "-v"]).stderr)
+
     def test_servers_that_do_not_echo_fail(self):
         delivery.configure()
         self.start(0)
@@ -395,6 +426,38 @@ class LocalRun(Case):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn("run_local_test: success", done.stdout)
                 self.assertIn("server", (delivery.path / "logs.txt").read_text())
+
+    def test_agency_files_are_read_as_the_client_reads_them(self):
+        delivery.configure()
+        folder = delivery.path / ".data"
+        quoted = "".join(",".join(f'"{value}"' for value in bet) + "\r\n" for bet in bets(1, 20, 2))
+        (folder / "agency-1.csv").write_text("\ufeff" + quoted + "\r\n", newline="")
+        (folder / "agency-2.csv").write_text("Ana,Paz,12345678,1990-02-03,1\n\n\n\n", newline="")
+        delivery.generate(2)
+        done = self.local_test()
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("server: 21 bets stored of 21 sent", done.stdout)
+
+    def test_up_makes_those_containers_again_whose_configuration_changed(self):
+        delivery.configure()
+        delivery.generate(1, "echo")
+
+        def up():
+            delivery.must(["sh", "tools/compose.sh", "docker-compose-dev.yaml", "up", "-d"])
+            return delivery.must(["docker", "inspect", "-f", "{{.Id}}", "server", "client1"]).split()
+
+        before = up()
+        self.assertEqual(up(), before)
+        file = delivery.path / "server" / "config.ini"
+        file.write_text(file.read_text().replace("12345", "4321"))
+        server, client = up()
+        self.assertEqual([server == before[0], client == before[1]], [False, True])
+        delivery.logged("server", "action: listen | result: success | address: 0.0.0.0:4321")
+        file = delivery.path / "client" / "config.yaml"
+        file.write_text(file.read_text().replace("12345", "4321"))
+        after = up()
+        self.assertEqual([after[0] == server, after[1] == client], [True, False])
+        self.assertEqual(delivery.clients_done(1)[1], {"client1": 0})
 
     def test_a_run_that_is_not_has_a_bad_one_and_says_why(self):
         delivery.configure()

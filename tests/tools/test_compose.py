@@ -1,8 +1,9 @@
-"""What tools/generar-compose.sh and tools/preparar.sh write, read as text: no engine is needed here.
+"""What tools/generar-compose.sh, preparar.sh and desempacar.sh write, read as text: no engine is needed here.
 
 Standard library only, so YAML is read by its lines; tests/docker runs the same files through Compose itself.
 """
 
+import os
 import pathlib
 import re
 import shutil
@@ -100,6 +101,45 @@ class Compose(unittest.TestCase):
             self.assertEqual(done.stderr.count("\n"), 1 if said else 0)
             self.assertIn(said or "", done.stderr)
 
+    def test_without_a_number_there_are_five_clients(self):
+        five = [f"client{i}" for i in range(1, 6)]
+        for arguments, mode in [((), "agency"), (("echo",), "echo"), (("bet",), "bet"), (("mixed",), "agency")]:
+            services = self.services(self.generate(*arguments))
+            self.assertEqual(list(services), ["server"] + five)
+            self.assertIn(f"CLI_MODE: {mode}\n", services["client5"])
+            self.assertEqual("CLI_PROTOCOL" in services["client5"], "mixed" in arguments)
+
+    def test_each_container_s_label_takes_the_checksum_of_its_own_configuration(self):
+        services = self.services(self.generate(2))
+        self.assertIn('loteria.config: "${CONFIG_INI_SUM:-}"\n', services["server"])
+        for i in (1, 2):
+            self.assertIn('loteria.config: "${CONFIG_YAML_SUM:-}"\n', services[f"client{i}"])
+
+    def test_the_checksums_are_those_of_the_files_that_are_mounted(self):
+        engine = self.root / "docker"
+        engine.write_text("#!/bin/sh\necho $CONFIG_INI_SUM $CONFIG_YAML_SUM\n")
+        engine.chmod(0o755)
+        elsewhere = self.root / 'else "where"'
+        elsewhere.mkdir()
+
+        def sums(file):
+            done = subprocess.run(["sh", "tools/compose.sh", file, "up"], cwd=self.root, capture_output=True, text=True, check=True,
+                                  env={**os.environ, "PATH": f"{self.root}:{os.environ['PATH']}"})
+            self.assertEqual(done.stderr, "")
+            return done.stdout.split()
+
+        for file in ("compose.yaml", self.root / "compose.yaml", elsewhere / "compose.yaml"):
+            self.assertEqual(self.run_script("generar-compose.sh", file, 1).returncode, 0)
+            before = sums(file)
+            self.assertEqual(len(set(before)), 2)
+            for changed, name in enumerate(("config.ini", "config.yaml")):
+                was = (self.root / name).read_bytes()
+                (self.root / name).write_bytes(was + b"\n")
+                after = sums(file)
+                self.assertEqual([old != new for old, new in zip(before, after)], [changed == 0, changed == 1])
+                (self.root / name).write_bytes(was)
+            self.assertEqual(sums(file), before)
+
     def test_echo_mounts_no_data(self):
         services = self.services(self.generate(2, "echo"))
         self.assertIn("CLI_MODE: echo\n", services["client2"])
@@ -131,7 +171,6 @@ class Compose(unittest.TestCase):
     def test_wrong_arguments_are_said_in_one_line_and_write_nothing(self):
         for arguments, named in [
             ((), "usage"),
-            (("f.yaml",), "usage"),
             (("f.yaml", "-1"), "'-1'"),
             (("f.yaml", "253"), "252"),
             (("f.yaml", "1000"), "252"),
@@ -140,6 +179,9 @@ class Compose(unittest.TestCase):
             (("f.yaml", "2", "bets"), "'bets'"),
             (("f.yaml", "2", "bet", "mixed"), "mixed"),
             (("f.yaml", "2", "agency", "mix"), "'mix'"),
+            (("f.yaml", "agency", "mix"), "'mix'"),
+            (("f.yaml", "agency", "mixed", "2"), "'2'"),
+            (("f.yaml", "2", "agency", "mixed", "2"), "usage"),
             (("tools", "2"), "folder"),
             (("nowhere/f.yaml", "2"), "nowhere/f.yaml"),
         ]:
@@ -162,30 +204,109 @@ class Compose(unittest.TestCase):
     def prepare(self):
         return self.run_script("preparar.sh", "docker-compose-dev.yaml")
 
-    def test_the_data_set_is_unpacked_and_a_compose_file_written_for_its_agencies(self):
-        data = self.no_data()
-        with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
-            for i in (1, 2, 3):
-                archive.writestr(f"set/agency-{i}.csv", f"Ana,Paz,{i},1990-01-02,7574\n")
-                archive.writestr(f"__MACOSX/set/agency-{i}.csv", "junk")
+    def archive(self, *agencies, text="theirs"):
+        """A data set as the course has it, with so many agencies; what its files hold, by name."""
+        files = {f"agency-{i}.csv": f"Ana,Paz,{i},1990-01-02,7574\n{text}" for i in agencies}
+        with zipfile.ZipFile(self.root / ".data/dataset.zip", "w") as archive:
+            for name, content in files.items():
+                archive.writestr(f"set/{name}", content)
+                archive.writestr(f"__MACOSX/set/{name}", "junk")
             archive.writestr("set/readme.txt", "not a data file")
+        return files
+
+    def data(self):
+        """The names and contents of the data files, and of those that were put aside."""
+        return {file.name: file.read_text() for file in (self.root / ".data").iterdir() if ".csv" in file.name}
+
+    def shipped(self, count):
+        """Files that came with the project: git has them as they are here."""
+        data = self.no_data()
+        files = {f"agency-{i}.csv": f"shipped {i}" for i in range(1, count + 1)}
+        for name, content in files.items():
+            (data / name).write_text(content)
+        git = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "-C", self.root]
+        for words in (["init", "--quiet"], ["add", "--force", "."], ["commit", "--quiet", "-m", "all"]):
+            subprocess.run([*git, *words], check=True)
+        return files
+
+    def test_the_data_set_is_unpacked_and_a_compose_file_written_for_its_agencies(self):
+        self.no_data()
+        files = self.archive(1, 2, 3)
         done = self.prepare()
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(sorted(file.name for file in data.iterdir()),
-                         ["agency-1.csv", "agency-2.csv", "agency-3.csv", "dataset.zip"])
-        self.assertEqual((data / "agency-2.csv").read_text(), "Ana,Paz,2,1990-01-02,7574\n")
+        self.assertEqual(self.data(), files)
         self.assertIn("client3", (self.root / "docker-compose-dev.yaml").read_text())
         self.assertNotIn("client4", (self.root / "docker-compose-dev.yaml").read_text())
 
-    def test_what_is_there_stays_as_it_is(self):
-        data = self.no_data()
-        (data / "agency-1.csv").write_text("mine")
-        with zipfile.ZipFile(data / "dataset.zip", "w") as archive:
-            archive.writestr("agency-1.csv", "theirs")
-        (self.root / "docker-compose-dev.yaml").write_text("mine too")
-        self.assertEqual(self.prepare().returncode, 0)
-        self.assertEqual((data / "agency-1.csv").read_text(), "mine")
-        self.assertEqual((self.root / "docker-compose-dev.yaml").read_text(), "mine too")
+    def test_the_data_set_takes_the_place_of_the_files_that_ship_and_this_is_said_once(self):
+        shipped = self.shipped(5)
+        files = self.archive(1, 2, 3)
+        done = self.prepare()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        aside = {f"{name}.kept": shipped[name] for name in ("agency-4.csv", "agency-5.csv")}
+        self.assertEqual(self.data(), files | aside)
+        self.assertIn("unpacked 3 files of dataset.zip", done.stderr)
+        self.assertIn("agency-4.csv.kept agency-5.csv.kept", done.stderr)
+        again = self.prepare()
+        self.assertEqual((again.returncode, again.stderr), (0, ""))
+        self.assertEqual(self.data(), files | aside)
+
+    def test_shipped_files_that_a_checkout_brings_back_do_not_count(self):
+        self.shipped(3)
+        files = self.archive(1, 2)
+        self.prepare()
+        subprocess.run(["git", "-C", self.root, "checkout", "--quiet", "--force", "HEAD"], check=True)
+        self.assertEqual(self.data()["agency-1.csv"], "shipped 1")
+        done = self.prepare()
+        self.assertIn("unpacked 2 files", done.stderr)
+        self.assertEqual(self.data(), files | {"agency-3.csv.kept": "shipped 3"})
+
+    def test_what_was_changed_by_hand_is_not_lost(self):
+        self.shipped(2)
+        (self.root / ".data/agency-1.csv").write_text("mine")
+        files = self.archive(1, 2)
+        done = self.prepare()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.data(), files | {"agency-1.csv.kept": "mine"})
+        self.assertIn("agency-1.csv.kept", done.stderr)
+        # After the data set, too, and then it is what counts, until there is another data set.
+        (self.root / ".data/agency-2.csv").write_text("mine as well")
+        (self.root / ".data/agency-3.csv").write_text("a third")
+        done = self.prepare()
+        self.assertIn("agency-2.csv is not as in dataset.zip", done.stderr)
+        changed = {"agency-1.csv.kept": "mine", "agency-2.csv": "mine as well", "agency-3.csv": "a third"}
+        self.assertEqual(self.data(), files | changed)
+        other = self.archive(1, 2, text="another")
+        self.prepare()
+        kept = {"agency-1.csv.kept": "mine", "agency-1.csv.kept2": files["agency-1.csv"], "agency-2.csv.kept": "mine as well", "agency-3.csv.kept": "a third"}
+        self.assertEqual(self.data(), other | kept)
+
+    def test_an_archive_that_is_none_or_has_no_agencies_changes_nothing(self):
+        shipped = self.shipped(2)
+        for make in (lambda: (self.root / ".data/dataset.zip").write_text("no archive"), self.archive):
+            make()
+            done = self.prepare()
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("dataset.zip", done.stderr)
+            self.assertEqual(self.data(), shipped)
+            self.assertFalse([file for file in (self.root / ".data").iterdir() if "unpack" in file.name])
+
+    def test_a_compose_file_without_a_number_has_the_data_set_unpacked(self):
+        self.shipped(5)
+        files = self.archive(1, 2, 3, 4, 5)
+        done = self.run_script("generar-compose.sh", "compose.yaml")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("unpacked 5 files", done.stderr)
+        self.assertEqual(self.data(), files)
+        self.assertIn("client5", (self.root / "compose.yaml").read_text())
+
+    def test_a_compose_file_that_is_there_stays_as_it_is(self):
+        written = "# mine\n      CLI_MODE: agency\n"
+        (self.root / "docker-compose-dev.yaml").write_text(written)
+        done = self.prepare()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((self.root / "docker-compose-dev.yaml").read_text(), written)
+        self.assertIn("has 1 agencies, .data has files of 20", done.stderr)
 
     def test_no_data_at_all_is_said(self):
         self.no_data()

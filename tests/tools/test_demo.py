@@ -23,7 +23,8 @@ def demo(environment=None, **settings):
 
 
 def setUpModule():
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "server", "--bin", "client"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "server", "--bin", "client", "--bin", "datos"],
+                   cwd=ROOT, check=True)
 
 
 class Demo(unittest.TestCase):
@@ -79,6 +80,15 @@ class Demo(unittest.TestCase):
         self.agencies(2, 3)
         self.assertEqual([row[4] for row in self.draw(DATA=self.folder, WINNING_NUMBER=12)], [98, 97])
 
+    def test_files_are_read_as_the_client_reads_them(self):
+        rows = [("Íñigo", "O'Hara, hijo", str(10_000_000 + n), "1990-02-03", "7574" if n < 3 else "12") for n in range(20)]
+        quoted = ["".join(f'"{value}"' + ("," if i < 4 else "\r\n") for i, value in enumerate(row)) for row in rows]
+        (self.folder / "agency-1.csv").write_text("\ufeff" + "\r\n".join(quoted) + "\r\n", newline="")
+        plain = "".join(f"Ana,Paz,{20_000_000 + n},1990-02-03,{'0' * n}7574\n\n" for n in range(3))
+        (self.folder / "agency-2.csv").write_text(plain, newline="")
+        won = [[row[2] for row in rows[:3]], ["20000000", "20000001", "20000002"]]
+        self.assertEqual(self.draw(DATA=self.folder), [(1, "native", 20, 20, 3, won[0]), (2, "native", 3, 3, 3, won[1])])
+
     def test_wrong_settings_are_refused_by_name(self):
         for settings, named in [({"DIALECT": "morse"}, "DIALECT is 'morse'"), ({"DATA": "/nowhere"}, "DATA"),
                                 ({"DATA": self.folder}, "agency-1.csv")]:
@@ -99,7 +109,8 @@ class Demo(unittest.TestCase):
         real = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
         fake = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         (fake / "release").mkdir()
-        scripts = {"../cargo": ":", "server": f'exec "{real}/server" "$@"', "client": f'exec "{real}/client" "$@"'}
+        scripts = {"../cargo": ":", "server": f'exec "{real}/server" "$@"', "client": f'exec "{real}/client" "$@"',
+                   "datos": f'exec "{real}/datos" "$@"'}
         for name, script in (scripts | programs).items():
             file = fake / "release" / name
             file.write_text(f'#!/bin/sh\nreal="{real}"\n{script}\n')

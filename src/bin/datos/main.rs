@@ -1,4 +1,4 @@
-//! Makes agency files of invented bets: the same flags give the same bytes, on any machine.
+//! Makes agency files of invented bets: the same flags give the same bytes, on any machine. Counts those of others.
 
 mod bets;
 mod people;
@@ -10,12 +10,14 @@ use std::process::ExitCode;
 
 use bets::{Bets, Shape};
 use lexopt::ValueExt;
+use loteria::agency::{BetFile, SlipError, Slips};
 
 const HELP: &str = "\
 Makes agency files of invented bets, agency-1.csv to agency-N.csv: no header, CRLF,
 first_name,last_name,document,birthdate,number. The same flags give the same bytes.
 
 usage: datos --out DIR [options]
+       datos --count [--number N] FILE...
 
   --out DIR         where the files go; made if it is not there
   --agencies N      how many files (5)
@@ -24,6 +26,7 @@ usage: datos --out DIR [options]
   --number N        the winning number (7574)
   --seed N          another seed, other bets (1)
   --quoting         give some names commas and quotes; the csv dialect cannot carry the commas
+  --count           count the bets and winners of these files, read as the client reads them
   --help            this text
 
 example: datos --out .data --bets 4000,3500,3000,2500,2000 --winners 2,3,1,4,0
@@ -36,6 +39,14 @@ enum Failure {
     Usage(String),
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("{0}")]
+    Bets(#[from] SlipError),
+}
+
+enum Ask {
+    Make(Arguments),
+    Count { files: Vec<PathBuf>, number: u32 },
+    Help,
 }
 
 struct Arguments {
@@ -49,7 +60,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match read_arguments().and_then(|arguments| arguments.map_or(Ok(()), |arguments| make(&arguments))) {
+    let done = read_arguments().and_then(|ask| match ask {
+        Ask::Make(arguments) => make(&arguments),
+        Ask::Count { files, number } => files.iter().try_for_each(|file| count(file, number)),
+        Ask::Help => {
+            let _ = io::stdout().write_all(HELP.as_bytes());
+            Ok(())
+        }
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "datos: {failure}");
@@ -58,9 +77,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The arguments; `None` where help was all that was asked for, and it has been given.
-fn read_arguments() -> Result<Option<Arguments>, Failure> {
+fn read_arguments() -> Result<Ask, Failure> {
     let mut out = None;
+    let mut counted = None;
     let mut arguments = Arguments {
         out: PathBuf::new(),
         agencies: 5,
@@ -80,14 +99,19 @@ fn read_arguments() -> Result<Option<Arguments>, Failure> {
             lexopt::Arg::Long("number") => arguments.number = value(&mut parser)?,
             lexopt::Arg::Long("seed") => arguments.seed = value(&mut parser)?,
             lexopt::Arg::Long("quoting") => arguments.quoting = true,
-            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => {
-                let _ = io::stdout().write_all(HELP.as_bytes());
-                return Ok(None);
-            }
+            lexopt::Arg::Long("count") => counted = Some(Vec::new()),
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Ask::Help),
+            lexopt::Arg::Value(file) if counted.is_some() => counted.get_or_insert_default().push(PathBuf::from(file)),
             lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
                 return Err(usage(argument.unexpected()));
             }
         }
+    }
+    if let Some(files) = counted {
+        if out.is_some() || files.is_empty() {
+            return Err(Failure::Usage("--count reads files, one at least, and makes none".to_owned()));
+        }
+        return Ok(Ask::Count { files, number: arguments.number });
     }
     arguments.out = out.ok_or_else(|| Failure::Usage("--out says where, and is missing".to_owned()))?;
     for (flag, list) in [("--bets", &arguments.bets), ("--winners", &arguments.winners)] {
@@ -95,7 +119,7 @@ fn read_arguments() -> Result<Option<Arguments>, Failure> {
             return Err(Failure::Usage(format!("{flag} has more values than there are agencies")));
         }
     }
-    Ok(Some(arguments))
+    Ok(Ask::Make(arguments))
 }
 
 fn usage(error: lexopt::Error) -> Failure {
@@ -117,6 +141,18 @@ fn list(parser: &mut lexopt::Parser, flag: &str) -> Result<Vec<u64>, Failure> {
 /// The value of agency `id`, from 1: the list's own, or its last.
 fn of_agency(list: &[u64], id: u32) -> u64 {
     list.get(id as usize - 1).or(list.last()).copied().unwrap_or(0)
+}
+
+/// Tells how many bets a file has, and how many of them are on `number`.
+fn count(file: &Path, number: u32) -> Result<(), Failure> {
+    let mut slips = BetFile::open(file)?;
+    let (mut bets, mut winners) = (0u64, 0u64);
+    while slips.advance()? {
+        bets += 1;
+        winners += u64::from(slips.current().is_some_and(|bet| bet.number == Some(number)));
+    }
+    let _ = writeln!(io::stdout(), "{}: bets {bets}, winners {winners}", file.display());
+    Ok(())
 }
 
 fn make(arguments: &Arguments) -> Result<(), Failure> {

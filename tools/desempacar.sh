@@ -1,0 +1,87 @@
+#!/bin/sh
+# Unpacks .data/dataset.zip (or datasets.zip), where somebody put one: its agency files are the data then, and not
+# those that come with the project. Every change is said. A file that would be lost is kept as agency-N.csv.kept.
+#
+#   tools/desempacar.sh
+#
+# Once an archive is unpacked, what is changed by hand after it stays: .data/.unpacked holds the archive's checksum.
+# Files that are as git has them are the project's own, or were brought back by a checkout, and are nobody's work.
+
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+data=${here%/tools}/.data
+mark=$data/.unpacked
+
+say() { echo "desempacar: $1" >&2; }
+fail() {
+    say "$1"
+    exit 1
+}
+
+archive=
+for file in "$data/datasets.zip" "$data/dataset.zip"; do
+    [ ! -f "$file" ] || archive=$file
+done
+[ -n "$archive" ] || exit 0
+name=${archive##*/}
+
+work=$(mktemp -d "$data/.unpacking.XXXXXX") || fail "$data cannot be written to"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if command -v unzip >/dev/null; then
+    unzip -o -j -q "$archive" '*agency-*.csv' -x '__MACOSX/*' -d "$work" || fail "$name cannot be unpacked"
+elif command -v python3 >/dev/null; then
+    python3 - "$archive" "$work" <<'EOF' || fail "$name cannot be unpacked"
+import os, re, sys, zipfile
+
+archive, work = sys.argv[1:]
+with zipfile.ZipFile(archive) as files:
+    for member in files.namelist():
+        if re.search(r"(^|/)agency-\d+\.csv$", member) and not member.startswith("__MACOSX/"):
+            with open(os.path.join(work, os.path.basename(member)), "wb") as out:
+                out.write(files.read(member))
+EOF
+else
+    fail "neither unzip nor python3 is here to unpack $name"
+fi
+[ -f "$work/agency-1.csv" ] || fail "there is no agency-1.csv in $name"
+
+sum=$(cksum <"$archive")
+again=
+[ -f "$data/agency-1.csv" ] && [ "$(cat "$mark" 2>/dev/null)" = "$sum" ] && again=yes
+
+as_in_git() { git -C "$data" ls-files --error-unmatch "$1" >/dev/null 2>&1 && git -C "$data" diff --quiet HEAD -- "$1" 2>/dev/null; }
+kept=
+keep() {
+    aside=$1.kept n=1
+    while [ -f "$data/$aside" ] && ! cmp -s "$data/$1" "$data/$aside"; do n=$((n + 1)) aside=$1.kept$n; done
+    mv -f "$data/$1" "$data/$aside" || fail "$data/$1 cannot be renamed"
+    kept="$kept $aside"
+}
+
+agencies=" $(cd "$work" && echo agency-*.csv) "
+unpacked=0
+for new in "$work"/agency-*.csv; do
+    file=${new##*/}
+    if [ -f "$data/$file" ]; then
+        ! cmp -s "$new" "$data/$file" || continue
+        if ! as_in_git "$file"; then
+            [ -z "$again" ] || { say "$file is not as in $name, and was changed after it was unpacked: it stays"; continue; }
+            keep "$file"
+        fi
+    elif [ -n "$again" ]; then
+        continue
+    fi
+    mv -f "$new" "$data/$file" || fail "$data/$file cannot be written"
+    unpacked=$((unpacked + 1))
+done
+# Agencies that the archive does not have take no part in its draw.
+for old in "$data"/agency-*.csv; do
+    file=${old##*/}
+    case $agencies in *" $file "*) continue ;; esac
+    [ -z "$again" ] || as_in_git "$file" || continue
+    keep "$file"
+done
+[ "$unpacked" -eq 0 ] || say "unpacked $unpacked files of $name, which are the data from now on"
+[ -z "$kept" ] || say "what was there before is in$kept"
+[ "$(cat "$mark" 2>/dev/null)" = "$sum" ] || echo "$sum" >"$mark"
