@@ -10,8 +10,9 @@
 # mixed    with agency: each client speaks another dialect, all in one draw
 #
 # The programs' configuration is mounted, never copied: what config.ini and config.yaml say holds without
-# writing this file again. tools/compose.sh puts their checksums into the labels, so that `up -d` makes a container
-# again whose configuration changed. The stored bets live in the server's container and go with it.
+# writing this file again. Compose sees no change of a mounted file, only of its own: the labels have the checksums of
+# the configuration, tools/preparar.sh keeps them true, and so `up -d` makes a container again whose configuration
+# changed. The stored bets live in the server's container and go with it.
 # Plain POSIX shell.
 
 default_mode=agency
@@ -69,6 +70,8 @@ server_config=config.ini client_config=config.yaml
 [ -f "$root/server/$server_config" ] && server_config=server/$server_config
 [ -f "$root/client/$client_config" ] && client_config=client/$client_config
 
+. "$here/sumas.sh"
+
 # The environment of the bet of client $1: five people, then the same ones with other documents and numbers.
 bet() {
     case $((($1 - 1) % 5)) in
@@ -110,7 +113,7 @@ server() {
     image: server:latest
     user: "$owner"
     labels:
-      loteria.config: "\${CONFIG_INI_SUM:-}"
+      loteria.config.ini: "$(sum "$root/$server_config")"
     environment:
       LOTTERY_AGENCIES: "$clients"
 EOF
@@ -130,7 +133,7 @@ client() {
     image: client:latest
     user: "$owner"
     labels:
-      loteria.config: "\${CONFIG_YAML_SUM:-}"
+      loteria.config.yaml: "$(sum "$root/$client_config")"
     environment:
       CLI_ID: "$1"
       CLI_MODE: $mode

@@ -2,11 +2,12 @@
 # Makes what `make docker-compose-up` needs: the agencies' files, unpacked where there is a .data/dataset.zip, and
 # the compose file, written for as many agencies as there are files.
 #
-#   tools/preparar.sh FILE        a FILE that is there stays as it is
+#   tools/preparar.sh FILE        a FILE that is there stays as it is, but for the checksums in its labels
 
 [ $# -eq 1 ] || { echo "preparar: usage: $0 FILE" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
-data=${here%/tools}/.data
+root=${here%/tools}
+data=$root/.data
 
 sh "$here/desempacar.sh" || exit
 
@@ -16,6 +17,15 @@ if [ -f "$1" ]; then
     uploads=$(grep -c '^      CLI_MODE: agency$' "$1")
     [ "$uploads" -eq 0 ] || [ "$uploads" -eq "$agencies" ] ||
         echo "preparar: $1 has $uploads agencies, .data has files of $agencies; remove $1 to have it written again" >&2
+    # Its labels say which configuration the containers have: see generar-compose.sh.
+    . "$here/sumas.sh"
+    for name in config.ini config.yaml; do
+        for config in "$root/$name" "$root/server/$name" "$root/client/$name"; do
+            [ -f "$config" ] || continue
+            sed "s/^\\(      loteria\\.$name: \\).*/\\1\"$(sum "$config")\"/" "$1" >"$1.part" || exit 1
+            if cmp -s "$1.part" "$1"; then rm -f "$1.part"; else mv -f "$1.part" "$1" || exit 1; fi
+        done
+    done
     exit 0
 fi
 [ "$agencies" -gt 0 ] || {

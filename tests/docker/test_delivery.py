@@ -443,15 +443,18 @@ class LocalRun(Case):
         delivery.generate(1, "echo")
 
         def up():
-            delivery.must(["sh", "tools/compose.sh", "docker-compose-dev.yaml", "up", "-d"])
+            delivery.must(["make", "docker-compose-up"], timeout=BUILD_SECONDS_MAX)
             return delivery.must(["docker", "inspect", "-f", "{{.Id}}", "server", "client1"]).split()
 
         before = up()
         self.assertEqual(up(), before)
+        delivery.up()
+        self.assertEqual(up(), before, "Compose by itself changes nothing either")
         file = delivery.path / "server" / "config.ini"
         file.write_text(file.read_text().replace("12345", "4321"))
         server, client = up()
-        self.assertEqual([server == before[0], client == before[1]], [False, True])
+        # Some versions of Compose make the clients again with the server that they depend on.
+        self.assertNotEqual(server, before[0])
         delivery.logged("server", "action: listen | result: success | address: 0.0.0.0:4321")
         file = delivery.path / "client" / "config.yaml"
         file.write_text(file.read_text().replace("12345", "4321"))
