@@ -5,7 +5,7 @@
 #   tools/desempacar.sh
 #
 # Once an archive is unpacked, what is changed by hand after it stays: .data/.unpacked holds the archive's checksum.
-# Files that are as git has them are the project's own, or were brought back by a checkout, and are nobody's work.
+# A file that is as git has it is the project's own, or was brought back by a checkout: it is replaced and not kept.
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 data=${here%/tools}/.data
