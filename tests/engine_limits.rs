@@ -121,11 +121,13 @@ fn a_frame_whose_end_may_have_come_is_read_before_it_is_timed_out() {
     let (mut table, policy) = table();
     let id = spoken(&mut table);
     table.say(id, &FINISH[..4]);
-    table.engine.note_unread(id, true);
+    table.engine.readable(id);
     table.pass(policy.frame_timeout);
     assert!(!table.is_over(id), "the kernel holds more of it");
     table.say(id, &FINISH[4..8]);
-    table.engine.note_unread(id, false);
+    table.engine.begin_reads(table.now);
+    let grant = table.engine.next_read(true).expect("its socket is readable");
+    table.engine.read(grant, 4, false);
     table.turn();
     assert!(table.is_over(id), "there was no more, and its time is over");
 }

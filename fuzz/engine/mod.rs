@@ -272,7 +272,7 @@ impl Session {
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(from % 4).expect("four of them")));
         let mut admitted = self.engine.open(address, self.now).ok();
         if admitted.is_none()
-            && let Some(id) = self.engine.make_room(Some(address), self.now)
+            && let Some(id) = self.engine.make_room(Some(address))
         {
             self.engine.closed(id, self.now);
             self.peers.retain(|peer| peer.id != id);
@@ -403,8 +403,11 @@ impl Session {
 
     /// One turn, as the reactor's; says whether the hub is the same still.
     fn turn(&mut self) -> bool {
-        self.engine.work(self.now);
+        self.engine.polled(self.now);
+        self.engine.watermark().none_to_accept();
+        self.engine.begin_reads(self.now);
         (0..self.peers.len()).rev().for_each(|at| self.deliver(at));
+        self.engine.end_reads(self.now);
         let ticked = self.engine.tick(self.now);
         let committed = ticked.and_then(|()| self.engine.commit(self.now));
         match committed {

@@ -73,8 +73,12 @@ pub struct Connection {
     pub(super) dirty: bool,
     /// In the list of connections with undecoded bytes that can be decoded again.
     pub(super) resumed: bool,
-    /// The kernel holds more of its bytes than a turn has read.
-    pub(super) unread: bool,
+    /// Its socket may have something to read.
+    pub(super) readable: bool,
+    /// In the read queue.
+    pub(super) queued: bool,
+    /// What its socket has may be a step of a handshake, which is dear.
+    pub(super) handshaking: bool,
     /// The earliest reminder that is in the timers.
     pub(super) reminder: Option<Moment>,
     received_at: Moment,
@@ -87,7 +91,7 @@ pub struct Connection {
 }
 
 // Ten thousand idle connections are mostly this.
-const _: () = assert!(size_of::<Connection>() <= 160);
+const _: () = assert!(size_of::<Connection>() <= 168);
 
 impl Connection {
     pub(super) fn new(generation: u32, peer: IpAddr, refused: bool, now: Moment) -> Connection {
@@ -106,7 +110,9 @@ impl Connection {
             cut: false,
             dirty: false,
             resumed: false,
-            unread: false,
+            readable: false,
+            queued: false,
+            handshaking: false,
             reminder: None,
             received_at: now,
             since: now,
@@ -141,7 +147,7 @@ impl Connection {
 
     /// Whether its present frame, which began by `began_by`, may still say which agency's it is.
     pub(super) fn may_name_an_agency(&self, began_by: Moment) -> bool {
-        let incomplete = self.unread || !self.session.inbox.is_empty();
+        let incomplete = self.readable || !self.session.inbox.is_empty();
         let may_name = match self.session.phase {
             Phase::Detecting { .. } => true,
             Phase::Speaking(Dialect::Echo) | Phase::Waiting(_) | Phase::Closing(_) => false,
@@ -221,7 +227,7 @@ impl Connection {
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
             // It waits for the hub, which has not decoded, or not read, what may be the frame's end.
-            Phase::Speaking(_) if self.resumed || self.unread => (None, None),
+            Phase::Speaking(_) if self.resumed || self.readable => (None, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),
             // The frame waits for the reader, not for its own rest.
             Phase::Speaking(_) if self.is_held_by_its_reader() => (None, None),

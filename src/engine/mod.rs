@@ -16,10 +16,12 @@ mod mutant;
 mod outbox;
 mod policy;
 mod presence;
+mod queue;
 mod release;
 mod requests;
 mod resumed;
 mod room;
+mod scheduler;
 mod turn;
 mod unnumbered;
 mod watermark;
@@ -37,13 +39,14 @@ pub use deadlines::Reminder;
 pub use mutant::EngineMutant;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
-use resumed::Resumed;
+use queue::{Class, ClassQueue};
+use resumed::Deferred;
 use room::Room;
-pub use turn::Owed;
+use scheduler::Scheduler;
+pub use scheduler::{Budgets, ReadGrant};
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
 pub use watermark::InputWatermark;
-use winners::Unflushed;
 
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
@@ -78,12 +81,12 @@ pub struct Engine<D: Disk> {
     /// Queries that wait for the draw, in the order in which they came; some may be gone by then.
     parked: Vec<ConnectionId>,
     /// Those of them that the draw has not answered yet.
-    unflushed: Unflushed,
+    unflushed: ClassQueue,
     parked_count: usize,
-    /// Connections to write to: agencies', which go first, and others'.
-    dirty_agencies: Vec<ConnectionId>,
-    dirty: Vec<ConnectionId>,
-    resumed: Resumed,
+    /// Connections to write to.
+    dirty: ClassQueue,
+    deferred: Deferred,
+    scheduler: Scheduler,
     buffered_bytes: usize,
     /// Bytes of winners in outboxes, and whether others wait for them to be read.
     winners_bytes: usize,
@@ -120,11 +123,11 @@ impl<D: Disk> Engine<D> {
             timers: Timers::with_capacity(reserved),
             reminders_max: limits::LEFTOVERS_MIN,
             parked: Vec::new(),
-            unflushed: Unflushed::default(),
+            unflushed: ClassQueue::default(),
             parked_count: 0,
-            dirty_agencies: Vec::new(),
-            dirty: Vec::new(),
-            resumed: Resumed::default(),
+            dirty: ClassQueue::default(),
+            deferred: Deferred::default(),
+            scheduler: Scheduler::new(now),
             buffered_bytes: 0,
             winners_bytes: 0,
             flush_paused: false,
@@ -143,6 +146,7 @@ impl<D: Disk> Engine<D> {
     #[doc(hidden)]
     pub fn set_mutant(&mut self, mutant: EngineMutant) {
         self.mutant = mutant;
+        self.scheduler.watermark.set_mutant(mutant);
     }
 
     /// The lottery, to look at.
@@ -213,15 +217,6 @@ impl<D: Disk> Engine<D> {
         self.connections[slot].received(now);
         self.decode(slot, bytes, now);
         self.schedule(slot);
-    }
-
-    /// Whether the kernel is known to hold more bytes of the connection, which the next turns read: a frame whose end may
-    /// be among them is not timed out.
-    pub fn note_unread(&mut self, id: ConnectionId, unread: bool) {
-        let Some(slot) = self.slot(id) else { return };
-        if std::mem::replace(&mut self.connections[slot].unread, unread) && !unread {
-            self.schedule(slot);
-        }
     }
 
     /// A peer will send no more; what it has sent still counts. A client that ends its side and waits for its winners
@@ -296,6 +291,7 @@ impl<D: Disk> Engine<D> {
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
         self.winners_bytes -= connection.winners_taken(bytes);
         if goes_on {
+            self.queue_read(slot);
             self.go_on(slot);
         }
         self.schedule(slot);
@@ -311,7 +307,7 @@ impl<D: Disk> Engine<D> {
     /// Takes one connection that has something to send, or is done; agencies first.
     pub fn take_dirty(&mut self) -> Option<ConnectionId> {
         loop {
-            let id = self.dirty_agencies.pop().or_else(|| self.dirty.pop())?;
+            let id = self.dirty.pop()?;
             if let Some(slot) = self.slot(id) {
                 self.connections[slot].dirty = false;
                 return Some(id);
@@ -321,7 +317,7 @@ impl<D: Disk> Engine<D> {
 
     /// Whether there is work that waits for no input: call [`work`](Self::work) and commit again, soon.
     pub fn has_work(&self) -> bool {
-        !self.resumed.is_empty() || (!self.unflushed.is_empty() && !self.flush_is_full())
+        !self.deferred.is_empty() || (!self.unflushed.is_empty() && !self.flush_is_full())
     }
 
     /// Makes everything that the turn stored durable. The proof of it is what [`release`](Self::release) takes.
@@ -418,10 +414,10 @@ impl<D: Disk> Engine<D> {
             unflushed.retain(|id| self.is_parked(id));
             self.unflushed = unflushed;
         }
-        if self.resumed.len() > 2 * self.connections.len() + limits::LEFTOVERS_MIN {
-            let mut resumed = std::mem::take(&mut self.resumed);
-            resumed.retain(|id| self.slot(id).is_some());
-            self.resumed = resumed;
+        if self.deferred.len() > 2 * self.connections.len() + limits::LEFTOVERS_MIN {
+            let mut deferred = std::mem::take(&mut self.deferred);
+            deferred.retain(|id| self.slot(id).is_some());
+            self.deferred = deferred;
         }
         if self.timers.len() > self.reminders_max {
             let mut timers = std::mem::take(&mut self.timers);
@@ -465,8 +461,7 @@ impl<D: Disk> Engine<D> {
         if !self.connections[slot].dirty {
             self.connections[slot].dirty = true;
             let id = self.id(slot);
-            let dirty = if self.connections[slot].is_agency() { &mut self.dirty_agencies } else { &mut self.dirty };
-            dirty.push(id);
+            self.dirty.push(id, Class::of(self.connections[slot].is_agency()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! After the commit: the log lines, then the replies, then the winners that the draw set free.
 
 use super::connection::ConnectionId;
+use super::queue::Class;
 use super::turn::{Entry, Outcome};
 use super::{EarlyQuery, Engine, EngineMutant};
 use crate::limits;
@@ -32,7 +33,7 @@ impl<D: Disk> Engine<D> {
         }
         self.send_acknowledgement(&mut acknowledge, committed, now);
         self.flush_parked(committed, now);
-        self.resumed.agencies_answered = self.dirty_agencies.len();
+        self.deferred.trusted_answered = self.dirty.len_of(Class::Trusted);
         turn.clear();
         self.turn = turn;
         (self.strangers_requests, self.strangers_bytes) = (0, 0);
@@ -253,6 +254,7 @@ impl<D: Disk> Engine<D> {
     /// Lets a connection go on whose held reply is out; bytes that it kept are decoded in the next turn.
     pub(super) fn resume(&mut self, slot: usize) {
         self.connections[slot].session.resume();
+        self.queue_read(slot);
         self.go_on(slot);
     }
 
@@ -263,8 +265,8 @@ impl<D: Disk> Engine<D> {
         let held = self.mutant.is(EngineMutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
         if left && !held && !std::mem::replace(&mut connection.resumed, true) {
-            let is_agency = connection.is_agency();
-            self.resumed.push(id, is_agency);
+            let class = Class::of(connection.is_agency());
+            self.deferred.push(id, class);
         }
     }
 }

@@ -1,43 +1,37 @@
-//! Connections that go on with bytes which were held back behind a reply that is out now.
+//! Connections that decode bytes which were deferred behind a reply that is out now.
 
-use std::collections::VecDeque;
-
+use super::Engine;
 use super::connection::ConnectionId;
-use super::{Engine, Owed};
+use super::queue::{Class, ClassQueue, Deficit};
 use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
 
-/// Them, in the order in which their replies went out; some may be gone.
+/// Them, in the order in which their replies went out.
 #[derive(Debug, Default)]
-pub(super) struct Resumed {
-    agencies: VecDeque<ConnectionId>,
-    strangers: VecDeque<ConnectionId>,
-    owed: Owed,
-    /// How many agencies the last turn answered.
-    pub(super) agencies_answered: usize,
+pub(super) struct Deferred {
+    queue: ClassQueue,
+    deficit: Deficit,
+    /// How many trusted connections the last turn answered.
+    pub(super) trusted_answered: usize,
 }
 
-impl Resumed {
+impl Deferred {
     pub(super) fn is_empty(&self) -> bool {
-        self.agencies.is_empty() && self.strangers.is_empty()
+        self.queue.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.agencies.len() + self.strangers.len()
+        self.queue.len()
     }
 
-    /// Keeps those of whom `is_there` is true.
+    /// Keeps those of which `is_there` is true.
     pub(super) fn retain(&mut self, is_there: impl Fn(ConnectionId) -> bool) {
-        for line in [&mut self.agencies, &mut self.strangers] {
-            line.retain(|id| is_there(*id));
-            line.shrink_to(2 * line.len());
-        }
+        self.queue.retain(is_there);
     }
 
-    pub(super) fn push(&mut self, id: ConnectionId, is_agency: bool) {
-        let line = if is_agency { &mut self.agencies } else { &mut self.strangers };
-        line.push_back(id);
+    pub(super) fn push(&mut self, id: ConnectionId, class: Class) {
+        self.queue.push(id, class);
     }
 }
 
@@ -46,20 +40,20 @@ impl<D: Disk> Engine<D> {
     /// and of strangers a few, each of whom is one more to be answered before the next turn.
     pub fn work(&mut self, now: Moment) {
         let full = self.turn_is_full();
-        let strangers_first = self.resumed.owed.pay(full);
+        let strangers_first = self.deferred.deficit.settle(full);
         if strangers_first {
             self.resume_strangers(now);
         }
-        for _ in 0..self.resumed.agencies.len() {
+        for _ in 0..self.deferred.queue.len_of(Class::Trusted) {
             if self.turn_is_full() {
                 break;
             }
-            let Some(id) = self.resumed.agencies.pop_front() else { break };
+            let Some(id) = self.deferred.queue.pop_of(Class::Trusted) else { break };
             self.go_on_with(id, now);
         }
         if !strangers_first {
             let full = self.turn_is_full();
-            self.resumed.owed.note(full);
+            self.deferred.deficit.note(full);
             self.resume_strangers(now);
         }
         // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
@@ -68,13 +62,13 @@ impl<D: Disk> Engine<D> {
 
     /// As many as are read: at least a few, and no fewer than agencies, so that the line does not grow where many come.
     fn resume_strangers(&mut self, now: Moment) {
-        let mut left = limits::STRANGERS_PER_TURN.max(self.resumed.agencies_answered);
+        let mut left = self.scheduler.budgets.untrusted.max(self.deferred.trusted_answered);
         for _ in 0..left + limits::LEFTOVERS_PER_TURN {
-            let heard = self.strangers_are_heard() || self.strangers_bytes >= limits::STRANGERS_TURN_BYTES;
+            let heard = self.strangers_are_heard() || self.strangers_bytes >= self.scheduler.budgets.untrusted_bytes;
             if left == 0 || heard || self.turn_is_full() {
                 return;
             }
-            let Some(id) = self.resumed.strangers.pop_front() else { return };
+            let Some(id) = self.deferred.queue.pop_of(Class::Untrusted) else { return };
             left -= usize::from(self.go_on_with(id, now));
         }
     }
@@ -98,6 +92,6 @@ impl<D: Disk> Engine<D> {
 
     /// How many places in the lines of those who go on are kept, those of connections included that are gone.
     pub fn held_back(&self) -> usize {
-        self.resumed.len()
+        self.deferred.len()
     }
 }

@@ -104,7 +104,9 @@ impl<D: Disk> Engine<D> {
     /// Which connection should be closed so that one more can come in: for a newcomer from `peer`, or for
     /// anyone. Looks at a few places only, and at the next ones when it is asked again: a flood of newcomers must
     /// not make the hub search.
-    pub fn make_room(&mut self, peer: Option<IpAddr>, now: Moment) -> Option<ConnectionId> {
+    pub fn make_room(&mut self, peer: Option<IpAddr>) -> Option<ConnectionId> {
+        // A connection that has said something which is not read yet has not been silent.
+        let now = self.scheduler.watermark.at();
         let places = self.slots();
         let share = peer.map(|peer| 2 * (self.room.of(peer) + 1));
         let mut found = None;

@@ -90,23 +90,6 @@ pub(super) struct Entry {
     pub(super) outcome: Outcome,
 }
 
-/// Whether strangers are owed the start of a turn: agencies go first, and may leave no room for them.
-#[derive(Debug, Default)]
-pub struct Owed(bool);
-
-impl Owed {
-    /// Whether strangers go first now, which pays what they are owed. In a turn that is full already they would have
-    /// nothing of it.
-    pub fn pay(&mut self, turn_is_full: bool) -> bool {
-        !turn_is_full && std::mem::take(&mut self.0)
-    }
-
-    /// Strangers are about to have their go behind agencies.
-    pub fn note(&mut self, turn_is_full: bool) {
-        self.0 |= turn_is_full;
-    }
-}
-
 impl<D: Disk> Engine<D> {
     /// Whether the turn in hand should end before more is received: it has many rows to write, or many
     /// requests to answer.

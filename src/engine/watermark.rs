@@ -34,6 +34,11 @@ impl InputWatermark {
         InputWatermark { at: now, round: None, backlog, mutant: EngineMutant::None }
     }
 
+    /// The kernel queues `backlog` connections at most.
+    pub fn set_backlog(&mut self, backlog: usize) {
+        self.backlog = backlog;
+    }
+
     /// From here on with a defect.
     #[doc(hidden)]
     pub fn set_mutant(&mut self, mutant: EngineMutant) {

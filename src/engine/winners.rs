@@ -1,48 +1,14 @@
 //! The draw's answers: who is in line for winners, and how much of them waits to be read.
 
-use std::collections::VecDeque;
-
 use super::Engine;
 use super::connection::{Connection, ConnectionId};
 use super::deadlines::Reminder;
+use super::queue::Class;
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::storage::{Committed, Disk};
 use crate::timers::Moment;
 use crate::wire::Reply;
-
-/// Whom the draw has not answered yet: agencies first, each in the order in which they asked. Some may be gone.
-#[derive(Debug, Default)]
-pub(super) struct Unflushed {
-    agencies: VecDeque<ConnectionId>,
-    others: VecDeque<ConnectionId>,
-}
-
-impl Unflushed {
-    pub(super) fn is_empty(&self) -> bool {
-        self.agencies.is_empty() && self.others.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.agencies.len() + self.others.len()
-    }
-
-    fn push(&mut self, id: ConnectionId, agency: bool) {
-        if agency { self.agencies.push_back(id) } else { self.others.push_back(id) }
-    }
-
-    fn pop(&mut self) -> Option<ConnectionId> {
-        self.agencies.pop_front().or_else(|| self.others.pop_front())
-    }
-
-    /// Keeps those that `waits` holds for, and gives back the space of the others.
-    pub(super) fn retain(&mut self, waits: impl Fn(ConnectionId) -> bool) {
-        for queue in [&mut self.agencies, &mut self.others] {
-            queue.retain(|id| waits(*id));
-            queue.shrink_to(2 * queue.len());
-        }
-    }
-}
 
 impl<D: Disk> Engine<D> {
     /// Whether the connection is still here, and its query waits.
@@ -52,8 +18,7 @@ impl<D: Disk> Engine<D> {
 
     /// Puts a connection in line for its winners: agencies come first.
     pub(super) fn queue_winners(&mut self, id: ConnectionId) {
-        let agency = self.is_agency(id);
-        self.unflushed.push(id, agency);
+        self.unflushed.push(id, Class::of(self.is_agency(id)));
     }
 
     /// Answers parked queries after the draw, a slice a turn.
@@ -80,7 +45,7 @@ impl<D: Disk> Engine<D> {
     /// Whether so many bytes of winners wait to be read that those of the next in line are not even put into an outbox.
     /// Only winners count: what strangers make the hub hold must not stop the draw's answers.
     pub(super) fn flush_is_full(&self) -> bool {
-        let to_an_agency = !self.unflushed.agencies.is_empty();
+        let to_an_agency = self.unflushed.len_of(Class::Trusted) > 0;
         let high = if to_an_agency { limits::FLUSH_BYTES_HIGH_OF_AGENCIES } else { limits::FLUSH_BYTES_HIGH };
         self.winners_bytes > high
     }

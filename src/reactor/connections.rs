@@ -12,10 +12,6 @@ use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
 
-/// The read queues, as the watermark numbers them.
-const AGENCIES: usize = 0;
-const STRANGERS: usize = 1;
-
 impl<D: Disk> Reactor<D> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
         let Some(socket) = self.socket(id) else { return };
@@ -23,7 +19,12 @@ impl<D: Disk> Reactor<D> {
             socket.readable = true;
             socket.read_closed |= event.is_read_closed() || event.is_error();
             socket.failed |= event.is_error();
-            self.queue_read(id, now);
+            let failed = socket.failed;
+            self.engine.readable(id);
+            if failed && !self.engine.wants_read(id) {
+                // What it has to say is not wanted now, and there is no peer left to wait for.
+                self.close(id, now);
+            }
         }
         if event.is_writable() {
             self.writable.push(id);
@@ -34,7 +35,7 @@ impl<D: Disk> Reactor<D> {
     pub(super) fn accept(&mut self, now: Moment) {
         self.accept_some(now);
         if self.accept != Accept::Pending {
-            self.watermark.none_to_accept();
+            self.engine.watermark().none_to_accept();
         }
     }
 
@@ -44,14 +45,14 @@ impl<D: Disk> Reactor<D> {
             Accept::Paused(until) if now < until => return,
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
-        for _ in 0..limits::ACCEPT_PER_TURN.max(self.agencies.len()) {
+        for _ in 0..self.engine.accepts() {
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
-                    self.watermark.accepted();
+                    self.engine.watermark().accepted();
                     self.open(stream, peer.ip().to_canonical(), now);
                 }
-                Accepted::Lost => self.watermark.accepted(),
+                Accepted::Lost => self.engine.watermark().accepted(),
                 Accepted::NoneLeft => {
                     self.accept = Accept::Idle;
                     if std::mem::take(&mut self.accept_exhausted) {
@@ -94,8 +95,9 @@ impl<D: Disk> Reactor<D> {
         let mut socket = Socket::new(stream, Transport::new(self.tls.as_ref()), id.generation);
         // What a client sends right after connecting is often here already.
         socket.readable = true;
+        self.engine.set_handshaking(id, socket.transport.may_shake_hands());
         self.sockets[slot] = Some(socket);
-        self.queue_read(id, now);
+        self.engine.readable(id);
     }
 
     /// Finds a place for a newcomer: a free one, or one that somebody has to leave for it, or one among those
@@ -120,7 +122,7 @@ impl<D: Disk> Reactor<D> {
     /// Closes a connection that others need the place of; says whether there was one.
     fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
         // Who has said something that has not been read yet has not been silent.
-        let Some(id) = self.engine.make_room(newcomer, self.watermark.at()) else { return false };
+        let Some(id) = self.engine.make_room(newcomer) else { return false };
         if let Some(peer) = self.engine.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
         }
@@ -128,66 +130,20 @@ impl<D: Disk> Reactor<D> {
         true
     }
 
-    /// Reads the sockets that may have something, each within its budget, until the turn has enough: agencies' first,
-    /// and of strangers' a few.
-    ///
-    /// Where many are read each gets less, so that nobody waits long for the others; but whoever is in
-    /// line is read before anyone in it is read twice.
+    /// Reads whom the engine says, and how much it says.
     pub(super) fn read_all(&mut self, now: Moment) {
-        let (agencies, strangers) = (self.agencies.len(), self.strangers.len());
-        let few = strangers_heard(strangers, agencies);
-        let budget = (limits::TURN_BYTES / (agencies + few).max(1))
-            .clamp(limits::TURN_BYTES_PER_CONNECTION_MIN, limits::TURN_BYTES_PER_CONNECTION);
-        let strangers_budget = (limits::STRANGERS_TURN_BYTES / few.max(1)).max(limits::TURN_BYTES_PER_CONNECTION_MIN);
-        self.watermark.queued([agencies, strangers]);
-        let strangers_first = self.owed.pay(self.engine.turn_is_full());
-        if strangers_first {
-            self.read_strangers(few, limits::STRANGERS_TURN_BYTES, strangers_budget, now);
+        self.engine.begin_reads(now);
+        while let Some(grant) = self.engine.next_read(self.handshakes_left > 0) {
+            let bytes = self.read(grant.id, grant.bytes, now);
+            let more = self.socket(grant.id).is_some_and(|socket| socket.readable);
+            self.engine.read(grant, bytes, more);
         }
-        let mut bytes = 0;
-        for _ in 0..agencies {
-            if bytes >= limits::TURN_BYTES || self.engine.turn_is_full() {
-                break;
-            }
-            let Some(id) = self.agencies.pop_front() else { break };
-            bytes += self.read(id, budget, now);
-            self.watermark.read(AGENCIES);
-        }
-        if !strangers_first {
-            self.owed.note(strangers > 0 && self.engine.turn_is_full());
-            self.read_strangers(few, limits::STRANGERS_TURN_BYTES.max(bytes), strangers_budget, now);
-        }
-    }
-
-    /// Reads the first `sockets` of the strangers' line, or fewer, when they have said enough.
-    fn read_strangers(&mut self, sockets: usize, bytes_max: usize, budget: usize, now: Moment) {
-        let mut bytes = 0;
-        for _ in 0..sockets {
-            let said = bytes.max(self.engine.strangers_bytes());
-            let enough = said >= bytes_max || self.engine.strangers_are_heard();
-            if enough || self.engine.turn_is_full() {
-                return;
-            }
-            let Some(id) = self.strangers.front().copied() else { return };
-            if self.waits_for_a_handshake(id) {
-                return;
-            }
-            self.strangers.pop_front();
-            bytes += self.read(id, budget, now);
-            self.watermark.read(STRANGERS);
-        }
-    }
-
-    /// Whether reading the socket may be a step of a handshake, and the turn has made enough of those.
-    fn waits_for_a_handshake(&mut self, id: ConnectionId) -> bool {
-        let turn_is_spent = self.handshakes_left == 0;
-        turn_is_spent && self.socket(id).is_some_and(|socket| socket.transport.may_shake_hands())
+        self.engine.end_reads(now);
     }
 
     /// Reads one socket; returns how many bytes.
     fn read(&mut self, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
-        socket.queued = false;
         let mut left = budget;
         while socket.readable && left > 0 {
             let held = socket.transport.incoming().len();
@@ -238,9 +194,12 @@ impl<D: Disk> Reactor<D> {
             socket.readable |= bytes > 0 && self.engine.commits_wait() && (sends_ahead || socket.sends_ahead);
             socket.sends_ahead = sends_ahead;
         }
-        self.engine.note_unread(id, socket.readable);
+        self.engine.set_handshaking(id, socket.transport.may_shake_hands());
+        let lost = socket.failed && socket.readable;
         self.close_if_done(id, now);
-        self.queue_read(id, now);
+        if lost && !self.engine.wants_read(id) {
+            self.close(id, now);
+        }
         budget - left
     }
 
@@ -278,7 +237,6 @@ impl<D: Disk> Reactor<D> {
             return self.close(id, now);
         }
         self.close_if_done(id, now);
-        self.queue_read(id, now);
     }
 
     /// Ends our side of a connection that has said everything; closes it when the peer has ended its own.
@@ -308,48 +266,11 @@ impl<D: Disk> Reactor<D> {
         }
     }
 
-    /// Puts a socket in line that may be read and whose bytes are wanted. A lost one that is not wanted now has
-    /// nobody left to wait for.
-    fn queue_read(&mut self, id: ConnectionId, now: Moment) {
-        let Some(socket) = socket_of(&mut self.sockets, id) else { return };
-        if !socket.readable || socket.queued {
-            return;
-        }
-        if self.engine.wants_read(id) {
-            socket.queued = true;
-            let line = if self.engine.is_agency(id) { &mut self.agencies } else { &mut self.strangers };
-            line.push_back(id);
-        } else if socket.failed {
-            self.close(id, now);
-        }
-    }
-
     fn socket(&mut self, id: ConnectionId) -> Option<&mut Socket> {
         socket_of(&mut self.sockets, id)
     }
 }
 
-/// How many strangers a turn reads: a few, so that agencies do not wait for them. But agencies that are many at once
-/// came as many at once: newcomers get half of the turn.
-fn strangers_heard(strangers: usize, agencies: usize) -> usize {
-    strangers.min(limits::STRANGERS_PER_TURN.max(agencies))
-}
-
 fn socket_of(sockets: &mut [Option<Socket>], id: ConnectionId) -> Option<&mut Socket> {
     sockets.get_mut(id.slot as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_strangers_are_heard_beside_few_agencies_and_as_many_as_there_are_agencies() {
-        let few = limits::STRANGERS_PER_TURN;
-        assert_eq!(strangers_heard(10_000, 0), few);
-        assert_eq!(strangers_heard(10_000, few - 1), few);
-        assert_eq!(strangers_heard(1, 5), 1);
-        assert_eq!(strangers_heard(10_000, 600), 600);
-        assert_eq!(strangers_heard(400, 600), 400);
-    }
 }

@@ -14,7 +14,6 @@ mod socket;
 pub mod tls;
 mod transport;
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
-use crate::engine::{ConnectionId, Engine, InputWatermark, Owed};
+use crate::engine::{ConnectionId, Engine};
 use crate::limits;
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
@@ -67,19 +66,11 @@ pub struct Reactor<D: Disk> {
     listener: Option<Listener>,
     signals: Signals,
     sockets: Vec<Option<Socket>>,
-    /// Sockets that may have something to read, in the order of their turns: agencies', then strangers'.
-    agencies: VecDeque<ConnectionId>,
-    strangers: VecDeque<ConnectionId>,
-    owed: Owed,
-    /// The last turn was full before it came to what is new.
-    reads_first: bool,
     /// Sockets that may take more.
     writable: Vec<ConnectionId>,
     /// There may be connections to accept: now, or after a pause for want of descriptors.
     accept: Accept,
     accept_exhausted: bool,
-    /// Deadlines are judged by it.
-    watermark: InputWatermark,
     scratch: Box<[u8]>,
     clock: Clock,
     tls: Option<Tls>,
@@ -107,7 +98,7 @@ impl<D: Disk> Reactor<D> {
     /// # Errors
     /// As the system says.
     pub fn new(
-        engine: Engine<D>,
+        mut engine: Engine<D>,
         mut listener: Listener,
         tls: Option<Tls>,
         signals: StopSignals,
@@ -124,17 +115,13 @@ impl<D: Disk> Reactor<D> {
         }
         // What came before the loop is no stall of it.
         clock.account(Duration::MAX);
+        engine.watermark().set_backlog(listener.backlog());
         Ok(Reactor {
             engine,
             poll,
-            watermark: InputWatermark::new(listener.backlog(), clock.now()),
             listener: Some(listener),
             signals,
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
-            agencies: VecDeque::new(),
-            strangers: VecDeque::new(),
-            owed: Owed::default(),
-            reads_first: false,
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
@@ -164,22 +151,11 @@ impl<D: Disk> Reactor<D> {
             // Before time is judged: a peer that has made room is reading.
             self.write_ready(now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
-            self.hear_all(now);
-            self.engine.tick(self.watermark.at())?;
+            self.read_all(now);
+            let judged = self.engine.watermark().at();
+            self.engine.tick(judged)?;
             self.end_turn(now)?;
         }
-    }
-
-    /// Goes on with what was held back, and reads what has come. When the one leaves no room in the turn for the other,
-    /// that goes first in the next turn.
-    fn hear_all(&mut self, now: Moment) {
-        if std::mem::take(&mut self.reads_first) {
-            self.read_all(now);
-            return self.engine.work(now);
-        }
-        self.engine.work(now);
-        self.reads_first = self.engine.turn_is_full();
-        self.read_all(now);
     }
 
     /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before
@@ -206,7 +182,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Whether there are sockets in line.
     fn is_busy(&self) -> bool {
-        !self.agencies.is_empty() || !self.strangers.is_empty() || !self.writable.is_empty()
+        self.engine.has_reads() || !self.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
@@ -227,7 +203,7 @@ impl<D: Disk> Reactor<D> {
         let before = self.clock.account(Duration::ZERO);
         let polled = self.poll.poll(events, timeout);
         let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
-        self.watermark.polled(before);
+        self.engine.polled(before);
         match polled {
             Ok(()) => Ok(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

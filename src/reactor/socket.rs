@@ -23,8 +23,6 @@ pub(super) struct Socket {
     pub(super) failed: bool,
     /// The peer's end has been read.
     pub(super) at_end: bool,
-    /// In the list of sockets to read.
-    pub(super) queued: bool,
     /// Its peer does not wait for an answer before it sends on: it had several requests in the last turn that heard it.
     pub(super) sends_ahead: bool,
     /// Our side has been ended.
@@ -55,7 +53,6 @@ impl Socket {
             read_closed: false,
             failed: false,
             at_end: false,
-            queued: false,
             sends_ahead: false,
             shut: false,
             discarded: 0,

@@ -1,12 +1,10 @@
 //! The reactor, without a system: the same calls in the same order as `src/reactor`, on connections that are
 //! made up. What the hub releases is looked at before it is sent.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use loteria::engine::{ConnectionId, Engine, EngineMutant, InputWatermark};
-use loteria::limits;
+use loteria::engine::{Budgets, ConnectionId, Engine};
 use loteria::storage::CommitError;
 use loteria::timers::Moment;
 
@@ -41,7 +39,6 @@ struct Socket {
     read_closed: bool,
     failed: bool,
     at_end: bool,
-    queued: bool,
     shut: bool,
     discarded: usize,
 }
@@ -60,8 +57,8 @@ pub struct Pace {
     pub read_bytes: usize,
     /// What a connection may have read in a turn, in bytes.
     pub budget: usize,
-    /// What all of them may.
-    pub turn_bytes: usize,
+    /// What a turn may take.
+    pub budgets: Budgets,
     /// Of a hundred events, how many come later.
     pub late_percent: u32,
     /// Of a hundred turns, how many have events that tell nothing.
@@ -76,7 +73,7 @@ impl Default for Pace {
         Pace {
             read_bytes: 4096,
             budget: most,
-            turn_bytes: most,
+            budgets: Budgets::default(),
             late_percent: 0,
             spurious_percent: 0,
             short_turn_percent: 0,
@@ -97,43 +94,36 @@ pub struct Polled {
 pub struct Hub {
     pub engine: Engine<Mounted>,
     sockets: Vec<Option<Socket>>,
-    readable: VecDeque<ConnectionId>,
     writable: Vec<ConnectionId>,
-    watermark: InputWatermark,
     scratch: Vec<u8>,
     pace: Pace,
     last_turn: Moment,
 }
 
 impl Hub {
-    pub fn new(engine: Engine<Mounted>, pace: Pace, now: Moment) -> Hub {
+    pub fn new(mut engine: Engine<Mounted>, pace: Pace, now: Moment) -> Hub {
+        engine.watermark().set_backlog(BACKLOG);
+        engine.set_budgets(pace.budgets);
         Hub {
             engine,
             sockets: Vec::new(),
-            readable: VecDeque::new(),
             writable: Vec::new(),
-            watermark: InputWatermark::new(BACKLOG, now),
             scratch: vec![0; pace.read_bytes],
             pace,
             last_turn: now,
         }
     }
 
-    /// From here on with a defect.
-    pub fn set_mutant(&mut self, mutant: EngineMutant) {
-        self.engine.set_mutant(mutant);
-        self.watermark.set_mutant(mutant);
-    }
-
     /// Goes on at another pace.
     pub fn set_pace(&mut self, pace: Pace) {
+        self.engine.set_budgets(pace.budgets);
         self.scratch = vec![0; pace.read_bytes];
         self.pace = pace;
     }
 
     /// Whether a turn would do anything without an event.
     pub fn is_busy(&self) -> bool {
-        !self.readable.is_empty() || !self.writable.is_empty() || self.engine.has_work()
+        self.engine.has_reads() || !self.writable.is_empty() || self.engine.has_work()
     }
 
     /// One turn of the loop, after a poll.
@@ -145,22 +135,22 @@ impl Hub {
         now: Moment,
         witness: &mut impl Witness,
     ) -> Result<(), CommitError> {
-        self.watermark.polled(polled.before);
+        self.engine.polled(polled.before);
         if !polled.interrupted {
             self.note_events(net, rng, now);
         }
         self.accept(net, now);
         self.write_ready(net, now, witness);
-        self.engine.work(now);
         self.read_all(net, rng, now);
         self.check_watermark(net);
-        self.engine.tick(self.watermark.at())?;
+        let judged = self.engine.watermark().at();
+        self.engine.tick(judged)?;
         self.end_turn(net, now, witness)
     }
 
     /// Nothing that had arrived by the moment at which deadlines are judged waits to be accepted or read.
-    fn check_watermark(&self, net: &Net) {
-        let judged = self.watermark.at();
+    fn check_watermark(&mut self, net: &Net) {
+        let judged = self.engine.watermark().at();
         for id in &net.live {
             let link = &net.links[*id];
             let waits = match link.hub {
@@ -227,7 +217,11 @@ impl Hub {
                 socket.readable = true;
                 socket.read_closed |= ended;
                 socket.failed |= failed;
-                self.queue_read(net, id, now);
+                self.engine.readable(id);
+                if failed && !self.engine.wants_read(id) {
+                    self.close(net, id, now);
+                    continue;
+                }
             }
             if write {
                 self.writable.push(id);
@@ -236,9 +230,9 @@ impl Hub {
     }
 
     fn accept(&mut self, net: &mut Net, now: Moment) {
-        for _ in 0..limits::ACCEPT_PER_TURN {
-            let Some(link) = net.backlog.pop_front() else { return self.watermark.none_to_accept() };
-            self.watermark.accepted();
+        for _ in 0..self.engine.accepts() {
+            let Some(link) = net.backlog.pop_front() else { return self.engine.watermark().none_to_accept() };
+            self.engine.watermark().accepted();
             let Some(id) = self.admit(net, link, now) else {
                 trace::event("hub has too many connections", &[("link", link as u64)]);
                 close_end(net, link);
@@ -257,14 +251,13 @@ impl Hub {
                 read_closed: false,
                 failed: false,
                 at_end: false,
-                queued: false,
                 shut: false,
                 discarded: 0,
             });
             trace::event("hub accepts", &[("link", link as u64), ("slot", u64::from(id.slot))]);
             // An end that came before is told like one that comes now.
             net.links[link].edge_read = true;
-            self.queue_read(net, id, now);
+            self.engine.readable(id);
         }
     }
 
@@ -273,7 +266,7 @@ impl Hub {
         if let Ok(id) = self.engine.open(peer, now) {
             return Some(id);
         }
-        if let Some(id) = self.engine.make_room(Some(peer), self.watermark.at()) {
+        if let Some(id) = self.engine.make_room(Some(peer)) {
             self.close(net, id, now);
             if let Ok(id) = self.engine.open(peer, now) {
                 return Some(id);
@@ -284,24 +277,20 @@ impl Hub {
     }
 
     fn read_all(&mut self, net: &mut Net, rng: &mut Rng, now: Moment) {
-        let waiting = self.readable.len();
-        self.watermark.queued([waiting, 0]);
-        let mut bytes = 0;
-        for _ in 0..waiting {
-            if bytes >= self.pace.turn_bytes || self.engine.turn_is_full() || rng.percent(self.pace.short_turn_percent)
-            {
-                return;
-            }
-            let Some(id) = self.readable.pop_front() else { return };
-            bytes += self.read(net, id, now);
-            self.watermark.read(0);
+        self.engine.begin_reads(now);
+        while !rng.percent(self.pace.short_turn_percent)
+            && let Some(grant) = self.engine.next_read(true)
+        {
+            let bytes = self.read(net, grant.id, grant.bytes.min(self.pace.budget), now);
+            let more = socket_of(&mut self.sockets, grant.id).is_some_and(|socket| socket.readable);
+            self.engine.read(grant, bytes, more);
         }
+        self.engine.end_reads(now);
     }
 
-    fn read(&mut self, net: &mut Net, id: ConnectionId, now: Moment) -> usize {
+    fn read(&mut self, net: &mut Net, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
-        socket.queued = false;
-        let mut left = self.pace.budget;
+        let mut left = budget;
         while socket.readable && left > 0 {
             let room = self.engine.read_room(id).min(left).min(self.scratch.len());
             if room == 0 {
@@ -312,7 +301,7 @@ impl Hub {
                     left -= bytes;
                     if self.engine.is_closing(id) && socket.discard(bytes) {
                         self.close(net, id, now);
-                        return self.pace.budget - left;
+                        return budget - left;
                     }
                     self.engine.receive(id, &self.scratch[..bytes], now);
                     socket.readable |= self.engine.commits_wait();
@@ -321,14 +310,16 @@ impl Hub {
                 ReadOutcome::End => self.engine.half_close(id, now),
                 ReadOutcome::Lost => {
                     self.close(net, id, now);
-                    return self.pace.budget - left;
+                    return budget - left;
                 }
             }
         }
-        self.engine.note_unread(id, socket.readable);
+        let lost = socket.failed && socket.readable;
         self.close_if_done(net, id, now);
-        self.queue_read(net, id, now);
-        self.pace.budget - left
+        if lost && !self.engine.wants_read(id) {
+            self.close(net, id, now);
+        }
+        budget - left
     }
 
     fn write_all(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) {
@@ -365,7 +356,6 @@ impl Hub {
             }
         }
         self.close_if_done(net, id, now);
-        self.queue_read(net, id, now);
     }
 
     fn close_if_done(&mut self, net: &mut Net, id: ConnectionId, now: Moment) {
@@ -387,19 +377,6 @@ impl Hub {
         trace::event("hub closes", &[("link", link as u64)]);
         self.engine.closed(id, now);
         close_end(net, link);
-    }
-
-    fn queue_read(&mut self, net: &mut Net, id: ConnectionId, now: Moment) {
-        let Some(socket) = socket_of(&mut self.sockets, id) else { return };
-        if !socket.readable || socket.queued {
-            return;
-        }
-        if self.engine.wants_read(id) {
-            socket.queued = true;
-            self.readable.push_back(id);
-        } else if socket.failed {
-            self.close(net, id, now);
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use loteria::engine::{EarlyQuery, OnAgencyLoss, Policy};
+use loteria::engine::{Budgets, EarlyQuery, OnAgencyLoss, Policy};
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
@@ -109,7 +109,7 @@ impl Plan {
                 budget: rng.pick(&[1, 50, 1 << 20, 1 << 20]),
                 late_percent: rng.pick(&[0, 0, 40]),
                 spurious_percent: rng.pick(&[0, 0, 20]),
-                turn_bytes: rng.pick(&[1, 100, 1 << 20, 1 << 20]),
+                budgets: budgets(rng),
                 short_turn_percent: rng.pick(&[0, 0, 20]),
             },
             chunks,
@@ -118,6 +118,22 @@ impl Plan {
             step_ms: rng.pick(&[1, 10, 40]),
             agencies,
         }
+    }
+}
+
+/// Often so small that a few connections are at them.
+fn budgets(rng: &mut Rng) -> Budgets {
+    if !rng.once_in(3) {
+        return Budgets::default();
+    }
+    let connection_bytes_min = rng.pick(&[1, 20]);
+    Budgets {
+        turn_bytes: rng.pick(&[1, 100, 1000]),
+        connection_bytes: connection_bytes_min * rng.range(1, 50),
+        connection_bytes_min,
+        untrusted: rng.range(1, 2),
+        untrusted_bytes: rng.pick(&[1, 100]),
+        accepts: rng.range(1, 4),
     }
 }
 

@@ -399,11 +399,11 @@ impl Run {
         self.model.recovered(&self.net, &lottery);
         self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
         let now = self.moment();
-        let engine = Engine::new(self.plan.policy.clone(), lottery, store, now);
-        let mut hub = Hub::new(engine, self.plan.pace, now);
+        let mut engine = Engine::new(self.plan.policy.clone(), lottery, store, now);
         if let Defect::Engine(mutant) = self.defect {
-            hub.set_mutant(mutant);
+            engine.set_mutant(mutant);
         }
+        let mut hub = Hub::new(engine, self.plan.pace, now);
         let ended = hub.end_turn(&mut self.net, now, &mut self.model);
         self.hub = Some(hub);
         self.ended(ended);
