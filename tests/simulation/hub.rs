@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use loteria::engine::{Budgets, ConnectionId, Engine};
+use loteria::limits;
 use loteria::storage::CommitError;
 use loteria::timers::Moment;
 
