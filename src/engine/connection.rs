@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::policy::Policy;
+use super::scheduler::Budgets;
 use crate::limits;
 use crate::session::{Phase, Session};
 use crate::timers::Moment;
@@ -172,8 +173,8 @@ impl Connection {
     }
 
     /// How many requests of it one turn takes.
-    pub(super) fn turn_requests_max(&self) -> u32 {
-        if self.is_agency() { limits::TURN_REQUESTS_PER_CONNECTION } else { limits::STRANGERS_TURN_REQUESTS }
+    pub(super) fn turn_requests_max(&self, budgets: &Budgets) -> u32 {
+        if self.is_agency() { budgets.connection_requests } else { budgets.untrusted_requests }
     }
 
     /// When bytes last came.

@@ -70,7 +70,9 @@ impl<D: Disk> Engine<D> {
                     let connection = &mut self.connections[slot];
                     self.strangers_bytes += if connection.is_agency() { 0 } else { frame_bytes };
                     let owed = connection.owed;
-                    if owed >= connection.turn_requests_max() || (owed > 0 && self.turn_is_full()) {
+                    if owed >= connection.turn_requests_max(&self.scheduler.budgets)
+                        || (owed > 0 && self.turn_is_full())
+                    {
                         self.connections[slot].session.wait();
                     }
                     consumed += frame_bytes;

@@ -101,7 +101,7 @@ impl<D: Disk> Engine<D> {
 
     /// Whether strangers have asked enough in this turn.
     pub fn strangers_are_heard(&self) -> bool {
-        self.strangers_requests >= limits::STRANGERS_TURN_REQUESTS
+        self.strangers_requests >= self.scheduler.budgets.untrusted_requests
     }
 
     /// How many bytes of strangers' frames were decoded in this turn, most of which may have come long before.

@@ -133,6 +133,8 @@ fn budgets(rng: &mut Rng) -> Budgets {
         connection_bytes_min,
         untrusted: rng.range(1, 2),
         untrusted_bytes: rng.pick(&[1, 100]),
+        connection_requests: rng.range(1, 4) as u32,
+        untrusted_requests: rng.range(1, 3) as u32,
         accepts: rng.range(1, 4),
     }
 }
