@@ -146,7 +146,7 @@ impl<D: Disk> Engine<D> {
     #[doc(hidden)]
     pub fn set_mutant(&mut self, mutant: EngineMutant) {
         self.mutant = mutant;
-        self.scheduler.watermark.set_mutant(mutant);
+        self.scheduler.set_mutant(mutant);
     }
 
     /// The lottery, to look at.

@@ -29,6 +29,8 @@ pub enum EngineMutant {
     FinishOverRejected,
     /// An agency is lost when the connection that spoke for it speaks for another.
     ForgetEarlierAgency,
+    /// Trusted connections that fill every turn leave nothing of the next one to others.
+    ForgetDeficit,
     /// Deadlines act although connections wait to be accepted.
     JudgeUnaccepted,
     /// Deadlines act although sockets wait to be read.
@@ -37,7 +39,7 @@ pub enum EngineMutant {
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 13] = [
+    pub const ALL: [EngineMutant; 14] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -49,6 +51,7 @@ impl EngineMutant {
         EngineMutant::CountGone,
         EngineMutant::FinishOverRejected,
         EngineMutant::ForgetEarlierAgency,
+        EngineMutant::ForgetDeficit,
         EngineMutant::JudgeUnaccepted,
         EngineMutant::JudgeUnread,
     ];

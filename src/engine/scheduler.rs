@@ -6,6 +6,7 @@
 
 use super::Engine;
 use super::connection::ConnectionId;
+use super::mutant::EngineMutant;
 use super::queue::{Class, ClassQueue, Deficit};
 use super::watermark::InputWatermark;
 use crate::limits;
@@ -71,6 +72,7 @@ pub(super) struct Scheduler {
     round: Round,
     /// Deadlines are judged by it.
     pub(super) watermark: InputWatermark,
+    mutant: EngineMutant,
 }
 
 /// One turn's reads.
@@ -112,7 +114,14 @@ impl Scheduler {
             reads_first: false,
             round: Round::default(),
             watermark: InputWatermark::new(0, now),
+            mutant: EngineMutant::None,
         }
+    }
+
+    /// From here on with a defect.
+    pub(super) fn set_mutant(&mut self, mutant: EngineMutant) {
+        self.mutant = mutant;
+        self.watermark.set_mutant(mutant);
     }
 
     /// Begins a turn's reads.
@@ -123,7 +132,7 @@ impl Scheduler {
         let Budgets { turn_bytes, connection_bytes, connection_bytes_min, untrusted_bytes, .. } = self.budgets;
         let share = (turn_bytes / (trusted + few).max(1)).clamp(connection_bytes_min, connection_bytes);
         let untrusted_share = (untrusted_bytes / few.max(1)).max(connection_bytes_min);
-        let owed = self.deficit.settle(turn_is_full);
+        let owed = self.deficit.settle(turn_is_full) && !self.mutant.is(EngineMutant::ForgetDeficit);
         self.round = Round {
             stage: if owed { Stage::Owed } else { Stage::Trusted { last: false } },
             work_behind: self.round.work_behind,

@@ -37,6 +37,8 @@ struct Socket {
     link: LinkId,
     generation: u32,
     readable: bool,
+    /// Turns for which it could have been read, and was not.
+    waits: usize,
     read_closed: bool,
     failed: bool,
     at_end: bool,
@@ -144,9 +146,21 @@ impl Hub {
         self.write_ready(net, now, witness);
         self.read_all(net, rng, now);
         self.check_watermark(net);
+        self.check_fairness(net);
         let judged = self.engine.watermark().at();
         self.engine.tick(judged)?;
         self.end_turn(net, now, witness)
+    }
+
+    /// A socket that may be read is read within a few turns for each connection that there is, whoever fills them.
+    fn check_fairness(&mut self, net: &Net) {
+        let most = 40 + 12 * net.live.len();
+        for socket in self.sockets.iter_mut().flatten() {
+            let HubEnd::Open(id) = net.links[socket.link].hub else { continue };
+            let waits = socket.readable && self.engine.wants_read(id);
+            socket.waits = if waits { socket.waits + 1 } else { 0 };
+            assert!(socket.waits < most, "link {} is not read for {most} turns", socket.link);
+        }
     }
 
     /// Nothing that had arrived by the moment at which deadlines are judged waits to be accepted or read.
@@ -249,6 +263,7 @@ impl Hub {
                 link,
                 generation: id.generation,
                 readable: true,
+                waits: 0,
                 read_closed: false,
                 failed: false,
                 at_end: false,
@@ -291,6 +306,7 @@ impl Hub {
 
     fn read(&mut self, net: &mut Net, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
+        socket.waits = 0;
         let mut left = budget;
         while socket.readable && left > 0 {
             let room = self.engine.read_room(id).min(left).min(self.scratch.len());
