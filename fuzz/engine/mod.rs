@@ -413,7 +413,7 @@ impl Session {
         match committed {
             Ok(committed) if !self.disk.crashed() => {
                 self.note_committed();
-                self.engine.release(&committed, self.now);
+                self.engine.release(committed, self.now);
             }
             Err(CommitError::Full(error)) => panic!("finishes and the draw find no room: {error}"),
             Ok(_) | Err(CommitError::Fatal(_)) => {

@@ -44,6 +44,7 @@ use resumed::Deferred;
 use room::Room;
 use scheduler::Scheduler;
 pub use scheduler::{Budgets, ReadGrant};
+pub use turn::CommittedTurn;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
 pub use watermark::InputWatermark;
@@ -51,7 +52,7 @@ pub use watermark::InputWatermark;
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
 use crate::session::Phase;
-use crate::storage::{CommitError, Committed, Disk, Store};
+use crate::storage::{CommitError, Disk, Store};
 use crate::timers::{Moment, Timers};
 
 /// The hub has as many connections as it may have.
@@ -320,14 +321,15 @@ impl<D: Disk> Engine<D> {
         !self.deferred.is_empty() || (!self.unflushed.is_empty() && !self.flush_is_full())
     }
 
-    /// Makes everything that the turn stored durable. The proof of it is what [`release`](Self::release) takes.
+    /// Makes everything that the turn in hand stored durable, and begins the next one. What comes back is what
+    /// [`release`](Self::release) answers.
     ///
     /// # Errors
     /// The disk failed: nothing may be acknowledged any more, and the hub must stop.
-    pub fn commit(&mut self, now: Moment) -> Result<Committed, CommitError> {
+    pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
         self.draw_if_due();
-        let committed = match self.store.commit() {
-            Ok(committed) => committed,
+        let proof = match self.store.commit() {
+            Ok(proof) => proof,
             Err(CommitError::Full(error)) => {
                 self.take_back_batches(&error, now);
                 self.draw_if_due();
@@ -337,7 +339,7 @@ impl<D: Disk> Engine<D> {
             Err(fatal @ CommitError::Fatal(_)) => return Err(fatal),
         };
         self.lottery.commit();
-        Ok(committed)
+        Ok(CommittedTurn { entries: std::mem::take(&mut self.turn), proof })
     }
 
     /// Closes the store's books: the hub is about to stop.

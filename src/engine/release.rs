@@ -2,7 +2,7 @@
 
 use super::connection::ConnectionId;
 use super::queue::Class;
-use super::turn::{Entry, Outcome};
+use super::turn::{CommittedTurn, Entry, Outcome};
 use super::{EarlyQuery, Engine, EngineMutant};
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -12,11 +12,11 @@ use crate::timers::Moment;
 use crate::wire::{After, Malformed, Reply};
 
 impl<D: Disk> Engine<D> {
-    /// Ends the turn: logs and answers everything of it. `now` is read after the commit, which may have taken
+    /// Logs and answers everything of a committed turn. `now` is read after the commit, which may have taken
     /// long: nobody's time runs out while the hub waits for its disk.
-    pub fn release(&mut self, committed: &Committed, now: Moment) {
-        let mut turn = std::mem::take(&mut self.turn);
-        turn.iter().for_each(|entry| self.log_outcome(entry));
+    pub fn release(&mut self, turn: CommittedTurn, now: Moment) {
+        let CommittedTurn { mut entries, proof: committed } = turn;
+        entries.iter().for_each(|entry| self.log_outcome(entry));
         if self.lottery.drawn() && !self.draw_logged {
             self.draw_logged = true;
             log::info!("action: sorteo | result: success");
@@ -28,14 +28,17 @@ impl<D: Disk> Engine<D> {
             self.remind_to_seal(now);
         }
         let mut acknowledge = None;
-        for entry in &turn {
-            self.answer(entry, &mut acknowledge, committed, now);
+        for entry in &entries {
+            self.answer(entry, &mut acknowledge, &committed, now);
         }
-        self.send_acknowledgement(&mut acknowledge, committed, now);
-        self.flush_parked(committed, now);
+        self.send_acknowledgement(&mut acknowledge, &committed, now);
+        self.flush_parked(&committed, now);
         self.deferred.trusted_answered = self.dirty.len_of(Class::Trusted);
-        turn.clear();
-        self.turn = turn;
+        if self.turn.is_empty() {
+            // The next turn uses its memory.
+            entries.clear();
+            self.turn = entries;
+        }
         (self.strangers_requests, self.strangers_bytes) = (0, 0);
     }
 

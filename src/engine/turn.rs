@@ -4,7 +4,7 @@ use super::Engine;
 use super::connection::ConnectionId;
 use crate::limits;
 use crate::lottery::{AgencyId, Refusal};
-use crate::storage::Disk;
+use crate::storage::{Committed, Disk};
 use crate::wire::{Malformed, Rejection, Unwelcome};
 
 /// What became of a request. Nothing of it is said to anyone before the turn is committed, and a commit that
@@ -88,6 +88,34 @@ pub(super) struct LoggedBet {
 pub(super) struct Entry {
     pub(super) id: Option<ConnectionId>,
     pub(super) outcome: Outcome,
+}
+
+/// A turn that is durable. [`Engine::commit`] makes it of the turn in hand, and [`Engine::release`] consumes it: only what
+/// it owns is answered. A request that came after the commit is in the next turn, whatever is released meanwhile.
+///
+/// ```compile_fail,E0382
+/// # use loteria::{engine::Engine, storage::{CommitError, Disk}, timers::Moment};
+/// fn answers_what_is_not_stored(hub: &mut Engine<impl Disk>, now: Moment) -> Result<(), CommitError> {
+///     let turn = hub.commit(now)?;
+///     hub.release(turn, now);
+///     // More is received here.
+///     hub.release(turn, now);
+///     Ok(())
+/// }
+/// ```
+///
+/// Nor can one be made or copied:
+///
+/// ```compile_fail,E0599
+/// fn again(turn: &loteria::engine::CommittedTurn) -> loteria::engine::CommittedTurn {
+///     turn.clone()
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "its requests wait for their answers"]
+pub struct CommittedTurn {
+    pub(super) entries: Vec<Entry>,
+    pub(super) proof: Committed,
 }
 
 impl<D: Disk> Engine<D> {

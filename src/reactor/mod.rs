@@ -163,7 +163,7 @@ impl<D: Disk> Reactor<D> {
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
         let committed = self.engine.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
-        self.engine.release(&committed, now);
+        self.engine.release(committed, now);
         self.log.flush();
         self.write_all(now);
         self.flush_log(now);

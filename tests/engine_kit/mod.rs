@@ -124,7 +124,7 @@ impl Table {
     /// What was received is stored and answered.
     pub fn end_turn(&mut self) {
         let committed = self.engine.commit(self.now).expect("memory does not fail");
-        self.engine.release(&committed, self.now);
+        self.engine.release(committed, self.now);
     }
 
     /// Turns until nothing is left to do by itself.

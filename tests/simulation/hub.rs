@@ -188,7 +188,7 @@ impl Hub {
             return Err(CommitError::Fatal(std::io::Error::other("the machine has stopped")));
         }
         witness.committed(&self.engine, net);
-        self.engine.release(&committed, now);
+        self.engine.release(committed, now);
         self.write_all(net, now, witness);
         witness.turn_ended(&self.engine, net);
         Ok(())

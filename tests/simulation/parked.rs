@@ -31,7 +31,7 @@ fn turn(engine: &mut Engine<Mounted>, now: Moment) {
     engine.work(now);
     engine.tick(now).unwrap();
     let committed = engine.commit(now).unwrap();
-    engine.release(&committed, now);
+    engine.release(committed, now);
 }
 
 /// A frame that `put` writes for `agency`.

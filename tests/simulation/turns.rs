@@ -75,7 +75,7 @@ impl Desk {
         self.engine.work(self.now);
         self.engine.tick(self.now).unwrap();
         let committed = self.engine.commit(self.now).unwrap();
-        self.engine.release(&committed, self.now);
+        self.engine.release(committed, self.now);
         self.engine.assert_invariants();
     }
 
