@@ -9,7 +9,7 @@
 //! lottery ← wire ← session ← engine ← reactor ← bin/server
 //! lottery ← storage ← engine
 //! lottery ← wire ← agency ← bin/client
-//! config, limits, timers, logging: used by all, using none of them
+//! config, limits, timers, keepalive, logging: used by all, using none of them
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` tells the whole story.
@@ -17,6 +17,7 @@
 pub mod agency;
 pub mod config;
 pub mod engine;
+pub mod keepalive;
 pub mod limits;
 pub mod logging;
 pub mod lottery;

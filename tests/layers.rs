@@ -10,6 +10,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["logging", "lottery", "wire"], &["std::net::Tcp", "mio::"]),
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
     ("timers", &[], &["std::net", "std::fs", "mio::", "Instant", "SystemTime"]),
+    ("keepalive", &[], &["std::fs", "mio::", "Instant", "SystemTime"]),
     ("logging", &[], &["std::net", "mio::"]),
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
@@ -22,10 +23,10 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "reactor",
-        &["engine", "storage", "lottery", "limits", "timers", "logging"],
+        &["engine", "storage", "lottery", "limits", "timers", "keepalive", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
-    ("agency", &["wire", "lottery", "config", "limits", "timers", "logging"], &[]),
+    ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "logging"], &[]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

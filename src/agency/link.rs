@@ -9,18 +9,20 @@ use std::time::{Duration, Instant};
 use mio::Interest;
 use mio::net::TcpStream;
 use rustls::ClientConnection;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
 use super::tls::Tls;
 use super::waiter::{Halt, LINK, Waiter, Wake};
+use crate::keepalive::KeepAlive;
 
 /// How long opening a connection to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long looking up a name may take before it is tried anew.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A silent hub is asked whether it is still there after so long, then so often, so many times: a query may
-/// be parked for hours, and only this tells a dead peer from a patient one.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
+/// A hub from which nothing was received for so long, answers to keep-alive probes included, is gone: a query may be
+/// parked for hours, and only this tells a dead hub from one that waits for the draw. As long as the hub's own default
+/// for its peers.
+const DEAD_HUB_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is encrypted in one go: a record, so that nothing waits encrypted that the hub may never ask for.
 const RECORD_BYTES: usize = 16 * 1024;
@@ -89,9 +91,9 @@ impl Link {
             match established(&stream) {
                 Ok(true) => {
                     let _ = stream.set_nodelay(true);
-                    let (time, interval, retries) = KEEPALIVE;
-                    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
-                    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                    // Thousands of clients may be on one machine: the port makes their probes differ.
+                    let number = stream.local_addr().map_or(0, |address| u32::from(address.port()));
+                    let _ = KeepAlive::new(DEAD_HUB_TIMEOUT).apply(&SockRef::from(&stream), number);
                     return Ok(Ok(Link { stream, session: None, ready, since: Instant::now() }));
                 }
                 Ok(false) if Instant::now() < until => {}
@@ -284,5 +286,22 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
             }
             Err(mpsc::TryRecvError::Empty) => waiter.wait(Some(until))?,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_is_gone_without_a_word_is_noticed_after_several_probes() {
+        let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut waiter = Waiter::new().unwrap();
+        let link = Link::open(&mut waiter, hub.local_addr().unwrap()).unwrap().unwrap();
+        let socket = SockRef::from(&link.stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAD_HUB_TIMEOUT));
+        let (idle, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+        assert!(idle + 4 * interval < DEAD_HUB_TIMEOUT, "{idle:?} {interval:?}");
     }
 }

@@ -46,7 +46,7 @@ impl<D: Disk> Reactor<D> {
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
         for _ in 0..self.engine.accepts() {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
                     self.engine.watermark().accepted();

@@ -5,22 +5,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::keepalive::KeepAlive;
 
 /// What the kernel keeps for a peer that does not read, in bytes (it doubles the number for its own books). Left
 /// alone it keeps megabytes; and it says that there is room again only when a third of it is free, which for a
 /// slow reader would be long after its time is up.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Probes of a silent peer that have to stay unanswered, at least.
-const PROBES: u32 = 4;
 /// Linux's `net.core.somaxconn`, since version 5.4.
 const SOMAXCONN: usize = 4096;
-/// The kernel counts keep-alive in whole seconds, and from one.
-const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 
 /// An address that is taken, but where nobody can connect yet.
 #[derive(Debug)]
-pub struct Bound(Socket);
+pub struct Bound(Socket, KeepAlive);
 
 /// An address where peers connect.
 #[derive(Debug)]
@@ -28,6 +26,9 @@ pub struct Listener {
     pub(super) socket: TcpListener,
     address: SocketAddr,
     backlog: i32,
+    keepalive: KeepAlive,
+    /// How many connections it has accepted.
+    accepted: u32,
 }
 
 /// What came of accepting a connection.
@@ -45,11 +46,12 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
-    /// Takes `address`. Accepted connections inherit what is set here, which costs them no system call.
+    /// Takes `address`. Accepted connections inherit what is set here, which costs them no system call; only the time
+    /// after which its silence is probed is each one's own.
     ///
-    /// A peer that is gone without a word, its machine or its network with it, is noticed within
-    /// `dead_peer_timeout`, or a little more: silence is probed after half of it, and for the other half neither
-    /// probes nor bytes sent may stay unacknowledged.
+    /// A peer that is gone without a word, its machine or its network with it, is given up when nothing was received
+    /// from it for `dead_peer_timeout`, several probes included, or when bytes that it was sent stay unacknowledged
+    /// for so long.
     ///
     /// # Errors
     /// As the system says: the address may be in use, or not of this machine.
@@ -59,14 +61,10 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        let half = dead_peer_timeout / 2;
-        let interval = (half / PROBES).max(KEEPALIVE_MIN);
-        let keepalive =
-            TcpKeepalive::new().with_time(half.max(KEEPALIVE_MIN)).with_interval(interval).with_retries(PROBES);
-        socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(half))?;
+        let keepalive = KeepAlive::new(dead_peer_timeout);
+        keepalive.apply(&SockRef::from(&socket), 0)?;
         socket.bind(&address.into())?;
-        Ok(Bound(socket))
+        Ok(Bound(socket, keepalive))
     }
 
     /// Where it listens: the port that was chosen, where none was asked for.
@@ -82,9 +80,15 @@ impl Listener {
         usize::try_from(self.backlog).unwrap_or_default().min(allowed) + 1
     }
 
-    pub(super) fn accept(&self) -> Accepted {
+    pub(super) fn accept(&mut self) -> Accepted {
         match self.socket.accept() {
-            Ok((stream, peer)) => Accepted::Stream(stream, peer),
+            Ok((stream, peer)) => {
+                self.accepted = self.accepted.wrapping_add(1);
+                // Fails for a connection that is lost already, which reading it tells.
+                let idle = self.keepalive.idle_seconds(self.accepted);
+                let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, Duration::from_secs(idle.into()));
+                Accepted::Stream(stream, peer)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Accepted::NoneLeft,
             Err(error) if is_the_connections(&error) => Accepted::Lost,
             Err(error) => Accepted::Exhausted(error),
@@ -101,7 +105,7 @@ impl Bound {
         self.0.listen(backlog)?;
         let socket = TcpListener::from_std(self.0.into());
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address, backlog })
+        Ok(Listener { socket, address, backlog, keepalive: self.1, accepted: 0 })
     }
 }
 
