@@ -179,8 +179,22 @@ fn without_descriptors_newcomers_wait_and_come_in_as_soon_as_one_is_free() {
     hub.wait_for("reason: new connections are accepted again");
 }
 
+/// Four peers of every state in which a peer can vanish: whose query is parked, that is silent between two frames, whose
+/// batch was acknowledged, and that is in the middle of nothing.
+fn four_states(hub: &Hub) -> [TcpStream; 4] {
+    let connect = || TcpStream::connect(hub.address).unwrap();
+    let [mut parked, mut idle, mut agency, mut early] = [connect(), connect(), connect(), connect()];
+    parked.write_all(&QUERY).unwrap();
+    idle.write_all(&FINISH).unwrap();
+    idle.read_exact(&mut [9]).unwrap();
+    agency.write_all(&binary_batch(1, 1, 7574)).unwrap();
+    agency.read_exact(&mut [9]).unwrap();
+    early.write_all(&binary(3, &[2], &[])).unwrap();
+    [parked, idle, agency, early]
+}
+
 #[test]
-fn peers_whose_network_is_gone_are_noticed() {
+fn peers_whose_network_is_gone_are_noticed_and_the_others_stay() {
     if !is_root() || !has("ip") || !has("iptables") {
         return skip("a network that loses packets needs root, ip and iptables");
     }
@@ -190,27 +204,32 @@ fn peers_whose_network_is_gone_are_noticed() {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let start = under(&["ip", "netns", "exec", &network.0], folder).env("LOTTERY_AGENCIES", "2");
     let hub = start.env("LIMITS_DEAD_PEER_TIMEOUT", "2s").env("LOGGING_LEVEL", "DEBUG").start();
-    let connect = || network.inside(|| TcpStream::connect(hub.address).unwrap());
-    // One whose answers are on their way, one that is parked, one that was silent between two frames.
-    let mut parked = connect();
-    parked.write_all(&QUERY).unwrap();
-    let mut idle = connect();
+    let (living, gone) = network.inside(|| (four_states(&hub), four_states(&hub)));
+    let vanish = |peers: &[TcpStream]| {
+        for peer in peers {
+            let port = peer.local_addr().unwrap().port();
+            assert!(network.run(&format!("iptables -A INPUT -p tcp --sport {port} -j DROP")));
+        }
+    };
+    vanish(&gone);
+    hub.wait_for_count("reason: Connection timed out", 4);
+    // Those that are there have been silent for two time-outs when the next are given up.
+    let later = network.inside(|| four_states(&hub));
+    vanish(&later);
+    hub.wait_for_count("reason: Connection timed out", 8);
+    let [mut parked, mut idle, mut agency, mut early] = living;
+    agency.write_all(&binary(2, &[1], &[])).unwrap();
+    agency.read_exact(&mut [9]).unwrap();
+    for peer in [&mut parked, &mut early] {
+        let mut answer = [9; 4];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[0], 0);
+    }
     idle.write_all(&FINISH).unwrap();
     idle.read_exact(&mut [9]).unwrap();
-    let mut agency = connect();
-    agency.write_all(&binary_batch(1, 1, 7574)).unwrap();
-    agency.read_exact(&mut [9]).unwrap();
-    let mut early = connect();
-    early.write_all(&binary(3, &[2], &[])).unwrap();
-    assert!(network.run("iptables -A INPUT -p tcp -j DROP"));
-    hub.wait_for_count("reason: Connection timed out", 4);
-    assert!(network.run("iptables -F INPUT"));
-    let mut peer = connect();
-    peer.write_all(&QUERY).unwrap();
-    peer.write_all(&binary(2, &[1], &[])).unwrap();
-    drop(peer);
     let (status, log) = hub.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("reason: Connection timed out").count(), 8, "{log}");
 }
 
 #[test]
