@@ -51,7 +51,7 @@ hostile: ## 10,000 hostile connections while agencies upload and draw: HOSTILE_F
 	cargo build --release --locked --bin server
 	cargo bench --locked --bench hostile -- compare $(HOSTILE_FLAGS)
 
-parked: ## 15,000 parked queries: what each costs, and that all are answered: HOSTILE_FLAGS=
+parked: ## 15,000 queries parked for 150 s: what each costs, and that all are answered: HOSTILE_FLAGS=
 	cargo build --release --locked --bin server
 	cargo bench --locked --bench hostile -- parked $(HOSTILE_FLAGS)
 

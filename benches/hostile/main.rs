@@ -6,7 +6,7 @@
 //! side, what it did and what the hub's log says of it.
 //!
 //! `hostile parked` opens as many parked queries as there are descriptors for, measures what each costs the hub,
-//! draws, and counts the answers.
+//! waits for longer than the hub takes to give a silent peer up, draws, and counts the answers.
 //!
 //! It is a bench target of the crate, like the load generator. The hostile peers run in a process of their own, as
 //! `hostile attack`.
@@ -49,6 +49,7 @@ usage: hostile compare|parked [FLAGS]
                      are taken (16000); or parked queries (15000)
   --batch N          bets in an agency's batch (62)
   --pause DURATION   an agency's pause between two batches (50ms; 0 is none)
+  --wait DURATION    how long parked queries wait for the draw (150s: longer than DEAD_PEER_TIMEOUT, 2m)
   --away DURATION    how long a hostile peer whose connection has ended stays away (5s; 1s makes a flood of it)
   --fsync MODE       always or never, as STORAGE_FSYNC (always): never shows the hub without its disk
   --pairs N          how often both are run; medians are shown (3)
@@ -75,6 +76,7 @@ struct Options {
     batch: usize,
     pause: Duration,
     away: Duration,
+    wait: Duration,
     fsync: String,
     pairs: usize,
     address: Option<std::net::SocketAddr>,
@@ -105,7 +107,7 @@ fn main() -> ExitCode {
             hub::let_agencies_go_first();
             compare(&options)
         }
-        Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000)),
+        Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000), options.wait),
         Command::Attack => match options.address {
             Some(address) => side::run(address, options.connections.unwrap_or(16_000), options.away).map(|()| true),
             None => Err("attack needs --address".to_owned()),
@@ -131,6 +133,7 @@ fn read_options() -> Result<Options, String> {
         batch: 62,
         pause: Duration::from_millis(50),
         away: Duration::from_secs(5),
+        wait: Duration::from_secs(150),
         fsync: "always".to_owned(),
         pairs: 3,
         address: None,
@@ -147,6 +150,7 @@ fn read_options() -> Result<Options, String> {
             Long("batch") => options.batch = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
             Long("pause") => options.pause = duration("--pause", &mut parser)?,
             Long("away") => options.away = duration("--away", &mut parser)?,
+            Long("wait") => options.wait = duration("--wait", &mut parser)?,
             Long("fsync") => {
                 options.fsync = parser.value().map_err(said)?.into_string().map_err(|_| "--fsync: always or never")?;
             }

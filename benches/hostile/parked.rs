@@ -1,7 +1,7 @@
 //! Parked queries: what each costs, and that all are answered.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::hub::Hub;
 use super::queries::{DIALECTS, allowed, bet, draw, park, wait_until_heard};
@@ -9,11 +9,11 @@ use super::queries::{DIALECTS, allowed, bet, draw, park, wait_until_heard};
 /// What a parked query may cost the hub, in bytes.
 const COST_MAX: f64 = 2048.0;
 
-/// Parks `wanted` queries, or as many as there are descriptors for; measures, draws, counts.
+/// Parks `wanted` queries, or as many as there are descriptors for; measures, draws after `wait`, counts.
 ///
 /// # Errors
 /// In one line.
-pub fn measure(server: &Path, wanted: usize) -> Result<bool, String> {
+pub fn measure(server: &Path, wanted: usize, wait: Duration) -> Result<bool, String> {
     let count = allowed(wanted);
     if count < wanted {
         println!("only {count} of {wanted} queries: the system has no more descriptors (ulimit -Hn)");
@@ -35,6 +35,8 @@ pub fn measure(server: &Path, wanted: usize) -> Result<bool, String> {
         "{count} parked queries in {} dialects: {each:.0} bytes of the hub's own memory each (RssAnon)",
         DIALECTS.len()
     );
+    println!("they wait {wait:?} for the draw");
+    std::thread::sleep(wait);
     let began = Instant::now();
     draw(hub.address())?;
     let mut answered = 0;
