@@ -128,3 +128,27 @@ fn is_the_connections(error: &io::Error) -> bool {
     ];
     codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn accepted_connections_are_probed_at_times_of_their_own() {
+        let timeout = Duration::from_secs(120);
+        let mut listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), timeout).unwrap().listen(64).unwrap();
+        let peers: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(listener.address()).unwrap()).collect();
+        SockRef::from(&listener.socket).set_nonblocking(false).unwrap();
+        let mut idle_times = BTreeSet::new();
+        for _ in &peers {
+            let Accepted::Stream(stream, _) = listener.accept() else { panic!("a connection waits") };
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout));
+            idle_times.insert(socket.tcp_keepalive_time().unwrap());
+        }
+        assert_eq!(idle_times.len(), peers.len());
+    }
+}
