@@ -95,9 +95,13 @@ build: ## the programs for this machine, in target/release
 # More flags: `python3 tools/bench --help`; for instance BENCH_FLAGS="--pairs 2 --seconds 0.5 --only window".
 BENCH_FLAGS ?=
 
-.PHONY: bench bench-size bench-decoders
+.PHONY: bench bench-before bench-size bench-decoders
 bench: ## against the raw floor and Redis, into docs/PERFORMANCE.md (a quarter of an hour)
 	python3 tools/bench compare --write $(BENCH_FLAGS)
+
+bench-before: ## against an earlier build of the server, in turns: BEFORE=path of it (a quarter of an hour)
+	@test -x '$(BEFORE)' || { echo 'make bench-before BEFORE=…: which server?' >&2; exit 2; }
+	python3 tools/bench compare --before '$(BEFORE)' $(BENCH_FLAGS)
 
 bench-size: ## from 10 thousand to 100 million bets, from 1 to 10,000 connections, into docs/PERFORMANCE.md
 	python3 tools/bench size --write $(BENCH_FLAGS)

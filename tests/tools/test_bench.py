@@ -1,5 +1,6 @@
 """What `tools/bench` writes: a table, a picture that is one, and nothing outside its markers."""
 
+import dataclasses
 import pathlib
 import sys
 import tempfile
@@ -48,6 +49,15 @@ class Report(unittest.TestCase):
         self.assertIn("| at most 1.05 | 1.02 (4,000 KiB, 4,100 KiB) |", text)
         self.assertIn("| at most 256 bytes | 200 bytes |", text)
         self.assertIn("fdatasync of 1,234 µs; the bets", text)
+
+    def test_an_earlier_build_is_compared_once_for_each_load_of_the_hub(self):
+        found = comparisons.versus_before()
+        loads = [comparison.hub for comparison in found]
+        self.assertEqual(len(loads), len(set(loads)))
+        self.assertLessEqual({"window", "lockstep-always", "native", "thousand"}, {comparison.key for comparison in found})
+        for comparison in found:
+            self.assertEqual(comparison.against.program, "before")
+            self.assertEqual(dataclasses.replace(comparison.against, program="hub"), comparison.hub)
 
     def test_the_picture_has_a_bar_for_each_comparison_and_a_mark_for_each_goal(self):
         _, pictures = report.comparison_section(MACHINE, self.results, self.held)

@@ -12,7 +12,7 @@ import sys
 import time
 
 import report
-from comparisons import comparisons, idle, measure, memory, sizes
+from comparisons import comparisons, idle, measure, memory, sizes, versus_before
 from programs import DESCRIPTORS, ROOT, Failure, Programs, bets_file
 
 
@@ -33,20 +33,23 @@ def main():
             text, pictures = compare(options, programs, machine)
         print(text)
         # A few comparisons do not replace all of them.
-        if options.write and not options.only:
+        if options.write and not options.only and not options.before:
             report.write(ROOT / "docs", name, text, pictures)
     except Failure as failure:
         sys.exit(f"bench: {failure}")
 
 
 def compare(options, programs, machine):
-    chosen = [c for c in comparisons() if not options.only or c.key in options.only.split(",")]
+    if options.before:
+        programs.before = options.before.resolve()
+    known = versus_before() if options.before else comparisons()
+    chosen = [c for c in known if not options.only or c.key in options.only.split(",")]
     if not programs.redis:
         say("redis-server is not installed: its comparisons are left out")
         chosen = [c for c in chosen if c.against.program != "redis"]
     results = [measure(programs, c, options.pairs, options.seconds, say) for c in chosen]
     held = None
-    if not options.only or "memory" in options.only:
+    if not options.before and (not options.only or "memory" in options.only):
         held = memory(programs, options.bets // 100, options.bets), idle(programs, options.connections)
     return report.comparison_section(machine, results, held)
 
@@ -58,6 +61,7 @@ def arguments():
     parser.add_argument("--pairs", default=5, type=int, help="runs of each side of a comparison")
     parser.add_argument("--seconds", default=2.0, type=float, help="how long a run takes, about")
     parser.add_argument("--only", help="comma-separated keys of comparisons, and `memory`; nothing is written then")
+    parser.add_argument("--before", type=pathlib.Path, help="an earlier build's server: compare with it, write nothing")
     parser.add_argument("--bets", default=100_000_000, type=int, help="the largest number of bets")
     parser.add_argument("--connections", default=10_000, type=int, help="the largest number of connections")
     parser.add_argument("--write", action="store_true", help="put the result into docs/PERFORMANCE.md")

@@ -83,6 +83,15 @@ def comparisons():
     return found
 
 
+def versus_before():
+    """The hub against an earlier build of it, wherever the other comparisons load the hub alone."""
+    sides = {c.hub: (c.key, c.what) for c in reversed(comparisons()) if c.bets is None}
+    return [
+        Comparison(key, what, "the build before", hub, dataclasses.replace(hub, program="before"), 0.98, "share")
+        for hub, (key, what) in reversed(sides.items())
+    ]
+
+
 def versus_floor(key, what, load, goal):
     return Comparison(key, what, FLOOR, Side(**load), Side("floor", **load), goal, "share")
 

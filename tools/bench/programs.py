@@ -57,6 +57,7 @@ class Programs:
         built = build()
         self.server, self.load, self.floor = built["server"], built["load"], built["floor"]
         self.redis = shutil.which("redis-server")
+        self.before = None
         warm(self.directory)
 
     def run(self, side, bets, extra=()):
@@ -84,7 +85,7 @@ class Programs:
     @contextlib.contextmanager
     def started(self, side, folder, port):
         """The program of `side`, listening on `port`; stopped, and its end checked, on the way out."""
-        command = {"hub": self.hub_command, "floor": self.floor_command, "redis": self.redis_command}
+        command = {"hub": self.hub_command, "before": self.before_command, "floor": self.floor_command, "redis": self.redis_command}
         command = [str(part) for part in command[side.program](side, folder, port)]
         log = folder / "log.txt"
         with open(log, "wb") as output:
@@ -94,7 +95,7 @@ class Programs:
             yield process
             process.send_signal(signal.SIGTERM)
             code = process.wait(STOP_SECONDS)
-            if side.program == "hub" and code != 0:
+            if side.program in ("hub", "before") and code != 0:
                 raise Failure(f"the hub ended with {code}: {tail(log)}")
         finally:
             if process.poll() is None:
@@ -111,6 +112,10 @@ class Programs:
             f"[LIMITS]\nMAX_CONNECTIONS = {DESCRIPTORS}\n"
         )
         return [self.server]
+
+    def before_command(self, side, folder, port):
+        self.hub_command(side, folder, port)
+        return [self.before]
 
     def floor_command(self, side, folder, port):
         sync = ["--sync"] if side.sync else []
