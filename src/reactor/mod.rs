@@ -7,7 +7,6 @@ mod clock;
 mod connections;
 mod descriptors;
 mod listener;
-mod log_output;
 mod shutdown;
 mod signals;
 mod socket;
@@ -25,13 +24,13 @@ use signal_hook_mio::v1_0::Signals;
 pub use clock::Clock;
 pub use descriptors::allow_connections;
 pub use listener::{Bound, Listener};
-pub use log_output::{Flow, LogOutput, say_on_stderr};
 pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
 use crate::engine::{ConnectionId, Engine};
 use crate::limits;
+use crate::logging::{Flow, LogOutput};
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
 

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use loteria::config::{ConfigError, Settings};
 use loteria::engine::Engine;
-use loteria::logging;
+use loteria::logging::{self, LogOutput, say_on_stderr};
 use loteria::lottery::Lottery;
 use loteria::reactor::tls::Tls;
-use loteria::reactor::{Clock, Listener, LogOutput, Reactor, RunError, StopSignals, allow_connections, say_on_stderr};
+use loteria::reactor::{Clock, Listener, Reactor, RunError, StopSignals, allow_connections};
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
 use options::Options;

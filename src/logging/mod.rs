@@ -4,6 +4,8 @@
 //! caller's: any writer, which may drop lines rather than wait. Never fails: a line that cannot be written is
 //! lost, and the program goes on.
 
+mod output;
+
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -11,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Logger, Target};
 use log::{Level, LevelFilter, Record};
+
+pub use output::{Flow, LogOutput, say_on_stderr};
 
 /// The target of the lines that a level of CRITICAL still shows: `log::error!(target: logging::CRITICAL, …)`.
 ///
