@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Interest;
 use mio::net::TcpStream;
@@ -14,6 +14,7 @@ use socket2::SockRef;
 use super::tls::Tls;
 use super::waiter::{Halt, LINK, Waiter, Wake};
 use crate::keepalive::KeepAlive;
+use crate::timers::Moment;
 
 /// How long opening a connection to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +35,7 @@ pub struct Link {
     /// What encrypts it, if anything does.
     session: Option<Box<ClientConnection>>,
     ready: Wake,
-    since: Instant,
+    since: Moment,
 }
 
 /// What a read brought.
@@ -85,7 +86,7 @@ impl Link {
         if let Err(error) = waiter.registry().register(&mut stream, LINK, interests) {
             return Ok(Err(error));
         }
-        let until = Instant::now() + CONNECT_TIMEOUT;
+        let until = waiter.now() + CONNECT_TIMEOUT;
         loop {
             let ready = waiter.wait(Some(until))?;
             match established(&stream) {
@@ -94,10 +95,10 @@ impl Link {
                     // Thousands of clients may be on one machine: the port makes their probes differ.
                     let number = stream.local_addr().map_or(0, |address| u32::from(address.port()));
                     let _ = KeepAlive::new(DEAD_HUB_TIMEOUT).apply(&SockRef::from(&stream), number);
-                    return Ok(Ok(Link { stream, session: None, ready, since: Instant::now() }));
+                    return Ok(Ok(Link { stream, session: None, ready, since: waiter.now() }));
                 }
-                Ok(false) if Instant::now() < until => {}
-                Ok(false) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+                Ok(false) if waiter.is_over(until) => return Ok(Err(io::ErrorKind::TimedOut.into())),
+                Ok(false) => {}
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -110,7 +111,7 @@ impl Link {
             Ok(session) => session,
             Err(error) => return Ok(Err(error)),
         };
-        let until = Instant::now() + CONNECT_TIMEOUT;
+        let until = waiter.now() + CONNECT_TIMEOUT;
         loop {
             let exchanged = flush(&mut session, &mut self.stream, &mut self.ready)
                 .and_then(|()| take_records(&mut session, &mut self.stream, &mut self.ready));
@@ -127,7 +128,7 @@ impl Link {
                     return Ok(flushed.map(|()| self));
                 }
                 Ok(true) => {}
-                Ok(false) if Instant::now() >= until => return Ok(Err(io::ErrorKind::TimedOut.into())),
+                Ok(false) if waiter.is_over(until) => return Ok(Err(io::ErrorKind::TimedOut.into())),
                 Ok(false) => {
                     let wake = waiter.wait(Some(until))?;
                     self.wake(wake);
@@ -136,9 +137,9 @@ impl Link {
         }
     }
 
-    /// How long it has been open.
-    pub fn age(&self) -> Duration {
-        self.since.elapsed()
+    /// When it was opened.
+    pub fn since(&self) -> Moment {
+        self.since
     }
 
     /// Takes note of what a wait brought.
@@ -276,12 +277,12 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
     if let Err(error) = spawned {
         return Ok(Err(error));
     }
-    let until = Instant::now() + RESOLVE_TIMEOUT;
+    let until = waiter.now() + RESOLVE_TIMEOUT;
     loop {
         match receiver.try_recv() {
             Ok(addresses) => return Ok(addresses),
             Err(mpsc::TryRecvError::Disconnected) => return Ok(Err(io::ErrorKind::Other.into())),
-            Err(mpsc::TryRecvError::Empty) if Instant::now() >= until => {
+            Err(mpsc::TryRecvError::Empty) if waiter.is_over(until) => {
                 return Ok(Err(io::ErrorKind::TimedOut.into()));
             }
             Err(mpsc::TryRecvError::Empty) => waiter.wait(Some(until))?,

@@ -17,10 +17,9 @@ use super::upload::{self, Event, Failure, Goal, Next, Outcome, Plan, Upload};
 use super::waiter::{Halt, Waiter};
 use crate::config::client::ClientConfig;
 use crate::lottery::{AgencyId, Bet};
+use crate::timers::Moment;
 use crate::wire::Dialect;
 
-/// An answer that is due has to come within this time, else the connection counts as lost.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The shared buffer that the socket is read into, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 /// Winners that take longer than this wait for a draw, and the log says so.
@@ -42,7 +41,7 @@ pub enum Ending {
 /// Does `job`, logs what becomes of it, and stays as long as configured.
 pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progress) -> Ending {
     let report = Report::new(config.id);
-    let waiter = match Waiter::new() {
+    let mut waiter = match Waiter::new() {
         Ok(waiter) => waiter,
         Err(error) => {
             report.cannot_start(&error);
@@ -50,6 +49,7 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progr
         }
     };
     report.started(config, job);
+    let moved = waiter.now();
     let mut client = Client {
         config,
         tls,
@@ -58,7 +58,7 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progr
         waiter,
         link: None,
         file_open: false,
-        moved: Instant::now(),
+        moved,
         unreachable_since: None,
         draw_awaited: false,
         buffer: vec![0; READ_BYTES],
@@ -129,9 +129,9 @@ struct Client<'a> {
     link: Option<Link>,
     file_open: bool,
     /// When a byte last went either way, or the connection was opened.
-    moved: Instant,
+    moved: Moment,
     /// When the hub was first found out of reach, if it has not been reached since.
-    unreachable_since: Option<Instant>,
+    unreachable_since: Option<Moment>,
     /// The log has said that it waits for the draw.
     draw_awaited: bool,
     buffer: Vec<u8>,
@@ -176,13 +176,13 @@ impl Client<'_> {
     /// Sends a line and waits until something is back, or the connection is lost.
     fn echo_once(&mut self, turn: &mut EchoTurn) -> Result<Result<(), String>, Halt> {
         while turn.echoed() == Echoed::Waiting {
-            let deadline = self.moved + ANSWER_TIMEOUT;
+            let deadline = self.answer_due();
             if let Err(reason) = self.exchange(turn, Some(deadline))?
                 && turn.echoed() == Echoed::Waiting
             {
                 return Ok(Err(reason));
             }
-            if Instant::now() >= deadline {
+            if self.waiter.is_over(self.answer_due()) {
                 return Ok(Err("no answer".to_owned()));
             }
         }
@@ -248,7 +248,7 @@ impl Client<'_> {
             if !matches!(next, Next::Pause(_)) {
                 pause_over = None;
             }
-            let deadline = upload.awaits_answer().then(|| self.moved + ANSWER_TIMEOUT);
+            let deadline = upload.awaits_answer().then(|| self.answer_due());
             let until = match next {
                 Next::Connect { pause } => {
                     self.rest(pause)?;
@@ -258,33 +258,39 @@ impl Client<'_> {
                     }
                     continue;
                 }
-                Next::Work => Some(Instant::now()),
-                Next::Pause(pause) => Some(*pause_over.get_or_insert_with(|| Instant::now() + pause)),
+                Next::Work => Some(self.waiter.now()),
+                Next::Pause(pause) => Some(*pause_over.get_or_insert(self.waiter.now() + pause)),
                 Next::Talk => deadline.or_else(|| self.draw_awaited_at(&upload)),
                 Next::Over => continue,
             };
             if let Err(reason) = self.exchange(&mut upload, until)? {
-                let lasted = self.link.as_ref().map_or(Duration::ZERO, Link::age);
+                let now = self.waiter.now();
+                let lasted = self.link.as_ref().map_or(Duration::ZERO, |link| link.since().until(now));
                 self.lose(&mut upload, &reason, lasted)?;
                 continue;
             }
-            let now = Instant::now();
+            let now = self.waiter.now();
             if next == Next::Work {
                 upload.work();
             } else if pause_over.is_some_and(|over| now >= over) {
                 pause_over = None;
                 upload.pause_over();
-            } else if deadline.is_some_and(|deadline| now >= deadline.max(self.moved + ANSWER_TIMEOUT)) {
+            } else if deadline.is_some() && self.waiter.is_over(self.answer_due()) {
                 // However long it stood, a connection without the answer that was due was of no use.
                 self.lose(&mut upload, "no answer", Duration::ZERO)?;
-            } else if self.draw_awaited_at(&upload).is_some_and(|at| now >= at) {
+            } else if self.draw_awaited_at(&upload).is_some_and(|at| self.waiter.is_over(at)) {
                 self.await_draw();
             }
         }
     }
 
+    /// An answer that is due has to come by then, else the connection counts as lost.
+    fn answer_due(&self) -> Moment {
+        self.moved + self.config.answer_timeout
+    }
+
     /// When to say that the draw is awaited, where it is and nobody has said so.
-    fn draw_awaited_at<S: Slips>(&self, upload: &Upload<S>) -> Option<Instant> {
+    fn draw_awaited_at<S: Slips>(&self, upload: &Upload<S>) -> Option<Moment> {
         (upload.awaits_draw() && !self.draw_awaited).then(|| self.moved + DRAW_AWAITED)
     }
 
@@ -330,12 +336,12 @@ impl Client<'_> {
 
     /// Says that the hub is out of reach, or gives up where it has been for too long.
     fn out_of_reach(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
-        let now = Instant::now();
+        let now = self.waiter.now();
         if losses <= 1 {
             self.unreachable_since = Some(now);
         }
         let since = *self.unreachable_since.get_or_insert(now);
-        if now.duration_since(since) >= self.config.patience {
+        if since.until(now) >= self.config.patience {
             self.report.out_of_reach(&self.config.server_address, reason, self.config.patience);
             return Err(Halt::Failed);
         }
@@ -349,7 +355,7 @@ impl Client<'_> {
             Ok(link) => {
                 self.report.connected(&self.config.server_address);
                 self.link = Some(link);
-                self.moved = Instant::now();
+                self.moved = self.waiter.now();
                 Ok(Ok(()))
             }
             Err(reason) => Ok(Err(reason)),
@@ -358,7 +364,7 @@ impl Client<'_> {
 
     /// Sends and receives what can be at once, or else waits for more, at most `until`. The inner error is why
     /// the connection is of no more use.
-    fn exchange(&mut self, talker: &mut impl Talker, until: Option<Instant>) -> Result<Result<(), String>, Halt> {
+    fn exchange(&mut self, talker: &mut impl Talker, until: Option<Moment>) -> Result<Result<(), String>, Halt> {
         let Some(link) = self.link.as_mut() else { return Ok(Err("not connected".to_owned())) };
         let mut moved = false;
         let mut unsent = None;
@@ -396,7 +402,7 @@ impl Client<'_> {
             return Ok(Err(reason));
         }
         if moved {
-            self.moved = Instant::now();
+            self.moved = self.waiter.now();
         }
         let wake = self.waiter.wait(if moved { Some(self.moved) } else { until })?;
         link.wake(wake);
@@ -405,8 +411,8 @@ impl Client<'_> {
 
     /// Waits for `pause`.
     fn rest(&mut self, pause: Duration) -> Result<(), Halt> {
-        let until = Instant::now() + pause;
-        while Instant::now() < until {
+        let until = self.waiter.now() + pause;
+        while self.waiter.now() < until {
             let wake = self.waiter.wait(Some(until))?;
             if let Some(link) = &mut self.link {
                 link.wake(wake);

@@ -3,11 +3,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+
+use crate::limits;
+use crate::timers::{Moment, RunningTime};
 
 /// The one socket.
 pub const LINK: Token = Token(0);
@@ -34,8 +37,13 @@ pub struct Wake {
     pub writable: bool,
 }
 
-/// The poll with its signals. Everything that waits does it here, so that a signal ends every wait.
+/// The poll with its signals, and the client's only clock. Everything that waits does it here, so that a signal ends
+/// every wait, and that one rule says when a deadline is over.
 pub struct Waiter {
+    origin: Instant,
+    time: RunningTime,
+    /// Everything that had arrived by this moment has been read.
+    read_until: Moment,
     poll: Poll,
     events: Events,
     signals: Signals,
@@ -58,7 +66,9 @@ impl Waiter {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok(Waiter { poll, events: Events::with_capacity(16), signals, waker })
+        let (origin, time) = (Instant::now(), RunningTime::new(limits::STALL));
+        let read_until = Moment::default();
+        Ok(Waiter { origin, time, read_until, poll, events: Events::with_capacity(16), signals, waker })
     }
 
     /// Where the socket is registered.
@@ -71,18 +81,35 @@ impl Waiter {
         Arc::clone(&self.waker)
     }
 
-    /// Waits until the socket is ready, the waker is used, or `until`; a moment that is past only looks.
+    /// What time it is. Time in which the client was stopped does not count.
+    pub fn now(&mut self) -> Moment {
+        self.time.account(self.origin.elapsed(), Duration::ZERO)
+    }
+
+    /// Whether `deadline` is over, and all that had arrived by then has been read.
+    pub fn is_over(&self, deadline: Moment) -> bool {
+        self.read_until >= deadline
+    }
+
+    /// Waits until the socket is ready, the waker is used, or `until`, or for a shorter time; a moment that is past
+    /// only looks. What an earlier wait found ready has been read, and written as far as there was room.
     ///
     /// # Errors
     /// [`Halt::Signal`] where a signal came, whatever else did.
-    pub fn wait(&mut self, until: Option<Instant>) -> Result<Wake, Halt> {
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+    pub fn wait(&mut self, until: Option<Moment>) -> Result<Wake, Halt> {
+        let began = self.now();
+        let timeout = until.map(|until| began.until(until).min(limits::POLL_MAX));
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.time.account(self.origin.elapsed(), timeout.unwrap_or(Duration::MAX));
+        match polled {
+            // After a stop and a continue. There may be something ready: the next poll tells.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Wake::default()),
             Err(error) => {
                 log::error!(target: crate::logging::CRITICAL, "action: poll | result: fail | error: {error}");
                 return Err(Halt::Failed);
             }
+            // Proof that everything that had arrived when it began was read before.
+            Ok(()) if self.events.is_empty() => self.read_until = began,
             Ok(()) => {}
         }
         let mut wake = Wake::default();

@@ -44,6 +44,8 @@ pub struct ClientConfig {
     pub data: PathBuf,
     /// How long to stay after the work is done.
     pub linger: Duration,
+    /// How long an answer that is due may take before the connection counts as lost; not zero.
+    pub answer_timeout: Duration,
     /// How long the hub may be out of reach before the client gives up.
     pub patience: Duration,
     /// Whether and how connections are encrypted.
@@ -171,6 +173,11 @@ impl ClientConfig {
                 .replace("{id}", &id.to_string())
                 .into(),
             linger: source.duration("linger")?.unwrap_or(Duration::ZERO),
+            answer_timeout: source
+                .value("answer.timeout", "a duration such as 150ms, 5s or 1m30s, not zero", |text| {
+                    parse_duration(text).filter(|timeout| !timeout.is_zero())
+                })?
+                .unwrap_or(Duration::from_secs(60)),
             patience: source.duration("patience")?.unwrap_or(Duration::from_secs(300)),
             tls: source.tls()?,
             bet: None,
@@ -187,7 +194,7 @@ impl ClientConfig {
 }
 
 /// Every key of the file, and nothing else.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "id",
     "server.address",
     "loop.amount",
@@ -198,6 +205,7 @@ const KEYS: [&str; 14] = [
     "protocol",
     "data",
     "linger",
+    "answer.timeout",
     "patience",
     "tls.ca",
     "tls.cert",

@@ -24,6 +24,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!((config.log_level, config.batch_max_amount), (LogLevel::Info, 62));
     assert_eq!((config.mode, config.protocol.as_str()), (Mode::Auto, DEFAULT_PROTOCOL));
     assert_eq!((config.data, config.linger), (PathBuf::from(".data/agency-1.csv"), Duration::ZERO));
+    assert_eq!(config.answer_timeout, Duration::from_secs(60));
     assert_eq!((config.patience, config.bet, config.warnings.len()), (Duration::from_secs(300), None, 0));
 }
 
@@ -45,7 +46,7 @@ fn the_file_that_ships_says_the_defaults_and_nothing_unknown() {
 #[test]
 fn the_environment_beats_the_file_and_an_empty_value_does_not() {
     let yaml = "id: 2\nserver: {address: 'a:1'}\nloop: {amount: 7, period: 2s}\nlog: {level: debug}\n\
-                batch: {maxAmount: '10'}\nmode: echo\nprotocol: text\ndata: /d/{id}.csv\nlinger: 1s\npatience: 3s\n";
+                batch: {maxAmount: '10'}\nmode: echo\nprotocol: text\ndata: /d/{id}.csv\nlinger: 1s\nanswer: {timeout: 2s}\npatience: 3s\n";
     let file = load(yaml, &[("CLI_ID", ""), ("CLI_LOOP_AMOUNT", "")]).unwrap();
     assert_eq!((file.id, file.server_address.as_str(), file.loop_amount), (2, "a:1", 7));
     assert_eq!(
@@ -54,7 +55,7 @@ fn the_environment_beats_the_file_and_an_empty_value_does_not() {
     );
     assert_eq!((file.mode, file.protocol.as_str()), (Mode::Echo, "text"));
     assert_eq!((file.data, file.linger), (PathBuf::from("/d/2.csv"), Duration::from_secs(1)));
-    assert_eq!(file.patience, Duration::from_secs(3));
+    assert_eq!((file.answer_timeout, file.patience), (Duration::from_secs(2), Duration::from_secs(3)));
 
     let env = load(
         yaml,
@@ -69,6 +70,7 @@ fn the_environment_beats_the_file_and_an_empty_value_does_not() {
             ("CLI_PROTOCOL", "binary"),
             ("CLI_DATA", "bets-{id}"),
             ("CLI_LINGER", "1m30s"),
+            ("CLI_ANSWER_TIMEOUT", "2m"),
             ("CLI_PATIENCE", "1h"),
         ],
     )
@@ -80,7 +82,7 @@ fn the_environment_beats_the_file_and_an_empty_value_does_not() {
     );
     assert_eq!((env.mode, env.protocol.as_str()), (Mode::Agency, "binary"));
     assert_eq!((env.data, env.linger), (PathBuf::from("bets-3"), Duration::from_secs(90)));
-    assert_eq!(env.patience, Duration::from_secs(3600));
+    assert_eq!((env.answer_timeout, env.patience), (Duration::from_secs(120), Duration::from_secs(3600)));
 }
 
 #[test]
@@ -97,6 +99,10 @@ fn a_wrong_value_is_refused_in_one_line_that_names_key_and_place() {
         ("server: {address: '::1:80'}", "c.yaml: server.address"),
         ("server: {address: ':80'}", "c.yaml: server.address"),
         ("server: {address: \"a\\nb:80\"}", "c.yaml: server.address is 'a\\nb:80'"),
+        (
+            "answer: {timeout: 0s}",
+            "c.yaml: answer.timeout is '0s', not a duration such as 150ms, 5s or 1m30s, not zero",
+        ),
         ("loop: 5", "c.yaml: loop must be a group of keys, such as loop.amount"),
         ("loop: {amount: -1}", "c.yaml: loop.amount is '-1'"),
         ("loop: {period: 5}", "c.yaml: loop.period is '5', not a duration"),

@@ -123,6 +123,25 @@ impl Client {
         assert!(status.success(), "kill -{name}");
     }
 
+    /// Waits until the system says that the process is in this state: `T` where it is stopped, `S` where it sleeps.
+    #[track_caller]
+    pub fn wait_for_state(&self, state: char) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+            let (_, after_name) = stat.rsplit_once(')').unwrap();
+            if after_name.trim_start().starts_with(state) {
+                return;
+            }
+            assert!(Instant::now() < until, "never in state {state}: {stat}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub fn end(mut self) -> Ended {
         let until = Instant::now() + PATIENCE;
