@@ -144,8 +144,7 @@ impl Link {
 
     /// Takes note of what a wait brought.
     pub fn wake(&mut self, wake: Wake) {
-        self.ready.readable |= wake.readable;
-        self.ready.writable |= wake.writable;
+        self.ready.add(wake);
     }
 
     /// Sends some of `bytes`, which are not empty; 0 where there is no room now.

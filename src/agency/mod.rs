@@ -8,6 +8,7 @@ mod batcher;
 pub mod echo;
 mod job;
 mod link;
+mod output;
 mod progress;
 mod report;
 mod run;
@@ -18,7 +19,6 @@ mod waiter;
 
 pub use batcher::{BATCH_FRAME_BYTES_MAX, Batcher, Made};
 pub use job::{Job, protocols};
-pub use progress::Progress;
 pub use run::{Ending, run};
 pub use slips::{BetFile, BetList, SlipError, Slips};
 pub use tls::Tls;

@@ -1,6 +1,5 @@
 //! The bar on a terminal, and the log beside it.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -60,31 +59,9 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    /// A writer for log lines: the bar steps aside for each.
-    pub fn beside<W: Write>(&self, out: W) -> Beside<W> {
-        Beside { bar: self.bar.clone(), out }
-    }
-}
-
-/// See [`Progress::beside`].
-#[derive(Debug)]
-pub struct Beside<W> {
-    bar: ProgressBar,
-    out: W,
-}
-
-impl<W: Write> Write for Beside<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Beside { bar, out } = self;
-        bar.suspend(|| {
-            out.write_all(bytes)?;
-            out.flush()?;
-            Ok(bytes.len())
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    /// Does `write`, which writes log lines, while the bar is out of the way.
+    pub fn step_aside<R>(&self, write: impl FnOnce() -> R) -> R {
+        self.bar.suspend(write)
     }
 }
 

@@ -165,8 +165,11 @@ impl Report {
         );
     }
 
-    pub fn winners(self, documents: &[String]) {
-        info!("action: consulta_ganadores | result: success | cant_ganadores: {}", documents.len());
+    pub fn winners(self, count: usize) {
+        info!("action: consulta_ganadores | result: success | cant_ganadores: {count}");
+    }
+
+    pub fn winners_are(self, documents: &[String]) {
         for document in documents {
             info!("action: ganador | result: success | client_id: {} | dni: {}", self.id, Value(document));
         }

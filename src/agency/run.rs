@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::echo::{EchoTurn, Echoed};
 use super::job::Job;
 use super::link::{Link, Received};
+use super::output::Output;
 use super::progress::Progress;
 use super::report::Report;
 use super::slips::{BetFile, BetList, Slips};
@@ -16,6 +17,7 @@ use super::tls::Tls;
 use super::upload::{self, Event, Failure, Goal, Next, Outcome, Plan, Upload};
 use super::waiter::{Halt, Waiter};
 use crate::config::client::ClientConfig;
+use crate::logging::LogOutput;
 use crate::lottery::{AgencyId, Bet};
 use crate::timers::Moment;
 use crate::wire::Dialect;
@@ -24,6 +26,8 @@ use crate::wire::Dialect;
 const READ_BYTES: usize = 64 * 1024;
 /// Winners that take longer than this wait for a draw, and the log says so.
 const DRAW_AWAITED: Duration = Duration::from_secs(1);
+/// Winners that are logged in one go: their lines take a small part of the log's room.
+const WINNERS_IN_A_ROW: usize = 1000;
 /// What is sent or received in one go, in reads and writes, before signals are looked at.
 const STEPS_PER_TURN: usize = 16;
 
@@ -38,13 +42,15 @@ pub enum Ending {
     Failed,
 }
 
-/// Does `job`, logs what becomes of it, and stays as long as configured.
-pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progress) -> Ending {
+/// Does `job`, logs to `log` what becomes of it, and stays as long as configured.
+pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput) -> Ending {
     let report = Report::new(config.id);
-    let mut waiter = match Waiter::new() {
+    let progress = Progress::hidden();
+    let mut waiter = match Waiter::new(Output::new(log.clone(), progress.clone())) {
         Ok(waiter) => waiter,
         Err(error) => {
             report.cannot_start(&error);
+            log.drain();
             return Ending::Failed;
         }
     };
@@ -68,13 +74,14 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, progress: &Progr
         Job::Bet { dialect, bet } => client.bet(*dialect, bet),
         Job::Agency { dialect, data } => client.agency(*dialect, data),
     };
-    progress.clear();
+    client.progress.clear();
     // Work that failed stays as well: what it said should be seen.
     let stopped = worked == Err(Halt::Signal) || client.rest(config.linger).is_err();
     client.close(stopped);
     if stopped {
         report.stopped();
     }
+    client.waiter.finish_log(stopped);
     match worked {
         Ok(()) if stopped => Ending::Stopped,
         Ok(()) => Ending::Done,
@@ -124,7 +131,7 @@ struct Client<'a> {
     config: &'a ClientConfig,
     tls: Option<&'a Tls>,
     report: Report,
-    progress: &'a Progress,
+    progress: Progress,
     waiter: Waiter,
     link: Option<Link>,
     file_open: bool,
@@ -216,7 +223,7 @@ impl Client<'_> {
         self.progress.show(self.config.id);
         match self.upload(Upload::new(self.plan(dialect, Goal::Winners), slips), dialect)? {
             Outcome::Done { winners, doubt } => {
-                self.report.winners(&winners);
+                self.winners(&winners)?;
                 doubt.map_or(Ok(()), |reason| {
                     self.report.doubt(&reason);
                     Err(Halt::Failed)
@@ -228,6 +235,19 @@ impl Client<'_> {
                 Err(Halt::Failed)
             }
         }
+    }
+
+    /// Logs the winners. They may be more than the log has room for, so its reader gets its turn in between.
+    fn winners(&mut self, winners: &[String]) -> Result<(), Halt> {
+        self.report.winners(winners.len());
+        for documents in winners.chunks(WINNERS_IN_A_ROW) {
+            self.report.winners_are(documents);
+            let wake = self.waiter.write_log()?;
+            if let Some(link) = &mut self.link {
+                link.wake(wake);
+            }
+        }
+        Ok(())
     }
 
     fn plan(&self, dialect: Dialect, goal: Goal) -> Plan {

@@ -1,14 +1,16 @@
-//! Waiting: for the socket, for a moment, and always for a signal too.
+//! Waiting: for the socket, for a moment, and always for a signal too. The log is written meanwhile.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use super::output::Output;
 use crate::limits;
 use crate::timers::{Moment, RunningTime};
 
@@ -16,6 +18,7 @@ use crate::timers::{Moment, RunningTime};
 pub const LINK: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const WAKER: Token = Token(2);
+const LOG: Token = Token(3);
 /// What a shell reports of a program that a signal ended, less the signal's number.
 const EXIT_BY_SIGNAL: i32 = 128;
 
@@ -37,6 +40,14 @@ pub struct Wake {
     pub writable: bool,
 }
 
+impl Wake {
+    /// Adds what another wait brought.
+    pub fn add(&mut self, other: Wake) {
+        self.readable |= other.readable;
+        self.writable |= other.writable;
+    }
+}
+
 /// The poll with its signals, and the client's only clock. Everything that waits does it here, so that a signal ends
 /// every wait, and that one rule says when a deadline is over.
 pub struct Waiter {
@@ -48,6 +59,7 @@ pub struct Waiter {
     events: Events,
     signals: Signals,
     waker: Arc<Waker>,
+    log: Output,
 }
 
 impl Waiter {
@@ -55,7 +67,7 @@ impl Waiter {
     ///
     /// # Errors
     /// A system without descriptors left.
-    pub fn new() -> io::Result<Waiter> {
+    pub fn new(log: Output) -> io::Result<Waiter> {
         let poll = Poll::new()?;
         let told = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
@@ -66,9 +78,13 @@ impl Waiter {
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        if let Some(descriptor) = log.descriptor() {
+            // Refused for what is always writable, such as /dev/null.
+            let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
+        }
         let (origin, time) = (Instant::now(), RunningTime::new(limits::STALL));
         let read_until = Moment::default();
-        Ok(Waiter { origin, time, read_until, poll, events: Events::with_capacity(16), signals, waker })
+        Ok(Waiter { origin, time, read_until, poll, events: Events::with_capacity(16), signals, waker, log })
     }
 
     /// Where the socket is registered.
@@ -97,19 +113,64 @@ impl Waiter {
     /// # Errors
     /// [`Halt::Signal`] where a signal came, whatever else did.
     pub fn wait(&mut self, until: Option<Moment>) -> Result<Wake, Halt> {
+        let wake = self.write_log()?;
+        if wake.readable || wake.writable {
+            return Ok(wake);
+        }
         let began = self.now();
-        let timeout = until.map(|until| began.until(until).min(limits::POLL_MAX));
+        let wake = self.poll(until)?;
+        if wake.is_some() && self.events.is_empty() {
+            // Proof that everything that had arrived when it began was read before.
+            self.read_until = began;
+        }
+        Ok(wake.unwrap_or_default())
+    }
+
+    /// Writes the log, and waits for its reader where it is behind but reads. Says what the socket was ready for
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn write_log(&mut self) -> Result<Wake, Halt> {
+        let mut wake = Wake::default();
+        loop {
+            let now = self.now();
+            self.log.write(now);
+            let Some(until) = self.log.holds_up(now) else { return Ok(wake) };
+            wake.add(self.poll(Some(until))?.unwrap_or_default());
+        }
+    }
+
+    /// Writes the last lines: for as long as they are read, or else for a bounded time. A signal, now or before, makes
+    /// that short.
+    pub fn finish_log(&mut self, mut stopped: bool) {
+        let mut began = self.now();
+        loop {
+            let now = self.now();
+            self.log.write(now);
+            let Some(until) = self.log.ends_by(began, stopped).filter(|until| now < *until) else { return };
+            match self.poll(Some(until)) {
+                Ok(_) => {}
+                Err(Halt::Failed) => return,
+                Err(Halt::Signal) => (began, stopped) = (now, true),
+            }
+        }
+    }
+
+    /// One poll; `None` where it was interrupted, and tells nothing.
+    fn poll(&mut self, until: Option<Moment>) -> Result<Option<Wake>, Halt> {
+        let now = self.now();
+        let until = until.into_iter().chain(self.log.retry()).min();
+        let timeout = until.map(|until| now.until(until).min(limits::POLL_MAX));
         let polled = self.poll.poll(&mut self.events, timeout);
         self.time.account(self.origin.elapsed(), timeout.unwrap_or(Duration::MAX));
         match polled {
             // After a stop and a continue. There may be something ready: the next poll tells.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Wake::default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(error) => {
                 log::error!(target: crate::logging::CRITICAL, "action: poll | result: fail | error: {error}");
                 return Err(Halt::Failed);
             }
-            // Proof that everything that had arrived when it began was read before.
-            Ok(()) if self.events.is_empty() => self.read_until = began,
             Ok(()) => {}
         }
         let mut wake = Wake::default();
@@ -122,9 +183,10 @@ impl Waiter {
                     wake.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
                 }
                 SIGNALS => told |= self.signals.pending().next().is_some(),
+                LOG => self.log.try_again(),
                 _ => {}
             }
         }
-        if told { Err(Halt::Signal) } else { Ok(wake) }
+        if told { Err(Halt::Signal) } else { Ok(Some(wake)) }
     }
 }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use loteria::agency::{Ending, Job, Progress, Tls, protocols, run};
+use loteria::agency::{Ending, Job, Tls, protocols, run};
 use loteria::config::ConfigError;
 use loteria::config::client::ClientConfig;
-use loteria::logging;
+use loteria::logging::{self, LogOutput, say_on_stderr};
 
 const HELP: &str = "\
 Plays one agency: sends its bets to the hub and tells its winners.
@@ -49,9 +49,9 @@ fn main() -> ExitCode {
         Ok(checked) => checked,
         Err(ConfigError(line)) => return refuse(&line),
     };
-    let progress = Progress::hidden();
-    logging::init(config.log_level, Box::new(progress.beside(io::stdout())));
-    match run(&config, &job, tls.as_ref(), &progress) {
+    let output = LogOutput::stdout();
+    logging::init(config.log_level, Box::new(output.writer()));
+    match run(&config, &job, tls.as_ref(), &output) {
         Ending::Done | Ending::Stopped => ExitCode::SUCCESS,
         Ending::Failed => ExitCode::from(1),
     }
@@ -75,6 +75,6 @@ fn read_arguments() -> Result<Ask, lexopt::Error> {
 
 /// One line, and the exit code of wrong usage or configuration.
 fn refuse(line: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "client: {}", logging::Value(line));
+    say_on_stderr(&format!("client: {}", logging::Value(line)));
     ExitCode::from(2)
 }

@@ -48,6 +48,8 @@ struct Shared {
     buffer: Vec<u8>,
     written: usize,
     dropped: u64,
+    /// Bytes written in all.
+    total: u64,
     sink: Sink,
     flow: Flow,
 }
@@ -73,7 +75,8 @@ enum Sink {
 impl LogOutput {
     /// The program's standard output.
     pub fn stdout() -> LogOutput {
-        let shared = Shared { buffer: Vec::new(), written: 0, dropped: 0, sink: Sink::find(), flow: Flow::Done };
+        let shared =
+            Shared { buffer: Vec::new(), written: 0, dropped: 0, total: 0, sink: Sink::find(), flow: Flow::Done };
         LogOutput { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -102,6 +105,23 @@ impl LogOutput {
         drop(shared);
         log::warn!("action: log | result: in_progress | dropped_lines: {dropped}");
         self.lock().flush()
+    }
+
+    /// How many bytes have been written in all: where the number grows, somebody reads.
+    pub fn written(&self) -> u64 {
+        self.lock().total
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn is_empty(&self) -> bool {
+        let shared = self.lock();
+        shared.written == shared.buffer.len()
+    }
+
+    /// Whether more than half of the room is taken.
+    pub fn is_crowded(&self) -> bool {
+        let shared = self.lock();
+        shared.buffer.len() - shared.written > BUFFER_BYTES_MAX / 2
     }
 
     /// The reader may take more now.
@@ -139,7 +159,10 @@ impl Shared {
     fn flush(&mut self) -> Flow {
         while self.flow == Flow::Done && self.written < self.buffer.len() {
             match self.sink.write(&self.buffer[self.written..]) {
-                Ok(bytes) => self.written += bytes,
+                Ok(bytes) => {
+                    self.written += bytes;
+                    self.total += bytes as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.flow = Flow::Stalled,
                 Err(_) => self.flow = Flow::Failed,

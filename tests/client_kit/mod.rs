@@ -19,6 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A client that is about to be started.
 pub struct Start {
     command: Command,
+    stderr: Stdio,
     folder: tempfile::TempDir,
 }
 
@@ -27,7 +28,7 @@ pub fn client() -> Start {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command.current_dir(folder.path()).env_clear().env("CLI_LOG_LEVEL", "DEBUG");
-    Start { command, folder }
+    Start { command, stderr: Stdio::piped(), folder }
 }
 
 impl Start {
@@ -57,10 +58,26 @@ impl Start {
     }
 
     pub fn start(mut self) -> Client {
-        let mut child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command.stdout(Stdio::piped()).stderr(self.stderr).spawn().unwrap();
         let log = Arc::new(Log::default());
         let (stdout, reader) = (child.stdout.take().unwrap(), Arc::clone(&log));
         std::thread::spawn(move || reader.follow(stdout));
+        Client { child, log, _folder: self.folder }
+    }
+
+    /// Where its standard error goes, unless the test reads it.
+    pub fn stderr(mut self, stderr: Stdio) -> Start {
+        self.stderr = stderr;
+        self
+    }
+
+    /// Starts it with this standard output, of which the test's log sees nothing.
+    pub fn start_unread(mut self, stdout: Stdio) -> Client {
+        let child = self.command.stdout(stdout).stderr(self.stderr).spawn().unwrap();
+        // The command keeps the test's copy of the descriptor, which would count as a reader's or writer's.
+        drop(self.command);
+        let log = Arc::new(Log::default());
+        log.state.lock().unwrap().1 = true;
         Client { child, log, _folder: self.folder }
     }
 
@@ -127,19 +144,33 @@ impl Client {
     #[track_caller]
     pub fn wait_for_state(&self, state: char) {
         let until = Instant::now() + PATIENCE;
-        loop {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-            let (_, after_name) = stat.rsplit_once(')').unwrap();
-            if after_name.trim_start().starts_with(state) {
-                return;
-            }
-            assert!(Instant::now() < until, "never in state {state}: {stat}");
+        while self.stat()[0] != state.to_string() {
+            assert!(Instant::now() < until, "never in state {state}: {:?}", self.stat());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// Waits until it has slept for two seconds, longer than it waits for a reader of its log.
+    #[track_caller]
+    pub fn wait_until_idle(&self) {
+        let until = Instant::now() + PATIENCE;
+        let ticks = || self.stat()[11..13].to_vec();
+        let mut before = ticks();
+        loop {
+            std::thread::sleep(Duration::from_secs(2));
+            let after = ticks();
+            if after == before && self.stat()[0] == "S" {
+                return;
+            }
+            assert!(Instant::now() < until, "never idle");
+            before = after;
+        }
+    }
+
+    /// What the system says of the process after its name: its state, its parent, and so on.
+    fn stat(&self) -> Vec<String> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        stat.rsplit_once(')').unwrap().1.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Waits for its end.
@@ -153,9 +184,17 @@ impl Client {
         }
         let log = state.0.clone();
         drop(state);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "the client does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        };
         let mut errors = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        let status = self.child.wait().unwrap();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut errors).unwrap();
+        }
         Ended { code: status.code(), signal: status.signal(), log, errors }
     }
 }
