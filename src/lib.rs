@@ -9,7 +9,7 @@
 //! lottery ← wire ← session ← engine ← reactor ← bin/server
 //! lottery ← storage ← engine
 //! lottery ← wire ← agency ← bin/client
-//! config, limits, timers, keepalive, logging: used by all, using none of them
+//! config, limits, timers, keepalive, signals, logging: used by all, using none of them
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` tells the whole story.
@@ -23,6 +23,7 @@ pub mod logging;
 pub mod lottery;
 pub mod reactor;
 pub mod session;
+pub mod signals;
 pub mod storage;
 pub mod timers;
 pub mod wire;

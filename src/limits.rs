@@ -81,6 +81,10 @@ pub const PARKED_INBOX_BYTES: usize = 16 * 1024;
 /// How long a stopping server keeps sending what is committed, and waits for its peers to end their sides.
 pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(500);
 
+/// How long after a first SIGTERM or SIGINT another is the same request: wrappers and shells deliver one twice, within
+/// milliseconds. Less than [`SHUTDOWN_FLUSH`], so that a person who does not want to wait for that need not.
+pub const SIGNAL_REPEAT: Duration = Duration::from_millis(200);
+
 /// Peers that can be told at once that there are too many connections; others are closed without a word.
 pub const REFUSALS_MAX: usize = 64;
 
@@ -205,6 +209,7 @@ const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <=
 // One connection alone, or one turn's winners, never fill the buffers of all.
 const _: () = assert!(FLUSH_BYTES_HIGH + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX);
 const _: () = assert!(OUTBOX_BYTES_HIGH < FLUSH_BYTES_HIGH && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
+const _: () = assert!(SIGNAL_REPEAT.as_millis() < SHUTDOWN_FLUSH.as_millis());
 // A client's whole window may follow its last reply.
 const _: () = assert!(2 * 64 * 8 * 1024 <= DISCARD_BYTES_MAX);
 // A whole record always fits what is kept of one.

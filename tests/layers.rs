@@ -11,6 +11,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
     ("timers", &[], &["std::net", "std::fs", "mio::", "Instant", "SystemTime"]),
     ("keepalive", &[], &["std::fs", "mio::", "Instant", "SystemTime"]),
+    ("signals", &["limits"], &["std::net", "std::fs", "mio::"]),
     ("logging", &[], &["std::net", "mio::"]),
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
@@ -23,10 +24,10 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "reactor",
-        &["engine", "storage", "lottery", "limits", "timers", "keepalive", "logging"],
+        &["engine", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
-    ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "logging"], &[]),
+    ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -69,11 +69,12 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         draw_awaited: false,
         buffer: vec![0; READ_BYTES],
     };
-    let worked = match job {
+    // Before anything that may block, such as a data file on a network.
+    let worked = client.waiter.write_log().and_then(|_| match job {
         Job::Echo => client.echo(),
         Job::Bet { dialect, bet } => client.bet(*dialect, bet),
         Job::Agency { dialect, data } => client.agency(*dialect, data),
-    };
+    });
     client.progress.clear();
     // Work that failed stays as well: what it said should be seen.
     let stopped = worked == Err(Halt::Signal) || client.rest(config.linger).is_err();

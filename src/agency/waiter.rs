@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -12,6 +11,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::output::Output;
 use crate::limits;
+use crate::signals::SecondSignal;
 use crate::timers::{Moment, RunningTime};
 
 /// The one socket.
@@ -63,18 +63,14 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// A waiter that has taken over SIGTERM and SIGINT. A second one ends the process whatever it is doing.
+    /// A waiter that has taken over SIGTERM and SIGINT. A second one that is no repeat of the
+    /// first ends the process whatever it is doing.
     ///
     /// # Errors
     /// A system without descriptors left.
     pub fn new(log: Output) -> io::Result<Waiter> {
         let poll = Poll::new()?;
-        let told = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            // In this order: the first signal finds the flag unset, and sets it.
-            signal_hook::flag::register_conditional_shutdown(signal, EXIT_BY_SIGNAL + signal, Arc::clone(&told))?;
-            signal_hook::flag::register(signal, Arc::clone(&told))?;
-        }
+        SecondSignal::register(|signal| EXIT_BY_SIGNAL + signal)?.arm_after_first()?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -152,6 +148,7 @@ impl Waiter {
             match self.poll(Some(until)) {
                 Ok(_) => {}
                 Err(Halt::Failed) => return,
+                Err(Halt::Signal) if stopped => {}
                 Err(Halt::Signal) => (began, stopped) = (now, true),
             }
         }

@@ -31,6 +31,7 @@ use tls::Tls;
 use crate::engine::{ConnectionId, Engine};
 use crate::limits;
 use crate::logging::{Flow, LogOutput};
+use crate::signals::SecondSignal;
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
 
@@ -64,6 +65,7 @@ pub struct Reactor<D: Disk> {
     poll: Poll,
     listener: Option<Listener>,
     signals: Signals,
+    second_signal: SecondSignal,
     sockets: Vec<Option<Socket>>,
     /// Sockets that may take more.
     writable: Vec<ConnectionId>,
@@ -105,7 +107,7 @@ impl<D: Disk> Reactor<D> {
         log: LogOutput,
     ) -> io::Result<Reactor<D>> {
         let poll = Poll::new()?;
-        let mut signals = signals.signals;
+        let (mut signals, second_signal) = (signals.signals, signals.second);
         poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE)?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         if let Some(descriptor) = log.descriptor() {
@@ -120,6 +122,7 @@ impl<D: Disk> Reactor<D> {
             poll,
             listener: Some(listener),
             signals,
+            second_signal,
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
             writable: Vec::new(),
             accept: Accept::Pending,
@@ -144,6 +147,7 @@ impl<D: Disk> Reactor<D> {
         loop {
             let now = self.wait(&mut events)?;
             if self.note_events(&events, now) {
+                self.second_signal.arm_soon();
                 return self.shut_down(&mut events);
             }
             self.accept(now);

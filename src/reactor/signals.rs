@@ -8,10 +8,13 @@ use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+use crate::signals::SecondSignal;
+
 /// The signals that end the program, and SIGHUP, which is the loop's alone. One that comes while the store is still being opened ends that; later ones
-/// end the loop. A second signal ends the program at once.
+/// end the loop. A second signal ends the program at once, unless it is a repeat of the first.
 pub struct StopSignals {
     pub(super) signals: Signals,
+    pub(super) second: SecondSignal,
     opening: Arc<AtomicBool>,
     while_opening: Vec<SigId>,
 }
@@ -22,14 +25,13 @@ impl StopSignals {
     /// # Errors
     /// As the system says.
     pub fn register() -> io::Result<StopSignals> {
-        let (stopping, opening) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let second = SecondSignal::register(|_| 1)?;
+        let opening = Arc::new(AtomicBool::new(false));
         let mut while_opening = Vec::new();
         for signal in [SIGTERM, SIGINT] {
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stopping))?;
-            signal_hook::flag::register(signal, Arc::clone(&stopping))?;
             while_opening.push(signal_hook::flag::register(signal, Arc::clone(&opening))?);
         }
-        Ok(StopSignals { signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?, opening, while_opening })
+        Ok(StopSignals { signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?, second, opening, while_opening })
     }
 
     /// Becomes true with a signal that comes before [`opened`](Self::opened).

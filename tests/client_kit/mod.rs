@@ -167,6 +167,10 @@ impl Client {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the system says of the process after its name: its state, its parent, and so on.
     fn stat(&self) -> Vec<String> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
