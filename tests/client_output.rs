@@ -14,12 +14,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use client_kit::{FakeHub, Peer, Start, client, rows};
+use common::machine::{has, skip};
 use rustix::fs::OFlags;
 
 /// Batches whose lines are more than the pipe and the client's own room take together.
 const MANY: u32 = 15_000;
 /// Winners whose lines are more than that.
-const WINNERS: u32 = 30_000;
+const WINNERS: u32 = 150_000;
 
 fn hub() -> common::Hub {
     common::hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start()
@@ -154,14 +155,15 @@ fn more_winners_than_an_unread_pipe_takes_do_not_keep_the_client() {
     draw(&mut hub.accept());
     assert_eq!(running.end().code, Some(0));
     let lines = whole_lines_but_the_last(reader);
-    assert!(lines.iter().any(|line| line.ends_with("cant_ganadores: 30000")));
+    assert!(lines.iter().any(|line| line.ends_with("cant_ganadores: 150000")));
 }
 
 #[test]
 fn lines_that_were_dropped_are_counted_for_the_next_reader() {
     let hub = FakeHub::new();
     let (reader, writer) = std::io::pipe().unwrap();
-    let running = winning_agency(&hub).env("CLI_LINGER", "1000h").start_unread(writer.into());
+    let running =
+        winning_agency(&hub).env("CLI_LINGER", "1000h").env("CLI_LOG_LEVEL", "INFO").start_unread(writer.into());
     let mut peer = hub.accept();
     draw(&mut peer);
     // It no longer waits for its reader, and lingers: what it had no room for is dropped.
@@ -171,12 +173,37 @@ fn lines_that_were_dropped_are_counted_for_the_next_reader() {
     while dropped.is_none() && winners < WINNERS {
         let line = lines.next().unwrap();
         winners += u32::from(line.contains("action: ganador"));
-        dropped = line.split_once("dropped_lines: ").map(|(_, count)| count.parse::<u32>().unwrap());
+        dropped = line.split_once("dropped_lines: ").map(|(_, rest)| {
+            let count: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            count.parse::<u32>().unwrap()
+        });
     }
     assert_eq!(winners + dropped.expect("some are lost"), WINNERS);
     running.signal("TERM");
     assert!(lines.any(|line| line.contains("action: shutdown | result: success")));
     assert_eq!(running.end().code, Some(0));
+}
+
+/// Runs a program on a terminal of its own, which takes no output. What this is told on standard input is typed there.
+const ON_A_HELD_TERMINAL: &str = "import os, pty, sys
+hold = 'import os, sys, termios; termios.tcflow(1, termios.TCOOFF); os.execv(sys.argv[1], sys.argv[1:])'
+sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, '-c', hold] + sys.argv[1:])))";
+
+#[test]
+fn a_terminal_that_is_held_stops_neither_the_upload_nor_the_end() {
+    if !has("python3") {
+        return skip("a terminal needs python3");
+    }
+    // The draw waits for another agency.
+    let hub = common::hub().env("LOTTERY_AGENCIES", "2").env("STORAGE_FSYNC", "never").start();
+    let start = agency(&hub).under(&["python3", "-c", ON_A_HELD_TERMINAL]);
+    let mut running = start.env("TERM", "xterm").stdin(Stdio::piped()).start();
+    let mut keyboard = running.stdin();
+    hub.wait_for_count("action: apuesta_recibida | result: success", MANY as usize);
+    keyboard.write_all(b"\x03").unwrap();
+    let ended = running.end();
+    assert_eq!((ended.code, ended.log.as_str()), (Some(0), ""));
+    assert_uploaded(&hub);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod run;
 mod slips;
+mod terminal;
 mod tls;
 pub mod upload;
 mod waiter;

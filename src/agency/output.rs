@@ -56,6 +56,7 @@ impl Output {
 
     /// Writes what the reader takes now.
     pub fn write(&mut self, now: Moment) {
+        self.progress.catch_up();
         if self.retry.is_some_and(|at| now >= at) {
             self.retry = None;
             self.try_again();

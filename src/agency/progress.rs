@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::terminal::Terminal;
+
 /// How often the bar is drawn, at most, a second.
 const DRAWS_A_SECOND: u8 = 10;
 const TEMPLATE: &str = "{prefix} {bar:32} {percent:>3}%  {bets} bets  {rate}  {left}";
@@ -12,16 +14,18 @@ const TEMPLATE: &str = "{prefix} {bar:32} {percent:>3}%  {bets} bets  {rate}  {l
 #[derive(Clone, Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    terminal: Option<Terminal>,
 }
 
 impl Progress {
     /// A bar that is not shown yet.
     pub fn hidden() -> Progress {
-        Progress { bar: ProgressBar::hidden() }
+        Progress { bar: ProgressBar::hidden(), terminal: Terminal::stderr() }
     }
 
     /// Shows the bar.
     pub fn show(&self, agency: u32) {
+        let Some(terminal) = self.terminal.clone() else { return };
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well-formed");
         let style = style
             .progress_chars("━╸─")
@@ -36,8 +40,7 @@ impl Progress {
             });
         self.bar.set_style(style);
         self.bar.set_prefix(format!("agency {agency}"));
-        // Drawn only if standard error is a terminal.
-        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_A_SECOND));
+        self.bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(terminal), DRAWS_A_SECOND));
     }
 
     /// `bets` are stored, and they are as much of all as `position` is of `extent`.
@@ -62,6 +65,13 @@ impl Progress {
     /// Does `write`, which writes log lines, while the bar is out of the way.
     pub fn step_aside<R>(&self, write: impl FnOnce() -> R) -> R {
         self.bar.suspend(write)
+    }
+
+    /// Draws what a terminal that was held did not take.
+    pub fn catch_up(&self) {
+        if let Some(terminal) = &self.terminal {
+            terminal.catch_up();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,23 @@ impl Start {
 
     pub fn hub(self, address: SocketAddr) -> Start {
         self.env("CLI_SERVER_ADDRESS", &address.to_string())
+    }
+
+    /// The same, run by another program.
+    pub fn under(mut self, wrapper: &[&str]) -> Start {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(self.command.get_program()).args(self.command.get_args());
+        command.current_dir(self.folder.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, value) in self.command.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        self.command = command;
+        self
+    }
+
+    pub fn stdin(mut self, stdin: Stdio) -> Start {
+        self.command.stdin(stdin);
+        self
     }
 
     pub fn arg(mut self, argument: &str) -> Start {
@@ -165,6 +182,11 @@ impl Client {
             assert!(Instant::now() < until, "never idle");
             before = after;
         }
+    }
+
+    /// Its standard input, where that is a pipe.
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     pub fn id(&self) -> u32 {
