@@ -291,12 +291,16 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
 
 #[cfg(test)]
 mod tests {
+    use super::super::output::Output;
+    use super::super::progress::Progress;
     use super::*;
+    use crate::logging::LogOutput;
 
     #[test]
     fn a_hub_that_is_gone_without_a_word_is_noticed_after_several_probes() {
         let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut waiter = Waiter::new().unwrap();
+        let output = Output::new(LogOutput::stdout(), Progress::hidden());
+        let mut waiter = Waiter::new(output).unwrap();
         let link = Link::open(&mut waiter, hub.local_addr().unwrap()).unwrap().unwrap();
         let socket = SockRef::from(&link.stream);
         assert!(socket.keepalive().unwrap());
