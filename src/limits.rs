@@ -168,16 +168,19 @@ pub const BUFFERS_BYTES_MAX: usize = 224 * 1024 * 1024;
 /// Parked connections that one turn answers after the draw; the rest follow in the next turns.
 pub const FLUSH_PER_TURN: usize = 256;
 
-/// Bytes of winners that one turn writes to parked connections.
+/// Bytes of winners that one turn encodes or copies for parked connections.
 pub const FLUSH_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 
-/// While more bytes of winners than this wait in outboxes, no more are put there: they wait for those who read.
-pub const FLUSH_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 2;
+/// The shortest list of winners that is encoded once for all who ask for it, in bytes; shorter ones are copied.
+pub const SHARED_LIST_BYTES_MIN: usize = 4 * 1024;
 
-/// The same for agencies, who go first: what strangers do not read does not keep their winners back.
-pub const FLUSH_BYTES_HIGH_OF_AGENCIES: usize = BUFFERS_BYTES_MAX / 4 * 3;
+/// While shared lists of winners hold more bytes than this, no more are encoded: queries wait for those that are read.
+pub const LISTS_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 4;
 
-/// How long a peer may take nothing of its winners while others' wait for the room. It may ask again.
+/// The same for agencies, who go first: what others do not read does not keep their winners back.
+pub const LISTS_BYTES_HIGH_OF_AGENCIES: usize = BUFFERS_BYTES_MAX / 2;
+
+/// How long a peer may take nothing of its winners while others wait for the memory. It may ask again.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Deadlines that one turn acts on; the rest follow in the next turns.
@@ -206,10 +209,12 @@ const _: () = assert!(STRANGERS_TURN_REQUESTS <= TURN_REQUESTS_PER_CONNECTION);
 const _: () = assert!(4 * (STRANGERS_TURN_REQUESTS as usize) <= TURN_REQUESTS);
 // A line that is echoed, and what a parked peer may say, fit one read.
 const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <= READ_BYTES);
-// One connection alone, or one turn's winners, never fill the buffers of all.
-const _: () = assert!(FLUSH_BYTES_HIGH + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX);
-const _: () = assert!(OUTBOX_BYTES_HIGH < FLUSH_BYTES_HIGH && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
-const _: () = assert!(SIGNAL_REPEAT.as_millis() < SHUTDOWN_FLUSH.as_millis());
+// Shared lists leave half of the buffers to connections' own, and what one turn encodes passes their limit by little.
+const _: () = assert!(LISTS_BYTES_HIGH < LISTS_BYTES_HIGH_OF_AGENCIES);
+const _: () = assert!(LISTS_BYTES_HIGH_OF_AGENCIES + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX / 4 * 3);
+// One connection's own bytes never fill the buffers of all: what it may have unsent, and a frame of any size.
+const _: () = assert!(OUTBOX_BYTES_HIGH < BUFFERS_BYTES_MAX / 4 && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
+const _: () = assert!(SHARED_LIST_BYTES_MIN < OUTBOX_BYTES_HIGH);
 // A client's whole window may follow its last reply.
 const _: () = assert!(2 * 64 * 8 * 1024 <= DISCARD_BYTES_MAX);
 // A whole record always fits what is kept of one.

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::io::Read;
+
+use common::machine;
 use common::{Hub, binary, binary_batch, binary_bet, hub};
 
 /// Agency `agency` bets once on `number`, and finishes.
@@ -235,4 +238,45 @@ fn a_restarted_hub_remembers_bets_finishes_and_the_draw() {
     peer.send(&binary(3, &[1], &[]));
     peer.expect(&winners(&[11]));
     assert_eq!(hub.count("action: sorteo"), 0, "the draw is not made again");
+}
+
+#[test]
+fn peers_that_read_a_long_list_steadily_all_get_it() {
+    const WINNERS: u32 = 60_000;
+    const PEERS: usize = 160;
+    let hub = hub().env("LOTTERY_AGENCIES", "1").start();
+    let mut agency = hub.connect();
+    for batch in 0..4 {
+        let documents = batch * WINNERS / 4..(batch + 1) * WINNERS / 4;
+        let bets: Vec<u8> =
+            documents.flat_map(|document| binary_bet("Ana", "Paz", document, 19_990_317, 7574)).collect();
+        agency.send(&binary(1, &[1, WINNERS / 4], &bets));
+        agency.expect(&[0]);
+    }
+    agency.send(&binary(2, &[1], &[]));
+    agency.expect(&[0]);
+    // In all they are more than the hub has for all buffers, by far.
+    let mut peers: Vec<_> = (0..PEERS).map(|_| hub.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.send(b"13\nGET_WINNERS|1"));
+    let mut length = None;
+    for peer in &mut peers {
+        let mut start = [0; 8];
+        peer.stream.read_exact(&mut start).expect("the list's length");
+        let whole: usize = std::str::from_utf8(&start[..7]).unwrap().parse().expect("seven digits and a line feed");
+        assert_eq!(*length.get_or_insert(whole), whole);
+    }
+    let length = length.unwrap();
+    assert!(length * PEERS > loteria::limits::BUFFERS_BYTES_MAX, "{length} bytes each");
+    // Each reads a piece in turn, as peers do that are slower than the hub.
+    let mut left = vec![length; PEERS];
+    let mut piece = vec![0; 256 * 1024];
+    while left.iter().any(|left| *left > 0) {
+        for (peer, left) in peers.iter_mut().zip(&mut left).filter(|(_, left)| **left > 0) {
+            let bytes = peer.stream.read(&mut piece[..(256 * 1024).min(*left)]).expect("the list goes on");
+            assert!(bytes > 0, "the list ends {left} bytes early; the hub said:\n{}", hub.log());
+            *left -= bytes;
+        }
+    }
+    let peak = machine::peak_memory_bytes(hub.child.id());
+    assert!(peak < 128 * 1024 * 1024, "the list is kept once, not once a peer: {peak} bytes");
 }

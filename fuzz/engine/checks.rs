@@ -184,7 +184,7 @@ impl Session {
             assert_eq!(self.engine.parked(), 0, "every query is answered after the draw");
         }
         for connection in waiting {
-            assert!(self.engine.outgoing(connection).len() >= 13 + 25 + 13, "welcome, finish and winners");
+            assert!(self.engine.unsent(connection).len() >= 13 + 25 + 13, "welcome, finish and winners");
             self.engine.closed(connection, self.now);
         }
     }

@@ -21,9 +21,12 @@ impl<D: Disk> Engine<D> {
         self.shed_buffers(now);
     }
 
-    /// Over the limit of all buffers, one that holds much goes: an honest peer never does.
+    /// Over the limit of all buffers, one that holds much goes: an honest peer never does. Shared lists of winners count,
+    /// and those who read them hold nothing.
     pub(super) fn shed_buffers(&mut self, now: Moment) {
-        while self.buffered_bytes > limits::BUFFERS_BYTES_MAX {
+        while self.buffered_bytes + self.lists.bytes.min(limits::LISTS_BYTES_HIGH_OF_AGENCIES)
+            > limits::BUFFERS_BYTES_MAX
+        {
             let Some(slot) = self.find_holder() else { return };
             let peer = self.connections[slot].peer;
             log::warn!("action: close_connection | result: success | ip: {peer} | reason: buffers are full");

@@ -56,8 +56,6 @@ pub struct Connection {
     pub(super) peer: IpAddr,
     /// Its query waits for the draw.
     pub(super) parked: bool,
-    /// Bytes of winners that were put into its outbox, until that is empty.
-    pub(super) winners_bytes: u32,
     /// How many outcomes of this turn it waits for.
     pub(super) owed: u32,
     /// It is here only to be told that the hub is full.
@@ -102,7 +100,6 @@ impl Connection {
             generation,
             peer,
             parked: false,
-            winners_bytes: 0,
             owed: 0,
             refused,
             has_stored: false,
@@ -164,12 +161,12 @@ impl Connection {
 
     /// Whether winners are in its outbox of which its peer has taken nothing for a while.
     pub(super) fn holds_winners_back(&self, now: Moment) -> bool {
-        self.winners_bytes > 0 && self.sent_at + limits::FLUSH_PATIENCE <= now
+        self.outbox.has_list() && self.sent_at + limits::FLUSH_PATIENCE <= now
     }
 
     /// Whether so much waits for its peer that nothing more of it is decoded, until some of that is read.
     pub(super) fn is_held_by_its_reader(&self) -> bool {
-        self.outbox.unsent().len() >= limits::OUTBOX_BYTES_HIGH
+        self.outbox.unsent_len() >= limits::OUTBOX_BYTES_HIGH
     }
 
     /// How many requests of it one turn takes.
@@ -195,14 +192,6 @@ impl Connection {
         if self.outbox.is_empty() || self.taken as usize >= limits::WRITE_STEP_BYTES {
             self.owes_bytes(now);
         }
-    }
-
-    /// Of the bytes of winners in its outbox so many are gone, now that the peer took `bytes` more of it.
-    pub(super) fn winners_taken(&mut self, bytes: usize) -> usize {
-        let before = self.winners_bytes;
-        let taken = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.winners_bytes = if self.outbox.is_empty() { 0 } else { before.saturating_sub(taken) };
-        (before - self.winners_bytes) as usize
     }
 
     /// The connection is being closed.

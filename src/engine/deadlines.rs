@@ -120,7 +120,6 @@ impl<D: Disk> Engine<D> {
         connection.outbox = super::outbox::Outbox::default();
         connection.held = 0;
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
-        self.winners_bytes -= std::mem::take(&mut connection.winners_bytes) as usize;
         self.connections[slot].cut = true;
         self.end(slot, now);
     }

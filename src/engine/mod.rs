@@ -48,6 +48,7 @@ pub use turn::CommittedTurn;
 use turn::{Entry, Outcome};
 use unnumbered::Unnumbered;
 pub use watermark::InputWatermark;
+use winners::Lists;
 
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
@@ -89,8 +90,8 @@ pub struct Engine<D: Disk> {
     deferred: Deferred,
     scheduler: Scheduler,
     buffered_bytes: usize,
-    /// Bytes of winners in outboxes, and whether others wait for them to be read.
-    winners_bytes: usize,
+    lists: Lists,
+    /// Queries wait for lists to be read.
     flush_paused: bool,
     full_until: Option<Moment>,
     /// The last group of records that was seen, and when it was written.
@@ -130,7 +131,7 @@ impl<D: Disk> Engine<D> {
             deferred: Deferred::default(),
             scheduler: Scheduler::new(now),
             buffered_bytes: 0,
-            winners_bytes: 0,
+            lists: Lists::default(),
             flush_paused: false,
             full_until: None,
             group,
@@ -244,7 +245,6 @@ impl<D: Disk> Engine<D> {
         let connection = self.connections.remove(slot);
         self.room.left(&connection);
         self.buffered_bytes -= connection.buffered();
-        self.winners_bytes -= connection.winners_bytes as usize;
         if !self.mutant.is(EngineMutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
@@ -276,7 +276,13 @@ impl<D: Disk> Engine<D> {
         self.read_room(id) > 0
     }
 
-    /// What the peer should be sent next.
+    /// Everything that the peer has not taken yet.
+    #[doc(hidden)]
+    pub fn unsent(&self, id: ConnectionId) -> Vec<u8> {
+        self.slot(id).map_or_else(Vec::new, |slot| self.connections[slot].outbox.unsent_bytes())
+    }
+
+    /// What the peer should be sent next: not always all that there is.
     pub fn outgoing(&self, id: ConnectionId) -> &[u8] {
         self.slot(id).map_or(&[], |slot| self.connections[slot].outbox.unsent())
     }
@@ -287,10 +293,14 @@ impl<D: Disk> Engine<D> {
         let connection = &mut self.connections[slot];
         let before = connection.buffered();
         let held = connection.is_held_by_its_reader();
+        let had_list = connection.outbox.has_list();
         connection.sent(bytes, now);
         let goes_on = held && !connection.is_held_by_its_reader();
         self.buffered_bytes = self.buffered_bytes - before + connection.buffered();
-        self.winners_bytes -= connection.winners_taken(bytes);
+        if self.flush_paused && had_list && !self.connections[slot].outbox.has_list() {
+            // Its memory may be what others wait for.
+            self.lists.drop_unused();
+        }
         if goes_on {
             self.queue_read(slot);
             self.go_on(slot);

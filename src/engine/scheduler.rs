@@ -33,6 +33,8 @@ pub struct Budgets {
     pub untrusted_requests: u32,
     /// Connections that are accepted.
     pub accepts: usize,
+    /// Bytes of the shortest list of winners that connections share.
+    pub shared_bytes_min: usize,
 }
 
 impl Default for Budgets {
@@ -46,6 +48,7 @@ impl Default for Budgets {
             connection_requests: limits::TURN_REQUESTS_PER_CONNECTION,
             untrusted_requests: limits::STRANGERS_TURN_REQUESTS,
             accepts: limits::ACCEPT_PER_TURN,
+            shared_bytes_min: limits::SHARED_LIST_BYTES_MIN,
         }
     }
 }

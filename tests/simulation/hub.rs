@@ -355,7 +355,7 @@ impl Hub {
     fn write(&mut self, net: &mut Net, id: ConnectionId, now: Moment, witness: &mut impl Witness) {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
         let link = socket.link;
-        let outgoing = self.engine.outgoing(id);
+        let outgoing = self.engine.unsent(id);
         let known = net.links[link].tapped.saturating_sub(net.links[link].down.len());
         if known < outgoing.len() {
             witness.released(&self.engine, net, link, &outgoing[known..]);

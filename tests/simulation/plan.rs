@@ -136,6 +136,7 @@ fn budgets(rng: &mut Rng) -> Budgets {
         connection_requests: rng.range(1, 4) as u32,
         untrusted_requests: rng.range(1, 3) as u32,
         accepts: rng.range(1, 4),
+        shared_bytes_min: rng.pick(&[0, 10]),
     }
 }
 

@@ -300,7 +300,7 @@ fn half_frames_of_strangers_do_not_hold_up_the_winners() {
         let stranger = desk.connect();
         desk.engine.receive(stranger, &half, desk.now);
     }
-    assert!(desk.engine.buffered_bytes() > limits::FLUSH_BYTES_HIGH);
+    assert!(desk.engine.buffered_bytes() > limits::LISTS_BYTES_HIGH);
     let id = desk.native(1);
     desk.engine.receive(id, &[Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
     desk.turn();
