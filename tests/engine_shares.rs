@@ -95,6 +95,8 @@ fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
 #[test]
 fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
     let mut table = Table::new(2, Policy::default());
+    let other = table.engine.open(address(HERE), table.now).expect("there is room");
+    table.say(other, &finish(2));
     let id = stored(&mut table, HERE, 1);
     assert!(table.engine.is_agency(id));
     table.say(id, &finish(2));
@@ -162,4 +164,34 @@ fn an_agency_is_given_up_in_time_however_it_was_lost_before() {
     // What is left of the first reminder changes nothing.
     table.pass(idle_timeout);
     assert_eq!(standing(&table), Ok(Standing::Excluded));
+}
+
+#[test]
+fn an_agency_that_finished_without_bets_is_answered_before_peers_that_only_ask() {
+    let mut table = Table::new(2, Policy::default());
+    let asks: Vec<u8> = [1, 2].iter().flat_map(|agency| query(*agency)).collect();
+    let untrusted: Vec<ConnectionId> = (0..3 * limits::FLUSH_PER_TURN)
+        .map(|_| {
+            let id = table.engine.open(address(HERE), table.now).expect("there is room");
+            // To say again that an agency has finished is not to be it.
+            table.say(id, &asks[..12]);
+            id
+        })
+        .collect();
+    let agency = table.engine.open(address(THERE), table.now).expect("there is room");
+    table.say(agency, &[finish(1), query(1)].concat());
+    let again = table.engine.open(address(HERE), table.now).expect("there is room");
+    table.say(again, &[finish(1), query(1)].concat());
+    assert!(table.engine.is_agency(agency) && !table.engine.is_agency(again));
+    let last = table.engine.open(address(HERE), table.now).expect("there is room");
+    table.say(last, &finish(2));
+    assert!(table.engine.lottery().drawn());
+    assert_eq!(table.hear(agency), [0, 0, 0, 0, 0, 0], "its finish and its winners, in the turn of the draw");
+    assert!(untrusted.iter().any(|id| table.engine.outgoing(*id).is_empty()), "others wait for their turn");
+}
+
+fn query(agency: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    Dialect::Binary.put_query(AgencyId(agency), &mut frame);
+    frame
 }

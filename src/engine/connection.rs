@@ -60,8 +60,8 @@ pub struct Connection {
     pub(super) owed: u32,
     /// It is here only to be told that the hub is full.
     pub(super) refused: bool,
-    /// A batch of it was stored for the agency that it speaks for.
-    pub(super) has_stored: bool,
+    /// A batch or the finish of the agency that it speaks for was committed by it.
+    pub(super) has_committed: bool,
     /// Requests of it that were refused.
     pub(super) refusals: u32,
     /// Bytes that the transport keeps for it outside the engine.
@@ -102,7 +102,7 @@ impl Connection {
             parked: false,
             owed: 0,
             refused,
-            has_stored: false,
+            has_committed: false,
             refusals: 0,
             held: 0,
             cut: false,

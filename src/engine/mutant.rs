@@ -29,6 +29,8 @@ pub enum EngineMutant {
     FinishOverRejected,
     /// An agency is lost when the connection that spoke for it speaks for another.
     ForgetEarlierAgency,
+    /// A list of winners is shared by connections of different agencies.
+    ShareAcrossAgencies,
     /// Trusted connections that fill every turn leave nothing of the next one to others.
     ForgetDeficit,
     /// Deadlines act although connections wait to be accepted.
@@ -39,7 +41,7 @@ pub enum EngineMutant {
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 14] = [
+    pub const ALL: [EngineMutant; 15] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -51,6 +53,7 @@ impl EngineMutant {
         EngineMutant::CountGone,
         EngineMutant::FinishOverRejected,
         EngineMutant::ForgetEarlierAgency,
+        EngineMutant::ShareAcrossAgencies,
         EngineMutant::ForgetDeficit,
         EngineMutant::JudgeUnaccepted,
         EngineMutant::JudgeUnread,

@@ -151,8 +151,11 @@ impl<D: Disk> Engine<D> {
             self.send_acknowledgement(acknowledge, committed, now);
         }
         self.connections[slot].owed -= 1;
-        if let Outcome::Stored { agency, .. } = entry.outcome {
-            self.know_by_bets(slot, agency);
+        if let Outcome::Stored { agency, .. }
+        | Outcome::Finished { agency: Some(agency), first: true }
+        | Outcome::Query { agency, first: true, .. } = entry.outcome
+        {
+            self.know_by_commit(slot, agency);
         }
         if let Phase::Closing(_) = self.connections[slot].session.phase {
             // An earlier answer of this turn was its last.

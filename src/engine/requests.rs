@@ -147,11 +147,11 @@ impl<D: Disk> Engine<D> {
         let session = &mut self.connections[slot].session;
         if speaker == Speaker::Connection && session.agency.is_none() && session.conduct().finish_before_agency {
             session.finish_unclaimed = true;
-            self.note(slot, Outcome::Finished { agency: None });
+            self.note(slot, Outcome::Finished { agency: None, first: false });
             return;
         }
         let outcome = match self.speaker(slot, speaker).and_then(|agency| Ok(self.finish_agency(agency)?)) {
-            Ok(agency) => Outcome::Finished { agency: Some(agency) },
+            Ok((agency, first)) => Outcome::Finished { agency: Some(agency), first },
             Err(why) => refused(why),
         };
         self.note(slot, outcome);
@@ -167,7 +167,7 @@ impl<D: Disk> Engine<D> {
         }
         let outcome = match self.speaker(slot, speaker) {
             Ok(agency) if self.is_excluded(agency) => Outcome::Refused(Refusal::Excluded),
-            Ok(agency) => Outcome::Query { agency, finishes: false },
+            Ok(agency) => Outcome::Query { agency, finishes: false, first: false },
             Err(why) => refused(why),
         };
         self.connections[slot].session.wait();
@@ -176,18 +176,20 @@ impl<D: Disk> Engine<D> {
 
     fn finish_and_query(&mut self, slot: usize, speaker: Speaker) {
         let outcome = match self.speaker(slot, speaker).and_then(|agency| Ok(self.finish_agency(agency)?)) {
-            Ok(agency) => Outcome::Query { agency, finishes: true },
+            Ok((agency, first)) => Outcome::Query { agency, finishes: true, first },
             Err(why) => refused(why),
         };
         self.connections[slot].session.wait();
         self.note(slot, outcome);
     }
 
-    fn finish_agency(&mut self, agency: AgencyId) -> Result<AgencyId, Refusal> {
-        if self.lottery.finish(agency)? {
+    /// Says whether the agency had not finished before.
+    fn finish_agency(&mut self, agency: AgencyId) -> Result<(AgencyId, bool), Refusal> {
+        let first = self.lottery.finish(agency)?;
+        if first {
             self.store.stage_finish(agency);
         }
-        Ok(agency)
+        Ok((agency, first))
     }
 
     /// Whether an earlier batch of this connection has to come again before this request counts.
@@ -271,7 +273,7 @@ impl<D: Disk> Engine<D> {
     /// The connection spoke for `before` until now. That agency is here as long as the connection is open.
     fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
         let left = Left::of(&self.connections[slot]);
-        self.connections[slot].has_stored = false;
+        self.connections[slot].has_committed = false;
         if self.mutant.is(EngineMutant::ForgetEarlierAgency) {
             return self.leave(before, left, left.heard_at);
         }
@@ -344,12 +346,14 @@ impl<D: Disk> Engine<D> {
                 slot.into_iter().for_each(|slot| self.connections[slot].session.wait());
                 Outcome::Gap
             }
-            Outcome::Finished { agency: Some(agency) } | Outcome::Query { agency, finishes: true } => {
-                match self.finish_agency(agency) {
-                    Ok(_) => outcome,
-                    Err(refusal) => Outcome::Refused(refusal),
-                }
-            }
+            Outcome::Finished { agency: Some(agency), .. } => match self.finish_agency(agency) {
+                Ok((_, first)) => Outcome::Finished { agency: Some(agency), first },
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+            Outcome::Query { agency, finishes: true, .. } => match self.finish_agency(agency) {
+                Ok((_, first)) => Outcome::Query { agency, finishes: true, first },
+                Err(refusal) => Outcome::Refused(refusal),
+            },
             Outcome::Excluded { agency } => {
                 if self.lottery.exclude(agency) == Ok(true) {
                     self.store.stage_exclusion(agency);

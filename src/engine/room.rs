@@ -159,14 +159,15 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Notes that bets of `agency` which came by this connection are on the disk.
-    pub(super) fn know_by_bets(&mut self, slot: usize, agency: AgencyId) {
+    /// Notes that bets or the finish of `agency` which came by this connection are on the disk. A repeated finish does not
+    /// count: any peer can send one.
+    pub(super) fn know_by_commit(&mut self, slot: usize, agency: AgencyId) {
         if self.connections[slot].session.agency == Some(agency) {
-            self.know(slot, |connection| connection.has_stored = true);
+            self.know(slot, |connection| connection.has_committed = true);
         }
     }
 
-    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch of it is stored.
+    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch or the finish of it is stored.
     /// Others wait for such a one, not it for them.
     pub fn is_agency(&self, id: ConnectionId) -> bool {
         self.slot(id).is_some_and(|slot| self.connections[slot].is_agency())
@@ -185,8 +186,8 @@ impl Connection {
         self.is_agency() || self.refused
     }
 
-    /// Whether it has a certificate, or stored bets for the agency that it speaks for.
+    /// Whether it has a certificate, or brought bets or the finish of the agency that it speaks for.
     pub(super) fn is_agency(&self) -> bool {
-        self.has_stored || self.session.certified.is_some()
+        self.has_committed || self.session.certified.is_some()
     }
 }

@@ -31,13 +31,16 @@ pub(super) enum Outcome {
         count: u32,
         why: Rejection,
     },
+    /// `first`: the agency had not finished before.
     Finished {
         agency: Option<AgencyId>,
+        first: bool,
     },
-    /// `finishes`: the request said that the agency has no more bets, too.
+    /// `finishes`: the request said that the agency has no more bets, too; `first`: which it had not said before.
     Query {
         agency: AgencyId,
         finishes: bool,
+        first: bool,
     },
     Refused(Refusal),
     BadRequest(Malformed),
@@ -56,7 +59,7 @@ impl Outcome {
     /// The agency whose state the reply tells.
     pub(super) fn agency(&self) -> Option<AgencyId> {
         match self {
-            Outcome::Finished { agency } => *agency,
+            Outcome::Finished { agency, .. } => *agency,
             Outcome::Welcome { agency }
             | Outcome::Stored { agency, .. }
             | Outcome::Repeated { agency, .. }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Engine;
+use super::EngineMutant;
 use super::connection::{Connection, ConnectionId};
 use super::deadlines::Reminder;
 use super::outbox::List;
 use super::queue::Class;
 use crate::limits;
-use crate::lottery::{AgencyId, Lottery};
+use crate::lottery::{AgencyId, Bet, Refusal};
 use crate::storage::{Committed, Disk};
 use crate::timers::Moment;
 use crate::wire::{After, Dialect, Reply};
@@ -34,12 +35,18 @@ enum Encoded<'a> {
 }
 
 impl Lists {
-    /// The winners of `agency` in `dialect`, shared where they are `shared_bytes_min` bytes or more.
-    fn of(&mut self, agency: AgencyId, dialect: Dialect, lottery: &Lottery, shared_bytes_min: usize) -> Encoded<'_> {
-        if let Some(list) = self.known.get(&(agency, dialect)) {
+    /// The winners of an agency in a dialect, shared where they are `shared_bytes_min` bytes or more.
+    fn of<'b>(
+        &mut self,
+        key: (AgencyId, Dialect),
+        winners: impl FnOnce() -> Result<Option<&'b [Bet]>, Refusal>,
+        shared_bytes_min: usize,
+    ) -> Encoded<'_> {
+        if let Some(list) = self.known.get(&key) {
             return Encoded::Shared { list: Rc::clone(list), fresh: false };
         }
-        let reply = match lottery.winners(agency) {
+        let (agency, dialect) = key;
+        let reply = match winners() {
             Ok(winners) => Reply::Winners { agency, bets: winners.expect("parked queries are flushed after the draw") },
             Err(refusal) => Reply::Refused(refusal),
         };
@@ -52,7 +59,7 @@ impl Lists {
         bytes.shrink_to_fit();
         self.bytes += bytes.capacity();
         let list = Rc::new(List { bytes, after });
-        self.known.insert((agency, dialect), Rc::clone(&list));
+        self.known.insert(key, Rc::clone(&list));
         Encoded::Shared { list, fresh: true }
     }
 
@@ -114,8 +121,10 @@ impl<D: Disk> Engine<D> {
         if connection.outbox.is_empty() {
             connection.owes_bytes(now);
         }
+        let shared_as = if self.mutant.is(EngineMutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
+        let shared_bytes_min = self.scheduler.budgets.shared_bytes_min;
         let (after, bytes) =
-            match self.lists.of(agency, dialect, &self.lottery, self.scheduler.budgets.shared_bytes_min) {
+            match self.lists.of((shared_as, dialect), || self.lottery.winners(agency), shared_bytes_min) {
                 Encoded::Shared { list, fresh } => {
                     let after = list.after;
                     let bytes = if fresh { list.bytes.len() } else { 0 };
