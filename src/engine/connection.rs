@@ -216,8 +216,8 @@ impl Connection {
             Phase::Speaking(_) if self.refused => (handshake, None),
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
-            // It waits for the hub, which has not decoded, or not read, what may be the frame's end.
-            Phase::Speaking(_) if self.resumed || self.readable => (None, None),
+            // It waits for the hub, which has not answered it, or has not decoded, or not read, what may be the frame's end.
+            Phase::Speaking(_) if self.owed > 0 || self.resumed || self.readable => (None, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),
             // The frame waits for the reader, not for its own rest.
             Phase::Speaking(_) if self.is_held_by_its_reader() => (None, None),

@@ -385,11 +385,14 @@ impl<D: Disk> Engine<D> {
         self.slot(id).map(|slot| self.connections[slot].peer)
     }
 
-    /// After a half-close: nothing held, nothing to decode, nothing to send, so nothing to stay for.
+    /// After a half-close: nothing held, nothing to decode, nothing to send, so nothing to stay for. Whole frames may
+    /// be left in the inbox of a connection with deferred work, or whose peer does not read.
     fn end_if_nothing_is_left(&mut self, slot: usize, now: Moment) {
         let connection = &self.connections[slot];
         let waits = matches!(connection.session.phase, Phase::Waiting(_));
-        if connection.session.half_closed && !waits && connection.owed == 0 {
+        let undecoded = connection.resumed || connection.is_held_by_its_reader();
+        let goes_on = undecoded && !self.mutant.is(EngineMutant::DropHeldBack);
+        if connection.session.half_closed && !waits && !goes_on && connection.owed == 0 {
             if !connection.session.inbox.is_empty() {
                 log::warn!(
                     "action: receive_message | result: in_progress | ip: {} | reason: the peer ended in the middle of a frame",

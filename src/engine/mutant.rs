@@ -37,11 +37,13 @@ pub enum EngineMutant {
     JudgeUnaccepted,
     /// Deadlines act although sockets wait to be read.
     JudgeUnread,
+    /// Whole frames that a turn had no room for are dropped when the peer ends its side.
+    DropHeldBack,
 }
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 15] = [
+    pub const ALL: [EngineMutant; 16] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -57,6 +59,7 @@ impl EngineMutant {
         EngineMutant::ForgetDeficit,
         EngineMutant::JudgeUnaccepted,
         EngineMutant::JudgeUnread,
+        EngineMutant::DropHeldBack,
     ];
 
     /// Whether the engine has this defect.

@@ -382,6 +382,7 @@ impl Hub {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
         if !std::mem::replace(&mut socket.shut, true) {
             net.links[socket.link].hub_fin = true;
+            net.links[socket.link].ended_in_order = socket.at_end;
         }
         if socket.at_end || self.engine.is_cut(id) {
             self.close(net, id, now);

@@ -263,6 +263,15 @@ impl Model {
         }
     }
 
+    /// Every whole frame that came before the peer's end is answered.
+    fn check_ended(&self, net: &Net) {
+        for id in &net.live {
+            let link = &net.links[*id];
+            let Some(owed) = link.owed_bytes.filter(|_| link.ended_in_order && !link.refused) else { continue };
+            assert!(link.tapped == owed || self.stopping, "link {id}: {} of {owed} frames are answered", link.tapped);
+        }
+    }
+
     fn check_parked(&self, engine: &Engine<Mounted>, net: &Net) {
         if engine.has_work() || self.stopping {
             return;
@@ -319,6 +328,7 @@ impl Witness for Model {
         assert!(engine.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
         engine.assert_invariants();
         self.check_parked(engine, net);
+        self.check_ended(net);
     }
 }
 

@@ -121,6 +121,10 @@ pub struct Link {
     pub spoiled: bool,
     /// What is sent is no agency's, and must have no effect.
     pub stranger: bool,
+    /// How many bytes of answers all that is sent on it must have.
+    pub owed_bytes: Option<usize>,
+    /// The hub ended its side by itself, and had read the client's end.
+    pub ended_in_order: bool,
 }
 
 impl Link {
@@ -159,6 +163,8 @@ impl Link {
             refused: false,
             spoiled: false,
             stranger: false,
+            owed_bytes: None,
+            ended_in_order: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Connections that are nobody's: echoes, whose answer is known, and bytes of every evil kind, which must have no
 //! effect at all.
 
+use loteria::limits;
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
@@ -15,8 +16,9 @@ const NOBODY: u32 = 989_898_989;
 /// Opens a connection of one kind or another, writes to it, and may be gone at once.
 pub fn visit(world: &mut World<'_>) {
     let agencies: Vec<u32> = world.model.agencies.keys().copied().collect();
-    let link = match world.rng.below(6) {
+    let link = match world.rng.below(7) {
         5 => two_agencies(world, &agencies),
+        6 => return many_finishes(world),
         0 => echo(world),
         1 => noise(world),
         2 => frame_of_nobody(world),
@@ -37,6 +39,21 @@ fn open(world: &mut World<'_>, dialect: Dialect, agency: Option<u32>) -> Option<
     let link = world.connect(dialect, agency)?;
     world.net.links[link].stranger = dialect != Dialect::Echo;
     Some(link)
+}
+
+/// More requests at once than a turn takes, on a few connections, each of which ends its side behind them.
+fn many_finishes(world: &mut World<'_>) {
+    for _ in 0..world.rng.range(1, 3) {
+        let Some(link) = open(world, Dialect::Binary, None) else { return };
+        let count = world.rng.range(1, 3 * limits::STRANGERS_TURN_REQUESTS as usize);
+        let end = &mut world.net.links[link];
+        (0..count).for_each(|_| Dialect::Binary.put_finish(AgencyId(NOBODY), &mut end.up));
+        // Each is refused with one byte, and nothing keeps that from the peer.
+        end.owed_bytes = Some(count);
+        end.room = 1 << 20;
+        trace::event("many finishes", &[("link", link as u64), ("count", count as u64)]);
+        world.half_close(link);
+    }
 }
 
 /// One line, whole or not.
