@@ -94,7 +94,7 @@ fn frames_that_wait_for_their_reader_are_answered_after_a_half_close() {
     table.settle();
     assert!(!table.engine.is_done(id));
     let rest = hear_all(&mut table, id);
-    assert!(rest == list.repeat(asked - 1), "{} bytes of {} each", rest.len(), list.len());
+    assert!(rest == list.repeat(asked), "{} bytes of {} each", rest.len(), list.len());
 }
 
 #[test]

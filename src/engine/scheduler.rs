@@ -27,6 +27,8 @@ pub struct Budgets {
     pub untrusted: usize,
     /// Bytes read of all of them.
     pub untrusted_bytes: usize,
+    /// Requests of all connections.
+    pub turn_requests: usize,
     /// Requests of one trusted connection; what follows them is deferred.
     pub connection_requests: u32,
     /// The same of an untrusted one, and of all of them together.
@@ -45,6 +47,7 @@ impl Default for Budgets {
             connection_bytes_min: limits::TURN_BYTES_PER_CONNECTION_MIN,
             untrusted: limits::STRANGERS_PER_TURN,
             untrusted_bytes: limits::STRANGERS_TURN_BYTES,
+            turn_requests: limits::TURN_REQUESTS,
             connection_requests: limits::TURN_REQUESTS_PER_CONNECTION,
             untrusted_requests: limits::STRANGERS_TURN_REQUESTS,
             accepts: limits::ACCEPT_PER_TURN,

@@ -127,7 +127,7 @@ impl<D: Disk> Engine<D> {
     pub fn turn_is_full(&self) -> bool {
         self.store.staged_bytes() > limits::TURN_ROWS_BYTES
             || self.store.looked_at_bytes() > limits::TURN_LOOKED_AT_BYTES
-            || self.turn.len() >= limits::TURN_REQUESTS
+            || self.turn.len() >= self.scheduler.budgets.turn_requests
     }
 
     /// Whether strangers have asked enough in this turn.

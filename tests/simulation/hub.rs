@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use loteria::engine::{Budgets, ConnectionId, Engine};
 use loteria::limits;
+use loteria::lottery::AgencyId;
 use loteria::storage::CommitError;
 use loteria::timers::Moment;
 
@@ -255,6 +256,9 @@ impl Hub {
             };
             let end = &mut net.links[link];
             end.hub = HubEnd::Open(id);
+            if let Some(agency) = end.certified {
+                self.engine.certify(id, AgencyId(agency));
+            }
             let slot = id.slot as usize;
             if slot >= self.sockets.len() {
                 self.sockets.resize_with(slot + 1, || None);

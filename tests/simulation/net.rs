@@ -98,6 +98,8 @@ pub struct Link {
     pub named_at: Option<usize>,
     /// When the client closed or went away, in milliseconds.
     pub gone_at: Option<u64>,
+    /// The agency that its client has a certificate of.
+    pub certified: Option<u32>,
     /// Another agency that it has spoken for before, and where the request ends that says so.
     pub earlier: Option<(u32, usize)>,
     /// Requests without an answer, oldest first.
@@ -151,6 +153,7 @@ impl Link {
             first_byte_at: None,
             named_at: None,
             gone_at: None,
+            certified: None,
             earlier: None,
             requests: VecDeque::new(),
             tapped: 0,

@@ -127,14 +127,18 @@ fn budgets(rng: &mut Rng) -> Budgets {
         return Budgets::default();
     }
     let connection_bytes_min = rng.pick(&[1, 20]);
+    // As in `limits.rs`, untrusted connections alone do not fill a turn.
+    let untrusted_requests = rng.range(1, 2);
+    let turn_requests = 4 * untrusted_requests + rng.below(4);
     Budgets {
         turn_bytes: rng.pick(&[1, 100, 1000]),
         connection_bytes: connection_bytes_min * rng.range(1, 50),
         connection_bytes_min,
         untrusted: rng.range(1, 2),
         untrusted_bytes: rng.pick(&[1, 100]),
-        connection_requests: rng.range(1, 4) as u32,
-        untrusted_requests: rng.range(1, 3) as u32,
+        turn_requests,
+        connection_requests: rng.range(untrusted_requests, turn_requests) as u32,
+        untrusted_requests: untrusted_requests as u32,
         accepts: rng.range(1, 4),
         shared_bytes_min: rng.pick(&[0, 10]),
     }

@@ -16,9 +16,10 @@ const NOBODY: u32 = 989_898_989;
 /// Opens a connection of one kind or another, writes to it, and may be gone at once.
 pub fn visit(world: &mut World<'_>) {
     let agencies: Vec<u32> = world.model.agencies.keys().copied().collect();
-    let link = match world.rng.below(7) {
+    let link = match world.rng.below(8) {
         5 => two_agencies(world, &agencies),
         6 => return many_finishes(world),
+        7 => return hogs(world, &agencies),
         0 => echo(world),
         1 => noise(world),
         2 => frame_of_nobody(world),
@@ -138,6 +139,26 @@ fn two_agencies(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
         }
     }
     Some(link)
+}
+
+/// Connections of an agency, by their certificate, that fill many turns with batches that are refused.
+fn hogs(world: &mut World<'_>, agencies: &[u32]) {
+    let agency = world.rng.pick(agencies);
+    if world.model.agencies[&agency].dialect == Dialect::Csv {
+        return;
+    }
+    let batch = world.model.batches.make(world.rng, Some(agency), Kind::Bad, 1);
+    for _ in 0..world.rng.range(1, 3) {
+        let Some(link) = open(world, Dialect::Binary, Some(agency)) else { return };
+        let mut frame = Vec::new();
+        world.model.batches.put(batch, Dialect::Binary, agency, 0, link, &mut frame);
+        let count = world.rng.range(1, 600);
+        let end = &mut world.net.links[link];
+        (end.certified, end.named_at) = (Some(agency), Some(frame.len()));
+        end.up = frame.repeat(count);
+        end.room = 1 << 20;
+        trace::event("hog", &[("link", link as u64), ("count", count as u64)]);
+    }
 }
 
 /// A length that nobody would send, and nothing behind it.
