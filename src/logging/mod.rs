@@ -120,6 +120,11 @@ pub fn init(level: LogLevel, out: Box<dyn Write + Send>) {
     }
 }
 
+/// Whether `line`, as [`init`] sends it, is of level DEBUG.
+pub fn is_debug(line: &[u8]) -> bool {
+    line.get("2024-08-21 22:11:15 ".len()..).is_some_and(|rest| rest.starts_with(b"DEBUG "))
+}
+
 fn logger(level: LogLevel, out: Box<dyn Write + Send>) -> Logger {
     let clock = Mutex::new(Stamp::default());
     let mut builder = Builder::new();
@@ -222,6 +227,16 @@ mod tests {
         let (stamp, rest) = text.split_at(19);
         assert_eq!(rest, " INFO     action: x | result: success\n");
         assert!(jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", stamp).is_ok(), "{stamp}");
+        assert!(!is_debug(text.as_bytes()));
+    }
+
+    #[test]
+    fn a_line_tells_whether_it_is_for_debugging() {
+        let lines = Lines::default();
+        let logger = logger(LogLevel::Debug, Box::new(lines.clone()));
+        log_to(&logger, Level::Debug, "server", "action: x | result: success");
+        assert!(is_debug(&lines.0.lock().unwrap()));
+        assert!(!is_debug(b"DEBUG ") && !is_debug(b""));
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! Lines go into a bounded buffer; the loop writes it out once a turn, as far as the reader takes it. What
 //! does not fit is dropped and counted, and the count is told once lines flow again. Where the reader stalls,
 //! nothing is written until an event says that it goes on, or, where no event can, until a moment has passed.
+//!
+//! DEBUG lines are taken only while the buffer holds little: the rest of it is for the others. A reader that is slow,
+//! but reads, gets all of those: while it has much to catch up on, [`LogOutput::hold`] asks the loop to take in
+//! nothing new. A reader that does not read is not waited for.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -14,14 +19,26 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::SendFlags;
 
+use crate::logging;
+
 /// Lines kept while the reader does not read, in bytes.
-const BUFFER_BYTES_MAX: usize = 1024 * 1024;
+const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same, over which DEBUG lines are dropped.
+const DEBUG_BYTES_MAX: usize = 1024 * 1024;
+/// The same, over which a reader that reads is given time to catch up. The lines of a turn fit into what is left.
+const HOLD_BYTES: usize = 4 * 1024 * 1024;
+/// A reader that has taken nothing for so long does not read.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// Memory that is kept for lines when all are written, in bytes.
+const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// A pipe that polls as writable takes so much without blocking (`PIPE_BUF` on Linux, pipe(7)).
 const PIPE_BYTES: usize = 4096;
 /// A terminal that polls as writable has room for so much (the kernel's threshold for it, `WAKEUP_CHARS`).
 const TERMINAL_BYTES: usize = 256;
-/// How long an ending program waits for its reader.
-const DRAIN_MAX: Duration = Duration::from_millis(200);
+/// How long an ending program waits for a reader that takes nothing.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(200);
+/// How long an ending program waits for a reader that is slow: Docker kills a container that is stopped after 10 s.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
 /// How long between tries in that time.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -45,13 +62,29 @@ pub enum Flow {
 
 #[derive(Debug)]
 struct Shared {
-    buffer: Vec<u8>,
-    written: usize,
-    dropped: u64,
+    buffer: VecDeque<u8>,
+    dropped: Dropped,
     /// Bytes written in all.
     total: u64,
     sink: Sink,
     flow: Flow,
+    /// The reader was behind once: what is taken since then shows that it reads.
+    has_stalled: bool,
+    /// When a reader that was behind last took something.
+    read_at: Option<Instant>,
+}
+
+/// How many lines were dropped since that was last told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dropped {
+    debug: u64,
+    others: u64,
+}
+
+impl Dropped {
+    fn lines(self) -> u64 {
+        self.debug + self.others
+    }
 }
 
 /// How to write without blocking, which depends on what standard output is.
@@ -75,9 +108,7 @@ enum Sink {
 impl LogOutput {
     /// The program's standard output.
     pub fn stdout() -> LogOutput {
-        let shared =
-            Shared { buffer: Vec::new(), written: 0, dropped: 0, total: 0, sink: Sink::find(), flow: Flow::Done };
-        LogOutput { shared: Arc::new(Mutex::new(shared)) }
+        LogOutput { shared: Arc::new(Mutex::new(Shared::new(Sink::find()))) }
     }
 
     /// The end that the logger writes to.
@@ -98,13 +129,25 @@ impl LogOutput {
     pub fn flush(&self) -> Flow {
         let mut shared = self.lock();
         let flow = shared.flush();
-        if flow != Flow::Done || shared.dropped == 0 {
+        if flow != Flow::Done || shared.dropped.lines() == 0 {
             return flow;
         }
         let dropped = std::mem::take(&mut shared.dropped);
         drop(shared);
-        log::warn!("action: log | result: in_progress | dropped_lines: {dropped}");
+        let (lines, debug) = (dropped.lines(), dropped.debug);
+        log::warn!("action: log | result: in_progress | dropped_lines: {lines} | of_them_debug: {debug}");
         self.lock().flush()
+    }
+
+    /// How long to take in nothing that has lines to write: the reader is behind, but reads, and no line but those of
+    /// DEBUG is dropped while it does. `None` where there is no reason to wait, or a reader that takes nothing. An
+    /// event of [`descriptor`](Self::descriptor) may end it sooner.
+    pub fn hold(&self) -> Option<Duration> {
+        let mut shared = self.lock();
+        shared.flush();
+        let behind = shared.flow == Flow::Stalled && shared.buffer.len() > HOLD_BYTES;
+        let since = shared.read_at.filter(|_| behind)?.elapsed();
+        READER_PATIENCE.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// How many bytes have been written in all: where the number grows, somebody reads.
@@ -114,14 +157,12 @@ impl LogOutput {
 
     /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
-        let shared = self.lock();
-        shared.written == shared.buffer.len()
+        self.lock().buffer.is_empty()
     }
 
-    /// Whether more than half of the room is taken.
+    /// Whether so much waits that a reader that reads is given time to catch up.
     pub fn is_crowded(&self) -> bool {
-        let shared = self.lock();
-        shared.buffer.len() - shared.written > BUFFER_BYTES_MAX / 2
+        self.lock().buffer.len() > HOLD_BYTES
     }
 
     /// The reader may take more now.
@@ -129,11 +170,16 @@ impl LogOutput {
         self.lock().flow = Flow::Done;
     }
 
-    /// Writes what is left, for a bounded time: the program is ending.
+    /// Writes what is left, as long as the reader takes it, for a bounded time: the program is ending.
     pub fn drain(&self) {
-        let until = Instant::now() + DRAIN_MAX;
+        let began = Instant::now();
+        let (mut left, mut taken_at) = (self.lock().buffer.len(), began);
         self.try_again();
-        while self.flush() != Flow::Done && Instant::now() < until {
+        while self.flush() != Flow::Done && taken_at.elapsed() < DRAIN_PATIENCE && began.elapsed() < DRAIN_MAX {
+            let now_left = self.lock().buffer.len();
+            if now_left < left {
+                (left, taken_at) = (now_left, Instant::now());
+            }
             std::thread::sleep(DRAIN_PAUSE);
             self.try_again();
         }
@@ -145,31 +191,44 @@ impl LogOutput {
 }
 
 impl Shared {
+    fn new(sink: Sink) -> Shared {
+        let (buffer, dropped) = (VecDeque::new(), Dropped::default());
+        Shared { buffer, dropped, total: 0, sink, flow: Flow::Done, has_stalled: false, read_at: None }
+    }
+
     fn push(&mut self, line: &[u8]) {
         if matches!(self.sink, Sink::Closed) {
             return;
         }
-        if self.buffer.len() - self.written + line.len() > BUFFER_BYTES_MAX {
-            self.dropped += 1;
+        let is_debug = logging::is_debug(line);
+        if self.buffer.len() + line.len() > if is_debug { DEBUG_BYTES_MAX } else { BUFFER_BYTES_MAX } {
+            *(if is_debug { &mut self.dropped.debug } else { &mut self.dropped.others }) += 1;
             return;
         }
-        self.buffer.extend_from_slice(line);
+        self.buffer.extend(line);
     }
 
     fn flush(&mut self) -> Flow {
-        while self.flow == Flow::Done && self.written < self.buffer.len() {
-            match self.sink.write(&self.buffer[self.written..]) {
+        while self.flow == Flow::Done && !self.buffer.is_empty() {
+            match self.sink.write(self.buffer.as_slices().0) {
                 Ok(bytes) => {
-                    self.written += bytes;
+                    self.buffer.drain(..bytes);
                     self.total += bytes as u64;
+                    if self.has_stalled && bytes > 0 {
+                        self.read_at = Some(Instant::now());
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.flow = Flow::Stalled,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.flow = Flow::Stalled;
+                    self.has_stalled = true;
+                }
                 Err(_) => self.flow = Flow::Failed,
             }
         }
-        self.buffer.drain(..self.written);
-        self.written = 0;
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
+            self.buffer = VecDeque::new();
+        }
         self.flow
     }
 }
@@ -207,7 +266,7 @@ impl Sink {
 pub fn say_on_stderr(line: &str) {
     let end = line.floor_char_boundary(PIPE_BYTES - 1);
     let line = format!("{}\n", &line[..end]);
-    let _ = write_if_ready(io::stderr().as_fd(), line.as_bytes(), DRAIN_MAX);
+    let _ = write_if_ready(io::stderr().as_fd(), line.as_bytes(), DRAIN_PATIENCE);
 }
 
 /// Writes to what may block, once it polls ready; for a pipe, `bytes` are at most [`PIPE_BYTES`].
@@ -231,5 +290,75 @@ impl Write for LineWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    const LINE: &[u8] = b"2024-08-21 22:11:15 INFO     action: x | result: success\n";
+    const DEBUG_LINE: &[u8] = b"2024-08-21 22:11:15 DEBUG    action: x | result: success\n";
+
+    /// An output to a pipe, and the reader's end.
+    fn piped() -> (LogOutput, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let sink = Sink::Reopened(File::from(OwnedFd::from(writer)));
+        (LogOutput { shared: Arc::new(Mutex::new(Shared::new(sink))) }, reader)
+    }
+
+    fn push(output: &LogOutput, line: &[u8], bytes: usize) {
+        let mut shared = output.lock();
+        (0..bytes / line.len()).for_each(|_| shared.push(line));
+    }
+
+    #[test]
+    fn debug_lines_leave_room_for_the_others() {
+        let (output, _reader) = piped();
+        push(&output, DEBUG_LINE, 2 * DEBUG_BYTES_MAX);
+        assert!(output.lock().buffer.len() <= DEBUG_BYTES_MAX);
+        push(&output, LINE, BUFFER_BYTES_MAX - DEBUG_BYTES_MAX);
+        let dropped = output.lock().dropped;
+        assert!(dropped.debug > 0 && dropped.others == 0, "{dropped:?}");
+        push(&output, LINE, DEBUG_BYTES_MAX);
+        assert!(output.lock().dropped.others > 0 && output.lock().buffer.len() <= BUFFER_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_reader_that_reads_is_waited_for_and_one_that_does_not_is_not() {
+        let (output, mut reader) = piped();
+        push(&output, LINE, HOLD_BYTES + 1024 * 1024);
+        assert_eq!(output.flush(), Flow::Stalled);
+        assert_eq!(output.hold(), None, "what fits into an unread pipe shows no reader");
+        reader.read_exact(&mut [0; 16 * 1024]).unwrap();
+        output.try_again();
+        let left = output.hold().expect("it reads");
+        assert!(left <= READER_PATIENCE);
+        output.lock().read_at = Instant::now().checked_sub(READER_PATIENCE);
+        assert_eq!(output.hold(), None, "it has stopped");
+        reader.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+        output.try_again();
+        assert!(output.hold().is_some(), "it has begun again");
+        while output.lock().buffer.len() > HOLD_BYTES {
+            reader.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+            output.try_again();
+            output.flush();
+        }
+        assert_eq!(output.hold(), None, "it has caught up");
+    }
+
+    #[test]
+    fn memory_for_lines_is_given_back_when_they_are_written() {
+        let (output, mut reader) = piped();
+        push(&output, LINE, BUFFER_BYTES_MAX);
+        while output.flush() != Flow::Done {
+            reader.read_exact(&mut vec![0; 4096]).unwrap();
+            output.try_again();
+        }
+        assert!(output.lock().buffer.capacity() <= KEPT_BYTES_MAX);
     }
 }

@@ -150,11 +150,14 @@ impl<D: Disk> Reactor<D> {
                 self.second_signal.arm_soon();
                 return self.shut_down(&mut events);
             }
-            self.accept(now);
-            // Before time is judged: a peer that has made room is reading.
-            self.write_ready(now);
-            self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
-            self.read_all(now);
+            // What is not read is not timed out either: the input watermark stands still.
+            if self.log.hold().is_none() {
+                self.accept(now);
+                // Before time is judged: a peer that has made room is reading.
+                self.write_ready(now);
+                self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
+                self.read_all(now);
+            }
             let judged = self.engine.watermark().at();
             self.engine.tick(judged)?;
             self.end_turn(now)?;
@@ -191,6 +194,9 @@ impl<D: Disk> Reactor<D> {
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
     /// time after that.
     fn wait(&mut self, events: &mut Events) -> io::Result<Moment> {
+        if let Some(left) = self.log.hold() {
+            return self.poll(events, Some(left));
+        }
         let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
             Some(Duration::ZERO)
