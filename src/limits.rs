@@ -142,6 +142,10 @@ pub const RETURN_RETRY: Duration = Duration::from_millis(500);
 /// By how much later than it came a connection, or a frame of it, may have begun to be read: a pause counts so much.
 pub const RETURN_LATENESS: Duration = Duration::from_secs(2);
 
+/// How often the hub looks whether the store's files are still where they were: nothing is acknowledged when the last
+/// look is longer ago.
+pub const STORE_CHECK_PERIOD: Duration = Duration::from_millis(250);
+
 /// How soon a standard output is tried again that nobody reads any more, or whose disk is full.
 pub const LOG_RETRY: Duration = Duration::from_millis(250);
 

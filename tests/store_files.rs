@@ -183,6 +183,28 @@ fn a_store_whose_rows_were_removed_while_it_runs_is_still_locked() {
 }
 
 #[test]
+fn a_file_that_was_cut_is_noticed_before_it_is_written_to_as_long_as_it_was() {
+    let cut = |folder: &Path, file: &str| {
+        std::fs::OpenOptions::new().write(true).open(folder.join(file)).unwrap().set_len(0).unwrap();
+    };
+    for (file, redo_bytes) in [("bets.csv", 0), ("bets.csv.journal", 0), ("bets.csv.redo", 1 << 20)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = open(folder.path(), &Options { redo_bytes, ..options() }).unwrap();
+        store.stage_batch(A, 0, &batch(0, 3)).unwrap();
+        store.commit().unwrap();
+        store.check_files().unwrap();
+        cut(folder.path(), file);
+        let failed = (1..200).find_map(|sequence| {
+            store.stage_batch(A, sequence, &batch(3, 3)).unwrap();
+            store.commit().err()
+        });
+        let error = failed.unwrap().to_string();
+        assert!(error.contains(&format!("{file} was shortened")), "{error}");
+        assert!(store.commit().is_err() && store.close().is_err(), "nothing more is written");
+    }
+}
+
+#[test]
 fn errors_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");

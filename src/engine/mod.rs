@@ -352,6 +352,14 @@ impl<D: Disk> Engine<D> {
         Ok(CommittedTurn { entries: std::mem::take(&mut self.turn), proof })
     }
 
+    /// Looks whether the store's files are still those that it writes.
+    ///
+    /// # Errors
+    /// They are not: nothing may be acknowledged any more, and the hub must stop.
+    pub fn check_store(&mut self) -> Result<(), CommitError> {
+        self.store.check_files()
+    }
+
     /// Closes the store's books: the hub is about to stop.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ pub mod tls;
 mod transport;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -79,6 +79,8 @@ pub struct Reactor<D: Disk> {
     log: LogOutput,
     /// When to try the log again that nobody could take.
     log_retry: Option<Moment>,
+    /// When it was last looked whether the store's files are still there.
+    store_checked: Instant,
 }
 
 /// Whether to accept.
@@ -127,6 +129,7 @@ impl<D: Disk> Reactor<D> {
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
+            store_checked: Instant::now(),
             scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
             clock,
             tls,
@@ -169,6 +172,11 @@ impl<D: Disk> Reactor<D> {
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
         let committed = self.engine.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
+        // By real time: what another program did while the hub was stopped is seen before anything is acknowledged.
+        if self.store_checked.elapsed() >= limits::STORE_CHECK_PERIOD {
+            self.engine.check_store()?;
+            self.store_checked = Instant::now();
+        }
         self.engine.release(committed, now);
         self.log.flush();
         self.write_all(now);
@@ -195,7 +203,7 @@ impl<D: Disk> Reactor<D> {
     /// time after that.
     fn wait(&mut self, events: &mut Events) -> io::Result<Moment> {
         if let Some(left) = self.log.hold() {
-            return self.poll(events, Some(left));
+            return self.poll(events, Some(left.min(self.until_store_check())));
         }
         let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
@@ -203,9 +211,14 @@ impl<D: Disk> Reactor<D> {
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
             let deadlines = [self.engine.next_deadline(), paused, self.log_retry].into_iter().flatten();
-            deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX))
+            let next = deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX));
+            Some(next.unwrap_or(limits::POLL_MAX).min(self.until_store_check()))
         };
         self.poll(events, timeout)
+    }
+
+    fn until_store_check(&self) -> Duration {
+        limits::STORE_CHECK_PERIOD.saturating_sub(self.store_checked.elapsed())
     }
 
     fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<Moment> {

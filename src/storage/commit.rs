@@ -94,14 +94,15 @@ impl<D: Disk> Store<D> {
         emptied
     }
 
-    /// Ends the store's use: seals it. What is staged and was not committed is dropped.
+    /// Ends the store's use: seals it, and looks whether its files are still there. What is staged and was not committed is dropped.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).
     pub fn close(&mut self) -> Result<(), CommitError> {
         self.forget_staged();
         self.seal()?;
-        self.drop_log()
+        self.drop_log()?;
+        self.check_files()
     }
 
     /// Writes and syncs what is staged; returns where the data ends then.
@@ -109,6 +110,7 @@ impl<D: Disk> Store<D> {
         self.make_room()?;
         let tip = self.encode_records();
         if !self.rows.is_empty() {
+            self.check_len(File::Rows).map_err(CommitError::Fatal)?;
             let (_, written) = write_all(&mut self.disk, File::Rows, self.tip.rows_bytes, self.rows.bytes());
             if let Err(error) = written {
                 return Err(self.take_back(File::Rows, 0, error));
@@ -200,6 +202,7 @@ impl<D: Disk> Store<D> {
         if self.capacity >= end + ahead {
             return Ok(());
         }
+        self.check_len(File::Journal)?;
         let keep = end + self.reserve();
         let (from, to) = (record_offset(self.capacity), record_offset(keep + self.options.journal_step));
         let (taken, written) = write_zeros(&mut self.disk, File::Journal, from, to);

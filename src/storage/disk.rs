@@ -1,6 +1,7 @@
 //! What the store needs of a disk; a simulation has another than the system's.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 /// What a disk reads and writes as one, or a multiple of it; a page of memory, too.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -69,6 +70,22 @@ pub trait Disk {
     /// # Errors
     /// As the system says.
     fn new_store_id(&mut self) -> io::Result<u64>;
+    /// Says that `file`, where it is open, is no longer found under its name: another program has removed, renamed or
+    /// replaced it. A disk that nobody else can touch has nothing to look at.
+    ///
+    /// # Errors
+    /// What has become of it, with its path; or as the system says.
+    fn check_name(&mut self, _file: File) -> io::Result<()> {
+        Ok(())
+    }
+    /// Says that `file`, where it is open, has none of the lengths `lens`: another program has changed it. As
+    /// [`check_name`](Self::check_name) otherwise, but cheaper: it looks at the name only where there is a reason to.
+    ///
+    /// # Errors
+    /// What has become of it, with its path; or as the system says.
+    fn check_len(&mut self, _file: File, _lens: RangeInclusive<u64>) -> io::Result<()> {
+        Ok(())
+    }
     /// What to call `file` in a message: its path.
     fn name(&self, file: File) -> String;
 }

@@ -11,6 +11,7 @@ mod index;
 mod mutant;
 mod optimistic;
 mod os_disk;
+mod presence;
 mod record;
 mod recovery;
 mod redo;

@@ -6,8 +6,9 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,15 @@ impl OsDisk {
 }
 
 impl OsDisk {
+    fn named(&self, doing: &str, file: File, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", self.name(file)))
+    }
+
+    fn changed(&self, file: File, what: &str) -> io::Error {
+        let file = self.name(file);
+        io::Error::other(format!("{file} {what} by another program; put it back as it was, and start again"))
+    }
+
     /// Writes whole blocks to the redo log without a copy in the system's memory, which would be made for nothing:
     /// only a start reads them, and a sync had to find each page again. `None` where that cannot be.
     fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
@@ -174,6 +184,36 @@ impl Disk for OsDisk {
         }
     }
 
+    fn check_name(&mut self, file: File) -> io::Result<()> {
+        let Some(open) = &self.files[file as usize] else { return Ok(()) };
+        let path = &self.paths[file as usize];
+        let what = match fs::metadata(path) {
+            Ok(named) if is_same(open, path, &named)? => return Ok(()),
+            Ok(_) => "was replaced",
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                "was removed or renamed"
+            }
+            // The folder is closed to this user, so nothing can be told. What is open can be written.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            Err(error) => return Err(self.named("look for", file, &error)),
+        };
+        Err(self.changed(file, what))
+    }
+
+    fn check_len(&mut self, file: File, lens: RangeInclusive<u64>) -> io::Result<()> {
+        let Some(open) = &self.files[file as usize] else { return Ok(()) };
+        let found = open.metadata().map_err(|error| self.named("look at", file, &error))?;
+        if found.nlink() == 0 {
+            // Some file systems count no names at all.
+            self.check_name(file)?;
+        }
+        if lens.contains(&found.len()) {
+            return Ok(());
+        }
+        let what = if found.len() < *lens.start() { "was shortened" } else { "was lengthened" };
+        Err(self.changed(file, &format!("{what} from {} to {} bytes", lens.start(), found.len())))
+    }
+
     fn new_store_id(&mut self) -> io::Result<u64> {
         // std keys each of its hashers from the system's random numbers.
         Ok(RandomState::new().build_hasher().finish())
@@ -182,6 +222,17 @@ impl Disk for OsDisk {
     fn name(&self, file: File) -> String {
         self.path(file).display().to_string()
     }
+}
+
+/// Whether what is `named` by `path` is the file that is `open`. Where a file system has no lasting inode numbers, it is
+/// if it is locked, as the open one is, and as long.
+fn is_same(open: &fs::File, path: &Path, named: &fs::Metadata) -> io::Result<bool> {
+    let here = open.metadata()?;
+    if (here.dev(), here.ino()) == (named.dev(), named.ino()) {
+        return Ok(true);
+    }
+    let looks_alike = here.nlink() > 0 && named.is_file() && here.len() == named.len();
+    Ok(looks_alike && fs::File::open(path).is_ok_and(|other| matches!(try_lock(Some(&other)), Ok(false))))
 }
 
 fn try_lock(file: Option<&fs::File>) -> io::Result<bool> {

@@ -50,6 +50,11 @@ impl RedoLog {
         self.end == 0
     }
 
+    /// How long the file is, or longer where it was.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Rows and journal have been synced: the next entry takes the first one's place.
     pub(super) fn begin_anew(&mut self) {
         self.end = 0;
@@ -62,6 +67,7 @@ impl<D: Disk> Store<D> {
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
         let bytes = (HEAD_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
+        self.check_len(File::Redo).map_err(CommitError::Fatal)?;
         if !self.log_has_room(bytes)? {
             return Ok(false);
         }

@@ -30,7 +30,8 @@ Runs the lottery's hub.
   --help         print this
 
 Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 65 the stored data is damaged;
-69 the address is taken; 74 the disk failed; 75 another server holds the store.
+69 the address is taken; 74 the disk failed, or the store's files are not as the server left them;
+75 another server holds the store.
 ";
 
 /// Why the server ends, and with which code.
@@ -44,7 +45,7 @@ enum Failure {
     Damaged(OpenError),
     #[error("cannot listen on {address} (SERVER_PORT, BIND_ADDRESS): {error}")]
     Address { address: String, error: std::io::Error },
-    #[error("the disk failed: {0}")]
+    #[error("the store failed: {0}")]
     Disk(String),
     #[error("{0}")]
     Locked(OpenError),
