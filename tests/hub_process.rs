@@ -7,7 +7,10 @@ mod common;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use common::{binary, binary_batch, hub, in_folder};
+use std::sync::Arc;
+
+use common::machine::{eventually, has, skip};
+use common::{binary, binary_batch, hub, in_folder, under};
 
 #[test]
 fn sigterm_and_sigint_end_it_in_every_state_with_everything_closed() {
@@ -201,6 +204,28 @@ fn a_port_in_use_is_69_and_a_store_in_use_75_with_the_data_untouched() {
     assert!(err.contains("bets.csv") && err.lines().count() == 1, "{err}");
     assert_eq!(first.rows(), rows);
     assert_eq!(std::fs::read(first.path("bets.csv.journal")).unwrap(), journal);
+}
+
+#[test]
+fn of_two_hubs_that_start_at_once_on_a_port_the_second_leaves_its_store_as_it_is() {
+    if !has("strace") {
+        return skip("a slow start needs strace");
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let slow =
+        ["strace", "-D", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=300000"];
+    let first = under(&slow, Arc::new(tempfile::tempdir().unwrap())).env("SERVER_PORT", &port);
+    let (path, starting) = (first.folder().join("bets.csv"), std::thread::spawn(|| first.start()));
+    eventually("the first one is opening its store", || path.exists());
+    let second = Arc::new(tempfile::tempdir().unwrap());
+    let (code, _, err) = in_folder(Arc::clone(&second)).env("SERVER_PORT", &port).run();
+    assert_eq!(code, Some(69), "{err}");
+    assert_eq!(std::fs::read_dir(second.path()).unwrap().count(), 0, "it has made no file");
+    // Nobody is accepted before the store is open, but nobody is turned away either.
+    let first = starting.join().unwrap();
+    let mut peer = first.connect();
+    peer.send(&binary_batch(1, 1, 1));
+    peer.expect(&[0]);
 }
 
 #[test]

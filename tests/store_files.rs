@@ -233,21 +233,3 @@ fn the_same_bytes_are_a_sound_store_wherever_they_are_copied() {
     put_back(copy.path(), &files(folder.path()));
     assert_eq!(bets(&open(copy.path(), &options()).unwrap().1), 8);
 }
-
-#[test]
-fn a_copy_taken_while_the_store_is_in_use_is_sound_if_the_journal_is_copied_first() {
-    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut store = two_agencies(folder.path());
-    let journal = files(folder.path()).remove(1);
-    for sequence in 1..4 {
-        store.stage_batch(B, sequence, &batch(200, 3)).unwrap();
-        store.commit().unwrap();
-    }
-    let rows = files(folder.path()).remove(0);
-    put_back(copy.path(), &[journal, rows]);
-    let (_, recovered) = open(copy.path(), &options()).unwrap();
-    assert_eq!(
-        (bets(&recovered), recovered.discarded.unwrap().rows_bytes),
-        (8, 3 * rows_of(2, &batch(200, 3)).len() as u64)
-    );
-}

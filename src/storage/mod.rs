@@ -5,6 +5,7 @@
 
 mod adopt;
 mod commit;
+mod copy;
 mod disk;
 mod error;
 mod index;
@@ -22,6 +23,7 @@ mod stream;
 mod walk;
 
 pub use commit::Committed;
+pub use copy::{Copied, copy};
 pub use disk::{Disk, File};
 pub use error::{CommitError, MatchError, OpenError};
 #[doc(hidden)]

@@ -22,6 +22,8 @@ pub struct OsDisk {
     direct: Option<fs::File>,
     /// A file made from now on is locked when it is made.
     locked: bool,
+    /// Files are opened for reading only.
+    read_only: bool,
     stop: Option<Arc<AtomicBool>>,
 }
 
@@ -38,8 +40,30 @@ impl OsDisk {
             files: [const { None }; 4],
             direct: None,
             locked: false,
+            read_only: false,
             stop: None,
         }
+    }
+
+    /// The same, to be read only, which needs no more than the right to do so.
+    pub(super) fn reading(path: &Path) -> OsDisk {
+        OsDisk { read_only: true, ..OsDisk::new(path) }
+    }
+
+    /// Keeps servers from the store until the disk is dropped; `false` where one has it.
+    pub(super) fn try_lock_shared(&mut self) -> io::Result<bool> {
+        for file in [File::Rows, File::Journal] {
+            match self.open(file, false)?.map_or(Ok(()), fs::File::try_lock_shared) {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    // What is locked already would keep a server from its own.
+                    self.files = [const { None }; 4];
+                    return Ok(false);
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Fails every read once `stop` is true, so that opening a large store need not be waited for.
@@ -58,13 +82,13 @@ impl OsDisk {
         let slot = &mut self.files[file as usize];
         if slot.is_none() {
             let mut options = fs::OpenOptions::new();
-            options.read(true).write(true).create(create).truncate(false).mode(0o644);
+            options.read(true).write(!self.read_only).create(create).truncate(false).mode(0o644);
             match options.open(&self.paths[file as usize]) {
                 Ok(opened) => {
                     if self.locked && !try_lock(Some(&opened))? {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
-                    if file == File::Redo {
+                    if file == File::Redo && !self.read_only {
                         self.direct = open_directly(&opened);
                     }
                     *slot = Some(opened);

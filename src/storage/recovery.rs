@@ -53,7 +53,7 @@ fn read_what_the_disk_holds<D: Disk>(store: &mut Store<D>) -> Result<(), OpenErr
 }
 
 /// The header, from either copy.
-fn read_header<D: Disk>(store: &mut Store<D>) -> Result<Option<Header>, OpenError> {
+pub(super) fn read_header<D: Disk>(store: &mut Store<D>) -> Result<Option<Header>, OpenError> {
     let mut found = None;
     for offset in HEADER_COPIES {
         let mut bytes = [0; HEADER_BYTES];

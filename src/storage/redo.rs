@@ -282,6 +282,11 @@ impl Redo {
         Ok(redo)
     }
 
+    /// The highest group that it has for rows and journal; 0 if none.
+    pub(super) fn last_group(&self) -> u64 {
+        self.entries.last().map_or(0, |entry| entry.header.group)
+    }
+
     /// Whether it has nothing for rows or journal.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()

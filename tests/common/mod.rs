@@ -75,6 +75,11 @@ impl Start {
         self
     }
 
+    /// Where it will run.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
     /// Anything else about how it is started.
     pub fn with(mut self, change: impl FnOnce(&mut Command)) -> Start {
         change(&mut self.command);

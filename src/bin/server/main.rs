@@ -19,12 +19,13 @@ use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 use options::Options;
 
 const USAGE: &str = "\
-Usage: server [--config FILE] [--check] [--adopt]
+Usage: server [--config FILE] [--check | --copy FOLDER] [--adopt]
 
 Runs the lottery's hub.
 
   --config FILE  read FILE instead of config.ini
   --check        only read the configuration, print it and exit
+  --copy FOLDER  make FOLDER with a copy of the store, which a running server may hold, and exit
   --adopt        take the rows of a store whose journal is gone as they are
   --version      print the version
   --help         print this
@@ -53,6 +54,16 @@ enum Failure {
     Running(#[from] std::io::Error),
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        match error {
+            OpenError::Locked { .. } => Failure::Locked(error),
+            OpenError::Damaged { .. } => Failure::Damaged(error),
+            OpenError::Io { .. } => Failure::Disk(error.to_string()),
+        }
+    }
+}
+
 impl Failure {
     fn code(&self) -> u8 {
         match self {
@@ -69,6 +80,7 @@ impl Failure {
 struct Arguments {
     config: Option<PathBuf>,
     check: bool,
+    copy: Option<PathBuf>,
     adopt: bool,
 }
 
@@ -94,6 +106,9 @@ fn run() -> Result<(), Failure> {
         return check(&settings, path);
     }
     survive_file_size_limits()?;
+    if let Some(folder) = arguments.copy {
+        return copy(&options.store, &folder);
+    }
     let output = LogOutput::stdout();
     logging::init(options.logging_level, Box::new(output.writer()));
     log_configuration(&settings, &options, path);
@@ -115,8 +130,10 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     let clock = Clock::start();
     let address = std::net::SocketAddr::new(options.bind_address, options.port);
     let unreachable = |error| Failure::Address { address: address.to_string(), error };
-    // The address first: a port in use leaves the stored data untouched.
-    let listener = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
+    // The address first, which only a socket that listens has for itself: a port in use leaves the stored data
+    // untouched. Peers that connect while the store is being opened wait to be accepted.
+    let bound = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
+    let listener = bound.listen(options.listen_backlog).map_err(unreachable)?;
     let opened = open(options, adopt, &clock, &signals);
     if signals.came_while_opening() {
         // Opening a store may be cut off anywhere; the next start does it again.
@@ -126,7 +143,6 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     }
     signals.opened();
     let engine = opened?;
-    let listener = listener.listen(options.listen_backlog).map_err(unreachable)?;
     log::info!("action: listen | result: success | address: {}", listener.address());
     log::info!("action: accept_connections | result: in_progress");
     match Reactor::new(engine, listener, tls, signals, clock, output)?.run() {
@@ -153,11 +169,6 @@ fn allow_descriptors(options: &Options) {
 
 /// Opens the store, and puts what it remembers into the lottery.
 fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Engine<OsDisk>, Failure> {
-    let failed = |error: OpenError| match error {
-        OpenError::Locked { .. } => Failure::Locked(error),
-        OpenError::Damaged { .. } => Failure::Damaged(error),
-        OpenError::Io { .. } => Failure::Disk(error.to_string()),
-    };
     let store_options = loteria::storage::Options {
         sync: options.sync,
         winning_number: options.winning_number,
@@ -166,9 +177,38 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
         ..Default::default()
     };
     let disk = OsDisk::new(&options.store).until(signals.opening());
-    let (store, recovered) = Store::open(disk, store_options).map_err(failed)?;
+    let (store, recovered) = Store::open(disk, store_options)?;
     let lottery = restore(options, recovered)?;
     Ok(Engine::new(options.policy.clone(), lottery, store, clock.now()))
+}
+
+/// Copies the store into a folder that is made for it; of a copy that fails, nothing is left.
+fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
+    let failed = |doing: &str, error| Failure::Disk(format!("cannot {doing} {}: {error}", folder.display()));
+    let Some(name) = store.file_name() else {
+        return Err(Failure::Usage(format!("[STORAGE] PATH = {}: not a file", store.display())));
+    };
+    std::fs::create_dir(folder).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::Usage(format!("--copy {}: is there already", folder.display())),
+        _ => failed("make", error),
+    })?;
+    let copied = loteria::storage::copy(store, &folder.join(name)).map_err(Failure::from);
+    let copied = copied.and_then(|copied| {
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| failed("sync", error))?;
+        Ok(copied)
+    });
+    match copied {
+        Ok(copied) => {
+            let (bets, bytes) = (copied.bets, copied.rows_bytes);
+            let folder = logging::Value(folder.display());
+            Ok(writeln!(std::io::stdout(), "copied to {folder}: {bets} bets, {bytes} bytes of rows")?)
+        }
+        Err(failure) => {
+            let _nothing_is_left = std::fs::remove_dir_all(folder);
+            Err(failure)
+        }
+    }
 }
 
 /// The store's folder is not made: its name may be misspelt, and the bets would be where nobody looks for them.
@@ -235,12 +275,13 @@ fn log_repairs(recovered: &Recovered) {
 fn arguments() -> Result<Option<Arguments>, Failure> {
     use lexopt::prelude::*;
     let usage = |error: lexopt::Error| Failure::Usage(error.to_string());
-    let mut arguments = Arguments { config: None, check: false, adopt: false };
+    let mut arguments = Arguments { config: None, check: false, copy: None, adopt: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Long("config") => arguments.config = Some(parser.value().map_err(usage)?.into()),
             Long("check") => arguments.check = true,
+            Long("copy") => arguments.copy = Some(parser.value().map_err(usage)?.into()),
             Long("adopt") => arguments.adopt = true,
             Long("help") | Short('h') => {
                 std::io::stdout().write_all(USAGE.as_bytes())?;

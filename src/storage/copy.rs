@@ -1,0 +1,191 @@
+//! A copy of a store that can be opened, taken while a server writes to it.
+//!
+//! A file that is written to while it is read is no snapshot: the copy can have a later record and lack an earlier one,
+//! and a start takes that for damage. So only the records from the first on are taken, up to the last whole group before
+//! the first place that is not written yet: what stands there does not change any more. Their rows were written before
+//! them. Where no server runs, the files are copied as they are, the redo log included. Either way the copy is
+//! opened as a start would, which checks all of it, and is closed with a seal.
+
+use super::disk::{File, write_all, write_zeros};
+use super::error::{CommitError, OpenError};
+use super::mutant::Mutant;
+use super::os_disk::OsDisk;
+use super::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Record, record_offset, slots_in};
+use super::recovery::{read_header, write_headers};
+use super::redo::Redo;
+use super::store::{Options, Store, Tip};
+use super::stream::Stream;
+use super::walk::scan;
+use std::io;
+use std::path::Path;
+
+/// Files are copied so many bytes at a time.
+const PIECE_BYTES: u64 = 1024 * 1024;
+/// Room for records that a copy has behind its last one; opening it makes more.
+const SLOTS_AHEAD: u64 = 256;
+/// How often a copy is begun anew, where a server that is just starting changes what is read.
+const TRIES: usize = 50;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What a copy has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Bets of all agencies.
+    pub bets: u64,
+    /// Bytes of their rows.
+    pub rows_bytes: u64,
+}
+
+/// Copies the store whose rows are at `from` to `to`, beside which there must be no store, durably. A server may run on
+/// `from`, and everything that it had acknowledged before is in the copy.
+///
+/// # Errors
+/// A file cannot be read or written; the store is damaged, so that a copy of it does not open.
+pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
+    let mut source = Store::new(OsDisk::reading(from), Options::default(), Mutant::None);
+    let stopped = source.disk.try_lock_shared().map_err(|error| source.failed_to("lock", File::Rows, error))?;
+    let mut target = Store::new(OsDisk::new(to), Options::default(), Mutant::None);
+    if source.len(File::Rows)? == 0 && source.len(File::Journal)? == 0 {
+        return Err(source.failed_to("find a store at", File::Rows, io::ErrorKind::NotFound.into()));
+    }
+    if stopped {
+        for file in [File::Rows, File::Journal, File::Redo] {
+            let bytes = source.len(file)?;
+            copy_bytes(&mut source, &mut target, file, bytes)?;
+        }
+    } else {
+        copy_running(&mut source, &mut target)?;
+    }
+    drop(target);
+    verify(to, stopped)
+}
+
+/// Copies what a server writes to at the same time.
+fn copy_running(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Result<(), OpenError> {
+    let mut tries = 0;
+    let rows_bytes = loop {
+        let tried = copy_records(source, target);
+        tries += 1;
+        match tried {
+            Ok(Some(rows_bytes)) => break rows_bytes,
+            Err(error) if tries == TRIES => return Err(error),
+            Ok(None) if tries == TRIES => {
+                let what = "the redo log has turns that the journal lacks, although a server runs".to_owned();
+                return Err(source.damaged(File::Journal, RECORDS_START, what));
+            }
+            Ok(None) | Err(_) => std::thread::sleep(PAUSE),
+        }
+    };
+    copy_bytes(source, target, File::Rows, rows_bytes)
+}
+
+/// Copies the journal up to its last whole group; returns how many bytes of rows it has then. `None` where the server is
+/// still starting, and has not written to the journal yet what its redo log has.
+fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Result<Option<u64>, OpenError> {
+    let Some(header) = read_header(source)? else {
+        return Err(source.damaged(File::Journal, 0, "neither copy of the header can be read".to_owned()));
+    };
+    let seed = header.seed();
+    let logged = Redo::read(&mut source.disk, seed, Mutant::None);
+    let logged = logged.map_err(|error| source.failed_to("read", File::Redo, error))?.last_group();
+    let journal_bytes = source.len(File::Journal)?;
+    let begun = write_all(&mut target.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]).1;
+    begun.map_err(|error| target.failed_to("write", File::Journal, error))?;
+    let mut journal = Stream::new(File::Journal, RECORDS_START, journal_bytes);
+    // Up to the last whole group, and up to the last record.
+    let (mut tip, mut last) = (Tip::start(seed), Tip::start(seed));
+    let mut piece: Vec<u8> = Vec::new();
+    for slot in 0..slots_in(journal_bytes) {
+        let bytes = journal.take(&mut source.disk, RECORD_BYTES as u64);
+        let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
+        let Some((next, ends)) = follow(bytes, slot, seed, last, last.group == tip.group) else { break };
+        piece.extend_from_slice(bytes);
+        last = next;
+        if ends {
+            tip = next;
+        }
+        if ends && piece.len() as u64 >= PIECE_BYTES {
+            put_records(target, &mut piece, tip.slots)?;
+        }
+    }
+    piece.truncate(piece.len() - RECORD_BYTES * usize::try_from(last.slots - tip.slots).unwrap_or(usize::MAX));
+    put_records(target, &mut piece, tip.slots)?;
+    let end = record_offset(tip.slots);
+    let zeroed = write_zeros(&mut target.disk, File::Journal, end, end + SLOTS_AHEAD * RECORD_BYTES as u64).1;
+    zeroed.map_err(|error| target.failed_to("write", File::Journal, error))?;
+    if tip.group < logged {
+        return Ok(None);
+    }
+    check_end(source, seed, last, last.group == tip.group)?;
+    write_headers(target, header)?;
+    Ok(Some(tip.rows_bytes))
+}
+
+/// The tip behind a record that follows `last`, and whether its group ends with it. `begins`: it must begin a group.
+fn follow(bytes: &[u8], slot: u64, seed: u32, last: Tip, begins: bool) -> Option<(Tip, bool)> {
+    let (record, crc) = Record::decode(bytes.first_chunk()?, slot, seed)?;
+    let fits = record.previous_crc == last.crc
+        && record.group == last.group + u64::from(begins)
+        && record.rows_offset == last.rows_bytes;
+    let rows_bytes = last.rows_bytes + u64::from(record.rows_bytes);
+    let next = Tip { slots: slot + 1, group: record.group, rows_bytes, crc, sealed: false };
+    fits.then_some((next, record.last_of_group))
+}
+
+/// Sees that reading ended where the journal did, rather than at a damaged record: if there are later groups, the
+/// record in this place has been written in the meantime.
+fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, begins: bool) -> Result<(), OpenError> {
+    let journal_bytes = source.len(File::Journal)?;
+    let found = scan(&mut source.disk, seed, journal_bytes);
+    let found = found.map_err(|error| source.failed_to("read", File::Journal, error))?;
+    if found.highest_group <= last.group + u64::from(begins) {
+        return Ok(());
+    }
+    let offset = record_offset(last.slots);
+    let mut here = Stream::in_small_pieces(File::Journal, offset, journal_bytes);
+    let bytes = here.take(&mut source.disk, RECORD_BYTES as u64);
+    let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
+    match follow(bytes, last.slots, seed, last, begins) {
+        Some(_) => Ok(()),
+        None => Err(source.damaged(File::Journal, offset, "there is no valid record here".to_owned())),
+    }
+}
+
+/// Writes records so that the last of them is the one before slot `end`.
+fn put_records(target: &mut Store<OsDisk>, piece: &mut Vec<u8>, end: u64) -> Result<(), OpenError> {
+    let written = write_all(&mut target.disk, File::Journal, record_offset(end) - piece.len() as u64, piece).1;
+    piece.clear();
+    written.map_err(|error| target.failed_to("write", File::Journal, error))
+}
+
+/// Copies the first `bytes` bytes of `file`.
+fn copy_bytes(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>, file: File, bytes: u64) -> Result<(), OpenError> {
+    let mut part = Stream::new(file, 0, bytes);
+    let mut at = 0;
+    while at < bytes {
+        let piece = part.take(&mut source.disk, PIECE_BYTES).map_err(|error| source.failed_to("read", file, error))?;
+        if piece.is_empty() {
+            return Err(source.damaged(file, at, format!("the file ends before byte {bytes}")));
+        }
+        let (taken, written) = write_all(&mut target.disk, file, at, piece);
+        written.map_err(|error| target.failed_to("write", file, error))?;
+        at += taken as u64;
+    }
+    Ok(())
+}
+
+/// Opens the copy as a start does, and closes it.
+fn verify(to: &Path, stopped: bool) -> Result<Copied, OpenError> {
+    let (mut store, recovered) = Store::open(OsDisk::new(to), Options { redo_bytes: 0, ..Options::default() })?;
+    if let Some(cut) = recovered.discarded.filter(|_| !stopped) {
+        // Only whole groups were taken: the rows of the last one are not those that its records speak of.
+        let what = format!("{} bytes of rows are not those stored", cut.rows_bytes);
+        return Err(store.damaged(File::Rows, store.tip.rows_bytes, what));
+    }
+    let closed = store.close();
+    closed.map_err(|error| match error {
+        CommitError::Full(error) | CommitError::Fatal(error) => store.failed_to("close", File::Rows, error),
+    })?;
+    let bets = recovered.agencies.iter().map(|(_, agency)| agency.bets).sum();
+    Ok(Copied { bets, rows_bytes: store.tip.rows_bytes })
+}
