@@ -12,8 +12,11 @@ use common::{Hub, binary_batch, hub};
 
 const FILES: [&str; 3] = ["bets.csv", "bets.csv.journal", "bets.csv.redo"];
 
-/// What can be done to a file, and how the hub calls it.
-const DEEDS: [(&str, fn(&Path)); 6] = [
+/// How the hub calls it, and what is done to a file or folder.
+type Deed = (&'static str, fn(&Path));
+
+/// What can be done to a file.
+const DEEDS: [Deed; 6] = [
     ("was removed or renamed", |file| fs::remove_file(file).unwrap()),
     ("was removed or renamed", |file| fs::rename(file, file.with_extension("away")).unwrap()),
     ("was replaced", |file| {
@@ -65,7 +68,7 @@ fn an_idle_hub_notices_what_happens_to_each_of_its_files() {
 
 #[test]
 fn an_idle_hub_notices_that_its_folder_is_gone_and_that_its_rows_have_grown() {
-    let deeds: [(&str, fn(&Path)); 3] = [
+    let deeds: [Deed; 3] = [
         ("bets.csv was removed or renamed", |folder| fs::rename(folder, folder.with_extension("away")).unwrap()),
         ("bets.csv was removed or renamed", |folder| fs::remove_dir_all(folder).unwrap()),
         ("bets.csv was lengthened", |folder| {

@@ -209,7 +209,7 @@ fn errors_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("nowhere");
     let error = open(&nowhere, &options()).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("cannot lock {}/bets.csv: ", nowhere.display())), "{error}");
+    assert!(error.starts_with(&format!("cannot open {}/bets.csv: ", nowhere.display())), "{error}");
     std::fs::create_dir(folder.path().join("bets.csv")).unwrap();
     let error = open(folder.path(), &options()).unwrap_err().to_string();
     assert!(error.contains("bets.csv: Is a directory"), "{error}");

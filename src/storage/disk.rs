@@ -45,7 +45,7 @@ pub trait Disk {
     /// # Errors
     /// As the system says; what was written since the last success may be lost, whatever a later sync says.
     fn sync(&mut self, file: File) -> io::Result<()>;
-    /// Makes the names of the files survive a power cut.
+    /// Makes the names of the files survive a power cut; where the file system cannot, [`unkept`](Self::unkept) says so.
     ///
     /// # Errors
     /// As the system says.
@@ -60,7 +60,8 @@ pub trait Disk {
     /// # Errors
     /// As the system says.
     fn len(&mut self, file: File) -> io::Result<u64>;
-    /// Forgets what memory holds of `file`, where it can, so that the next read asks the disk itself.
+    /// Forgets what memory holds of `file`, so that the next read asks the disk itself; where the system cannot,
+    /// [`unkept`](Self::unkept) says so.
     ///
     /// # Errors
     /// As the system says.
@@ -85,6 +86,10 @@ pub trait Disk {
     /// What has become of it, with its path; or as the system says.
     fn check_len(&mut self, _file: File, _lens: RangeInclusive<u64>) -> io::Result<()> {
         Ok(())
+    }
+    /// What has turned out to be beyond this disk, and what that means, so that a person can be told.
+    fn unkept(&self) -> Vec<String> {
+        Vec::new()
     }
     /// What to call `file` in a message: its path.
     fn name(&self, file: File) -> String;

@@ -12,6 +12,7 @@ mod index;
 mod mutant;
 mod optimistic;
 mod os_disk;
+mod os_error;
 mod presence;
 mod record;
 mod recovery;

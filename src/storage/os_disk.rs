@@ -1,6 +1,7 @@
 //! The system's disk: four files beside one another, found by the path of the rows.
 
 use super::disk::{BLOCK_BYTES, Disk, File};
+use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
 use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -24,6 +25,8 @@ pub struct OsDisk {
     locked: bool,
     /// Files are opened for reading only.
     read_only: bool,
+    /// What the file system does not do: syncing a folder, dropping what memory holds.
+    unkept: [Option<String>; 2],
     stop: Option<Arc<AtomicBool>>,
 }
 
@@ -41,6 +44,7 @@ impl OsDisk {
             direct: None,
             locked: false,
             read_only: false,
+            unkept: [const { None }; 2],
             stop: None,
         }
     }
@@ -60,7 +64,7 @@ impl OsDisk {
                     self.files = [const { None }; 4];
                     return Ok(false);
                 }
-                Err(fs::TryLockError::Error(error)) => return Err(error),
+                Err(fs::TryLockError::Error(error)) => return Err(explain_lock(error)),
             }
         }
         Ok(true)
@@ -94,7 +98,7 @@ impl OsDisk {
                     *slot = Some(opened);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
-                Err(error) => return Err(error),
+                Err(error) => return Err(explain_open(&self.paths[file as usize], folder_of(&self.paths[0]), error)),
             }
         }
         Ok(slot.as_ref())
@@ -115,8 +119,8 @@ impl OsDisk {
     /// only a start reads them, and a sync had to find each page again. `None` where that cannot be.
     fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
         match self.direct.as_ref()?.write_at(blocks, offset) {
-            // The file system wants larger blocks.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            // The file system wants larger blocks, or has no such way after all.
+            Err(error) if is_unsupported(&error) => {
                 self.direct = None;
                 None
             }
@@ -184,12 +188,21 @@ impl Disk for OsDisk {
     }
 
     fn sync(&mut self, file: File) -> io::Result<()> {
-        self.open(file, false)?.map_or(Ok(()), fs::File::sync_data)
+        self.open(file, false)?.map_or(Ok(()), fs::File::sync_data).map_err(explain_sync)
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {
-        let folder = self.paths[0].parent().filter(|folder| !folder.as_os_str().is_empty());
-        fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        let folder = folder_of(&self.paths[0]);
+        let open = fs::File::open(folder).map_err(|error| explain_open(folder, folder, error))?;
+        match open.sync_all() {
+            Err(error) if is_unsupported(&error) => {
+                self.unkept[0] = Some(format!(
+                    "the file system cannot sync a folder ({error}), so that a power cut soon after the store was made may take its files"
+                ));
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 
     fn truncate(&mut self, file: File, len: u64) -> io::Result<()> {
@@ -202,10 +215,14 @@ impl Disk for OsDisk {
 
     fn drop_cache(&mut self, file: File) -> io::Result<()> {
         use rustix::fs::{Advice, fadvise};
-        match self.open(file, false)? {
-            Some(file) => Ok(fadvise(file, 0, None, Advice::DontNeed)?),
-            None => Ok(()),
+        let advised = self.open(file, false)?.map_or(Ok(()), |file| fadvise(file, 0, None, Advice::DontNeed));
+        if let Err(error) = advised {
+            self.unkept[1] = Some(format!(
+                "the system cannot drop what memory holds of a file ({}), so that a start after a failed sync may read what the disk does not have",
+                io::Error::from(error)
+            ));
         }
+        Ok(())
     }
 
     fn check_name(&mut self, file: File) -> io::Result<()> {
@@ -243,6 +260,10 @@ impl Disk for OsDisk {
         Ok(RandomState::new().build_hasher().finish())
     }
 
+    fn unkept(&self) -> Vec<String> {
+        self.unkept.iter().flatten().cloned().collect()
+    }
+
     fn name(&self, file: File) -> String {
         self.path(file).display().to_string()
     }
@@ -263,8 +284,13 @@ fn try_lock(file: Option<&fs::File>) -> io::Result<bool> {
     match file.map_or(Ok(()), fs::File::try_lock) {
         Ok(()) => Ok(true),
         Err(fs::TryLockError::WouldBlock) => Ok(false),
-        Err(fs::TryLockError::Error(error)) => Err(error),
+        Err(fs::TryLockError::Error(error)) => Err(explain_lock(error)),
     }
+}
+
+/// The folder of the files, of which `rows` is one.
+fn folder_of(rows: &Path) -> &Path {
+    rows.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -21,13 +21,13 @@ use std::io;
 pub(super) fn open<D: Disk>(disk: D, options: Options, mutant: Mutant) -> Result<(Store<D>, Recovered), OpenError> {
     let adopt = options.adopt;
     let mut store = Store::new(disk, options, mutant);
-    if !store.disk.lock().map_err(|error| store.failed_to("lock", File::Rows, error))? {
+    if !store.disk.lock().map_err(|error| store.failed_to("open", File::Rows, error))? {
         return Err(OpenError::Locked { file: store.disk.name(File::Rows) });
     }
     read_what_the_disk_holds(&mut store)?;
     let rows_bytes = store.len(File::Rows)?;
     let journal_bytes = store.len(File::Journal)?;
-    let recovered = match read_header(&mut store)? {
+    let mut recovered = match read_header(&mut store)? {
         Some(header) => recover(&mut store, header, rows_bytes, journal_bytes)?,
         None if rows_bytes == 0 && has_no_records(&mut store, journal_bytes)? => {
             create(&mut store)?;
@@ -36,6 +36,7 @@ pub(super) fn open<D: Disk>(disk: D, options: Options, mutant: Mutant) -> Result
         None if adopt => adopt::adopt(&mut store, rows_bytes, journal_bytes)?,
         None => return Err(unreadable_journal(&store, journal_bytes)),
     };
+    recovered.unkept = store.disk.unkept();
     Ok((store, recovered))
 }
 

@@ -53,6 +53,8 @@ pub struct Recovered {
     pub drawn: Option<u32>,
     /// What an earlier run had begun to write and never acknowledged; it is gone from the store.
     pub discarded: Option<Discarded>,
+    /// What cannot be promised on this disk.
+    pub unkept: Vec<String>,
     /// Bytes of rows that were taken without a journal.
     pub adopted_bytes: u64,
 }

@@ -188,14 +188,17 @@ fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
     let Some(name) = store.file_name() else {
         return Err(Failure::Usage(format!("[STORAGE] PATH = {}: not a file", store.display())));
     };
-    std::fs::create_dir(folder).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::Usage(format!("--copy {}: is there already", folder.display())),
-        _ => failed("make", error),
-    })?;
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Failure::Usage(format!("--copy {}: is there already", folder.display())));
+        }
+        made => made.map_err(|error| failed("make", error))?,
+    }
     let copied = loteria::storage::copy(store, &folder.join(name)).map_err(Failure::from);
     let copied = copied.and_then(|copied| {
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| failed("sync", error))?;
+        // The new folder's name is durable when the folder that it is in is synced.
+        let synced = loteria::storage::Disk::sync_folder(&mut OsDisk::new(folder));
+        synced.map_err(|error| failed("sync the folder of", error))?;
         Ok(copied)
     });
     match copied {
@@ -252,8 +255,11 @@ fn restore(options: &Options, recovered: Recovered) -> Result<Lottery, Failure> 
     Ok(lottery)
 }
 
-/// Says what a start changed about the store's files.
+/// Says what cannot be promised here, and what a start changed about the store's files.
 fn log_repairs(recovered: &Recovered) {
+    for what in &recovered.unkept {
+        log::warn!("action: recover | result: in_progress | reason: {}", logging::Value(what));
+    }
     if let Some(cut) = &recovered.discarded {
         let kept =
             cut.kept_in.as_deref().map_or("not kept, for want of space".to_owned(), |file| format!("kept in {file}"));
