@@ -67,7 +67,7 @@ fn what_the_store_cannot_do_without_ends_it_with_the_reason() {
 #[test]
 fn a_store_that_may_not_be_written_is_told_with_who_may_not() {
     if !is_root() || !has("setpriv") {
-        return skip("running as somebody else needs root and setpriv");
+        return skip("running as another user needs root and setpriv");
     }
     let wrapper = ["setpriv", "--reuid=65533", "--regid=65532", "--clear-groups", "sh", "-c", "exec ./server"];
     let folder = Arc::new(tempfile::tempdir().unwrap());

@@ -47,9 +47,8 @@ fn with_a_batch() -> Hub {
 }
 
 fn ends_with(hub: Hub, what: &str) {
+    let said = hub.wait_for("CRITICAL action: store | result: fail");
     let (status, log) = hub.end();
-    let said = log.lines().find(|line| line.contains("CRITICAL action: store | result: fail"));
-    let said = said.unwrap_or_else(|| panic!("it did not say {what:?}; it said:\n{log}"));
     assert!(said.contains(what) && said.contains("by another program"), "{what}: {said}");
     assert_eq!(status.code(), Some(74), "{log}");
     assert!(!log.contains("close_store"), "{log}");

@@ -85,7 +85,7 @@ fn lines_for_debugging_are_the_first_to_be_dropped() {
     let mut peer = hub.connect();
     peer.send(&[binary(2, &[1], &[]), binary(3, &[1], &[])].concat());
     peer.expect(&[0, 0, 0, 0, 0, 0]);
-    // Only now does anybody read.
+    // The log is read only from here on.
     let reading = std::thread::spawn(move || std::io::read_to_string(reader).unwrap());
     ends_well(hub);
     let text = reading.join().unwrap();

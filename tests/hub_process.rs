@@ -218,10 +218,10 @@ fn of_two_hubs_that_start_at_once_on_a_port_the_second_leaves_its_store_as_it_is
     let (path, starting) = (first.folder().join("bets.csv"), std::thread::spawn(|| first.start()));
     eventually("the first one is opening its store", || path.exists());
     let second = Arc::new(tempfile::tempdir().unwrap());
-    let (code, _, err) = in_folder(Arc::clone(&second)).env("SERVER_PORT", &port).run();
-    assert_eq!(code, Some(69), "{err}");
+    let ended = in_folder(Arc::clone(&second)).env("SERVER_PORT", &port).start_or_end();
+    assert_eq!(ended.err().expect("the port is taken").0, Some(69));
     assert_eq!(std::fs::read_dir(second.path()).unwrap().count(), 0, "it has made no file");
-    // Nobody is accepted before the store is open, but nobody is turned away either.
+    // Peers wait until the store is open.
     let first = starting.join().unwrap();
     let mut peer = first.connect();
     peer.send(&binary_batch(1, 1, 1));

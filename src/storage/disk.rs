@@ -72,7 +72,7 @@ pub trait Disk {
     /// As the system says.
     fn new_store_id(&mut self) -> io::Result<u64>;
     /// Says that `file`, where it is open, is no longer found under its name: another program has removed, renamed or
-    /// replaced it. A disk that nobody else can touch has nothing to look at.
+    /// replaced it. A disk of which no other program knows has nothing to look at.
     ///
     /// # Errors
     /// What has become of it, with its path; or as the system says.
