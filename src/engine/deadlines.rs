@@ -131,15 +131,15 @@ impl<D: Disk> Engine<D> {
 
     /// A connection speaks for `agency` no longer; was that lost?
     pub(super) fn leave(&mut self, agency: AgencyId, left: Left, now: Moment) {
-        let Some(heard_at) = self.presence.left(agency, left.known, left.heard_at) else { return };
+        // Dialects that open a connection per message, or may, are lost by silence only.
+        let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
+        let lost_from = if reconnects { left.heard_at + self.policy.idle_timeout } else { now };
+        let Some(since) = self.presence.left(agency, left.known, lost_from) else { return };
         self.unnumbered.left(agency, &self.lottery);
         let Ok(state) = self.lottery.agency(agency) else { return };
         if state.standing != Standing::Betting || state.bets == 0 {
             return;
         }
-        // Dialects that open a connection per message, or may, are lost by silence only.
-        let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
-        let since = if reconnects { heard_at + self.policy.idle_timeout } else { now };
         self.lose(agency, since.max(now));
     }
 

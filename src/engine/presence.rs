@@ -48,8 +48,8 @@ struct Here {
     connections: u32,
     /// Those of them behind which it is known to be: others only say so.
     known: u32,
-    /// When a connection that is gone was last heard.
-    heard_at: Moment,
+    /// Before this moment it does not count as lost, by what is known of connections that are gone.
+    lost_from: Moment,
 }
 
 impl Presence {
@@ -59,7 +59,10 @@ impl Presence {
         let here = self.here.entry(agency).or_default();
         here.connections += 1;
         here.known += u32::from(known);
-        self.lost.remove(&agency).is_some_and(|lost| lost.told)
+        let Some(lost) = self.lost.remove(&agency) else { return false };
+        // A connection that comes and goes does not make it lost earlier.
+        here.lost_from = here.lost_from.max(lost.since);
+        lost.told
     }
 
     /// Connection `id` speaks for `agency` now, which it spoke for before: it is here already. Says whether that is so.
@@ -92,19 +95,19 @@ impl Presence {
         self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
     }
 
-    /// A connection of `agency`, last heard at `heard_at`, ended. Where it was the last, says
-    /// when any of them was last heard.
-    pub(super) fn left(&mut self, agency: AgencyId, known: bool, heard_at: Moment) -> Option<Moment> {
+    /// A connection of `agency` ended, by which alone it would count as lost from `lost_from` on. Where it was the last,
+    /// says from when on it does, by all that there were.
+    pub(super) fn left(&mut self, agency: AgencyId, known: bool, lost_from: Moment) -> Option<Moment> {
         let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
         here.connections -= 1;
         here.known -= u32::from(known);
-        here.heard_at = here.heard_at.max(heard_at);
-        let heard_at = here.heard_at;
+        here.lost_from = here.lost_from.max(lost_from);
+        let lost_from = here.lost_from;
         if here.connections > 0 {
             return None;
         }
         self.here.remove(&agency);
-        Some(heard_at)
+        Some(lost_from)
     }
 
     /// Whether any connection speaks for `agency`.

@@ -32,6 +32,8 @@ pub struct Disasters {
     pub stalls: Option<usize>,
     /// The hub is stopped for a while; its peers and the network are not.
     pub pauses: Option<usize>,
+    /// An agency's client is stopped for a while; what it is sent arrives all the same.
+    pub client_pauses: Option<usize>,
     /// Somebody connects who is no agency.
     pub strangers: Option<usize>,
 }
@@ -93,23 +95,26 @@ impl Plan {
     pub fn new(rng: &mut Rng) -> Plan {
         let chunks =
             rng.pick(&[Chunks::Crumbs, Chunks::Pieces, Chunks::Any, Chunks::Any, Chunks::Whole, Chunks::Whole]);
+        // Trusted connections that fill turn after turn, beside others.
+        let crowded = rng.once_in(30);
         let agencies: Vec<AgencyPlan> = (1..=rng.range(1, 4) as u32).map(|id| agency(rng, id, chunks)).collect();
         let sync = !rng.once_in(8);
         let disk = disk_faults(rng, sync);
+        let disasters = disasters(rng, sync, disk.late_full > 0);
         Plan {
             policy: policy(rng, &agencies),
             sync,
             journal_step: rng.range(1, 24) as u64,
             redo_bytes: rng.pick(&[0, 4096, 8192, 16 * 1024, 64 * 1024]),
             disk,
-            disasters: disasters(rng, sync, disk.late_full > 0),
+            disasters: Disasters { strangers: if crowded { Some(5) } else { disasters.strangers }, ..disasters },
             habits: habits(rng),
             pace: Pace {
                 read_bytes: rng.pick(&[1, 7, 64, 4096, 4096]),
                 budget: rng.pick(&[1, 50, 1 << 20, 1 << 20]),
                 late_percent: rng.pick(&[0, 0, 40]),
                 spurious_percent: rng.pick(&[0, 0, 20]),
-                budgets: budgets(rng),
+                budgets: if crowded { CROWDED } else { budgets(rng) },
                 short_turn_percent: rng.pick(&[0, 0, 20]),
             },
             chunks,
@@ -120,6 +125,20 @@ impl Plan {
         }
     }
 }
+
+/// A turn is full with what one trusted connection may send in it.
+const CROWDED: Budgets = Budgets {
+    turn_bytes: 1000,
+    connection_bytes: 500,
+    connection_bytes_min: 500,
+    untrusted: 1,
+    untrusted_bytes: 100,
+    turn_requests: 4,
+    connection_requests: 4,
+    untrusted_requests: 1,
+    accepts: 4,
+    shared_bytes_min: 10,
+};
 
 /// Often so small that a few connections are at them.
 fn budgets(rng: &mut Rng) -> Budgets {
@@ -233,6 +252,7 @@ fn disasters(rng: &mut Rng, sync: bool, late_full: bool) -> Disasters {
         stalls: now_and_then(4, &[30, 100]),
         strangers: now_and_then(4, &[10, 50]),
         pauses: now_and_then(4, &[30, 100]),
+        client_pauses: now_and_then(4, &[30, 100]),
     }
 }
 

@@ -72,6 +72,8 @@ struct Run {
     net: Net,
     model: Model,
     agencies: Vec<Agency>,
+    /// Until when each agency's client is stopped, in milliseconds.
+    stopped_until: Vec<u64>,
     hub: Option<Hub>,
     now: u64,
     /// When the hub is started again.
@@ -153,6 +155,7 @@ impl Run {
             disk,
             net: Net::default(),
             model,
+            stopped_until: vec![0; plan.agencies.len()],
             agencies: Vec::new(),
             hub: None,
             now: 0,
@@ -291,11 +294,15 @@ impl Run {
 
     /// Nothing happens before somebody's time comes.
     fn wait(&mut self) {
-        let agencies = self.agencies.iter().filter_map(|agency| match agency {
-            Agency::Lockstep(agency) => agency.wake(),
-            Agency::Native(agency) => agency.wake(),
-            Agency::Real(agency) => agency.wake(),
-            Agency::Counters(agency) => agency.wake(),
+        let agencies = self.agencies.iter().zip(&self.stopped_until).filter_map(|(agency, stopped_until)| {
+            let wake = match agency {
+                Agency::Lockstep(agency) => agency.wake(),
+                Agency::Native(agency) => agency.wake(),
+                Agency::Real(agency) => agency.wake(),
+                Agency::Counters(agency) => agency.wake(),
+            };
+            // A client that is continued acts, whatever it waits for.
+            if *stopped_until > self.now { Some(*stopped_until) } else { wake }
         });
         let hub = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline());
         let later = |at| self.now + u64::try_from(self.moment().until(at).as_millis()).unwrap_or(u64::MAX) + 1;
@@ -328,6 +335,9 @@ impl Run {
     }
 
     fn act(&mut self, agency: usize) -> bool {
+        if self.now < self.stopped_until[agency] {
+            return false;
+        }
         let mut agencies = std::mem::take(&mut self.agencies);
         let acted = match &mut agencies[agency] {
             Agency::Lockstep(agency) => agency.act(&mut self.world()),

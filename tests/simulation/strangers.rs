@@ -17,7 +17,7 @@ const NOBODY: u32 = 989_898_989;
 pub fn visit(world: &mut World<'_>) {
     let agencies: Vec<u32> = world.model.agencies.keys().copied().collect();
     let link = match world.rng.below(8) {
-        5 => two_agencies(world, &agencies),
+        5 => return two_agencies(world, &agencies),
         6 => return many_finishes(world),
         7 => return hogs(world, &agencies),
         0 => echo(world),
@@ -119,15 +119,16 @@ fn torn_frame(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
     Some(link)
 }
 
-/// Batches that are refused, of two agencies on one connection: it speaks for both of them.
-fn two_agencies(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
+/// Batches that are refused, of two agencies on one connection: it speaks for both of them, as long as it is open.
+fn two_agencies(world: &mut World<'_>, agencies: &[u32]) {
     let dialect = world.rng.pick(&[Dialect::Binary, Dialect::CaseId, Dialect::Text, Dialect::KeyValue]);
-    let (first, second) = (world.rng.pick(agencies), world.rng.pick(agencies));
-    let unnumbered = |agency: u32| world.model.agencies[&agency].dialect == Dialect::Csv;
-    if first == second || unnumbered(first) || unnumbered(second) {
-        return None;
-    }
-    let link = open(world, dialect, Some(second))?;
+    let numbered = |agency: &&u32| world.model.agencies[*agency].dialect != Dialect::Csv;
+    let numbered: Vec<u32> = agencies.iter().filter(numbered).copied().collect();
+    // One that has begun could be lost.
+    let begun = numbered.iter().copied().find(|agency| world.model.agencies[agency].batches > 0);
+    let Some(first) = begun else { return };
+    let Some(second) = numbered.into_iter().find(|agency| *agency != first) else { return };
+    let Some(link) = open(world, dialect, Some(second)) else { return };
     for agency in [first, second] {
         let batch = world.model.batches.make(world.rng, Some(agency), Kind::Bad, 1);
         let end = &mut world.net.links[link];
@@ -138,7 +139,7 @@ fn two_agencies(world: &mut World<'_>, agencies: &[u32]) -> Option<LinkId> {
             end.named_at = Some(end.up.len());
         }
     }
-    Some(link)
+    trace::event("two agencies", &[("link", link as u64), ("first", u64::from(first)), ("second", u64::from(second))]);
 }
 
 /// Connections of an agency, by their certificate, that fill many turns with batches that are refused.

@@ -310,6 +310,36 @@ fn half_frames_of_strangers_do_not_hold_up_the_winners() {
 }
 
 #[test]
+fn a_connection_in_another_dialect_that_comes_and_goes_does_not_make_an_agency_lost_earlier() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, loss_grace: Duration::ZERO, ..Policy::default() };
+    let idle = policy.idle_timeout;
+    for closes_first in [true, false] {
+        let mut desk = Desk::new("2", policy.clone(), Options::default());
+        let own = desk.connect();
+        let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
+        desk.engine.receive(own, &batch, desk.now);
+        desk.turn();
+        if closes_first {
+            desk.engine.closed(own, desk.now);
+        }
+        let other = desk.connect();
+        let bad = desk.batch(Dialect::KeyValue, 1, Kind::Bad, 0);
+        desk.engine.receive(other, &bad, desk.now);
+        desk.turn();
+        if !closes_first {
+            desk.engine.closed(own, desk.now);
+        }
+        desk.engine.closed(other, desk.now);
+        desk.now = desk.now + (idle - Duration::from_millis(1));
+        desk.turn();
+        assert_eq!(desk.standing(1), Standing::Betting, "it bets with a connection per message");
+        desk.now = desk.now + Duration::from_millis(1);
+        desk.turn();
+        assert_eq!(desk.standing(1), Standing::Excluded);
+    }
+}
+
+#[test]
 fn an_agency_is_there_while_a_connection_that_spoke_for_it_is() {
     for dialect in [Dialect::KeyValue, Dialect::CaseId, Dialect::Binary] {
         let policy = Policy {

@@ -23,11 +23,12 @@ impl Run {
     }
 
     pub(super) fn disaster(&mut self) {
-        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, pauses, strangers } = self.disasters;
+        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, pauses, client_pauses, strangers } =
+            self.disasters;
         let mut happens = |often: Option<usize>| often.is_some_and(|often| self.rng.once_in(often));
         let kill = happens(kills) || happens(power_cuts);
         let (stop, stall, stranger, fill) = (happens(stops), happens(stalls), happens(strangers), happens(full));
-        let pause = happens(pauses);
+        let (pause, client_pause) = (happens(pauses), happens(client_pauses));
         if happens(sync_errors) {
             self.disk.fail_sync(Some(self.rng.below(4) as u64));
         }
@@ -43,6 +44,12 @@ impl Run {
         }
         if pause {
             self.pause();
+        }
+        if client_pause {
+            let (agency, until) =
+                (self.rng.below(self.agencies.len()), self.now + self.rng.pick(&[4_000, 70_000, 400_000]));
+            trace::event("client stopped", &[("agency", agency as u64), ("until", until)]);
+            self.stopped_until[agency] = until;
         }
         if stranger {
             strangers::visit(&mut self.world());
@@ -128,6 +135,7 @@ impl Run {
             hub.set_pace(self.plan.pace);
         }
         self.plan.moves = 8;
+        self.stopped_until.fill(0);
         if let Some(pause) = &mut self.pause {
             pause.until = self.now;
         }
