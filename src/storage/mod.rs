@@ -9,6 +9,7 @@ mod copy;
 mod disk;
 mod error;
 mod index;
+mod memory_disk;
 mod mutant;
 mod optimistic;
 mod os_disk;
@@ -27,6 +28,7 @@ pub use commit::Committed;
 pub use copy::{Copied, copy};
 pub use disk::{Disk, File};
 pub use error::{CommitError, MatchError, OpenError};
+pub use memory_disk::MemoryDisk;
 #[doc(hidden)]
 pub use mutant::Mutant;
 pub use os_disk::OsDisk;

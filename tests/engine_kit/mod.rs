@@ -3,77 +3,15 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::cell::Cell;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::engine::{ConnectionId, Engine, Policy};
 use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
-use loteria::storage::{Disk, File, Options, Store};
+use loteria::storage::{MemoryDisk, Options, Store};
 use loteria::timers::Moment;
 use loteria::wire::Dialect;
-
-/// A disk that never fails, but can be full.
-#[derive(Debug, Default)]
-pub struct MemoryDisk {
-    files: [Vec<u8>; 4],
-    full: Rc<Cell<bool>>,
-}
-
-impl Disk for MemoryDisk {
-    fn lock(&mut self) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = &self.files[file as usize];
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let count = buffer.len().min(bytes.len() - from);
-        buffer[..count].copy_from_slice(&bytes[from..from + count]);
-        Ok(count)
-    }
-
-    fn write_at(&mut self, file: File, offset: u64, written: &[u8]) -> io::Result<usize> {
-        let bytes = &mut self.files[file as usize];
-        let from = usize::try_from(offset).expect("a small store");
-        if self.full.get() && from + written.len() > bytes.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        bytes.resize(bytes.len().max(from + written.len()), 0);
-        bytes[from..from + written.len()].copy_from_slice(written);
-        Ok(written.len())
-    }
-
-    fn sync(&mut self, _: File) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_folder(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn truncate(&mut self, file: File, len: u64) -> io::Result<()> {
-        self.files[file as usize].truncate(usize::try_from(len).expect("a small store"));
-        Ok(())
-    }
-
-    fn len(&mut self, file: File) -> io::Result<u64> {
-        Ok(self.files[file as usize].len() as u64)
-    }
-
-    fn drop_cache(&mut self, _: File) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn new_store_id(&mut self) -> io::Result<u64> {
-        Ok(7574)
-    }
-
-    fn name(&self, file: File) -> String {
-        format!("{file:?}")
-    }
-}
 
 /// A batch of one bet.
 pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
