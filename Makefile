@@ -55,9 +55,10 @@ parked: ## 15,000 queries parked for 150 s: what each costs, and that all are an
 	cargo build --release --locked --bin server
 	cargo bench --locked --bench hostile -- parked $(HOSTILE_FLAGS)
 
-lint: ## formatting and clippy, as CI has them
+lint: ## formatting, clippy and the library's documentation, as CI has them
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 
 fmt: ## format the sources
 	cargo fmt

@@ -1,7 +1,7 @@
 //! The `key-value` dialect: a u32 length and `KEY:VALUE` pairs joined by `|`, ended by a line feed.
 //!
 //! Source: `docs/PROTOCOLS.md`, key-value. Pairs come in any order; in a value, `\` escapes the next byte. A
-//! bet is a value that is itself a list of pairs: [`bet`] reads and writes it. The finish is the query too.
+//! bet is a value that is itself a list of pairs: `bet` reads and writes it. The finish is the query too.
 //! Pairs with unknown keys are passed over: the number of bets is checked, so that a mistyped one is noticed.
 
 mod bet;

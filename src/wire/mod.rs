@@ -9,7 +9,7 @@
 //! 4. `encode`: a reply's bytes;
 //! 5. `client`: the other side.
 //!
-//! A new dialect is one such file, one line in [`dialects!`] below and its row in [`detect`].
+//! A new dialect is one such file, one line in `dialects!` below and its row in [`detect`].
 //! Nothing here knows sockets, time or the lottery's state.
 
 pub mod detect;

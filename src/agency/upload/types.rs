@@ -32,7 +32,7 @@ pub enum Goal {
 /// What the driver has to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Open a connection after this pause, then call [`Upload::connected`](super::Upload::connected), or [`Upload::lost`] if that failed.
+    /// Open a connection after this pause, then call [`Upload::connected`](super::Upload::connected), or [`Upload::lost`](super::Upload::lost) if that failed.
     Connect {
         /// Zero at first.
         pause: Duration,

@@ -1,7 +1,7 @@
 //! TLS between a socket and the engine, which knows nothing of it.
 //!
 //! [`Tls`] is what the operator configured: the hub's certificate and key, whose certificates are asked for, and
-//! whether a connection may do without. [`Session`] is one connection's encryption, without its socket. TLS 1.3
+//! whether a connection may do without. `Session` is one connection's encryption, without its socket. TLS 1.3
 //! only, without resumption: the clients are few, stay long, and are young enough.
 
 mod files;
