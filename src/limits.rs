@@ -96,8 +96,9 @@ pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
 /// a stranger's do.
 pub const AGENCY_CONNECTIONS: usize = 8;
 
-/// Agencies that one connection may speak for by turns: of more, the earliest no longer counts as connected by it.
-pub const AGENCIES_PER_CONNECTION: usize = 256;
+/// Agencies that one connection may speak for by turns: of more, the earliest no longer counts as connected by it. Four
+/// bytes each.
+pub const AGENCIES_PER_CONNECTION: usize = 4096;
 
 /// Places that are looked at in search of one for a newcomer, or of a connection that holds much memory.
 pub const PLACES_LOOKED_AT: usize = 64;

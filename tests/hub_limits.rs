@@ -487,3 +487,28 @@ fn unread_bytes_do_not_keep_a_closed_connection() {
     assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}");
     hub.wait_for("reason: no known dialect");
 }
+
+#[test]
+fn doubled_queries_of_one_agency_do_not_keep_another_out() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_MAX_CONNECTIONS", "2").start();
+    let query = |agency| binary(3, &[agency], &[]);
+    let mut first: Vec<_> = (0..2).map(|_| hub.connect()).collect();
+    for peer in &mut first {
+        peer.send(&[binary(2, &[1], &[]), query(1)].concat());
+        peer.expect(&[0]);
+    }
+    // The search for a slot looks at some of them for each newcomer.
+    let mut second = None;
+    eventually("agency 2 is let in", || {
+        let mut peer = hub.connect();
+        peer.send(&[binary(2, &[2], &[]), query(2)].concat());
+        let answered = peer.stream.read_exact(&mut [9]).is_ok();
+        second = answered.then_some(peer);
+        answered
+    });
+    second.unwrap().expect(&[0, 0, 0, 0, 0]);
+    hub.wait_for("action: sorteo | result: success");
+    // The one that brought the finish stayed.
+    assert_eq!(until_end(&mut first[1]), b"");
+    first[0].expect(&[0, 0, 0, 0, 0]);
+}

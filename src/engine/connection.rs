@@ -143,15 +143,15 @@ impl Connection {
         self.since + age < now
     }
 
-    /// Whether its present frame, which began by `began_by`, may still say which agency's it is.
+    /// Whether its present frame, which began by `began_by`, may still name an agency.
     pub(super) fn may_name_an_agency(&self, began_by: Moment) -> bool {
-        let incomplete = self.readable || !self.session.inbox.is_empty();
+        let incomplete = self.resumed || self.readable || !self.session.inbox.is_empty();
         let may_name = match self.session.phase {
             Phase::Detecting { .. } => true,
-            Phase::Speaking(Dialect::Echo) | Phase::Waiting(_) | Phase::Closing(_) => false,
-            Phase::Speaking(_) => incomplete,
+            Phase::Speaking(Dialect::Echo) | Phase::Closing(_) => false,
+            Phase::Speaking(_) | Phase::Waiting(_) => incomplete && !self.parked,
         };
-        may_name && self.session.agency.is_none() && !self.refused && self.since <= began_by
+        may_name && !self.refused && self.since <= began_by
     }
 
     /// Whether its dialect, if it is known, has words for a hub that is full.

@@ -227,7 +227,9 @@ impl<D: Disk> Engine<D> {
     pub fn half_close(&mut self, id: ConnectionId, now: Moment) {
         let Some(slot) = self.slot(id) else { return };
         self.connections[slot].session.half_closed = true;
-        if self.connections[slot].parked && self.connections[slot].received_at() + limits::HALF_CLOSE_GRACE < now {
+        // What came by the watermark was read: an end that waited longer to be read has come later than that.
+        let read_by = self.scheduler.watermark.at();
+        if self.connections[slot].parked && self.connections[slot].received_at() + limits::HALF_CLOSE_GRACE < read_by {
             let peer = self.connections[slot].peer;
             log::info!(
                 "action: close_connection | result: success | ip: {peer} | reason: the peer has closed, and waits for the draw no longer"

@@ -48,8 +48,10 @@ struct Here {
     connections: u32,
     /// Those of them behind which it is known to be: others only say so.
     known: u32,
-    /// Before this moment it does not count as lost, by what is known of connections that are gone.
+    /// Before this moment it does not count as lost, by those of its connections that are gone.
     lost_from: Moment,
+    /// The same by what was known before the first of them came.
+    lost_from_before: Moment,
 }
 
 impl Presence {
@@ -60,8 +62,8 @@ impl Presence {
         here.connections += 1;
         here.known += u32::from(known);
         let Some(lost) = self.lost.remove(&agency) else { return false };
-        // A connection that comes and goes does not make it lost earlier.
-        here.lost_from = here.lost_from.max(lost.since);
+        // A peer that only names the agency, and goes, does not make it lost earlier.
+        here.lost_from_before = here.lost_from_before.max(lost.since);
         lost.told
     }
 
@@ -95,14 +97,18 @@ impl Presence {
         self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
     }
 
-    /// A connection of `agency` ended, by which alone it would count as lost from `lost_from` on. Where it was the last,
-    /// says from when on it does, by all that there were.
+    /// A connection of `agency` ended, by which alone it would count as lost from `lost_from` on; `known`: the agency was
+    /// known to be behind it. Where it was the last, says from when on it does, by all that there were.
     pub(super) fn left(&mut self, agency: AgencyId, known: bool, lost_from: Moment) -> Option<Moment> {
         let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
         here.connections -= 1;
         here.known -= u32::from(known);
         here.lost_from = here.lost_from.max(lost_from);
-        let lost_from = here.lost_from;
+        if known {
+            // How the agency went about it before says nothing any more.
+            here.lost_from_before = Moment::default();
+        }
+        let lost_from = here.lost_from.max(here.lost_from_before);
         if here.connections > 0 {
             return None;
         }
@@ -113,6 +119,11 @@ impl Presence {
     /// Whether any connection speaks for `agency`.
     pub(super) fn is_here(&self, agency: AgencyId) -> bool {
         self.here.contains_key(&agency)
+    }
+
+    /// How many connections speak for `agency`.
+    pub(super) fn connections(&self, agency: AgencyId) -> usize {
+        self.here.get(&agency).map_or(0, |here| here.connections as usize)
     }
 
     /// Behind how many connections `agency` is known to be.

@@ -33,6 +33,17 @@ enum Origin {
     V6(u64),
 }
 
+/// Why a connection may be closed for a newcomer; what comes first goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Spare {
+    /// It is untrusted, waits for the draw, and has ended its side: its peer may have closed.
+    HalfClosed,
+    /// It is untrusted, and one of many of its address, or asks for an agency that is connected otherwise.
+    Untrusted,
+    /// It is an agency's, which has more than its share, or may have closed.
+    Trusted,
+}
+
 impl Origin {
     fn of(peer: IpAddr) -> Origin {
         match peer.to_canonical() {
@@ -109,22 +120,36 @@ impl<D: Disk> Engine<D> {
         let now = self.scheduler.watermark.at();
         let places = self.slots();
         let share = peer.map(|peer| 2 * (self.room.of(peer) + 1));
-        let mut found = None;
+        let mut found: Option<(Spare, usize)> = None;
         for _ in 0..limits::PLACES_LOOKED_AT.min(places) {
             let place = self.next_place(places);
             let Some(connection) = self.connections.get(place) else { continue };
             if connection.is_undecided(now) {
-                found = Some(place);
-                break;
+                return Some(self.id(place));
             }
             let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
-            // A peer that has ended its side may have closed.
-            let may_be_gone = connection.parked && connection.session.half_closed;
-            if (crowded && !connection.is_known()) || may_be_gone || self.has_more_than_its_share(connection) {
-                found.get_or_insert(place);
+            if let Some(spare) = self.spare(connection, crowded)
+                && found.is_none_or(|(found, _)| spare < found)
+            {
+                found = Some((spare, place));
             }
         }
-        found.map(|slot| self.id(slot))
+        found.map(|(_, slot)| self.id(slot))
+    }
+
+    /// Whether, and before which others, a connection may be closed for a newcomer.
+    fn spare(&self, connection: &Connection, crowded: bool) -> Option<Spare> {
+        let half_closed = connection.parked && connection.session.half_closed;
+        if !connection.is_known() {
+            let agency = connection.session.agency.filter(|_| connection.parked);
+            let beside_others = agency.is_some_and(|agency| self.presence.connections(agency) > 1);
+            return if half_closed {
+                Some(Spare::HalfClosed)
+            } else {
+                (crowded || beside_others).then_some(Spare::Untrusted)
+            };
+        }
+        (half_closed || self.has_more_than_its_share(connection)).then_some(Spare::Trusted)
     }
 
     /// How many places there are to look at.
@@ -140,10 +165,13 @@ impl<D: Disk> Engine<D> {
 
     /// Whether the connection's agency is known to have so many that one of them may go: more than all agencies together
     /// could have, with room left for newcomers. Strangers that only say that they are the agency do not count.
+    ///
+    /// Of queries that wait for the draw an agency needs one: where slots are few, more of them than its share are spare.
     fn has_more_than_its_share(&self, connection: &Connection) -> bool {
         let share = self.policy.connections_max / (self.lottery.roster().ids().len() + 1);
+        let least = if connection.parked { 1 } else { limits::AGENCY_CONNECTIONS };
         let agency = connection.session.agency.filter(|_| connection.is_agency() && !connection.refused);
-        agency.is_some_and(|agency| self.presence.known_connections(agency) > share.max(limits::AGENCY_CONNECTIONS))
+        agency.is_some_and(|agency| self.presence.known_connections(agency) > share.max(least))
     }
 
     /// Notes that an agency is known now to be behind the connection, as `note` has it.
