@@ -46,14 +46,13 @@ pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
 /// client, 8 KiB, still comes in one read.
 pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 
-/// Strangers, peers of whom no batch is stored and who have no certificate, that one turn reads, and as many that go
-/// on with what they had sent before: thousands of them come between an agency and its answer only so far, each with
-/// an answer to send. The rest of them follow in the next turns. Where more agencies
-/// than this are read, as many strangers are: they may be agencies, too, that have just come.
-pub const STRANGERS_PER_TURN: usize = 4;
+/// Untrusted connections that one turn reads, and as many that run deferred work: thousands of them come between an agency
+/// and its answer only so far, each with an answer to send. The rest of them follow in the next turns. Where a turn reads
+/// more trusted connections than this, it reads as many untrusted ones: they may be agencies that have just come.
+pub const UNTRUSTED_PER_TURN: usize = 4;
 
-/// What one turn reads of all strangers, in bytes.
-pub const STRANGERS_TURN_BYTES: usize = 64 * 1024;
+/// What one turn reads of all untrusted connections, in bytes.
+pub const UNTRUSTED_TURN_BYTES: usize = 64 * 1024;
 
 /// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
 pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
@@ -64,9 +63,9 @@ pub const TURN_REQUESTS: usize = 16 * 1024;
 /// Requests of one connection that one turn takes; what follows them is decoded after their replies.
 pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
 
-/// The same of a stranger; and of all strangers together the number after which no more of theirs are decoded: of
-/// those who were held back, and of those who are read.
-pub const STRANGERS_TURN_REQUESTS: u32 = 64;
+/// The same of an untrusted connection; and the number of all their requests after which no more of them are decoded: of
+/// deferred ones, and of those that are read.
+pub const UNTRUSTED_TURN_REQUESTS: u32 = 64;
 
 /// Bytes that a connection may have waiting to be read by its peer before the hub stops reading it.
 pub const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
@@ -93,7 +92,7 @@ pub const REFUSALS_MAX: usize = 64;
 pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
 
 /// Connections that an agency may always have: over it, and over its share of all places, they give way to newcomers as
-/// a stranger's do.
+/// an untrusted one's do.
 pub const AGENCY_CONNECTIONS: usize = 8;
 
 /// Agencies that one connection may speak for by turns: of more, the earliest no longer counts as connected by it. Four
@@ -124,7 +123,7 @@ pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 /// next.
 pub const ACCEPT_PER_TURN: usize = 4;
 
-/// Refused requests of a stranger's connection of which each has a line in the log; after them only the 128th, the
+/// Refused requests of an untrusted connection of which each has a line in the log; after them only the 128th, the
 /// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
 pub const REFUSALS_LOGGED: u32 = 100;
 
@@ -207,11 +206,11 @@ pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 // A read fits its budget, a connection's budget that of all, and what a turn reads the rows that it may stage.
 const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);
-const _: () = assert!(STRANGERS_TURN_BYTES <= TURN_BYTES);
+const _: () = assert!(UNTRUSTED_TURN_BYTES <= TURN_BYTES);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION <= TURN_BYTES && TURN_BYTES <= TURN_ROWS_BYTES);
 const _: () = assert!((TURN_REQUESTS_PER_CONNECTION as usize) <= TURN_REQUESTS);
-const _: () = assert!(STRANGERS_TURN_REQUESTS <= TURN_REQUESTS_PER_CONNECTION);
-const _: () = assert!(4 * (STRANGERS_TURN_REQUESTS as usize) <= TURN_REQUESTS);
+const _: () = assert!(UNTRUSTED_TURN_REQUESTS <= TURN_REQUESTS_PER_CONNECTION);
+const _: () = assert!(4 * (UNTRUSTED_TURN_REQUESTS as usize) <= TURN_REQUESTS);
 // A line that is echoed, and what a parked peer may say, fit one read.
 const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <= READ_BYTES);
 // Shared lists leave half of the buffers to connections' own, and what one turn encodes passes their limit by little.

@@ -40,7 +40,7 @@ fn say_and_end(table: &mut Table, id: ConnectionId, requests: &[u8]) -> Vec<u8> 
 
 #[test]
 fn every_frame_before_a_half_close_is_answered_in_every_dialect() {
-    let several = 3 * limits::STRANGERS_TURN_REQUESTS as usize + 1;
+    let several = 3 * limits::UNTRUSTED_TURN_REQUESTS as usize + 1;
     for dialect in [Dialect::Binary, Dialect::Text, Dialect::KeyValue] {
         let mut table = Table::new(2, Policy::default());
         let [single, many] = [table.open(), table.open()];
@@ -99,7 +99,7 @@ fn frames_that_wait_for_their_reader_are_answered_after_a_half_close() {
 
 #[test]
 fn what_the_hub_has_not_answered_yet_does_not_make_its_peer_idle() {
-    let several = limits::STRANGERS_TURN_REQUESTS as usize + 1;
+    let several = limits::UNTRUSTED_TURN_REQUESTS as usize + 1;
     let policy = Policy::default();
     let idle = policy.idle_timeout;
     let mut table = Table::new(1, policy);

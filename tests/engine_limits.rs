@@ -234,8 +234,8 @@ fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
     let mut answered = 0;
     for _ in 0..5 {
         assert!(table.engine.has_work());
-        table.engine.work(table.now);
-        assert!(!table.engine.turn_is_full() && !table.engine.strangers_are_heard());
+        table.engine.run_deferred(table.now);
+        assert!(!table.engine.turn_is_full() && !table.engine.untrusted_are_served());
         let newcomer = table.open();
         table.say(newcomer, &FINISH);
         assert_eq!(table.hear(newcomer), [0]);
@@ -252,10 +252,10 @@ fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
     let (mut table, _) = table();
     // The first finish makes its connection trusted.
     spoken(&mut table);
-    let count = 5 * limits::STRANGERS_PER_TURN;
+    let count = 5 * limits::UNTRUSTED_PER_TURN;
     let many: Vec<_> = (0..count).map(|_| table.open()).collect();
     for id in &many {
-        table.engine.receive(*id, &FINISH.repeat(1 + limits::STRANGERS_TURN_REQUESTS as usize), table.now);
+        table.engine.receive(*id, &FINISH.repeat(1 + limits::UNTRUSTED_TURN_REQUESTS as usize), table.now);
         table.turn();
         while table.engine.take_dirty().is_some() {}
     }
@@ -263,7 +263,7 @@ fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
         assert!(table.engine.has_work());
         table.turn();
         let answered: Vec<_> = std::iter::from_fn(|| table.engine.take_dirty()).collect();
-        let next = &many[turn * limits::STRANGERS_PER_TURN..][..limits::STRANGERS_PER_TURN];
+        let next = &many[turn * limits::UNTRUSTED_PER_TURN..][..limits::UNTRUSTED_PER_TURN];
         assert_eq!(answered.len(), next.len());
         assert!(next.iter().all(|id| answered.contains(id)));
     }
@@ -289,7 +289,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
     for turn in 0.. {
         assert!(turn < 8, "it has waited for {turn} turns");
         if turn % 2 == 1 {
-            table.engine.work(table.now);
+            table.engine.run_deferred(table.now);
         }
         for id in &flood {
             if !table.engine.turn_is_full() {
@@ -299,7 +299,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
         assert!(table.engine.turn_is_full());
         // In the first turn nothing was held.
         if turn % 2 == 0 && turn > 0 {
-            table.engine.work(table.now);
+            table.engine.run_deferred(table.now);
         }
         table.end_turn();
         while table.engine.take_dirty().is_some() {}
@@ -315,7 +315,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
 #[test]
 fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
     let (mut table, policy) = table();
-    let count = 20 * limits::STRANGERS_PER_TURN;
+    let count = 20 * limits::UNTRUSTED_PER_TURN;
     let many: Vec<_> = (0..count).map(|_| table.open()).collect();
     for id in &many {
         table.engine.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..], &FINISH[..1]].concat(), table.now);
@@ -347,7 +347,7 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
         table.turn();
         come.iter().for_each(|id| table.engine.closed(*id, table.now));
     }
-    let kept = table.engine.held_back();
+    let kept = table.engine.deferred_len();
     assert!(kept <= limits::LEFTOVERS_MIN, "{kept} places");
 }
 
@@ -373,7 +373,7 @@ fn an_agency_is_answered_before_strangers() {
 #[test]
 fn requests_of_one_turn_are_bounded_for_one_and_for_all() {
     let (mut table, _) = table();
-    let each = limits::STRANGERS_TURN_REQUESTS as usize;
+    let each = limits::UNTRUSTED_TURN_REQUESTS as usize;
     let mut speakers = 0;
     while !table.engine.turn_is_full() {
         let id = table.open();

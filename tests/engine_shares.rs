@@ -41,7 +41,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     let mut table = Table::new(5, policy.clone());
     let many: Vec<ConnectionId> = (0..60).map(|_| stored(&mut table, HERE, 1)).collect();
     table.engine.open(address(THERE), table.now).expect_err("the hub is full");
-    let gone = table.engine.make_room(Some(address(THERE))).expect("one of many gives way");
+    let gone = table.engine.evict(Some(address(THERE))).expect("one of many gives way");
     assert!(many.contains(&gone));
 
     // Within their shares nobody gives way, however many come from one address.
@@ -56,7 +56,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     }
     table.engine.open(address(HERE), table.now).expect_err("the hub is full");
     for _ in 0..10 {
-        assert_eq!(table.engine.make_room(Some(address(THERE))), None);
+        assert_eq!(table.engine.evict(Some(address(THERE))), None);
     }
 }
 
@@ -129,16 +129,16 @@ fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
     let mut table = Table::new(2, Policy::default());
     let stranger = table.open();
     let mut frame = vec![0, 0, 0, 1];
-    let body = 2 * limits::STRANGERS_TURN_BYTES;
+    let body = 2 * limits::UNTRUSTED_TURN_BYTES;
     frame.extend(u32::try_from(body).expect("a short frame").to_be_bytes());
     frame.resize(8 + body, 0);
     let (most, last) = frame.split_at(frame.len() - 1);
     table.say(stranger, most);
-    assert_eq!(table.engine.strangers_bytes(), 0);
+    assert_eq!(table.engine.untrusted_bytes(), 0);
     table.engine.receive(stranger, last, table.now);
-    assert!(table.engine.strangers_bytes() >= body);
+    assert!(table.engine.untrusted_bytes() >= body);
     table.turn();
-    assert_eq!(table.engine.strangers_bytes(), 0, "the next turn begins anew");
+    assert_eq!(table.engine.untrusted_bytes(), 0, "the next turn begins anew");
 }
 
 #[test]

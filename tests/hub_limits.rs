@@ -278,7 +278,7 @@ fn an_agency_does_not_wait_for_the_strangers_who_came_before_it() {
     let log = hub.log();
     let batch = log.rfind("action: apuesta_recibida").unwrap();
     let before = log[..batch].matches("msg: stranger").count();
-    assert!(before <= 2 * limits::STRANGERS_PER_TURN, "{before} of {STRANGERS} came first");
+    assert!(before <= 2 * limits::UNTRUSTED_PER_TURN, "{before} of {STRANGERS} came first");
 }
 
 #[test]

@@ -272,7 +272,7 @@ impl Session {
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(from % 4).expect("four of them")));
         let mut admitted = self.engine.open(address, self.now).ok();
         if admitted.is_none()
-            && let Some(id) = self.engine.make_room(Some(address))
+            && let Some(id) = self.engine.evict(Some(address))
         {
             self.engine.closed(id, self.now);
             self.peers.retain(|peer| peer.id != id);

@@ -71,7 +71,7 @@ pub struct Connection {
     /// In the list of connections to write to.
     pub(super) dirty: bool,
     /// In the list of connections with undecoded bytes that can be decoded again.
-    pub(super) resumed: bool,
+    pub(super) deferred: bool,
     /// Its socket may have something to read.
     pub(super) readable: bool,
     /// In the read queue.
@@ -107,7 +107,7 @@ impl Connection {
             held: 0,
             cut: false,
             dirty: false,
-            resumed: false,
+            deferred: false,
             readable: false,
             queued: false,
             handshaking: false,
@@ -145,7 +145,7 @@ impl Connection {
 
     /// Whether its present frame, which began by `began_by`, may still name an agency.
     pub(super) fn may_name_an_agency(&self, began_by: Moment) -> bool {
-        let incomplete = self.resumed || self.readable || !self.session.inbox.is_empty();
+        let incomplete = self.deferred || self.readable || !self.session.inbox.is_empty();
         let may_name = match self.session.phase {
             Phase::Detecting { .. } => true,
             Phase::Speaking(Dialect::Echo) | Phase::Closing(_) => false,
@@ -217,7 +217,7 @@ impl Connection {
             Phase::Detecting { silence: Some(_) } => (handshake, silence(limits::DETECT_SILENCE)),
             Phase::Detecting { silence: None } => (handshake, None),
             // It waits for the hub, which has not answered it, or has not decoded, or not read, what may be the frame's end.
-            Phase::Speaking(_) if self.owed > 0 || self.resumed || self.readable => (None, None),
+            Phase::Speaking(_) if self.owed > 0 || self.deferred || self.readable => (None, None),
             Phase::Speaking(Dialect::Echo) => (frame, silence(limits::ECHO_SILENCE)),
             // The frame waits for the reader, not for its own rest.
             Phase::Speaking(_) if self.is_held_by_its_reader() => (None, None),

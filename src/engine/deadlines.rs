@@ -13,17 +13,17 @@ use crate::wire::Dialect;
 
 /// What counts of a connection that speaks for its agency no longer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
+pub(super) struct Departure {
     pub(super) dialect: Option<Dialect>,
     /// The agency was known to be behind it.
     pub(super) known: bool,
     pub(super) heard_at: Moment,
 }
 
-impl Left {
-    pub(super) fn of(connection: &Connection) -> Left {
+impl Departure {
+    pub(super) fn of(connection: &Connection) -> Departure {
         let dialect = connection.session.dialect();
-        Left { dialect, known: connection.is_agency(), heard_at: connection.received_at() }
+        Departure { dialect, known: connection.is_agency(), heard_at: connection.received_at() }
     }
 }
 
@@ -130,7 +130,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// A connection speaks for `agency` no longer; was that lost?
-    pub(super) fn leave(&mut self, agency: AgencyId, left: Left, now: Moment) {
+    pub(super) fn leave(&mut self, agency: AgencyId, left: Departure, now: Moment) {
         // Dialects that open a connection per message, or may, are lost by silence only.
         let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
         let lost_from = if reconnects { left.heard_at + self.policy.idle_timeout } else { now };

@@ -68,7 +68,7 @@ impl<D: Disk> Engine<D> {
                 Step::Frame { bytes: frame_bytes, request } => {
                     self.apply(slot, request, &rest[..frame_bytes], now);
                     let connection = &mut self.connections[slot];
-                    self.strangers_bytes += if connection.is_agency() { 0 } else { frame_bytes };
+                    self.untrusted_bytes += if connection.is_agency() { 0 } else { frame_bytes };
                     let owed = connection.owed;
                     if owed >= connection.turn_requests_max(&self.scheduler.budgets)
                         || (owed > 0 && self.turn_is_full())

@@ -7,10 +7,12 @@
 //! A turn is any number of inputs, one [`commit`](Engine::commit) and one [`release`](Engine::release): requests
 //! are applied as they come, everything stored is made durable at once, and only then is anything answered.
 
+mod admission;
 mod buffers;
 mod connection;
 mod deadlines;
 mod decode;
+mod deferred;
 mod invariants;
 mod mutant;
 mod outbox;
@@ -19,8 +21,6 @@ mod presence;
 mod queue;
 mod release;
 mod requests;
-mod resumed;
-mod room;
 mod scheduler;
 mod turn;
 mod unnumbered;
@@ -31,17 +31,17 @@ use core::net::IpAddr;
 
 use slab::Slab;
 
+use admission::Admission;
 use connection::Connection;
 pub use connection::ConnectionId;
-use deadlines::Left;
+use deadlines::Departure;
 pub use deadlines::Reminder;
+use deferred::Deferred;
 #[doc(hidden)]
 pub use mutant::EngineMutant;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
 use queue::{Class, ClassQueue};
-use resumed::Deferred;
-use room::Room;
 use scheduler::Scheduler;
 pub use scheduler::{Budgets, ReadGrant};
 pub use turn::CommittedTurn;
@@ -70,13 +70,13 @@ pub struct Engine<D: Disk> {
     connections: Slab<Connection>,
     generations: u32,
     turn: Vec<Entry>,
-    /// How many requests of the turn are strangers'.
-    strangers_requests: u32,
+    /// How many requests of the turn are untrusted connections'.
+    untrusted_requests: u32,
     /// Bytes of their frames that were decoded in it, whenever they came.
-    strangers_bytes: usize,
+    untrusted_bytes: usize,
     presence: Presence,
     unnumbered: Unnumbered,
-    room: Room,
+    admission: Admission,
     timers: Timers<Reminder>,
     /// When there are more, some are of connections that are gone.
     reminders_max: usize,
@@ -119,9 +119,9 @@ impl<D: Disk> Engine<D> {
             connections: Slab::with_capacity(reserved),
             generations: 0,
             turn: Vec::new(),
-            strangers_requests: 0,
-            strangers_bytes: 0,
-            room: Room::default(),
+            untrusted_requests: 0,
+            untrusted_bytes: 0,
+            admission: Admission::default(),
             timers: Timers::with_capacity(reserved),
             reminders_max: limits::LEFTOVERS_MIN,
             parked: Vec::new(),
@@ -245,14 +245,14 @@ impl<D: Disk> Engine<D> {
     pub fn closed(&mut self, id: ConnectionId, now: Moment) {
         let Some(slot) = self.slot(id) else { return };
         let connection = self.connections.remove(slot);
-        self.room.left(&connection);
+        self.admission.left(&connection);
         self.buffered_bytes -= connection.buffered();
         if !self.mutant.is(EngineMutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
-        let left = Left::of(&connection);
+        let left = Departure::of(&connection);
         for agency in self.presence.take_earlier(id) {
-            self.leave(agency, Left { known: false, ..left }, now);
+            self.leave(agency, Departure { known: false, ..left }, now);
         }
         if let Some(agency) = connection.session.agency {
             self.leave(agency, left, now);
@@ -305,7 +305,7 @@ impl<D: Disk> Engine<D> {
         }
         if goes_on {
             self.queue_read(slot);
-            self.go_on(slot);
+            self.defer(slot);
         }
         self.schedule(slot);
     }
@@ -328,7 +328,7 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether there is work that waits for no input: call [`work`](Self::work) and commit again, soon.
+    /// Whether there is work that waits for no input: call [`run_deferred`](Self::run_deferred) and commit again, soon.
     pub fn has_work(&self) -> bool {
         !self.deferred.is_empty() || (!self.unflushed.is_empty() && !self.flush_is_full())
     }
@@ -400,7 +400,7 @@ impl<D: Disk> Engine<D> {
     fn end_if_nothing_is_left(&mut self, slot: usize, now: Moment) {
         let connection = &self.connections[slot];
         let waits = matches!(connection.session.phase, Phase::Waiting(_));
-        let undecoded = connection.resumed || connection.is_held_by_its_reader();
+        let undecoded = connection.deferred || connection.is_held_by_its_reader();
         let goes_on = undecoded && !self.mutant.is(EngineMutant::DropHeldBack);
         if connection.session.half_closed && !waits && !goes_on && connection.owed == 0 {
             if !connection.session.inbox.is_empty() {
@@ -468,7 +468,7 @@ impl<D: Disk> Engine<D> {
 
     fn note(&mut self, slot: usize, outcome: Outcome) {
         self.connections[slot].owed += 1;
-        self.strangers_requests += u32::from(!self.connections[slot].is_agency());
+        self.untrusted_requests += u32::from(!self.connections[slot].is_agency());
         self.turn.push(Entry { id: Some(self.id(slot)), outcome });
     }
 

@@ -39,10 +39,10 @@ impl<D: Disk> Engine<D> {
             entries.clear();
             self.turn = entries;
         }
-        (self.strangers_requests, self.strangers_bytes) = (0, 0);
+        (self.untrusted_requests, self.untrusted_bytes) = (0, 0);
     }
 
-    /// Whether a refusal has a line of its own: a stranger that is refused without end has fewer and fewer.
+    /// Whether a refusal has a line of its own: an untrusted connection that is refused without end has fewer and fewer.
     fn is_told(&mut self, entry: &Entry) -> bool {
         let (Outcome::Rejected { .. } | Outcome::Refused(_) | Outcome::BadRequest(_)) = &entry.outcome else {
             return true;
@@ -261,16 +261,16 @@ impl<D: Disk> Engine<D> {
     pub(super) fn resume(&mut self, slot: usize) {
         self.connections[slot].session.resume();
         self.queue_read(slot);
-        self.go_on(slot);
+        self.defer(slot);
     }
 
     /// Sees that what a connection has kept is decoded in the next turn.
-    pub(super) fn go_on(&mut self, slot: usize) {
+    pub(super) fn defer(&mut self, slot: usize) {
         let id = self.id(slot);
         let connection = &mut self.connections[slot];
         let held = self.mutant.is(EngineMutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
-        if left && !held && !std::mem::replace(&mut connection.resumed, true) {
+        if left && !held && !std::mem::replace(&mut connection.deferred, true) {
             let class = Class::of(connection.is_agency());
             self.deferred.push(id, class);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::connection::ConnectionId;
-use super::deadlines::Left;
+use super::deadlines::Departure;
 use super::turn::{LoggedBet, Outcome};
 use super::{Engine, EngineMutant};
 use crate::logging::Value;
@@ -272,14 +272,14 @@ impl<D: Disk> Engine<D> {
 
     /// The connection spoke for `before` until now. That agency is here as long as the connection is open.
     fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
-        let left = Left::of(&self.connections[slot]);
+        let left = Departure::of(&self.connections[slot]);
         self.connections[slot].has_committed = false;
         if self.mutant.is(EngineMutant::ForgetEarlierAgency) {
             return self.leave(before, left, left.heard_at);
         }
         let id = self.id(slot);
         if let Some(earliest) = self.presence.stays(id, before, left.known) {
-            self.leave(earliest, Left { known: false, ..left }, left.heard_at);
+            self.leave(earliest, Departure { known: false, ..left }, left.heard_at);
         }
     }
 

@@ -45,11 +45,11 @@ impl Default for Budgets {
             turn_bytes: limits::TURN_BYTES,
             connection_bytes: limits::TURN_BYTES_PER_CONNECTION,
             connection_bytes_min: limits::TURN_BYTES_PER_CONNECTION_MIN,
-            untrusted: limits::STRANGERS_PER_TURN,
-            untrusted_bytes: limits::STRANGERS_TURN_BYTES,
+            untrusted: limits::UNTRUSTED_PER_TURN,
+            untrusted_bytes: limits::UNTRUSTED_TURN_BYTES,
             turn_requests: limits::TURN_REQUESTS,
             connection_requests: limits::TURN_REQUESTS_PER_CONNECTION,
-            untrusted_requests: limits::STRANGERS_TURN_REQUESTS,
+            untrusted_requests: limits::UNTRUSTED_TURN_REQUESTS,
             accepts: limits::ACCEPT_PER_TURN,
             shared_bytes_min: limits::SHARED_LIST_BYTES_MIN,
         }
@@ -246,7 +246,7 @@ impl<D: Disk> Engine<D> {
     pub fn begin_reads(&mut self, now: Moment) {
         self.scheduler.round.work_behind = std::mem::take(&mut self.scheduler.reads_first);
         if !self.scheduler.round.work_behind {
-            self.work(now);
+            self.run_deferred(now);
             self.scheduler.reads_first = self.turn_is_full();
         }
         let full = self.turn_is_full();
@@ -259,8 +259,8 @@ impl<D: Disk> Engine<D> {
         loop {
             let turn = TurnState {
                 is_full: self.turn_is_full(),
-                untrusted_spent: self.strangers_are_heard(),
-                untrusted_decoded: self.strangers_bytes(),
+                untrusted_spent: self.untrusted_are_served(),
+                untrusted_decoded: self.untrusted_bytes(),
             };
             let connections = &self.connections;
             let grant = self.scheduler.next(turn, |id| {
@@ -296,7 +296,7 @@ impl<D: Disk> Engine<D> {
     /// Ends a turn's reads: deferred work that waited for them runs.
     pub fn end_reads(&mut self, now: Moment) {
         if std::mem::take(&mut self.scheduler.round.work_behind) {
-            self.work(now);
+            self.run_deferred(now);
         }
     }
 

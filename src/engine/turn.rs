@@ -130,13 +130,13 @@ impl<D: Disk> Engine<D> {
             || self.turn.len() >= self.scheduler.budgets.turn_requests
     }
 
-    /// Whether strangers have asked enough in this turn.
-    pub fn strangers_are_heard(&self) -> bool {
-        self.strangers_requests >= self.scheduler.budgets.untrusted_requests
+    /// Whether this turn has enough requests of untrusted connections.
+    pub fn untrusted_are_served(&self) -> bool {
+        self.untrusted_requests >= self.scheduler.budgets.untrusted_requests
     }
 
-    /// How many bytes of strangers' frames were decoded in this turn, most of which may have come long before.
-    pub fn strangers_bytes(&self) -> usize {
-        self.strangers_bytes
+    /// How many bytes of untrusted connections' frames were decoded in this turn, most of which may have come long before.
+    pub fn untrusted_bytes(&self) -> usize {
+        self.untrusted_bytes
     }
 }

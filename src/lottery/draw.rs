@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn bets_too_late_or_from_strangers_are_refused() {
+    fn bets_too_late_or_of_unknown_agencies_are_refused() {
         let mut lottery = lottery("2");
         assert_eq!(lottery.store(AgencyId(3), 1, vec![]), Err(Refusal::UnknownAgency));
         lottery.finish(A).unwrap();

@@ -122,7 +122,7 @@ impl<D: Disk> Reactor<D> {
     /// Closes a connection that others need the place of; says whether there was one.
     fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
         // Who has said something that has not been read yet has not been silent.
-        let Some(id) = self.engine.make_room(newcomer) else { return false };
+        let Some(id) = self.engine.evict(newcomer) else { return false };
         if let Some(peer) = self.engine.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
         }

@@ -54,7 +54,7 @@ impl Table {
 
     /// One turn, with what time has brought.
     pub fn turn(&mut self) {
-        self.engine.work(self.now);
+        self.engine.run_deferred(self.now);
         self.engine.tick(self.now).expect("memory does not fail");
         self.end_turn();
     }

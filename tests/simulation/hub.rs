@@ -286,7 +286,7 @@ impl Hub {
         if let Ok(id) = self.engine.open(peer, now) {
             return Some(id);
         }
-        if let Some(id) = self.engine.make_room(Some(peer)) {
+        if let Some(id) = self.engine.evict(Some(peer)) {
             self.close(net, id, now);
             if let Ok(id) = self.engine.open(peer, now) {
                 return Some(id);

@@ -28,7 +28,7 @@ fn resident_bytes() -> Option<usize> {
 }
 
 fn turn(engine: &mut Engine<Mounted>, now: Moment) {
-    engine.work(now);
+    engine.run_deferred(now);
     engine.tick(now).unwrap();
     let committed = engine.commit(now).unwrap();
     engine.release(committed, now);

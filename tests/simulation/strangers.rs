@@ -46,7 +46,7 @@ fn open(world: &mut World<'_>, dialect: Dialect, agency: Option<u32>) -> Option<
 fn many_finishes(world: &mut World<'_>) {
     for _ in 0..world.rng.range(1, 3) {
         let Some(link) = open(world, Dialect::Binary, None) else { return };
-        let count = world.rng.range(1, 3 * limits::STRANGERS_TURN_REQUESTS as usize);
+        let count = world.rng.range(1, 3 * limits::UNTRUSTED_TURN_REQUESTS as usize);
         let end = &mut world.net.links[link];
         (0..count).for_each(|_| Dialect::Binary.put_finish(AgencyId(NOBODY), &mut end.up));
         // Each is refused with one byte, and nothing keeps that from the peer.

@@ -72,7 +72,7 @@ impl Desk {
     }
 
     fn turn(&mut self) {
-        self.engine.work(self.now);
+        self.engine.run_deferred(self.now);
         self.engine.tick(self.now).unwrap();
         let committed = self.engine.commit(self.now).unwrap();
         self.engine.release(committed, self.now);

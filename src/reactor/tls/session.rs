@@ -228,7 +228,7 @@ impl Session {
     }
 }
 
-/// Shows the library what came. It parses what strangers send before anyone has vouched for them; a mistake in it
+/// Shows the library what came. It parses what untrusted peers send; a mistake in it
 /// ends their connection, and not the hub. Whoever gets this error does not ask again.
 fn ask<'c, 'i>(
     connection: &'c mut UnbufferedServerConnection,

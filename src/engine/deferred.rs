@@ -37,46 +37,46 @@ impl Deferred {
 
 impl<D: Disk> Engine<D> {
     /// Goes on with bytes that were held back behind a reply which is out now, as far as one turn can: agencies' first,
-    /// and of strangers a few, each of whom is one more to be answered before the next turn.
-    pub fn work(&mut self, now: Moment) {
+    /// and of untrusted connections a few, each of which is one more to be answered before the next turn.
+    pub fn run_deferred(&mut self, now: Moment) {
         let full = self.turn_is_full();
-        let strangers_first = self.deferred.deficit.settle(full);
-        if strangers_first {
-            self.resume_strangers(now);
+        let untrusted_first = self.deferred.deficit.settle(full);
+        if untrusted_first {
+            self.run_untrusted(now);
         }
         for _ in 0..self.deferred.queue.len_of(Class::Trusted) {
             if self.turn_is_full() {
                 break;
             }
             let Some(id) = self.deferred.queue.pop_of(Class::Trusted) else { break };
-            self.go_on_with(id, now);
+            self.run_one(id, now);
         }
-        if !strangers_first {
+        if !untrusted_first {
             let full = self.turn_is_full();
             self.deferred.deficit.note(full);
-            self.resume_strangers(now);
+            self.run_untrusted(now);
         }
-        // What strangers say next is counted by itself, so that those who wait do not keep newcomers out.
-        (self.strangers_requests, self.strangers_bytes) = (0, 0);
+        // What is read next of untrusted connections is counted by itself: those that wait do not keep newcomers out.
+        (self.untrusted_requests, self.untrusted_bytes) = (0, 0);
     }
 
     /// As many as are read: at least a few, and no fewer than agencies, so that the line does not grow where many come.
-    fn resume_strangers(&mut self, now: Moment) {
+    fn run_untrusted(&mut self, now: Moment) {
         let mut left = self.scheduler.budgets.untrusted.max(self.deferred.trusted_answered);
         for _ in 0..left + limits::LEFTOVERS_PER_TURN {
-            let heard = self.strangers_are_heard() || self.strangers_bytes >= self.scheduler.budgets.untrusted_bytes;
+            let heard = self.untrusted_are_served() || self.untrusted_bytes >= self.scheduler.budgets.untrusted_bytes;
             if left == 0 || heard || self.turn_is_full() {
                 return;
             }
             let Some(id) = self.deferred.queue.pop_of(Class::Untrusted) else { return };
-            left -= usize::from(self.go_on_with(id, now));
+            left -= usize::from(self.run_one(id, now));
         }
     }
 
     /// Says whether there was anything to do.
-    fn go_on_with(&mut self, id: ConnectionId, now: Moment) -> bool {
+    fn run_one(&mut self, id: ConnectionId, now: Moment) -> bool {
         let Some(slot) = self.slot(id) else { return false };
-        self.connections[slot].resumed = false;
+        self.connections[slot].deferred = false;
         if self.connections[slot].is_held_by_its_reader() {
             // What it has asked for already would be answered into the same full outbox.
             self.schedule(slot);
@@ -91,7 +91,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// How many places in the lines of those who go on are kept, those of connections included that are gone.
-    pub fn held_back(&self) -> usize {
+    pub fn deferred_len(&self) -> usize {
         self.deferred.len()
     }
 }

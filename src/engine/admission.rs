@@ -1,9 +1,9 @@
 //! Who may come in when the hub is full.
 //!
-//! A newcomer gets the place of a connection that has not said anything sensible for a while, or of a stranger
-//! from an address that has far more connections than the newcomer's own. So neither silence nor numbers lock
-//! the agencies out; nor does one agency lock out the others, whose share of the places is its own. Where nobody has to go,
-//! the newcomer is refused, and told so where its dialect can say it.
+//! A newcomer gets the slot of a connection that has shown no dialect for a while, or of one that is spare: it may have
+//! closed, it is untrusted and from an address with far more connections than the newcomer's own, or its agency has more
+//! than its share. So neither silence nor numbers lock the agencies out, and no agency locks out the others. Where no
+//! connection is spare the newcomer is refused, and told so where its dialect can say it.
 
 use core::net::IpAddr;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use crate::timers::Moment;
 
 /// How many connections each origin has, and where the search for a place goes on.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct Admission {
     origins: HashMap<Origin, u32>,
     /// Connections that are there only to be told that they cannot be.
     pub(super) refused: usize,
@@ -56,7 +56,7 @@ impl Origin {
     }
 }
 
-impl Room {
+impl Admission {
     /// A connection came. One that is refused has no place, and takes none from its origin.
     pub(super) fn joined(&mut self, connection: &Connection) {
         if connection.refused {
@@ -86,12 +86,12 @@ impl Room {
 }
 
 impl<D: Disk> Engine<D> {
-    /// A peer connected. Where the hub is full, [`make_room`](Self::make_room) may find it a place.
+    /// A peer connected. Where the hub is full, [`evict`](Self::evict) may find it a place.
     ///
     /// # Errors
     /// [`TooManyConnections`]: [`refuse`](Self::refuse) it.
     pub fn open(&mut self, peer: IpAddr, now: Moment) -> Result<ConnectionId, TooManyConnections> {
-        if self.connections.len() - self.room.refused >= self.policy.connections_max {
+        if self.connections.len() - self.admission.refused >= self.policy.connections_max {
             return Err(TooManyConnections);
         }
         Ok(self.insert(peer, false, now))
@@ -100,13 +100,13 @@ impl<D: Disk> Engine<D> {
     /// Lets a peer in only to tell it that the hub is full, in dialects that can say so. `None`: too many are
     /// being told already; the caller closes it.
     pub fn refuse(&mut self, peer: IpAddr, now: Moment) -> Option<ConnectionId> {
-        (self.room.refused < limits::REFUSALS_MAX).then(|| self.insert(peer, true, now))
+        (self.admission.refused < limits::REFUSALS_MAX).then(|| self.insert(peer, true, now))
     }
 
     fn insert(&mut self, peer: IpAddr, refused: bool, now: Moment) -> ConnectionId {
         self.generations = self.generations.wrapping_add(1);
         let connection = Connection::new(self.generations, peer, refused, now);
-        self.room.joined(&connection);
+        self.admission.joined(&connection);
         let slot = self.connections.insert(connection);
         self.schedule(slot);
         self.id(slot)
@@ -115,11 +115,11 @@ impl<D: Disk> Engine<D> {
     /// Which connection should be closed so that one more can come in: for a newcomer from `peer`, or for
     /// anyone. Looks at a few places only, and at the next ones when it is asked again: a flood of newcomers must
     /// not make the hub search.
-    pub fn make_room(&mut self, peer: Option<IpAddr>) -> Option<ConnectionId> {
+    pub fn evict(&mut self, peer: Option<IpAddr>) -> Option<ConnectionId> {
         // A connection that has said something which is not read yet has not been silent.
         let now = self.scheduler.watermark.at();
         let places = self.slots();
-        let share = peer.map(|peer| 2 * (self.room.of(peer) + 1));
+        let share = peer.map(|peer| 2 * (self.admission.of(peer) + 1));
         let mut found: Option<(Spare, usize)> = None;
         for _ in 0..limits::PLACES_LOOKED_AT.min(places) {
             let place = self.next_place(places);
@@ -127,7 +127,7 @@ impl<D: Disk> Engine<D> {
             if connection.is_undecided(now) {
                 return Some(self.id(place));
             }
-            let crowded = share.is_some_and(|share| self.room.of(connection.peer) > share);
+            let crowded = share.is_some_and(|share| self.admission.of(connection.peer) > share);
             if let Some(spare) = self.spare(connection, crowded)
                 && found.is_none_or(|(found, _)| spare < found)
             {
@@ -159,12 +159,12 @@ impl<D: Disk> Engine<D> {
 
     /// The next of `places` places to look at: whoever searches goes on behind the last search.
     pub(super) fn next_place(&mut self, places: usize) -> usize {
-        self.room.hand = (self.room.hand + 1) % places;
-        self.room.hand
+        self.admission.hand = (self.admission.hand + 1) % places;
+        self.admission.hand
     }
 
     /// Whether the connection's agency is known to have so many that one of them may go: more than all agencies together
-    /// could have, with room left for newcomers. Strangers that only say that they are the agency do not count.
+    /// could have, with room left for newcomers. Untrusted connections, which only say that they are the agency, do not count.
     ///
     /// Of queries that wait for the draw an agency needs one: where slots are few, more of them than its share are spare.
     fn has_more_than_its_share(&self, connection: &Connection) -> bool {
