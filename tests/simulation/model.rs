@@ -1,7 +1,8 @@
 //! What the hub must be like, told by what was sent and what was committed, and by nothing that the hub says of
 //! itself: a small, slow twin that is compared with it after every commit and every restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use loteria::engine::{Engine, OnAgencyLoss, Policy};
 use loteria::limits;
@@ -33,6 +34,10 @@ pub struct Agency {
     pub whole: Option<u64>,
     /// When a connection of it was last seen.
     here_at: Moment,
+    /// The live links of it that have been seen.
+    seen: BTreeSet<LinkId>,
+    /// It came back after its grace: the hub may not have noticed before it excludes it.
+    late: bool,
     /// When bytes of it were last read; `None` since the hub's last start.
     read_at: Option<Moment>,
     /// Bytes read on its live links: now, and a turn ago.
@@ -40,6 +45,16 @@ pub struct Agency {
 }
 
 impl Agency {
+    /// A connection of it is there.
+    fn see(&mut self, link: LinkId, (grace, idle): (Duration, Duration), now: Moment) {
+        if self.seen.is_empty() {
+            let silence = if self.is_lost_by_silence() { idle } else { Duration::ZERO };
+            self.late = self.here_at.until(now) >= grace + silence;
+        }
+        self.seen.insert(link);
+        self.here_at = now;
+    }
+
     /// Its clients may open a connection for each message.
     fn is_lost_by_silence(&self) -> bool {
         matches!(self.dialect, Dialect::Binary | Dialect::Text)
@@ -84,6 +99,8 @@ impl Model {
             finishes: Vec::new(),
             whole: None,
             here_at: Moment::default(),
+            seen: BTreeSet::new(),
+            late: false,
             read_at: None,
             bytes_read: (0, 0),
         };
@@ -221,10 +238,13 @@ impl Model {
         }
         let needed = self.policy.loss_grace;
         let gone = agency.here_at.until(self.now);
-        assert!(gone >= needed, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
+        assert!(gone >= needed || agency.late, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
         if let (Some(read_at), true) = (agency.read_at, agency.is_lost_by_silence()) {
             let (quiet, needed) = (read_at.until(self.now), needed + self.policy.idle_timeout);
-            assert!(quiet >= needed, "agency {id} is excluded after a silence of {quiet:?}, not {needed:?}");
+            assert!(
+                quiet >= needed || agency.late,
+                "agency {id} is excluded after a silence of {quiet:?}, not {needed:?}"
+            );
         }
     }
 
@@ -233,13 +253,14 @@ impl Model {
         for agency in self.agencies.values_mut() {
             agency.bytes_read.0 = 0;
         }
-        for link in net.live.iter().map(|id| &net.links[*id]).filter(|link| !link.refused) {
+        let grace = (self.policy.loss_grace, self.policy.idle_timeout);
+        for (number, link) in net.live.iter().map(|id| (*id, &net.links[*id])).filter(|(_, link)| !link.refused) {
             if let Some((earlier, named_at)) = link.earlier
                 && link.up_read >= named_at
                 && let HubEnd::Open(id) = link.hub
                 && !engine.is_closing(id)
             {
-                self.agencies.get_mut(&earlier).expect("an agency of the roster").here_at = self.now;
+                self.agencies.get_mut(&earlier).expect("an agency of the roster").see(number, grace, self.now);
             }
             let Some(agency) = link.agency.and_then(|id| self.agencies.get_mut(&id)) else { continue };
             if link.named_at.is_none_or(|end| link.up_read < end) {
@@ -250,11 +271,16 @@ impl Model {
             if let HubEnd::Open(id) = link.hub
                 && !engine.is_closing(id)
             {
-                agency.here_at = self.now;
-                agency.bytes_read.0 += link.up_read;
+                agency.see(number, grace, self.now);
+                // A connection in a dialect that keeps its connection says nothing of a silence.
+                if link.dialect == agency.dialect {
+                    agency.bytes_read.0 += link.up_read;
+                }
             }
         }
         for agency in self.agencies.values_mut() {
+            let is_live = |id: &LinkId| net.live.contains(id) && matches!(net.links[*id].hub, HubEnd::Open(_));
+            agency.seen.retain(is_live);
             let (now, before) = agency.bytes_read;
             if now > before {
                 agency.read_at = Some(self.now);

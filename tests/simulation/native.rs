@@ -98,9 +98,9 @@ impl Native {
     }
 
     /// When it wants to act, whatever happens.
-    pub fn wake(&self) -> Option<u64> {
+    pub fn wake(&self, now: u64) -> Option<u64> {
         let wakes = self.sessions.iter().map(|session| session.wake.max(self.wake)).chain([self.wake]);
-        if self.done { None } else { wakes.min() }
+        if self.done { None } else { wakes.filter(|at| *at > now).min() }
     }
 
     /// It goes on, wherever it is.

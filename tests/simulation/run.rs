@@ -297,7 +297,7 @@ impl Run {
         let agencies = self.agencies.iter().zip(&self.stopped_until).filter_map(|(agency, stopped_until)| {
             let wake = match agency {
                 Agency::Lockstep(agency) => agency.wake(),
-                Agency::Native(agency) => agency.wake(),
+                Agency::Native(agency) => agency.wake(self.now),
                 Agency::Real(agency) => agency.wake(),
                 Agency::Counters(agency) => agency.wake(),
             };
