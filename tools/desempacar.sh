@@ -4,8 +4,9 @@
 #
 #   tools/desempacar.sh
 #
-# Once an archive is unpacked, what is changed by hand after it stays: .data/.unpacked holds the archive's checksum.
-# A file that is as git has it is the project's own, or was brought back by a checkout: it is replaced and not kept.
+# Once an archive is unpacked, what is changed by hand after it stays, committed or not: .data/.unpacked holds the
+# archive's checksum and, line by line, those of the project's own files that it replaced. One of these that a
+# checkout brought back is replaced again. A file that is replaced while it is as git has it is not kept.
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 data=${here%/tools}/.data
@@ -23,13 +24,19 @@ for file in "$data/datasets.zip" "$data/dataset.zip"; do
 done
 [ -n "$archive" ] || exit 0
 name=${archive##*/}
+sum=$(cksum <"$archive" 2>/dev/null)
+[ -n "$sum" ] || fail "cksum is not here or cannot read $name; nothing was unpacked"
 
 work=$(mktemp -d "$data/.unpacking.XXXXXX") || fail "$data cannot be written to"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 if command -v unzip >/dev/null; then
-    unzip -o -j -q "$archive" '*agency-*.csv' -x '__MACOSX/*' -d "$work" || fail "$name cannot be unpacked"
+    unzip -o -q "$archive" '*agency-*.csv' -d "$work/all"
+    # 1 is a warning, as of an archive whose names have backslashes; what it unpacked is checked below.
+    [ $? -le 1 ] || fail "$name cannot be unpacked"
+    rm -rf "$work/all/__MACOSX"
+    find "$work/all" -type f -name 'agency-*.csv' -exec mv -f {} "$work" \;
 elif command -v python3 >/dev/null; then
     python3 - "$archive" "$work" <<'EOF' || fail "$name cannot be unpacked"
 import os, re, sys, zipfile
@@ -46,11 +53,20 @@ else
 fi
 [ -f "$work/agency-1.csv" ] || fail "there is no agency-1.csv in $name"
 
-sum=$(cksum <"$archive")
 again=
-[ -f "$data/agency-1.csv" ] && [ "$(cat "$mark" 2>/dev/null)" = "$sum" ] && again=yes
+[ -f "$data/agency-1.csv" ] && [ "$(sed -n 1p "$mark" 2>/dev/null)" = "$sum" ] && again=yes
 
 as_in_git() { git -C "$data" ls-files --error-unmatch "$1" >/dev/null 2>&1 && git -C "$data" diff --quiet HEAD -- "$1" 2>/dev/null; }
+# Whether a file is the project's own. After the first run only one that was replaced then is: what is as git has it
+# may be what the user committed since.
+replaced=$(sed 1d "$mark" 2>/dev/null)
+is_own() {
+    line="$(cksum <"$data/$1") $1"
+    if [ -n "$again" ]; then echo "$replaced" | grep -qxF "$line"; return; fi
+    as_in_git "$1" || return
+    echo "$replaced" | grep -qxF "$line" || replaced="$replaced${replaced:+
+}$line"
+}
 kept=
 keep() {
     aside=$1.kept n=1
@@ -65,7 +81,7 @@ for new in "$work"/agency-*.csv; do
     file=${new##*/}
     if [ -f "$data/$file" ]; then
         ! cmp -s "$new" "$data/$file" || continue
-        if ! as_in_git "$file"; then
+        if ! is_own "$file"; then
             [ -z "$again" ] || { say "$file is not as in $name, and was changed after it was unpacked: it stays"; continue; }
             keep "$file"
         fi
@@ -79,9 +95,9 @@ done
 for old in "$data"/agency-*.csv; do
     file=${old##*/}
     case $agencies in *" $file "*) continue ;; esac
-    [ -z "$again" ] || as_in_git "$file" || continue
+    is_own "$file" || [ -z "$again" ] || continue
     keep "$file"
 done
 [ "$unpacked" -eq 0 ] || say "unpacked $unpacked files of $name, which are the data from now on"
 [ -z "$kept" ] || say "what was there before is in$kept"
-[ "$(cat "$mark" 2>/dev/null)" = "$sum" ] || echo "$sum" >"$mark"
+[ -n "$again" ] || printf '%s\n' "$sum" ${replaced:+"$replaced"} >"$mark"

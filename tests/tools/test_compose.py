@@ -200,13 +200,14 @@ class Compose(unittest.TestCase):
     def prepare(self):
         return self.run_script("preparar.sh", "docker-compose-dev.yaml")
 
-    def archive(self, *agencies, text="theirs"):
+    def archive(self, *agencies, text="theirs", folder=True):
         """A data set as the course has it, with so many agencies; what its files hold, by name."""
         files = {f"agency-{i}.csv": f"Ana,Paz,{i},1990-01-02,7574\n{text}" for i in agencies}
         with zipfile.ZipFile(self.root / ".data/dataset.zip", "w") as archive:
             for name, content in files.items():
                 archive.writestr(f"set/{name}", content)
-                archive.writestr(f"__MACOSX/set/{name}", "junk")
+                for junk in (name, f"._{name}") if folder else ():
+                    archive.writestr(f"__MACOSX/set/{junk}", "junk")
             archive.writestr("set/readme.txt", "not a data file")
         return files
 
@@ -256,6 +257,50 @@ class Compose(unittest.TestCase):
         done = self.prepare()
         self.assertIn("unpacked 2 files", done.stderr)
         self.assertEqual(self.data(), files | {"agency-3.csv.kept": "shipped 3"})
+
+    def test_what_was_changed_and_committed_after_the_data_set_stays(self):
+        self.shipped(3)
+        files = self.archive(1, 2)
+        self.prepare()
+        (self.root / ".data/agency-1.csv").write_text("mine")
+        (self.root / ".data/agency-3.csv").write_text("a third")
+        git = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", "-C", self.root]
+        subprocess.run([*git, "commit", "--quiet", "--all", "-m", "mine"], check=True)
+        for _ in range(2):
+            done = self.prepare()
+            self.assertIn("agency-1.csv is not as in dataset.zip", done.stderr)
+            changed = {"agency-1.csv": "mine", "agency-3.csv": "a third", "agency-3.csv.kept": "shipped 3"}
+            self.assertEqual(self.data(), files | changed)
+
+    def test_an_archive_without_the_folder_of_macos_is_unpacked_without_a_warning(self):
+        self.no_data()
+        files = self.archive(1, 2, folder=False)
+        for _ in range(2):
+            done = self.prepare()
+            self.assertEqual(done.returncode, 0)
+            self.assertRegex(done.stderr, r"\A(desempacar: unpacked 2 files .*\n)?\Z")
+            self.assertEqual(self.data(), files)
+
+    def test_an_archive_that_is_unpacked_with_a_warning_is_taken(self):
+        self.no_data()
+        files = self.archive(1, 2, folder=False)
+        # Some bytes before the archive: unzip warns, and ends with 1.
+        archive = self.root / ".data/dataset.zip"
+        archive.write_bytes(b"before" + archive.read_bytes())
+        self.assertEqual(self.prepare().returncode, 0)
+        self.assertEqual(self.data(), files)
+
+    def test_without_cksum_nothing_is_unpacked(self):
+        shipped = self.shipped(2)
+        self.archive(1)
+        bin = self.root / "bin"
+        bin.mkdir()
+        for tool in ("sh", "dirname"):
+            (bin / tool).symlink_to(shutil.which(tool))
+        done = subprocess.run([bin / "sh", "tools/desempacar.sh"], cwd=self.root, capture_output=True, text=True, env={"PATH": str(bin)})
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done.stderr)
+        self.assertIn("cksum", done.stderr)
+        self.assertEqual(self.data(), shipped)
 
     def test_what_was_changed_by_hand_is_not_lost(self):
         self.shipped(2)
