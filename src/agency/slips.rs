@@ -181,18 +181,19 @@ impl<R: Read> Lines<R> {
         Lines { inner, line: 0, ended: true, ration: 0, passed_over: 0 }
     }
 
-    /// Passes over a mark that comes next. What began as one, and is none, is returned to be handed on.
-    fn pass_over_mark(&mut self) -> io::Result<&'static [u8]> {
-        let mut matched = 0;
-        while matched < MARK.len() && self.inner.fill_buf()?.first() == Some(&MARK[matched]) {
-            self.inner.consume(1);
-            matched += 1;
+    /// Passes over the marks that come next. What began as one, and is none, is returned to be handed on.
+    fn pass_over_marks(&mut self) -> io::Result<&'static [u8]> {
+        loop {
+            let mut matched = 0;
+            while matched < MARK.len() && self.inner.fill_buf()?.first() == Some(&MARK[matched]) {
+                self.inner.consume(1);
+                matched += 1;
+            }
+            if matched < MARK.len() {
+                return Ok(&MARK[..matched]);
+            }
+            self.passed_over += MARK.len() as u64;
         }
-        if matched < MARK.len() {
-            return Ok(&MARK[..matched]);
-        }
-        self.passed_over += MARK.len() as u64;
-        Ok(&[])
     }
 }
 
@@ -203,7 +204,7 @@ impl<R: Read> Read for Lines<R> {
                 "a row of over {ROW_BYTES_MAX} bytes: is there a quote that is never closed?"
             )));
         }
-        let begun = if self.ended { self.pass_over_mark()? } else { &[] };
+        let begun = if self.ended { self.pass_over_marks()? } else { &[] };
         // The CSV reader's buffer has room for far more than the mark.
         let (head, room) = buffer.split_at_mut(begun.len());
         head.copy_from_slice(begun);
@@ -308,6 +309,7 @@ mod tests {
             format!("\u{feff}Ana{row}\"Ana\"{row}"),
             format!("\u{feff}\"Ana\"{row}\u{feff}Ana{row}"),
             format!("\r\n\u{feff}\"Ana\"{row}\u{feff}\r\nAna{row}\u{feff}"),
+            format!("\u{feff}\u{feff}\"Ana\"{row}\u{feff}\u{feff}\u{feff}Ana{row}\u{feff}\u{feff}"),
         ] {
             let (_keep, mut bets) = file(content.as_bytes());
             for _ in 0..2 {

@@ -193,6 +193,7 @@ fn a_byte_order_mark_is_passed_over() {
     assert_eq!(load("\u{feff}id: 3\n", &[]).unwrap().id, 3);
     assert_eq!(load("\u{feff}id: 3\r\nlog:\r\n  level: DEBUG\r\n", &[]).unwrap().log_level, LogLevel::Debug);
     assert_eq!(load("\u{feff}", &[]), load("", &[]));
+    assert_eq!(load("\u{feff}\u{feff}id: 3\n", &[]).unwrap().id, 3);
 }
 
 #[test]

@@ -10,9 +10,9 @@ pub use duration::{format_duration, parse_duration};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
 
-/// A text without the byte order mark that some editors put before it.
+/// A text without the byte order marks that some editors put before it.
 fn without_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
+    text.trim_start_matches('\u{feff}')
 }
 
 /// A configuration that cannot be used: one line that names the key or the file.
