@@ -3,25 +3,38 @@
 /// The lines, from 1, on which the keys of `text` begin, in the order of the text. Comments, sections, quotes and
 /// backslashes are passed over as the reader does; `text` is one that the reader has taken, its lines ended by LF.
 pub fn lines_of_keys(text: &str) -> Vec<usize> {
+    let mut lines = Vec::new();
+    walk(text, |line, is_key| lines.extend(is_key.then_some(line)));
+    lines
+}
+
+/// The line, from 1, on which the last key or section of `text` begins: what is left open where a text ends too soon.
+pub fn line_of_the_last(text: &str) -> usize {
+    let mut last = 1;
+    walk(text, |line, _| last = line);
+    last
+}
+
+/// Calls `begins` with the line of each key and section, and whether it is a key.
+fn walk(text: &str, mut begins: impl FnMut(usize, bool)) {
     let mut walk = Walk { rest: text.chars(), line: 1, next: None };
     walk.step();
-    let mut lines = Vec::new();
     while let Some(next) = walk.next {
         match next {
             ';' | '#' => walk.rest_of_line(),
             '[' => {
+                begins(walk.line, false);
                 walk.until(&[']']);
                 walk.step();
             }
             '=' | ':' => walk.value(),
             c if c.is_whitespace() => walk.step(),
             _ => {
-                lines.push(walk.line);
+                begins(walk.line, true);
                 walk.until(&['=', ':']);
             }
         }
     }
-    lines
 }
 
 struct Walk<'a> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ini::Ini;
 
-use super::ini_lines::lines_of_keys;
+use super::ini_lines::{line_of_the_last, lines_of_keys};
 use super::{ConfigError, without_mark};
 
 /// The section whose keys are environment names by themselves.
@@ -56,8 +56,7 @@ impl Settings {
     /// A text that is no INI file, or that has a key twice.
     pub fn parse(name: &str, text: &str) -> Result<Settings, ConfigError> {
         let text = normal_lines(without_mark(text));
-        let file = Ini::load_from_str_noescape(&text)
-            .map_err(|error| ConfigError(format!("{name}:{}: {}", error.line, error.msg)))?;
+        let file = Ini::load_from_str_noescape(&text).map_err(|error| refused(name, &text, &error))?;
         refuse_broken_keys(name, &text, &file)?;
         Ok(Settings {
             file,
@@ -125,11 +124,25 @@ impl Settings {
     }
 }
 
+/// Why a line that is no key and value is refused.
+const NO_VALUE: &str = "must be KEY = value, but there is no '='";
+
 /// The text with its lines ended by LF, whatever ended them, and without blanks before them: the reader takes an
 /// indented comment for a part of the next key.
 pub(super) fn normal_lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     text.split_inclusive('\n').map(|line| line.trim_start_matches(|c: char| c.is_whitespace() && c != '\n')).collect()
+}
+
+/// What the reader refused, in words. One that met the end of the text gives that end as the line.
+fn refused(name: &str, text: &str, error: &ini::ParseError) -> ConfigError {
+    let (line, reason) = match error.msg.strip_suffix("but found EOF.") {
+        Some(expected) if expected.contains("'='") => (line_of_the_last(text), NO_VALUE),
+        Some(expected) if expected.contains("']'") => (line_of_the_last(text), "the section's name must end with ']'"),
+        Some(_) => (line_of_the_last(text), "the value has a quote that is never closed"),
+        None => (error.line, &*error.msg),
+    };
+    ConfigError(format!("{name}:{line}: {reason}"))
 }
 
 /// Refuses what the reader takes without a word: a key that is given twice, of which only one value can hold, and
@@ -140,7 +153,7 @@ fn refuse_broken_keys(name: &str, text: &str, file: &Ini) -> Result<(), ConfigEr
     for ((section, key), line) in keys.zip(lines_of_keys(text)) {
         let section = section.unwrap_or(DEFAULT_SECTION);
         if key.contains('\n') {
-            return Err(ConfigError(format!("{name}:{line}: must be KEY = value, but there is no '='")));
+            return Err(ConfigError(format!("{name}:{line}: {NO_VALUE}")));
         }
         if let Some(first) = seen.insert((section.to_ascii_uppercase(), key.to_ascii_uppercase()), line) {
             let (section, key) = (section.escape_debug(), key.escape_debug());
@@ -204,6 +217,7 @@ mod tests {
     fn a_byte_order_mark_and_other_line_ends_change_nothing() {
         for file in [
             "\u{feff}SERVER_PORT = 7\n[LOTTERY]\nAGENCIES = 2\n",
+            "\u{feff}\u{feff}SERVER_PORT = 7\n[LOTTERY]\nAGENCIES = 2\n",
             "\u{feff}[DEFAULT]\r\nSERVER_PORT = 7\r\n[LOTTERY]\r\nAGENCIES = 2\r\n",
             "\u{feff}# ports\n\t# and others\n\tSERVER_PORT = 7\n  [LOTTERY]\n  AGENCIES = 2",
             "SERVER_PORT = 7\r[LOTTERY]\r# how many\rAGENCIES = 2\r",
@@ -231,7 +245,17 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_key_and_value_is_refused() {
-        let error = Settings::parse("config.ini", "[DEFAULT]\nSERVER_PORT 4321\nSERVER_IP = server\n").unwrap_err();
-        assert_eq!(error.0, "config.ini:2: must be KEY = value, but there is no '='");
+        for (file, said) in [
+            ("[DEFAULT]\nSERVER_PORT 4321\nSERVER_IP = server\n", "2: must be KEY = value, but there is no '='"),
+            ("SERVER_PORT 9\n", "1: must be KEY = value, but there is no '='"),
+            ("SERVER_PORT 9", "1: must be KEY = value, but there is no '='"),
+            ("[S]\nA = 1\nSERVER_PORT 9\n\n# end\n", "3: must be KEY = value, but there is no '='"),
+            ("A = 1\n[S\nB = 1\n", "2: the section's name must end with ']'"),
+            ("A = 1\nB = \"1\nC = 2\n", "2: the value has a quote that is never closed"),
+            ("A = 1\nB = '1\nC = 2\n", "2: the value has a quote that is never closed"),
+        ] {
+            let error = Settings::parse("config.ini", file).unwrap_err();
+            assert_eq!(error.0, format!("config.ini:{said}"), "{file:?}");
+        }
     }
 }
