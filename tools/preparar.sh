@@ -18,12 +18,17 @@ if [ -f "$1" ]; then
     [ "$uploads" -eq 0 ] || [ "$uploads" -eq "$agencies" ] ||
         echo "preparar: $1 has $uploads agencies, .data has files of $agencies; remove $1 to have it written again" >&2
     # Its labels say which configuration the containers have: see generar-compose.sh.
+    grep -q '^      loteria\.config\.' "$1" ||
+        echo "preparar: $1 has no loteria.config labels: its containers are not created again when their configuration changes" >&2
     . "$here/sumas.sh"
     for name in config.ini config.yaml; do
         for config in "$root/$name" "$root/server/$name" "$root/client/$name"; do
             [ -f "$config" ] || continue
             sed "s/^\\(      loteria\\.$name: \\).*/\\1\"$(sum "$config")\"/" "$1" >"$1.part" || exit 1
-            if cmp -s "$1.part" "$1"; then rm -f "$1.part"; else mv -f "$1.part" "$1" || exit 1; fi
+            if cmp -s "$1.part" "$1"; then rm -f "$1.part"; else 
+                # Written over and not replaced: its mode stays, and a link stays a link.
+                { cat "$1.part" >"$1" && rm -f "$1.part"; } || exit 1
+            fi
         done
     done
     exit 0

@@ -24,10 +24,13 @@ fail() {
     exit 1
 }
 
-# The port is what the server reads out of its configuration: the one that runs, with its environment, or else its
-# image with the file that the compose file mounts.
+# The port is the one that the running server logged last that it listens on: its file may have changed since it
+# started, and the system may have chosen the port. Where that line is not logged, it is what the server reads out of
+# its configuration: the one that runs, with its environment, or else its image with the file that is mounted.
 port_of() { sed -n 's/^SERVER_PORT = +*0*\([0-9]*\)  ; .*/\1/p'; }
-port=$(docker exec "$host" server --check 2>/dev/null </dev/null | port_of)
+port=$(docker logs "$host" 2>&1 </dev/null |
+    sed -n 's/^[^|]* action: listen | result: success | address: [^ ]*:\([0-9][0-9]*\)[^0-9]*$/\1/p' | tail -n 1)
+[ -n "$port" ] || port=$(docker exec "$host" server --check 2>/dev/null </dev/null | port_of)
 if [ -z "$port" ] && [ -f "$config" ] && docker image inspect server:latest >/dev/null 2>&1; then
     read_config=$(docker run --rm --network none --user "$(ls -nL "$config" | awk '{ print $3 ":" $4 }')" \
         --mount "type=bind,source=$config,target=/loteria/config.ini,readonly" server:latest --check 2>&3 </dev/null) ||

@@ -348,6 +348,23 @@ class Compose(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual((self.root / "docker-compose-dev.yaml").read_text(), written)
         self.assertIn("has 1 agencies, .data has files of 20", done.stderr)
+        self.assertRegex(done.stderr, r"(?m)^preparar: docker-compose-dev.yaml has no loteria.config labels.* not created again")
+
+    def test_labels_are_renewed_in_a_file_that_keeps_its_mode_and_link(self):
+        self.assertEqual(self.prepare().returncode, 0)
+        link, target = self.root / "docker-compose-dev.yaml", self.root / "elsewhere.yaml"
+        link.rename(target)
+        link.symlink_to(target.name)
+        target.chmod(0o640)
+        before = target.read_text()
+        with (self.root / "config.ini").open("a") as config:
+            config.write("# changed\n")
+        done = self.prepare()
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(target.stat().st_mode & 0o777, 0o640)
+        self.assertNotEqual(target.read_text(), before)
+        self.assertEqual(list(self.root.glob("*.part")), [])
 
     def test_no_data_at_all_is_said(self):
         self.no_data()

@@ -44,6 +44,33 @@ class EchoCheck(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*\| result: fail\n\Z")
 
+    def port_asked(self, logged, check="SERVER_PORT = 4000  ; config.ini"):
+        """The port that is asked where the container's log and its --check are these."""
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "logged").write_text(logged)
+            docker = folder / "docker"
+            docker.write_text(f"""#!/bin/sh
+case $1 in
+    logs) cat '{folder}/logged' ;;
+    exec) echo '{check}' ;;
+    run) for last; do :; done; echo "$last" >'{folder}/port' ;;
+    *) exit 1 ;;
+esac
+""")
+            docker.chmod(0o755)
+            subprocess.run(["sh", ROOT / "tools/validar-echo-server.sh"], capture_output=True,
+                           env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
+            return (folder / "port").read_text().strip()
+
+    def test_the_port_is_the_one_that_the_running_server_listens_on(self):
+        start = "2026-01-02 03:04:05 INFO     action: listen | result: success | address: "
+        other = "2026-01-02 03:04:06 INFO     action: accept_connections | result: in_progress\n"
+        self.assertEqual(self.port_asked(f"{start}0.0.0.0:12345\n{other}"), "12345")
+        self.assertEqual(self.port_asked(f"{start}0.0.0.0:12345\n{other}{start}[::]:40123\n{other}"), "40123")
+        for nothing in ("", other, "Error: No such container: server\n"):
+            self.assertEqual(self.port_asked(nothing), "4000", nothing)
+
 
 class Dependencies(unittest.TestCase):
     """What deny.toml says, of the locked crates, as far as that needs no database."""
