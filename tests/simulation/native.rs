@@ -208,7 +208,10 @@ impl Native {
             Answer::Welcome { next } => {
                 self.acknowledged = self.acknowledged.max(*next);
                 let sent_to = session.base + session.sent as u64;
-                if session.items.is_empty() || session.base > *next || sent_to < *next {
+                // A bad batch that was sent early holds the number of a good one that is stored.
+                let passed = session.items.iter().take(next.saturating_sub(session.base) as usize);
+                let bad = passed.into_iter().any(|item| world.model.batches.all[*item].kind == Kind::Bad);
+                if session.items.is_empty() || session.base > *next || sent_to < *next || bad {
                     (session.base, session.sent) = (*next, 0);
                     self.sessions[index].items = self.items_from(*next);
                 } else {
