@@ -109,7 +109,7 @@ pub(super) struct Entry {
 ///
 /// Nor can one be made or copied:
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0308
 /// fn again(turn: &loteria::engine::CommittedTurn) -> loteria::engine::CommittedTurn {
 ///     turn.clone()
 /// }

@@ -56,7 +56,7 @@ pub enum Flow {
     /// The reader takes no more now. An event of [`LogOutput::descriptor`] tells when it does; then
     /// [`LogOutput::try_again`].
     Stalled,
-    /// Nobody can take them now: the disk is full, or the reader is gone. No event tells when that changes.
+    /// They cannot be written now: the disk is full, or the reader is gone. No event tells when that changes.
     Failed,
 }
 
@@ -262,7 +262,7 @@ impl Sink {
     }
 }
 
-/// Writes one line to standard error, unless nobody reads it: a program that ends must not wait for that.
+/// Writes one line to standard error, unless its reader takes nothing: a program that ends must not wait for that.
 pub fn say_on_stderr(line: &str) {
     let end = line.floor_char_boundary(PIPE_BYTES - 1);
     let line = format!("{}\n", &line[..end]);
