@@ -61,7 +61,7 @@ fn captured(
     if !tshark::installed() {
         return None;
     }
-    let start = common::hub().env("SERVER_LISTEN_BACKLOG", "64");
+    let start = common::hub();
     let hub = settings.iter().fold(start, |start, (key, value)| start.env(key, value)).start();
     let (address, port) = (hub.address.to_string(), hub.address.port().to_string());
     let capture = Capture::start(&port, directory.path().join("capture"), |line| mark(hub.address, line))?;

@@ -72,7 +72,7 @@ fn agencies_draw_among_hostile_peers_of_every_kind() {
     }
     let data = course_data().unwrap_or_else(|| ".data".into());
     let agencies = agency::load(&data).unwrap();
-    let mut start = hub().env("LIMITS_MAX_CONNECTIONS", PLACES).env("SERVER_LISTEN_BACKLOG", "512");
+    let mut start = hub().env("LIMITS_MAX_CONNECTIONS", PLACES);
     let certificates = Certificates::make();
     if let Err(why) = &certificates {
         skip(&format!("greetings of TLS are mere garbage to a hub without certificates: {why}"));
@@ -133,7 +133,7 @@ fn parked_queries_cost_little_and_are_all_answered() {
     if count < QUERIES {
         skip(&format!("{} of {QUERIES} parked queries: there are no more descriptors (ulimit -Hn)", QUERIES - count));
     }
-    let start = hub().env("LOTTERY_AGENCIES", "2").env("SERVER_LISTEN_BACKLOG", "1024");
+    let start = hub().env("LOTTERY_AGENCIES", "2");
     let hub = start.start();
     let own_kib = || process::Usage::of(&hub.child.id().to_string()).unwrap().own_kib;
     let winner = queries::bet(hub.address).unwrap();

@@ -261,7 +261,8 @@ fn peers_that_read_a_long_list_steadily_all_get_it() {
     let mut length = None;
     for peer in &mut peers {
         let mut start = [0; 8];
-        peer.stream.read_exact(&mut start).expect("the list's length");
+        let read = peer.stream.read_exact(&mut start);
+        read.unwrap_or_else(|error| panic!("the list's length: {error}; the hub said:\n{}", hub.log()));
         let whole: usize = std::str::from_utf8(&start[..7]).unwrap().parse().expect("seven digits and a line feed");
         assert_eq!(*length.get_or_insert(whole), whole);
     }

@@ -261,7 +261,7 @@ fn a_stranger_that_is_refused_without_end_does_not_fill_the_log() {
 #[test]
 fn an_agency_does_not_wait_for_the_strangers_who_came_before_it() {
     const STRANGERS: usize = 500;
-    let hub = hub().env("LOTTERY_AGENCIES", "2").env("SERVER_LISTEN_BACKLOG", "1024").start();
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     let mut agency = hub.connect();
     agency.send(&binary_batch(1, 1, 1));
     agency.expect(&[0]);
@@ -385,7 +385,7 @@ fn over_the_limit_of_all_buffers_those_who_hold_most_go() {
 #[test]
 fn the_draw_answers_all_who_wait_even_where_their_winners_fill_the_buffers() {
     const WAITING: usize = 450;
-    let start = hub().env("LOTTERY_AGENCIES", "2").env("SERVER_LISTEN_BACKLOG", "1024");
+    let start = hub().env("LOTTERY_AGENCIES", "2");
     let hub = start.env("LIMITS_WRITE_TIMEOUT", "5m").start();
     let mut waiting: Vec<_> = (0..WAITING)
         .map(|_| {

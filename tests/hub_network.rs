@@ -149,7 +149,7 @@ fn without_descriptors_newcomers_wait_and_come_in_as_soon_as_one_is_free() {
     }
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let start = under(&["prlimit", "--nofile=24:24"], folder).env("LOTTERY_AGENCIES", "2");
-    let hub = start.env("SERVER_LISTEN_BACKLOG", "64").start();
+    let hub = start.start();
     hub.wait_for("reason: the system has descriptors for");
     // Each is answered while there is a descriptor; one more than that is not.
     let mut inside = Vec::new();

@@ -35,7 +35,7 @@ fn lossy(name: &str, dead_peer_timeout: &str) -> Option<(Network, Hub)> {
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let start = under(&["ip", "netns", "exec", &network.0], folder).env("LOTTERY_AGENCIES", "2");
     // A longer queue than there are peers: none has to try again to connect.
-    let start = start.env("SERVER_LISTEN_BACKLOG", "4096").env("LOGGING_LEVEL", "DEBUG");
+    let start = start.env("LOGGING_LEVEL", "DEBUG");
     let hub = start.env("LIMITS_DEAD_PEER_TIMEOUT", dead_peer_timeout).start();
     Some((network, hub))
 }
@@ -77,7 +77,7 @@ fn thousands_of_parked_queries_outlive_the_time_out_and_are_all_answered() {
     let count = loteria::reactor::allow_connections(wanted + DESCRIPTORS_BESIDES).saturating_sub(DESCRIPTORS_BESIDES);
     let count = count.min(wanted);
     let start = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_DEAD_PEER_TIMEOUT", "8s");
-    let hub = start.env("LIMITS_MAX_CONNECTIONS", "7000").env("SERVER_LISTEN_BACKLOG", "4096").start();
+    let hub = start.env("LIMITS_MAX_CONNECTIONS", "7000").start();
     let mut parked: Vec<_> = (0..count).map(|_| park(&hub)).collect();
     let mut agency = connect(&hub);
     exchange(&mut agency, &FINISHES[0]);

@@ -136,7 +136,7 @@ fn fewer_connections_than_agencies_are_refused_naming_both_keys() {
 fn the_courses_four_keys_are_enough_and_others_are_warned_about() {
     let file =
         "[DEFAULT]\nSERVER_PORT = 0\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 7\nLOGGING_LEVEL = DEBUG\nEXTRA = 1\n";
-    let hub = hub().file("config.ini", file).start();
+    let hub = hub().file("config.ini", file).env("SERVER_LISTEN_BACKLOG", "").start();
     hub.wait_for("action: config | result: success | port: 0 | listen_backlog: 7 | logging_level: DEBUG");
     hub.wait_for(
         "WARNING  action: config | result: in_progress | file: config.ini | reason: unknown key [DEFAULT] EXTRA",

@@ -16,9 +16,9 @@ const FIVE: &str = "case-id,text,key-value,binary,csv";
 const VARIANTS: &str = "native,text-per-message,key-value-colon,binary-length-first,csv";
 const ROTATED: &str = "binary,native-dropping,text,case-id,csv";
 
-/// A hub with these settings, and a backlog that takes all agencies at once.
+/// A hub with these settings.
 fn hub(settings: &[(&str, &str)]) -> Hub {
-    let start = common::hub().env("SERVER_LISTEN_BACKLOG", "64");
+    let start = common::hub();
     settings.iter().fold(start, |start, (key, value)| start.env(key, value)).start()
 }
 

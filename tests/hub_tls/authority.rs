@@ -56,7 +56,7 @@ pub(crate) use authority;
 
 /// A hub with a certificate.
 pub fn secure(authority: &Authority) -> Start {
-    let start = hub().env("LOTTERY_AGENCIES", "3").env("SERVER_LISTEN_BACKLOG", "128");
+    let start = hub().env("LOTTERY_AGENCIES", "3");
     start.env("TLS_CERT", &authority.text("server.crt")).env("TLS_KEY", &authority.text("server.key"))
 }
 
