@@ -1,13 +1,13 @@
 //! Rows that have lost their journal, taken as they are because a person asked for it.
 
-use super::disk::{Disk, File, write_all};
 use super::error::OpenError;
+use super::files::disk::{Disk, File, write_all};
+use super::files::stream::Stream;
 use super::record::{Header, Kind, Record, VERSION, record_offset};
 use super::recovery::{keep_apart, log_to_keep, seal, start_journal, write_headers};
 use super::redo::Redo;
 use super::row_text::{count_rows, parse_row};
 use super::store::{Recovered, Store, Tip};
-use super::stream::Stream;
 use crate::lottery::{Agency, AgencyId};
 use std::collections::BTreeMap;
 

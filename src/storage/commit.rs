@@ -2,8 +2,8 @@
 //!
 //! Owns the order of the writes. `docs/DURABILITY.md` tells why each is where it is.
 
-use super::disk::{Disk, File, is_full, write_all, write_zeros};
 use super::error::CommitError;
+use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
 use super::mutant::Mutant;
 use super::record::{Kind, Record, record_offset, slots_in};
 use super::store::{SLOTS_AHEAD_MIN, Store, Tip};

@@ -6,15 +6,15 @@
 //! them. Where no server runs, the files are copied as they are, the redo log included. Either way the copy is
 //! opened as a start would, which checks all of it, and is closed with a seal.
 
-use super::disk::{File, write_all, write_zeros};
 use super::error::{CommitError, OpenError};
+use super::files::disk::{File, write_all, write_zeros};
+use super::files::os_disk::OsDisk;
+use super::files::stream::Stream;
 use super::mutant::Mutant;
-use super::os_disk::OsDisk;
 use super::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Record, record_offset, slots_in};
 use super::recovery::{read_header, write_headers};
 use super::redo::Redo;
 use super::store::{Options, Store, Tip};
-use super::stream::Stream;
 use super::walk::scan;
 use std::io;
 use std::path::Path;

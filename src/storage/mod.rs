@@ -6,14 +6,11 @@
 mod adopt;
 mod commit;
 mod copy;
-mod disk;
 mod error;
+mod files;
 mod index;
-mod memory_disk;
 mod mutant;
 mod optimistic;
-mod os_disk;
-mod os_error;
 mod presence;
 mod record;
 mod recovery;
@@ -21,16 +18,13 @@ mod redo;
 mod row_text;
 mod rows;
 mod store;
-mod stream;
 mod walk;
 
 pub use commit::Committed;
 pub use copy::{Copied, copy};
-pub use disk::{Disk, File};
 pub use error::{CommitError, MatchError, OpenError};
-pub use memory_disk::MemoryDisk;
+pub use files::{Disk, File, MemoryDisk, OsDisk};
 #[doc(hidden)]
 pub use mutant::Mutant;
-pub use os_disk::OsDisk;
 pub use rows::{Appended, Rows};
 pub use store::{Discarded, Options, Recovered, StagedBatch, Store};

@@ -4,8 +4,8 @@
 //! written as before, and nothing of it is found at the next start. Only edits in place, which change no length, are
 //! not seen here; the next start finds them by their checksums.
 
-use super::disk::{Disk, File};
 use super::error::CommitError;
+use super::files::disk::{Disk, File};
 use super::record::record_offset;
 use super::store::Store;
 use std::io;

@@ -9,13 +9,13 @@
 //! touches no sector of the one before it, and a disk can take it as it lies in memory. Entries count while each follows
 //! the one before it; behind them lie those of earlier rounds, whose groups are older, or zeros.
 
-use super::disk::{self, Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
 use super::error::{CommitError, OpenError};
+use super::files::disk::{self, Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
+use super::files::stream::Stream;
 use super::mutant::Mutant;
 use super::record::{RECORD_BYTES, Record, record_offset};
 use super::rows::HEAD_BYTES;
 use super::store::{Store, Tip};
-use super::stream::Stream;
 use crc32c::{crc32c, crc32c_append};
 use std::io;
 use std::ops::Range;

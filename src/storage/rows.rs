@@ -7,7 +7,7 @@
 //! ([`optimistic`](super::optimistic)). Where that finds anything, the rows are dropped and the batch is written
 //! again, the slow and obvious way, which quotes or says what is wrong.
 
-use super::disk::BLOCK_BYTES;
+use super::files::disk::BLOCK_BYTES;
 use super::optimistic::Optimistic;
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, RawBet};
 use aligned_vec::{AVec, ConstAlign};

@@ -1,14 +1,14 @@
 //! The store in use: staging a turn, and asking what is stored. [`commit`](super::commit) writes it.
 
-use super::disk::{Disk, File};
 use super::error::{MatchError, OpenError};
+use super::files::disk::{Disk, File};
+use super::files::stream::Stream;
 use super::index::SparseIndex;
 use super::mutant::Mutant;
 use super::record::{Kind, RECORD_BYTES, Record, record_offset};
 use super::recovery;
 use super::redo::RedoLog;
 use super::rows::Rows;
-use super::stream::Stream;
 use crate::lottery::{self, AgencyId, BatchError, Bet, BetSource};
 use std::collections::HashMap;
 use std::io;

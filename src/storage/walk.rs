@@ -1,11 +1,11 @@
 //! Reading the journal from its start: which groups are whole, and what they add up to. Nothing is written here.
 
-use super::disk::{File, ReadAt};
+use super::files::disk::{File, ReadAt};
+use super::files::stream::Stream;
 use super::mutant::Mutant;
 use super::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
 use super::row_text::{Winners, count_rows};
 use super::store::{Batches, Tip};
-use super::stream::Stream;
 use crate::lottery::{Agency, AgencyId, Standing, parse_number};
 use std::collections::BTreeMap;
 use std::io;

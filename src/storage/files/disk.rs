@@ -4,7 +4,7 @@ use std::io;
 use std::ops::RangeInclusive;
 
 /// What a disk reads and writes as one, or a multiple of it; a page of memory, too.
-pub(super) const BLOCK_BYTES: usize = 4096;
+pub(in crate::storage) const BLOCK_BYTES: usize = 4096;
 
 /// Which of the store's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ pub trait Disk {
 }
 
 /// What can be read at any place: a disk, or a disk as it will be when its redo log is applied.
-pub(super) trait ReadAt {
+pub(in crate::storage) trait ReadAt {
     /// As [`Disk::read_at`].
     ///
     /// # Errors
@@ -112,7 +112,12 @@ impl<D: Disk> ReadAt for D {
 
 /// Writes all of `bytes` at `offset`, resuming after short and interrupted writes. The number of bytes that
 /// were taken is exact in an error too, because they have to be taken back.
-pub(super) fn write_all(disk: &mut impl Disk, file: File, offset: u64, bytes: &[u8]) -> (usize, io::Result<()>) {
+pub(in crate::storage) fn write_all(
+    disk: &mut impl Disk,
+    file: File,
+    offset: u64,
+    bytes: &[u8],
+) -> (usize, io::Result<()>) {
     let mut done = 0;
     while done < bytes.len() {
         match disk.write_at(file, offset + done as u64, &bytes[done..]) {
@@ -126,7 +131,7 @@ pub(super) fn write_all(disk: &mut impl Disk, file: File, offset: u64, bytes: &[
 }
 
 /// Sees that `file` exists.
-pub(super) fn make(disk: &mut impl Disk, file: File) -> io::Result<()> {
+pub(in crate::storage) fn make(disk: &mut impl Disk, file: File) -> io::Result<()> {
     loop {
         match disk.write_at(file, 0, &[]) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -136,7 +141,7 @@ pub(super) fn make(disk: &mut impl Disk, file: File) -> io::Result<()> {
 }
 
 /// Writes zeros from offset `from` up to `to`; like [`write_all`] in all else.
-pub(super) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) -> (u64, io::Result<()>) {
+pub(in crate::storage) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) -> (u64, io::Result<()>) {
     static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut at = from;
     while at < to {
@@ -151,7 +156,12 @@ pub(super) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) 
 }
 
 /// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes there were.
-pub(super) fn read_full(disk: &mut impl ReadAt, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+pub(in crate::storage) fn read_full(
+    disk: &mut impl ReadAt,
+    file: File,
+    offset: u64,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match disk.read_some(file, offset + done as u64, &mut buffer[done..]) {
@@ -165,7 +175,7 @@ pub(super) fn read_full(disk: &mut impl ReadAt, file: File, offset: u64, buffer:
 }
 
 /// Whether `error` says that there is no room, rather than that the disk is broken.
-pub(super) fn is_full(error: &io::Error) -> bool {
+pub(in crate::storage) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

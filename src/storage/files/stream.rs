@@ -10,7 +10,7 @@ const SMALL_PIECE_BYTES: usize = 4096;
 
 /// A part of a file, read forward.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::storage) struct Stream {
     file: File,
     /// Offset in the file of the end of `buffer`'s valid part.
     next: u64,
@@ -23,18 +23,18 @@ pub(super) struct Stream {
 
 impl Stream {
     /// The bytes of `file` from offset `from` up to `to`.
-    pub(super) fn new(file: File, from: u64, to: u64) -> Stream {
+    pub(in crate::storage) fn new(file: File, from: u64, to: u64) -> Stream {
         Stream { file, next: from, to, piece_bytes: PIECE_BYTES, buffer: Vec::new(), start: 0, end: 0 }
     }
 
     /// The same in small pieces: little of it will be wanted.
-    pub(super) fn in_small_pieces(file: File, from: u64, to: u64) -> Stream {
+    pub(in crate::storage) fn in_small_pieces(file: File, from: u64, to: u64) -> Stream {
         Stream { piece_bytes: SMALL_PIECE_BYTES, ..Stream::new(file, from, to) }
     }
 
     /// The next `bytes` bytes; fewer only where the part or the file ends. Memory is taken for what is there, not
     /// for what is asked.
-    pub(super) fn take(&mut self, disk: &mut impl ReadAt, bytes: u64) -> io::Result<&[u8]> {
+    pub(in crate::storage) fn take(&mut self, disk: &mut impl ReadAt, bytes: u64) -> io::Result<&[u8]> {
         let here = self.end - self.start;
         if (here as u64) < bytes {
             let missing = (bytes - here as u64).min(self.to - self.next);

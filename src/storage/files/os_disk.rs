@@ -50,12 +50,12 @@ impl OsDisk {
     }
 
     /// The same, to be read only, which needs no more than the right to do so.
-    pub(super) fn reading(path: &Path) -> OsDisk {
+    pub(in crate::storage) fn reading(path: &Path) -> OsDisk {
         OsDisk { read_only: true, ..OsDisk::new(path) }
     }
 
     /// Keeps servers from the store until the disk is dropped; `false` where one has it.
-    pub(super) fn try_lock_shared(&mut self) -> io::Result<bool> {
+    pub(in crate::storage) fn try_lock_shared(&mut self) -> io::Result<bool> {
         for file in [File::Rows, File::Journal] {
             match self.open(file, false)?.map_or(Ok(()), fs::File::try_lock_shared) {
                 Ok(()) => {}
