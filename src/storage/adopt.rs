@@ -3,10 +3,10 @@
 use super::error::OpenError;
 use super::files::disk::{Disk, File, write_all};
 use super::files::stream::Stream;
-use super::record::{Header, Kind, Record, VERSION, record_offset};
+use super::format::record::{Header, Kind, Record, VERSION, record_offset};
+use super::format::row::parse::{count_rows, parse_row};
 use super::recovery::{keep_apart, log_to_keep, seal, start_journal, write_headers};
 use super::redo::Redo;
-use super::row_text::{count_rows, parse_row};
 use super::store::{Recovered, Store, Tip};
 use crate::lottery::{Agency, AgencyId};
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
+use super::format::record::{Kind, Record, record_offset, slots_in};
 use super::mutant::Mutant;
-use super::record::{Kind, Record, record_offset, slots_in};
 use super::store::{SLOTS_AHEAD_MIN, Store, Tip};
 use crate::lottery::AgencyId;
 use std::io;

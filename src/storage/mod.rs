@@ -8,15 +8,12 @@ mod commit;
 mod copy;
 mod error;
 mod files;
+mod format;
 mod index;
 mod mutant;
-mod optimistic;
 mod presence;
-mod record;
 mod recovery;
 mod redo;
-mod row_text;
-mod rows;
 mod store;
 mod walk;
 
@@ -24,7 +21,7 @@ pub use commit::Committed;
 pub use copy::{Copied, copy};
 pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
+pub use format::row::{Appended, Rows};
 #[doc(hidden)]
 pub use mutant::Mutant;
-pub use rows::{Appended, Rows};
 pub use store::{Discarded, Options, Recovered, StagedBatch, Store};

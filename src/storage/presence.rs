@@ -6,7 +6,7 @@
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File};
-use super::record::record_offset;
+use super::format::record::record_offset;
 use super::store::Store;
 use std::io;
 use std::ops::RangeInclusive;

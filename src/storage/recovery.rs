@@ -7,10 +7,10 @@ use super::adopt;
 use super::error::{CommitError, OpenError};
 use super::files::disk::{Disk, File, is_full, make, read_full, write_all, write_zeros};
 use super::files::stream::Stream;
-use super::mutant::Mutant;
-use super::record::{
+use super::format::record::{
     HEADER_BLOCKS_BYTES, HEADER_BYTES, HEADER_COPIES, Header, RECORDS_START, VERSION, record_offset, slots_in,
 };
+use super::mutant::Mutant;
 use super::redo::Redo;
 use super::store::{Discarded, Options, Recovered, SLOTS_AHEAD_MIN, Store, Tip};
 use super::walk::{Books, Route, Scan, WalkError, scan, walk};

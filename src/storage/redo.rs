@@ -10,22 +10,20 @@
 //! the one before it; behind them lie those of earlier rounds, whose groups are older, or zeros.
 
 use super::error::{CommitError, OpenError};
-use super::files::disk::{self, Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
+use super::files::disk::{Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
 use super::files::stream::Stream;
+use super::format::record::{RECORD_BYTES, Record, record_offset};
+use super::format::redo::{self, ENTRY_HEADER_BYTES, Entry, EntryHeader};
 use super::mutant::Mutant;
-use super::record::{RECORD_BYTES, Record, record_offset};
-use super::rows::HEAD_BYTES;
 use super::store::{Store, Tip};
-use crc32c::{crc32c, crc32c_append};
+use crc32c::crc32c;
 use std::io;
 use std::ops::Range;
 
 /// Entries start and end at multiples of it.
-const BLOCK_BYTES: u64 = disk::BLOCK_BYTES as u64;
+const BLOCK_BYTES: u64 = redo::BLOCK_BYTES as u64;
 /// How long the log is at first; it doubles until it is as long as it may be.
 const FIRST_BYTES: u64 = 256 * 1024;
-/// More than any field of a header can be.
-const FIELD_MAX: u64 = 1 << 56;
 /// Entries are copied so many bytes at a time.
 const PIECE_BYTES: u64 = 1024 * 1024;
 /// Rows are sent on their way to the disk when there are so many bytes of them, so that few are left for a sync.
@@ -65,7 +63,7 @@ impl<D: Disk> Store<D> {
     /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
     /// room, and rows and journal have to be synced themselves.
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
-        let bytes = (HEAD_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
+        let bytes = (ENTRY_HEADER_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         self.check_len(File::Redo).map_err(CommitError::Fatal)?;
         if !self.log_has_room(bytes)? {
@@ -79,7 +77,7 @@ impl<D: Disk> Store<D> {
             rows_offset: self.tip.rows_bytes,
             rows_bytes: self.rows.len() as u64,
         };
-        let entry = self.rows.between(header.encode(self.seed), &self.record_bytes);
+        let entry = self.rows.as_entry(header.encode(self.seed), &self.record_bytes);
         match write_all(&mut self.disk, File::Redo, self.redo.end, entry).1 {
             Ok(()) => {}
             Err(error) if is_full(&error) => return Ok(false),
@@ -133,7 +131,7 @@ impl<D: Disk> Store<D> {
         if !self.options.sync || self.redo.capacity == 0 {
             return Ok(());
         }
-        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; HEAD_BYTES]).1 {
+        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; ENTRY_HEADER_BYTES]).1 {
             // Where overwriting takes space: what the log has, rows and journal have as well.
             Err(error) if is_full(&error) => return Ok(()),
             emptied => emptied,
@@ -150,94 +148,6 @@ impl<D: Disk> Store<D> {
             self.redo.capacity = 0;
         }
         Ok(())
-    }
-}
-
-/// What an entry begins with. All integers are little-endian: checksum of the store id and of what follows, u32 0, number
-/// of records, group, slot of the first record, where the rows start in their file, bytes of rows, zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct EntryHeader {
-    count: u64,
-    group: u64,
-    slot: u64,
-    rows_offset: u64,
-    rows_bytes: u64,
-}
-
-impl EntryHeader {
-    fn records_bytes(&self) -> u64 {
-        self.count * RECORD_BYTES as u64
-    }
-
-    fn encode(self, seed: u32) -> [u8; HEAD_BYTES] {
-        let mut bytes = [0; HEAD_BYTES];
-        let fields = [self.count, self.group, self.slot, self.rows_offset, self.rows_bytes];
-        for (place, field) in bytes[8..].chunks_exact_mut(8).zip(fields) {
-            place.copy_from_slice(&field.to_le_bytes());
-        }
-        let crc = crc32c_append(seed, &bytes[4..]);
-        bytes[..4].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    /// `None` if it is none. Zeros are none.
-    fn decode(bytes: &[u8], seed: u32) -> Option<EntryHeader> {
-        let bytes: &[u8; HEAD_BYTES] = bytes.first_chunk()?;
-        let field = |index: usize| bytes[8 + 8 * index..].first_chunk().copied().map_or(0, u64::from_le_bytes);
-        let header = EntryHeader {
-            count: field(0),
-            group: field(1),
-            slot: field(2),
-            rows_offset: field(3),
-            rows_bytes: field(4),
-        };
-        let fields = [header.count, header.group, header.slot, header.rows_offset, header.rows_bytes];
-        // Sums of what a checksum lets through must not overflow.
-        let small = fields.iter().all(|field| *field < FIELD_MAX);
-        (header.count > 0 && small && header.encode(seed) == *bytes).then_some(header)
-    }
-}
-
-/// A whole entry.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    header: EntryHeader,
-    /// Where its rows start in the log.
-    rows_at: u64,
-    /// The checksum of the record before its first one.
-    previous_crc: u32,
-    /// The checksum of its last record.
-    crc: u32,
-}
-
-impl Entry {
-    fn follows(&self, before: &Entry) -> bool {
-        let (here, there) = (self.header, before.header);
-        here.group == there.group + 1
-            && here.slot == there.slot + there.count
-            && here.rows_offset == there.rows_offset + there.rows_bytes
-            && self.previous_crc == before.crc
-    }
-
-    /// Which bytes of `file` it has, and where they start in the log.
-    fn part(&self, file: File) -> (Range<u64>, u64) {
-        match file {
-            File::Rows => {
-                let from = self.header.rows_offset;
-                (from..from + self.header.rows_bytes, self.rows_at)
-            }
-            File::Journal => {
-                let from = record_offset(self.header.slot);
-                (from..from + self.header.records_bytes(), self.rows_at + self.header.rows_bytes)
-            }
-            // No entry has anything of these.
-            File::Quarantine | File::Redo => (0..0, self.rows_at),
-        }
-    }
-
-    /// Where it ends in the log.
-    fn end(&self) -> u64 {
-        (self.rows_at + self.header.rows_bytes + self.header.records_bytes()).next_multiple_of(BLOCK_BYTES)
     }
 }
 
@@ -294,7 +204,7 @@ impl Redo {
 
     /// The length that a `file` of `bytes` bytes has with what the log has of it.
     pub(super) fn len_of(&self, file: File, bytes: u64) -> u64 {
-        self.entries.last().map_or(bytes, |last| bytes.max(last.part(file).0.end))
+        self.entries.last().map_or(bytes, |last| bytes.max(part(last, file).0.end))
     }
 
     /// The disk with what the log has.
@@ -315,7 +225,7 @@ impl Redo {
     /// What a crash leaves is the same record, or none.
     pub(super) fn check_journal<D: Disk>(&self, store: &mut Store<D>) -> Result<(), OpenError> {
         for entry in &self.entries {
-            let (there, from) = entry.part(File::Journal);
+            let (there, from) = entry.records();
             let mut logged = Stream::new(File::Redo, from, from + entry.header.records_bytes());
             let mut kept = Stream::new(File::Journal, there.start, there.end);
             for slot in entry.header.slot..entry.header.slot + entry.header.count {
@@ -338,7 +248,7 @@ impl Redo {
     pub(super) fn apply<D: Disk>(&self, store: &mut Store<D>) -> Result<(), OpenError> {
         for file in [File::Rows, File::Journal] {
             for entry in &self.entries {
-                let (to, from) = entry.part(file);
+                let (to, from) = part(entry, file);
                 let mut part = Stream::new(File::Redo, from, from + (to.end - to.start));
                 let mut at = to.start;
                 while at < to.end {
@@ -372,12 +282,22 @@ impl Redo {
     }
 }
 
+/// Which bytes of `file` an entry has, and where they start in the log.
+fn part(entry: &Entry, file: File) -> (Range<u64>, u64) {
+    match file {
+        File::Rows => entry.rows(),
+        File::Journal => entry.records(),
+        // No entry has anything of these.
+        File::Quarantine | File::Redo => (0..0, entry.rows_at),
+    }
+}
+
 /// The entry at byte `at` of a log of `log_bytes` bytes; `None` if there is none, or no whole one.
 fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32, mutant: Mutant) -> io::Result<Option<Entry>> {
-    let mut header = [0; HEAD_BYTES];
+    let mut header = [0; ENTRY_HEADER_BYTES];
     let read = read_full(disk, File::Redo, at, &mut header)?;
     let Some(header) = EntryHeader::decode(&header[..read], seed) else { return Ok(None) };
-    let rows_at = at + HEAD_BYTES as u64;
+    let rows_at = at + ENTRY_HEADER_BYTES as u64;
     let records_at = rows_at + header.rows_bytes;
     let end = records_at + header.records_bytes();
     if end > log_bytes {
@@ -422,9 +342,9 @@ pub(super) struct Redone<'r, D> {
 impl<D: Disk> ReadAt for Redone<'_, D> {
     fn read_some(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let entries = &self.redo.entries;
-        let next = entries.partition_point(|entry| entry.part(file).0.end <= offset);
+        let next = entries.partition_point(|entry| part(entry, file).0.end <= offset);
         let Some(entry) = entries.get(next) else { return self.disk.read_at(file, offset, buffer) };
-        let (range, at) = entry.part(file);
+        let (range, at) = part(entry, file);
         let (file, from, end) = if range.start <= offset {
             (File::Redo, at + (offset - range.start), range.end)
         } else {

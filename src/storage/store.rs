@@ -3,12 +3,12 @@
 use super::error::{MatchError, OpenError};
 use super::files::disk::{Disk, File};
 use super::files::stream::Stream;
+use super::format::record::{Kind, RECORD_BYTES, Record, record_offset};
+use super::format::row::rows::Rows;
 use super::index::SparseIndex;
 use super::mutant::Mutant;
-use super::record::{Kind, RECORD_BYTES, Record, record_offset};
 use super::recovery;
 use super::redo::RedoLog;
-use super::rows::Rows;
 use crate::lottery::{self, AgencyId, BatchError, Bet, BetSource};
 use std::collections::HashMap;
 use std::io;

@@ -2,9 +2,9 @@
 
 use super::files::disk::{File, ReadAt};
 use super::files::stream::Stream;
+use super::format::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
+use super::format::row::parse::{Winners, count_rows};
 use super::mutant::Mutant;
-use super::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
-use super::row_text::{Winners, count_rows};
 use super::store::{Batches, Tip};
 use crate::lottery::{Agency, AgencyId, Standing, parse_number};
 use std::collections::BTreeMap;

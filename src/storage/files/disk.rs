@@ -3,9 +3,6 @@
 use std::io;
 use std::ops::RangeInclusive;
 
-/// What a disk reads and writes as one, or a multiple of it; a page of memory, too.
-pub(in crate::storage) const BLOCK_BYTES: usize = 4096;
-
 /// Which of the store's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum File {

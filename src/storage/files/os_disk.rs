@@ -1,7 +1,8 @@
 //! The system's disk: four files beside one another, found by the path of the rows.
 
-use super::disk::{BLOCK_BYTES, Disk, File};
+use super::disk::{Disk, File};
 use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
+use crate::storage::format::redo::BLOCK_BYTES;
 use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};

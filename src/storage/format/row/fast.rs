@@ -1,14 +1,14 @@
-//! The fast row encoder: rows written as if nothing could be wrong, then checked all at once.
+//! The fast row encoder: it writes rows as if every field were valid and needed no quotes, then checks all of them at
+//! once.
 //!
-//! Fields are copied a fixed number of bytes at a time, from the window that a field has, into a buffer that is
-//! longer than needed; what is too much is overwritten by the next field. What can be told from one field (its
-//! length, its first byte, its digits) is gathered in one flag without branches. What needs a look at every byte
-//! is asked of the finished rows: that they are UTF-8, and that they hold exactly the separators that were written
-//! here and no other byte that would need quoting or is forbidden.
+//! Fields are copied a fixed number of bytes at a time, from the window around a field, into a buffer with spare bytes
+//! behind the row; the next field overwrites the surplus. Checks of a field's length, first byte and digits set one flag,
+//! without branches. Checks of every byte are made on the finished rows: they must be UTF-8, and must hold exactly the
+//! separators that were written here and no other byte that would need quotes or is forbidden.
 
-use super::rows::Buffer;
 use crate::lottery::{AgencyId, Bet, BetSink, DOCUMENT_DIGITS_MAX, NAME_BYTES_MAX, RawBet};
 use crate::lottery::{digits_of_pairs, eight_digits, is_date, pairs, parse_number};
+use crate::storage::format::redo::AlignedBytes;
 
 /// Names are copied so many bytes at a time; nearly all fit in one copy.
 const NAME_COPY_BYTES: usize = 32;
@@ -16,7 +16,7 @@ const NAME_COPY_BYTES: usize = 32;
 const PREFIX_COPY_BYTES: usize = 16;
 /// The largest number of eight digits, as many as are written at once.
 const EIGHT_DIGITS_MAX: u32 = 99_999_999;
-/// The longest row, with what a last copy may write behind it.
+/// At least the longest row, and what its last copy may write behind it.
 const ROW_BYTES_MAX: usize = 1024;
 /// Five commas, CR and LF.
 const SEPARATORS_PER_ROW: usize = 7;
@@ -25,40 +25,41 @@ const GROW_BYTES: usize = 64 * 1024;
 
 const _: () = assert!(11 + 2 * (NAME_BYTES_MAX + 1) + NAME_COPY_BYTES + PREFIX_COPY_BYTES + 40 < ROW_BYTES_MAX);
 
-/// Takes one batch.
-pub(super) struct Optimistic<'b> {
-    buffer: &'b mut Buffer,
+/// Encodes one batch.
+pub(super) struct FastEncoder<'b> {
+    buffer: &'b mut AlignedBytes,
     /// Where the batch's rows start.
     start: usize,
     /// Where the next row starts.
     end: usize,
     rows: usize,
     prefix: Prefix,
-    /// Something is wrong with a bet.
+    /// A bet breaks a rule.
     bad: bool,
     winning_number: u32,
     winners: Vec<Bet>,
 }
 
-impl<'b> Optimistic<'b> {
+impl<'b> FastEncoder<'b> {
     /// Writes rows of `agency` into `buffer` from `start` on.
     #[inline]
-    pub(super) fn new(buffer: &'b mut Buffer, start: usize, agency: AgencyId, winning_number: u32) -> Self {
+    pub(super) fn new(buffer: &'b mut AlignedBytes, start: usize, agency: AgencyId, winning_number: u32) -> Self {
         let mut prefix = [0; PREFIX_COPY_BYTES];
         let len = put_number(&mut prefix, 0, agency.0);
         prefix[len] = b',';
         let prefix = (prefix, u8::try_from(len + 1).expect("ten digits and a comma"));
-        Optimistic { buffer, start, end: start, rows: 0, prefix, bad: false, winning_number, winners: Vec::new() }
+        FastEncoder { buffer, start, end: start, rows: 0, prefix, bad: false, winning_number, winners: Vec::new() }
     }
 
-    /// Checks the rows: where they end, and the bets on the winning number; `None` if anything is not plain.
+    /// Checks the rows. Returns where they end, and the bets on the winning number; `None` if a bet breaks a rule or needs
+    /// quotes.
     #[inline]
     pub(super) fn finish(self) -> Option<(usize, Vec<Bet>)> {
         let rows = &self.buffer[self.start..self.end];
-        let plain = !self.bad
+        let valid = !self.bad
             && count_special(rows) == self.rows * SEPARATORS_PER_ROW
             && simdutf8::basic::from_utf8(rows).is_ok();
-        plain.then_some((self.end, self.winners))
+        valid.then_some((self.end, self.winners))
     }
 
     #[cold]
@@ -78,21 +79,21 @@ impl<'b> Optimistic<'b> {
     }
 }
 
-impl BetSink for Optimistic<'_> {
-    // Each dialect's decoder gets a copy of its own, so that a bet's fields stay in registers on their way.
+impl BetSink for FastEncoder<'_> {
+    // Inlined into each dialect's decoder, so that a bet's fields stay in registers.
     #[inline(always)]
     fn put(&mut self, bet: &RawBet<'_>) {
         if self.buffer.len() - self.end < ROW_BYTES_MAX {
             self.grow();
         }
         let row = self.buffer[self.end..].first_chunk_mut::<ROW_BYTES_MAX>().expect("there is room for a row");
-        let (end, good) = match put_short(row, self.prefix, bet) {
+        let (end, valid) = match put_short(row, self.prefix, bet) {
             Some(written) => written,
             None => put_any(row, self.prefix, bet),
         };
         self.end += end;
         self.rows += 1;
-        self.bad |= !good;
+        self.bad |= !valid;
         if bet.number == Some(self.winning_number) {
             self.keep_winner(bet);
         }
@@ -103,9 +104,9 @@ impl BetSink for Optimistic<'_> {
 type Prefix = ([u8; PREFIX_COPY_BYTES], u8);
 
 /// Writes a row whose fields are short and lie far enough from the frame's end to be copied by fixed sizes, as
-/// nearly all do; `None` for any other. Returns where the row ends, and whether its fields are good by themselves.
+/// nearly all do; `None` for any other. Returns where the row ends, and whether each of its fields is valid.
 ///
-/// The lengths are looked at before anything is written, so that the compiler knows every place to be in the row.
+/// The lengths are checked before anything is written, so that the compiler can leave out the bounds checks.
 #[inline(always)]
 fn put_short(row: &mut [u8; ROW_BYTES_MAX], (prefix, prefix_len): Prefix, bet: &RawBet<'_>) -> Option<(usize, bool)> {
     let (first, last, document, number) = (bet.first_name, bet.last_name, bet.document, bet.number?);
@@ -118,15 +119,15 @@ fn put_short(row: &mut [u8; ROW_BYTES_MAX], (prefix, prefix_len): Prefix, bet: &
     }
     let at = usize::from(prefix_len).min(PREFIX_COPY_BYTES);
     row[..PREFIX_COPY_BYTES].copy_from_slice(&prefix);
-    let (at, first_good) = put_short_name(row, at, names.0, first_len);
-    let (at, last_good) = put_short_name(row, at, names.1, last_len);
+    let (at, first_valid) = put_short_name(row, at, names.0, first_len);
+    let (at, last_valid) = put_short_name(row, at, names.1, last_len);
     row[at..at + 8].copy_from_slice(digits);
     row[at + document_len] = b',';
-    let (at, birthdate_good) = put_date(row, at + document_len + 1, bet.birthdate);
+    let (at, birthdate_valid) = put_date(row, at + document_len + 1, bet.birthdate);
     let at = put_number(row, at, number);
     row[at..at + 2].copy_from_slice(b"\r\n");
-    let good = first_good & last_good & are_digits(*digits, document_len) & birthdate_good;
-    Some((at + 2, good))
+    let valid = first_valid & last_valid & are_digits(*digits, document_len) & birthdate_valid;
+    Some((at + 2, valid))
 }
 
 /// Writes a name of at most [`NAME_COPY_BYTES`] bytes and a comma; returns where they end, and whether the name's
@@ -138,13 +139,13 @@ fn put_short_name(row: &mut [u8; ROW_BYTES_MAX], at: usize, name: &[u8; NAME_COP
     (at + len + 1, len > 0 && !OPENS_A_FORMULA[usize::from(name[0])])
 }
 
-/// As [`put_short`], for any bet.
+/// As [`put_short`], for every bet.
 #[cold]
 #[inline(never)]
 fn put_any(row: &mut [u8; ROW_BYTES_MAX], (prefix, prefix_len): Prefix, bet: &RawBet<'_>) -> (usize, bool) {
     row[..PREFIX_COPY_BYTES].copy_from_slice(&prefix);
     let mut at = usize::from(prefix_len);
-    let mut good = bet.number.is_some() && parse_number(bet.document.bytes()).is_some();
+    let mut valid = bet.number.is_some() && parse_number(bet.document.bytes()).is_some();
     for (text, bytes_max) in
         [(bet.first_name, NAME_BYTES_MAX), (bet.last_name, NAME_BYTES_MAX), (bet.document, DOCUMENT_DIGITS_MAX)]
     {
@@ -154,12 +155,12 @@ fn put_any(row: &mut [u8; ROW_BYTES_MAX], (prefix, prefix_len): Prefix, bet: &Ra
         row[at] = b',';
         at += 1;
         let opens_a_formula = bytes.first().is_none_or(|&byte| OPENS_A_FORMULA[usize::from(byte)]);
-        good &= text.len() <= bytes_max && !opens_a_formula;
+        valid &= text.len() <= bytes_max && !opens_a_formula;
     }
-    let (date_end, birthdate_good) = put_date(row, at, bet.birthdate);
+    let (date_end, birthdate_valid) = put_date(row, at, bet.birthdate);
     at = put_number(row, date_end, bet.number.unwrap_or(0));
     row[at..at + 2].copy_from_slice(b"\r\n");
-    (at + 2, good && birthdate_good)
+    (at + 2, valid && birthdate_valid)
 }
 
 static OPENS_A_FORMULA: [bool; 256] = {
@@ -182,20 +183,20 @@ fn are_digits(bytes: [u8; 8], len: usize) -> bool {
     (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 == 0
 }
 
-/// Writes a date and a comma; returns where they end, and whether there is such a day.
+/// Writes a date and a comma; returns where they end, and whether the date exists.
 #[inline(always)]
 fn put_date(row: &mut [u8; ROW_BYTES_MAX], at: usize, yyyymmdd: u32) -> (usize, bool) {
     let pairs = pairs(yyyymmdd.min(EIGHT_DIGITS_MAX));
     let digits = u64::from_le_bytes(digits_of_pairs(pairs));
-    // In the order of their places, lowest byte first: YYYY, then MM moved up by one place.
+    // Lowest byte first: YYYY, then MM moved up by one byte for the dash.
     let year_month = (digits & 0xffff_ffff) | (digits >> 32 & 0xffff) << 40 | DASHES;
     let day = digits >> 48 | u64::from(b',') << 16;
     row[at..at + 8].copy_from_slice(&year_month.to_le_bytes());
     row[at + 8..at + 16].copy_from_slice(&day.to_le_bytes());
-    // Any day up to the 28th is one in every month of every year from 1900 on.
+    // Every month has the days 1 to 28, and a valid year is 1900 or later; `is_date` decides about all other dates.
     let [century, _, _, _, month, _, day, _] = pairs.to_le_bytes();
-    let every_month_has = century >= 19 && month.wrapping_sub(1) < 12 && day.wrapping_sub(1) < 28;
-    (at + "YYYY-MM-DD,".len(), every_month_has || is_date(yyyymmdd))
+    let exists_in_every_month = century >= 19 && month.wrapping_sub(1) < 12 && day.wrapping_sub(1) < 28;
+    (at + "YYYY-MM-DD,".len(), exists_in_every_month || is_date(yyyymmdd))
 }
 
 const DASHES: u64 = u64::from_le_bytes([0, 0, 0, 0, b'-', 0, 0, b'-']);
@@ -225,14 +226,14 @@ fn put_long_number(row: &mut [u8], at: usize, number: u32) -> usize {
 /// How many bytes of `rows` are commas, quotes, control characters or DEL.
 #[inline]
 fn count_special(rows: &[u8]) -> usize {
-    // A piece is short enough for its count to fit in a byte, so that the compiler adds a vector of them at once.
-    // Additions are wrapping only because a check for overflow would keep it from that.
+    // A piece is so short that its count fits in a byte, and the compiler adds the counts of a vector of bytes at once.
+    // The additions wrap because an overflow check would prevent that; none of them can overflow.
     let (pieces, rest) = rows.as_chunks::<128>();
     let count = |piece: &[u8]| piece.iter().fold(0u8, |count, &byte| count.wrapping_add(special(byte)));
     pieces.iter().fold(usize::from(count(rest)), |sum, piece| sum.wrapping_add(usize::from(count(piece))))
 }
 
-/// 1 for a byte that only a separator may be, or that no row may hold; else 0.
+/// 1 for a byte that is allowed as a separator only, or that no row may hold; else 0.
 #[inline(always)]
 fn special(byte: u8) -> u8 {
     u8::from((byte < 0x20) | (byte == b',') | (byte == b'"') | (byte == 0x7f))
@@ -242,25 +243,25 @@ fn special(byte: u8) -> u8 {
 mod tests {
     use super::*;
 
-    /// Whether a bet with this name goes the fast way.
-    fn is_plain(first_name: &[u8], birthdate: u32) -> bool {
-        let mut buffer = Buffer::new(0);
-        let mut sink = Optimistic::new(&mut buffer, 0, AgencyId(1), 7574);
+    /// Whether the fast encoder takes a bet with this name.
+    fn is_taken(first_name: &[u8], birthdate: u32) -> bool {
+        let mut buffer = AlignedBytes::new(0);
+        let mut sink = FastEncoder::new(&mut buffer, 0, AgencyId(1), 7574);
         let (first_name, last_name) = (first_name.into(), b"Paz"[..].into());
         sink.put(&RawBet { first_name, last_name, document: b"12"[..].into(), birthdate, number: Some(1) });
         sink.finish().is_some()
     }
 
     #[test]
-    fn plain_bets_go_the_fast_way_and_others_do_not() {
+    fn bets_that_need_no_quotes_are_taken_and_others_are_not() {
         for name in ["Ana", "O'Higgins", "Ñandú María de los Ángeles", &"a".repeat(255)] {
-            assert!(is_plain(name.as_bytes(), 19_990_317), "{name}");
+            assert!(is_taken(name.as_bytes(), 19_990_317), "{name}");
         }
         for name in ["", "a,b", "\"a", "a\r", "\u{7f}", "=a", &"a".repeat(256)] {
-            assert!(!is_plain(name.as_bytes(), 19_990_317), "{name}");
+            assert!(!is_taken(name.as_bytes(), 19_990_317), "{name}");
         }
-        assert!(!is_plain(b"\xc3", 19_990_317));
-        assert!(!is_plain(b"Ana", 19_990_229));
+        assert!(!is_taken(b"\xc3", 19_990_317));
+        assert!(!is_taken(b"Ana", 19_990_229));
     }
 
     #[test]

@@ -5,31 +5,31 @@
 use crc32c::{crc32c, crc32c_append};
 
 /// The header stands twice, each copy at the start of a block of its own, so that one bad block spares one.
-pub(super) const HEADER_COPIES: [u64; 2] = [0, 4096];
+pub(in crate::storage) const HEADER_COPIES: [u64; 2] = [0, 4096];
 /// Bytes of one copy that mean something; the rest of its block is zero.
-pub(super) const HEADER_BYTES: usize = 24;
+pub(in crate::storage) const HEADER_BYTES: usize = 24;
 /// Bytes of both copies' blocks.
-pub(super) const HEADER_BLOCKS_BYTES: usize = 8192;
+pub(in crate::storage) const HEADER_BLOCKS_BYTES: usize = 8192;
 /// Where record 0 starts.
-pub(super) const RECORDS_START: u64 = HEADER_BLOCKS_BYTES as u64;
+pub(in crate::storage) const RECORDS_START: u64 = HEADER_BLOCKS_BYTES as u64;
 /// Bytes of a record. It divides every sector size, so that no record crosses a sector.
-pub(super) const RECORD_BYTES: usize = 64;
+pub(in crate::storage) const RECORD_BYTES: usize = 64;
 
 const MAGIC: [u8; 8] = *b"LOTERIA\n";
 /// Of the files' format.
-pub(super) const VERSION: u32 = 1;
+pub(in crate::storage) const VERSION: u32 = 1;
 
 const _: () = assert!(512 % RECORD_BYTES == 0 && RECORDS_START.is_multiple_of(512));
 
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(in crate::storage) struct Header {
     pub version: u32,
     pub store_id: u64,
 }
 
 impl Header {
-    pub(super) fn encode(self) -> [u8; HEADER_BYTES] {
+    pub(in crate::storage) fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
@@ -39,20 +39,20 @@ impl Header {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+    pub(in crate::storage) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let header = Header { version: u32_at(bytes, 8), store_id: u64_at(bytes, 12) };
         (bytes[..8] == MAGIC && u32_at(bytes, 20) == crc32c(&bytes[..20])).then_some(header)
     }
 
     /// What every record's checksum starts from: a record of another store is no record here.
-    pub(super) fn seed(self) -> u32 {
+    pub(in crate::storage) fn seed(self) -> u32 {
         crc32c(&self.store_id.to_le_bytes())
     }
 }
 
 /// What a record says has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::storage) enum Kind {
     /// A batch of one agency was stored.
     Batch = 1,
     /// An agency has finished.
@@ -69,7 +69,7 @@ pub(super) enum Kind {
 
 /// One record. Where a field has no meaning for its kind, it is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+pub(in crate::storage) struct Record {
     pub kind: Kind,
     /// Whether its group ends with it.
     pub last_of_group: bool,
@@ -94,7 +94,7 @@ pub(super) struct Record {
 
 impl Record {
     /// A record of `kind` that is not yet in any group.
-    pub(super) fn new(kind: Kind) -> Record {
+    pub(in crate::storage) fn new(kind: Kind) -> Record {
         Record {
             kind,
             last_of_group: false,
@@ -111,7 +111,7 @@ impl Record {
     }
 
     /// The record's bytes, and its checksum, which is the first four of them.
-    pub(super) fn encode(&self, seed: u32) -> ([u8; RECORD_BYTES], u32) {
+    pub(in crate::storage) fn encode(&self, seed: u32) -> ([u8; RECORD_BYTES], u32) {
         let mut bytes = [0; RECORD_BYTES];
         bytes[4] = self.kind as u8;
         bytes[5] = u8::from(self.last_of_group);
@@ -131,7 +131,7 @@ impl Record {
 
     /// The record that `bytes`, found at `slot`, hold and its checksum; `None` if they hold none. Zeros hold none,
     /// nor does what has rows of a kind that has none: nobody would look for them.
-    pub(super) fn decode(bytes: &[u8; RECORD_BYTES], slot: u64, seed: u32) -> Option<(Record, u32)> {
+    pub(in crate::storage) fn decode(bytes: &[u8; RECORD_BYTES], slot: u64, seed: u32) -> Option<(Record, u32)> {
         let crc = u32_at(bytes, 0);
         if crc32c_append(seed, &bytes[4..]) != crc || u64_at(bytes, 24) != slot {
             return None;
@@ -164,12 +164,12 @@ impl Record {
 }
 
 /// Where record `slot` starts in the journal.
-pub(super) fn record_offset(slot: u64) -> u64 {
+pub(in crate::storage) fn record_offset(slot: u64) -> u64 {
     RECORDS_START + slot * RECORD_BYTES as u64
 }
 
 /// How many whole records a journal of `bytes` bytes has room for.
-pub(super) fn slots_in(bytes: u64) -> u64 {
+pub(in crate::storage) fn slots_in(bytes: u64) -> u64 {
     bytes.saturating_sub(RECORDS_START) / RECORD_BYTES as u64
 }
 

@@ -1,14 +1,14 @@
 //! Stored rows back to bets: the winners at a start, and rows that are adopted.
 //!
-//! A row counts only if it is exactly as the encoder would have written it; so a search for the bytes of a
-//! number finds every bet on it.
+//! A row is valid only if it is exactly what the encoder writes for its bet. So a search for the bytes of a number finds
+//! every bet on that number.
 
-use super::rows::Rows;
+use super::reference;
 use crate::lottery::{AgencyId, Bet, BetSource, parse_number};
 use memchr::memmem;
 
-/// The agency and the bet of one row, its CRLF included; `None` if it is not a row as the hub writes them.
-pub(super) fn parse_row(row: &[u8]) -> Option<(AgencyId, Bet)> {
+/// The agency and the bet of one row with its CR LF; `None` if the hub does not write such a row.
+pub(in crate::storage) fn parse_row(row: &[u8]) -> Option<(AgencyId, Bet)> {
     let mut rest = row.strip_suffix(b"\r\n")?;
     let mut fields: [Vec<u8>; 6] = Default::default();
     for (index, field) in fields.iter_mut().enumerate() {
@@ -20,12 +20,11 @@ pub(super) fn parse_row(row: &[u8]) -> Option<(AgencyId, Bet)> {
     let [agency, first, last, document, birthdate, number] = &fields;
     let agency = AgencyId(parse_number(agency)?);
     let bet = Bet::from_text(first, last, document, birthdate, number).ok()?;
-    let mut again = Rows::default();
-    again.append_slowly(agency, 0, &One(&bet)).ok()?;
-    (rest.is_empty() && again.bytes() == row).then_some((agency, bet))
+    let encoded = reference::encode(agency, 0, &One(&bet)).ok()?;
+    (rest.is_empty() && encoded.rows == row).then_some((agency, bet))
 }
 
-/// Copies the field at the start of `text` without its quoting, and returns what follows it.
+/// Copies the field at the start of `text` into `field`, without its quotes, and returns the rest of `text`.
 fn take_field<'a>(text: &'a [u8], field: &mut Vec<u8>) -> Option<&'a [u8]> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let end = memchr::memchr(b',', text).unwrap_or(text.len());
@@ -42,6 +41,7 @@ fn take_field<'a>(text: &'a [u8], field: &mut Vec<u8>) -> Option<&'a [u8]> {
     }
 }
 
+/// A batch of one bet.
 struct One<'a>(&'a Bet);
 
 impl BetSource for One<'_> {
@@ -52,19 +52,22 @@ impl BetSource for One<'_> {
 }
 
 /// Finds the bets on one number among stored rows.
-pub(super) struct Winners {
+pub(in crate::storage) struct Winners {
     number_and_end: memmem::Finder<'static>,
 }
 
 impl Winners {
-    pub(super) fn on(winning_number: u32) -> Winners {
+    pub(in crate::storage) fn on(winning_number: u32) -> Winners {
         // The number is the last field, written without leading zeros, and no field holds a line break.
         let needle = format!(",{winning_number}\r\n");
         Winners { number_and_end: memmem::Finder::new(needle.as_bytes()).into_owned() }
     }
 
-    /// The winning bets of `rows`, which are whole rows; `Err` has the place of one that cannot be read.
-    pub(super) fn find<'a>(&'a self, rows: &'a [u8]) -> impl Iterator<Item = Result<(AgencyId, Bet), usize>> + 'a {
+    /// The winning bets of `rows`, which are whole rows; `Err` has the offset in `rows` of one that is not valid.
+    pub(in crate::storage) fn find<'a>(
+        &'a self,
+        rows: &'a [u8],
+    ) -> impl Iterator<Item = Result<(AgencyId, Bet), usize>> + 'a {
         self.number_and_end.find_iter(rows).map(move |hit| {
             let start = memchr::memrchr(b'\n', &rows[..hit]).map_or(0, |before| before + 1);
             let end = hit + self.number_and_end.needle().len();
@@ -74,7 +77,7 @@ impl Winners {
 }
 
 /// How many rows there are in `rows`.
-pub(super) fn count_rows(rows: &[u8]) -> usize {
+pub(in crate::storage) fn count_rows(rows: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', rows).count()
 }
 
