@@ -126,7 +126,7 @@ impl<D: Disk> Engine<D> {
     /// requests to answer.
     pub fn turn_is_full(&self) -> bool {
         self.store.staged_bytes() > limits::TURN_ROWS_BYTES
-            || self.store.looked_at_bytes() > limits::TURN_LOOKED_AT_BYTES
+            || self.store.journal_bytes_read() > limits::TURN_LOOKED_AT_BYTES
             || self.turn.len() >= self.scheduler.budgets.turn_requests
     }
 

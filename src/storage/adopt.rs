@@ -7,7 +7,7 @@ use super::format::record::{Header, Kind, Record, VERSION, record_offset};
 use super::format::row::parse::{count_rows, parse_row};
 use super::recovery::{keep_apart, log_to_keep, seal, start_journal, write_headers};
 use super::redo::Redo;
-use super::store::{Recovered, Store, Tip};
+use super::state::{Recovered, Store, Tip};
 use crate::lottery::{Agency, AgencyId};
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ pub(super) fn adopt<D: Disk>(
     Redo::begin(store)?;
     let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
     let header = Header { version: VERSION, store_id: id };
-    store.seed = header.seed();
-    store.tip = Tip::start(store.seed);
+    store.journal.seed = header.seed();
+    store.tip = Tip::start(store.journal.seed);
     start_journal(store)?;
     each_piece(store, rows_bytes, write_record)?;
     store.sync_at_start(File::Rows)?;
@@ -98,7 +98,7 @@ fn check_rows<D: Disk>(
 
 /// Writes the record that speaks for `rows`, a group of its own.
 fn write_record<D: Disk>(store: &mut Store<D>, offset: u64, rows: &[u8]) -> Result<(), OpenError> {
-    let grown = store.grow_journal(store.tip.slots + 1, store.reserve());
+    let grown = store.grow_journal(store.tip.slots + 1, store.reserved_slots());
     grown.map_err(|error| store.failed_to("write", File::Journal, error))?;
     let tip = store.tip;
     let record = Record {
@@ -112,7 +112,7 @@ fn write_record<D: Disk>(store: &mut Store<D>, offset: u64, rows: &[u8]) -> Resu
         previous_crc: tip.crc,
         ..Record::new(Kind::Adopted)
     };
-    let (bytes, crc) = record.encode(store.seed);
+    let (bytes, crc) = record.encode(store.journal.seed);
     let (_, written) = write_all(&mut store.disk, File::Journal, record_offset(tip.slots), &bytes);
     written.map_err(|error| store.failed_to("write", File::Journal, error))?;
     store.tip =

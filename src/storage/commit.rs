@@ -4,9 +4,9 @@
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
-use super::format::record::{Kind, Record, record_offset, slots_in};
+use super::format::record::{Kind, Record, record_offset};
 use super::mutant::Mutant;
-use super::store::{SLOTS_AHEAD_MIN, Store, Tip};
+use super::state::{Store, Tip};
 use crate::lottery::AgencyId;
 use std::io;
 
@@ -46,11 +46,11 @@ impl<D: Disk> Store<D> {
 
     fn commit_by(&mut self, by: Durability) -> Result<Committed, CommitError> {
         let done = Committed { _made_by_commit: () };
-        self.looked_at = 0;
+        self.journal.bytes_read = 0;
         if self.failed {
             return Err(CommitError::Fatal(io::Error::other("the store has failed before")));
         }
-        if self.records.is_empty() {
+        if self.staged.records.is_empty() {
             return Ok(done);
         }
         let result = self.write_group(by);
@@ -83,7 +83,7 @@ impl<D: Disk> Store<D> {
     /// As [`seal`](Self::seal), but says where there is no room.
     pub(super) fn try_seal(&mut self) -> Result<(), CommitError> {
         if !self.failed {
-            if self.tip.sealed || !self.records.is_empty() {
+            if self.tip.sealed || !self.staged.records.is_empty() {
                 return Ok(());
             }
             self.stage(Record::new(Kind::Seal));
@@ -107,19 +107,19 @@ impl<D: Disk> Store<D> {
 
     /// Writes and syncs what is staged; returns where the data ends then.
     fn write_group(&mut self, by: Durability) -> Result<Tip, CommitError> {
-        self.make_room()?;
+        self.ensure_journal_space()?;
         let tip = self.encode_records();
-        if !self.rows.is_empty() {
+        if !self.staged.rows.is_empty() {
             self.check_len(File::Rows).map_err(CommitError::Fatal)?;
-            let (_, written) = write_all(&mut self.disk, File::Rows, self.tip.rows_bytes, self.rows.bytes());
+            let (_, written) = write_all(&mut self.disk, File::Rows, self.tip.rows_bytes, self.staged.rows.bytes());
             if let Err(error) = written {
                 return Err(self.take_back(File::Rows, 0, error));
             }
         }
         let offset = record_offset(self.tip.slots);
-        let (_, written) = write_all(&mut self.disk, File::Journal, offset, &self.record_bytes);
+        let (_, written) = write_all(&mut self.disk, File::Journal, offset, &self.staged.record_bytes);
         if let Err(error) = written {
-            return Err(self.take_back(File::Journal, self.record_bytes.len(), error));
+            return Err(self.take_back(File::Journal, self.staged.record_bytes.len(), error));
         }
         if !self.options.sync || by == Durability::Log && self.log_group()? {
             return Ok(tip);
@@ -130,13 +130,13 @@ impl<D: Disk> Store<D> {
 
     /// Makes everything durable that was written since this was last done. The redo log may begin anew.
     fn sync_files(&mut self, offset: u64) -> Result<(), CommitError> {
-        if !self.rows.is_empty() {
+        if !self.staged.rows.is_empty() {
             // The records are on their way while the rows are synced, whose flush of the disk takes them along.
-            self.disk.write_back(File::Journal, offset, self.record_bytes.len());
+            self.disk.write_back(File::Journal, offset, self.staged.record_bytes.len());
         }
         let mutant = self.mutant;
         if !mutant.is(Mutant::AcknowledgeBeforeSync) {
-            let grown = !self.rows.is_empty() || !self.redo.is_empty();
+            let grown = !self.staged.rows.is_empty() || !self.redo.is_empty();
             if grown && !mutant.is(Mutant::SkipRowsSync) {
                 self.sync(File::Rows)?;
             }
@@ -144,7 +144,7 @@ impl<D: Disk> Store<D> {
                 self.sync(File::Journal)?;
             }
         }
-        self.redo.begin_anew();
+        self.redo.end = 0;
         Ok(())
     }
 
@@ -152,68 +152,21 @@ impl<D: Disk> Store<D> {
     fn encode_records(&mut self) -> Tip {
         let mut tip = self.tip;
         tip.group += 1;
-        self.record_bytes.clear();
-        let last = self.records.len() - 1;
-        for (index, record) in self.records.iter_mut().enumerate() {
+        self.staged.record_bytes.clear();
+        let last = self.staged.records.len() - 1;
+        for (index, record) in self.staged.records.iter_mut().enumerate() {
             record.last_of_group = index == last;
             record.group = tip.group;
             record.slot = tip.slots;
             record.previous_crc = tip.crc;
-            let (bytes, crc) = record.encode(self.seed);
-            self.record_bytes.extend(bytes);
+            let (bytes, crc) = record.encode(self.journal.seed);
+            self.staged.record_bytes.extend(bytes);
             tip.slots += 1;
             tip.crc = crc;
             tip.sealed = record.kind == Kind::Seal;
         }
-        tip.rows_bytes += self.rows.len() as u64;
+        tip.rows_bytes += self.staged.rows.len() as u64;
         tip
-    }
-
-    /// Sees that the journal has room for what is staged. Batches must leave the reserve untouched; finishes and
-    /// the draw may use it, because it is kept for them.
-    ///
-    /// Room is zeros that have been written: overwriting them needs no space on the disk, and syncing them
-    /// changes no file's length, which costs half of what appending does.
-    fn make_room(&mut self) -> Result<(), CommitError> {
-        let end = self.tip.slots + self.records.len() as u64;
-        let with_batches = self.records.iter().any(|record| record.kind == Kind::Batch);
-        let ahead = if with_batches { self.reserve() } else { SLOTS_AHEAD_MIN };
-        self.grow_journal(end, ahead).map_err(|error| {
-            let named = self.name_error(File::Journal, "write", &error);
-            if is_full(&error) { CommitError::Full(named) } else { CommitError::Fatal(named) }
-        })?;
-        // A commit that syncs the redo log only must find its room again after a power cut.
-        if self.capacity != self.synced_capacity {
-            self.sync(File::Journal)?;
-            self.synced_capacity = self.capacity;
-        }
-        Ok(())
-    }
-
-    /// How many records batches leave room for: a finish and a seal for each agency, the draw and its seal, and
-    /// some restarts' seals.
-    pub(super) fn reserve(&self) -> u64 {
-        2 * self.options.agencies as u64 + 64
-    }
-
-    /// Sees that the journal has room for `ahead` records behind slot `end`. If not, it grows by zeros, to the reserve
-    /// and a step more; where there is no space for so much, by what there is, up to the reserve.
-    pub(super) fn grow_journal(&mut self, end: u64, ahead: u64) -> io::Result<()> {
-        if self.capacity >= end + ahead {
-            return Ok(());
-        }
-        self.check_len(File::Journal)?;
-        let keep = end + self.reserve();
-        let (from, to) = (record_offset(self.capacity), record_offset(keep + self.options.journal_step));
-        let (taken, written) = write_zeros(&mut self.disk, File::Journal, from, to);
-        self.capacity = self.capacity.max(slots_in(from + taken));
-        let Err(error) = written else { return Ok(()) };
-        if is_full(&error) && self.capacity > keep {
-            // The rest of the space is for rows.
-            self.disk.truncate(File::Journal, record_offset(keep))?;
-            self.capacity = keep;
-        }
-        if is_full(&error) && self.capacity >= end + ahead { Ok(()) } else { Err(error) }
     }
 
     /// Undoes the writes of a turn that failed with `error` while writing `file`, durably. Rows are cut off; the
@@ -232,7 +185,7 @@ impl<D: Disk> Store<D> {
     fn undo(&mut self, journal_bytes: usize) -> io::Result<()> {
         let sync = !self.mutant.is(Mutant::RollBackWithoutSync);
         let (rows_bytes, offset) = (self.tip.rows_bytes, record_offset(self.tip.slots));
-        if !self.rows.is_empty() {
+        if !self.staged.rows.is_empty() {
             let cut = self.disk.truncate(File::Rows, rows_bytes);
             cut.map_err(|error| self.name_error(File::Rows, "cut", &error))?;
             if sync {
@@ -268,20 +221,20 @@ impl<D: Disk> Store<D> {
 
     fn note_committed(&mut self, tip: Tip) {
         self.tip = tip;
-        for record in self.records.iter().filter(|record| record.kind == Kind::Batch) {
+        for record in self.staged.records.iter().filter(|record| record.kind == Kind::Batch) {
             let batches = self.batches.entry(AgencyId(record.agency)).or_default();
             batches.index.note(record.sequence, record.slot);
             batches.committed += 1;
             batches.staged_at.clear();
         }
-        self.records.clear();
-        self.rows.truncate(0);
+        self.staged.records.clear();
+        self.staged.rows.truncate(0);
     }
 
     fn forget_staged(&mut self) {
-        for record in self.records.drain(..).filter(|record| record.kind == Kind::Batch) {
+        for record in self.staged.records.drain(..).filter(|record| record.kind == Kind::Batch) {
             self.batches.entry(AgencyId(record.agency)).or_default().staged_at.clear();
         }
-        self.rows.truncate(0);
+        self.staged.rows.truncate(0);
     }
 }

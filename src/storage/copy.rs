@@ -14,7 +14,7 @@ use super::format::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Re
 use super::mutant::Mutant;
 use super::recovery::{read_header, write_headers};
 use super::redo::Redo;
-use super::store::{Options, Store, Tip};
+use super::state::{Options, Store, Tip};
 use super::walk::scan;
 use std::io;
 use std::path::Path;

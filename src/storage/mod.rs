@@ -10,11 +10,13 @@ mod error;
 mod files;
 mod format;
 mod index;
+mod journal_space;
 mod mutant;
 mod presence;
 mod recovery;
 mod redo;
-mod store;
+mod stage;
+mod state;
 mod walk;
 
 pub use commit::Committed;
@@ -24,4 +26,5 @@ pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
 #[doc(hidden)]
 pub use mutant::Mutant;
-pub use store::{Discarded, Options, Recovered, StagedBatch, Store};
+pub use stage::StagedBatch;
+pub use state::{Discarded, Options, Recovered, Store};

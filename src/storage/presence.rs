@@ -7,7 +7,7 @@
 use super::error::CommitError;
 use super::files::disk::{Disk, File};
 use super::format::record::record_offset;
-use super::store::Store;
+use super::state::Store;
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -43,8 +43,8 @@ impl<D: Disk> Store<D> {
     fn lens(&self, file: File) -> RangeInclusive<u64> {
         match file {
             File::Rows => self.tip.rows_bytes..=self.tip.rows_bytes,
-            File::Journal => record_offset(self.capacity)..=u64::MAX,
-            File::Redo => self.redo.capacity()..=u64::MAX,
+            File::Journal => record_offset(self.journal.capacity)..=u64::MAX,
+            File::Redo => self.redo.capacity..=u64::MAX,
             File::Quarantine => 0..=u64::MAX,
         }
     }

@@ -10,9 +10,10 @@ use super::files::stream::Stream;
 use super::format::record::{
     HEADER_BLOCKS_BYTES, HEADER_BYTES, HEADER_COPIES, Header, RECORDS_START, VERSION, record_offset, slots_in,
 };
+use super::journal_space::SLOTS_AHEAD_MIN;
 use super::mutant::Mutant;
 use super::redo::Redo;
-use super::store::{Discarded, Options, Recovered, SLOTS_AHEAD_MIN, Store, Tip};
+use super::state::{Discarded, Options, Recovered, Store, Tip};
 use super::walk::{Books, Route, Scan, WalkError, scan, walk};
 use crate::lottery::Standing;
 use std::io;
@@ -102,7 +103,7 @@ fn create<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     Redo::begin(store)?;
     start_journal(store)?;
     write_headers(store, Header { version: VERSION, store_id: id })?;
-    store.tip = Tip::start(store.seed);
+    store.tip = Tip::start(store.journal.seed);
     store.sync_at_start(File::Rows)?;
     store.sync_at_start(File::Journal)?;
     store.sync_folder()?;
@@ -115,8 +116,8 @@ pub(super) fn start_journal<D: Disk>(store: &mut Store<D>) -> Result<(), OpenErr
     made.map_err(|error| store.failed_to("make", File::Rows, error))?;
     let (_, written) = write_all(&mut store.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]);
     written.map_err(|error| store.failed_to("write", File::Journal, error))?;
-    store.capacity = 0;
-    let grown = store.grow_journal(0, store.reserve());
+    store.journal.capacity = 0;
+    let grown = store.grow_journal(0, store.reserved_slots());
     grown.map_err(|error| store.failed_to("write", File::Journal, error))
 }
 
@@ -126,7 +127,7 @@ pub(super) fn write_headers<D: Disk>(store: &mut Store<D>, header: Header) -> Re
         let (_, written) = write_all(&mut store.disk, File::Journal, offset, &header.encode());
         written.map_err(|error| store.failed_to("write", File::Journal, error))?;
     }
-    store.seed = header.seed();
+    store.journal.seed = header.seed();
     Ok(())
 }
 
@@ -137,14 +138,14 @@ fn recover<D: Disk>(
     rows_bytes: u64,
     journal_bytes: u64,
 ) -> Result<Recovered, OpenError> {
-    store.seed = header.seed();
-    store.tip = Tip::start(store.seed);
-    let redo = Redo::read(&mut store.disk, store.seed, store.mutant);
+    store.journal.seed = header.seed();
+    store.tip = Tip::start(store.journal.seed);
+    let redo = Redo::read(&mut store.disk, store.journal.seed, store.mutant);
     let redo = redo.map_err(|error| store.failed_to("read", File::Redo, error))?;
     redo.check_journal(store)?;
     let (rows_bytes, journal_bytes) = (redo.len_of(File::Rows, rows_bytes), redo.len_of(File::Journal, journal_bytes));
-    store.capacity = slots_in(journal_bytes);
-    let scan = scan(&mut redo.over(&mut store.disk), store.seed, journal_bytes);
+    store.journal.capacity = slots_in(journal_bytes);
+    let scan = scan(&mut redo.over(&mut store.disk), store.journal.seed, journal_bytes);
     let scan = scan.map_err(|error| store.failed_to("read", File::Journal, error))?;
     if scan.highest_group == 0 && rows_bytes > 0 {
         // A store is sealed when it is made, before it takes any rows.
@@ -152,7 +153,7 @@ fn recover<D: Disk>(
         return Err(store.damaged(File::Journal, RECORDS_START, what));
     }
     let books = read_books(store, &redo, &scan, rows_bytes)?;
-    if scan.highest_group > 0 && store.capacity < books.tip.slots + SLOTS_AHEAD_MIN {
+    if scan.highest_group > 0 && store.journal.capacity < books.tip.slots + SLOTS_AHEAD_MIN {
         let what = "the journal was cut short: the space that is kept behind its last record is gone".to_owned();
         return Err(store.damaged(File::Journal, journal_bytes, what));
     }
@@ -175,7 +176,7 @@ fn recover<D: Disk>(
             store.disk.sync(file).map_err(|error| store.failed_to("sync", file, error))?;
         }
     }
-    store.synced_capacity = store.capacity;
+    store.journal.synced_capacity = store.journal.capacity;
     Redo::begin(store)?;
     store.sync_folder()?;
     store.tip = books.tip;
@@ -185,7 +186,7 @@ fn recover<D: Disk>(
         recovered.agencies.push((id, known.agency));
     }
     seal(store)?;
-    match store.grow_journal(store.tip.slots, store.reserve()) {
+    match store.grow_journal(store.tip.slots, store.reserved_slots()) {
         // Where there is no room, uploads will say so; what is left is for finishes and the draw, and is enough for
         // them unless the draw has more agencies than it had.
         Err(error) if !is_full(&error) => Err(store.failed_to("write", File::Journal, error)),
@@ -204,7 +205,7 @@ fn has_room_for_the_end<D: Disk>(store: &Store<D>, recovered: &Recovered) -> boo
     }
     let ended = recovered.agencies.iter().filter(|(_, agency)| agency.standing != Standing::Betting).count();
     let betting = store.options.agencies.saturating_sub(ended) as u64;
-    store.capacity >= store.tip.slots + 2 * (betting + 1) + SLOTS_AHEAD_MIN
+    store.journal.capacity >= store.tip.slots + 2 * (betting + 1) + SLOTS_AHEAD_MIN
 }
 
 /// Walks the journal; a bad spot in the highest group is a turn that was never acknowledged, and the walk is done
@@ -214,7 +215,7 @@ fn read_books<D: Disk>(store: &mut Store<D>, redo: &Redo, scan: &Scan, rows_byte
     loop {
         let draw = scan.draw.filter(|(group, _)| *group <= last_group);
         let winning_number = draw.map_or(store.options.winning_number, |(_, number)| number);
-        let (seed, mutant, journal_bytes) = (store.seed, store.mutant, scan.journal_bytes);
+        let (seed, mutant, journal_bytes) = (store.journal.seed, store.mutant, scan.journal_bytes);
         let route = Route { seed, winning_number, journal_bytes, rows_bytes, last_group, mutant };
         match walk(&mut redo.over(&mut store.disk), route) {
             Ok(books) if books.drawn != draw.map(|(_, number)| number) => {
@@ -322,7 +323,7 @@ fn write_again<D: Disk>(
     books: &Books,
     end_of_tail: u64,
 ) -> Result<(), OpenError> {
-    let (from, to) = (record_offset(books.tip.slots), record_offset(store.capacity).max(end_of_tail));
+    let (from, to) = (record_offset(books.tip.slots), record_offset(store.journal.capacity).max(end_of_tail));
     let zeroed = write_zeros(&mut store.disk, File::Journal, from, to).1;
     zeroed.map_err(|error| store.failed_to("write", File::Journal, error))?;
     if store.mutant.is(Mutant::SkipRewrite) {
@@ -365,6 +366,24 @@ pub(super) fn seal<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
 }
 
 impl<D: Disk> Store<D> {
+    /// Opens the store on `disk`, or makes it, and brings it to the state of its last whole commit.
+    ///
+    /// # Errors
+    /// Another server has it, the disk failed, or what is stored is damaged; in the last case nothing has been
+    /// modified.
+    pub fn open(disk: D, options: Options) -> Result<(Store<D>, Recovered), OpenError> {
+        Store::open_mutant(disk, options, Mutant::None)
+    }
+
+    /// As [`open`](Self::open), with a defect.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[doc(hidden)]
+    pub fn open_mutant(disk: D, options: Options, mutant: Mutant) -> Result<(Store<D>, Recovered), OpenError> {
+        open(disk, options, mutant)
+    }
+
     pub(super) fn failed_to(&self, doing: &'static str, file: File, error: io::Error) -> OpenError {
         OpenError::Io { file: self.disk.name(file), doing, error }
     }

@@ -15,7 +15,7 @@ use super::files::stream::Stream;
 use super::format::record::{RECORD_BYTES, Record, record_offset};
 use super::format::redo::{self, ENTRY_HEADER_BYTES, Entry, EntryHeader};
 use super::mutant::Mutant;
-use super::store::{Store, Tip};
+use super::state::{Store, Tip};
 use crc32c::crc32c;
 use std::io;
 use std::ops::Range;
@@ -29,55 +29,25 @@ const PIECE_BYTES: u64 = 1024 * 1024;
 /// Rows are sent on their way to the disk when there are so many bytes of them, so that few are left for a sync.
 const WRITE_BACK_BYTES: u64 = 1024 * 1024;
 
-/// Where the log of a running store stands.
-#[derive(Debug, Default)]
-pub(super) struct RedoLog {
-    /// Where the next entry goes; 0: rows and journal are synced, and the log is not needed.
-    end: u64,
-    /// How long the file is.
-    capacity: u64,
-    /// The disk has no room for more than it has.
-    full: bool,
-    /// Up to where rows have been sent on their way.
-    sent: u64,
-}
-
-impl RedoLog {
-    /// Whether rows and journal have been synced since the last entry.
-    pub(super) fn is_empty(&self) -> bool {
-        self.end == 0
-    }
-
-    /// How long the file is, or longer where it was.
-    pub(super) fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// Rows and journal have been synced: the next entry takes the first one's place.
-    pub(super) fn begin_anew(&mut self) {
-        self.end = 0;
-    }
-}
-
 impl<D: Disk> Store<D> {
     /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
     /// room, and rows and journal have to be synced themselves.
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
-        let bytes = (ENTRY_HEADER_BYTES + self.rows.len() + self.record_bytes.len()) as u64;
+        let bytes = (ENTRY_HEADER_BYTES + self.staged.rows.len() + self.staged.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         self.check_len(File::Redo).map_err(CommitError::Fatal)?;
         if !self.log_has_room(bytes)? {
             return Ok(false);
         }
-        let first = self.records.first().expect("a group has a record");
+        let first = self.staged.records.first().expect("a group has a record");
         let header = EntryHeader {
-            count: self.records.len() as u64,
+            count: self.staged.records.len() as u64,
             group: first.group,
             slot: first.slot,
             rows_offset: self.tip.rows_bytes,
-            rows_bytes: self.rows.len() as u64,
+            rows_bytes: self.staged.rows.len() as u64,
         };
-        let entry = self.rows.as_entry(header.encode(self.seed), &self.record_bytes);
+        let entry = self.staged.rows.as_entry(header.encode(self.journal.seed), &self.staged.record_bytes);
         match write_all(&mut self.disk, File::Redo, self.redo.end, entry).1 {
             Ok(()) => {}
             Err(error) if is_full(&error) => return Ok(false),
@@ -117,7 +87,7 @@ impl<D: Disk> Store<D> {
 
     /// Sends rows on their way to the disk, when there are enough of them.
     fn send_rows(&mut self) {
-        let end = self.tip.rows_bytes + self.rows.len() as u64;
+        let end = self.tip.rows_bytes + self.staged.rows.len() as u64;
         let from = self.redo.sent.min(end);
         if end - from >= WRITE_BACK_BYTES {
             self.disk.write_back(File::Rows, from, usize::try_from(end - from).unwrap_or(usize::MAX));
@@ -233,7 +203,7 @@ impl Redo {
                 let kept = kept.map_err(|error| store.failed_to("read", File::Journal, error))?.first_chunk();
                 let logged = logged.take(&mut store.disk, RECORD_BYTES as u64);
                 let logged = logged.map_err(|error| store.failed_to("read", File::Redo, error))?;
-                let valid = kept.filter(|bytes| Record::decode(bytes, slot, store.seed).is_some());
+                let valid = kept.filter(|bytes| Record::decode(bytes, slot, store.journal.seed).is_some());
                 if valid.is_some_and(|valid| valid != logged) {
                     let log = store.disk.name(File::Redo);
                     let what = format!("{log} has another record in this place, so the two do not belong together");

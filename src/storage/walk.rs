@@ -5,7 +5,7 @@ use super::files::stream::Stream;
 use super::format::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
 use super::format::row::parse::{Winners, count_rows};
 use super::mutant::Mutant;
-use super::store::{Batches, Tip};
+use super::state::{Batches, Tip};
 use crate::lottery::{Agency, AgencyId, Standing, parse_number};
 use std::collections::BTreeMap;
 use std::io;
