@@ -1,6 +1,6 @@
-//! The second half of a turn: what is staged is written and synced, or taken back.
+//! The commit: what is staged is written and synced, or rolled back.
 //!
-//! Owns the order of the writes. `docs/DURABILITY.md` tells why each is where it is.
+//! The order of the writes is decided here. `docs/DURABILITY.md` has the reasons for it.
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
@@ -13,7 +13,7 @@ use std::io;
 /// Proof that everything staged so far is as durable as configured. Only a successful
 /// [`Store::commit`] makes one, and releasing a reply takes one.
 ///
-/// Nobody else can make one:
+/// No other code can make one:
 ///
 /// ```compile_fail,E0451
 /// let forged = loteria::storage::Committed { _made_by_commit: () };
@@ -26,20 +26,20 @@ pub struct Committed {
 /// How a commit becomes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
-    /// By the redo log, where it has room.
+    /// By the redo log, where it has space.
     Log,
-    /// By syncing rows and journal, so that the log is needed no more.
+    /// By syncing rows and journal, after which the log is no longer needed.
     Files,
 }
 
 impl<D: Disk> Store<D> {
     /// Makes everything staged as durable as configured: rows, journal and redo log are written, and the log is
-    /// synced, or, where it has no room, rows and journal are. With nothing staged it does nothing.
+    /// synced, or, where it has no space, rows and journal are. With nothing staged it does nothing.
     ///
     /// # Errors
-    /// [`CommitError::Full`]: nothing staged has happened, durably, and the store goes on. Finishes and the draw,
-    /// staged again without batches, find room that is kept for them. [`CommitError::Fatal`]: nobody knows what is
-    /// on the disk; every later commit fails too, and only a new start can tell.
+    /// [`CommitError::Full`]: everything staged was rolled back, durably, and the store can be used. Finishes and the
+    /// draw, staged again without batches, fit into slots that are reserved for them. [`CommitError::Fatal`]: the state
+    /// of the disk is not known; every later commit fails too, and only a new start can determine it.
     pub fn commit(&mut self) -> Result<Committed, CommitError> {
         self.commit_by(Durability::Log)
     }
@@ -56,15 +56,15 @@ impl<D: Disk> Store<D> {
         let result = self.write_group(by);
         match result {
             Ok(tip) => self.note_committed(tip),
-            Err(_) => self.forget_staged(),
+            Err(_) => self.drop_staged(),
         }
         self.failed = matches!(result, Err(CommitError::Fatal(_)));
         result.map(|_| done)
     }
 
-    /// Writes a seal, where the last group has none: from then on damage to any committed byte is found at the
-    /// next start, which until then could take it for a turn that a crash cut off. Does nothing while anything is
-    /// staged, nor where there is no room: a seal is no promise.
+    /// Writes a seal, where the last group is none. The next start reports damage to any byte before a seal; without
+    /// one, it can take damage to the last group for a turn that a crash cut off. Does nothing while anything is
+    /// staged, nor where the disk is full: a seal is not promised.
     ///
     /// # Errors
     /// [`CommitError::Fatal`], as [`commit`](Self::commit).
@@ -80,7 +80,7 @@ impl<D: Disk> Store<D> {
         self.tip.sealed
     }
 
-    /// As [`seal`](Self::seal), but says where there is no room.
+    /// As [`seal`](Self::seal), but a full disk is an error.
     pub(super) fn try_seal(&mut self) -> Result<(), CommitError> {
         if !self.failed {
             if self.tip.sealed || !self.staged.records.is_empty() {
@@ -94,18 +94,18 @@ impl<D: Disk> Store<D> {
         emptied
     }
 
-    /// Ends the store's use: seals it, and looks whether its files are still there. What is staged and was not committed is dropped.
+    /// Ends the store's use: drops what is staged, seals the store and checks its files.
     ///
     /// # Errors
-    /// As [`seal`](Self::seal).
+    /// As [`seal`](Self::seal) and [`check_files`](Self::check_files).
     pub fn close(&mut self) -> Result<(), CommitError> {
-        self.forget_staged();
+        self.drop_staged();
         self.seal()?;
         self.drop_log()?;
         self.check_files()
     }
 
-    /// Writes and syncs what is staged; returns where the data ends then.
+    /// Writes and syncs what is staged. Returns the new end of the data.
     fn write_group(&mut self, by: Durability) -> Result<Tip, CommitError> {
         self.ensure_journal_space()?;
         let tip = self.encode_records();
@@ -113,13 +113,13 @@ impl<D: Disk> Store<D> {
             self.check_len(File::Rows).map_err(CommitError::Fatal)?;
             let (_, written) = write_all(&mut self.disk, File::Rows, self.tip.rows_bytes, self.staged.rows.bytes());
             if let Err(error) = written {
-                return Err(self.take_back(File::Rows, 0, error));
+                return Err(self.roll_back(File::Rows, 0, error));
             }
         }
         let offset = record_offset(self.tip.slots);
         let (_, written) = write_all(&mut self.disk, File::Journal, offset, &self.staged.record_bytes);
         if let Err(error) = written {
-            return Err(self.take_back(File::Journal, self.staged.record_bytes.len(), error));
+            return Err(self.roll_back(File::Journal, self.staged.record_bytes.len(), error));
         }
         if !self.options.sync || by == Durability::Log && self.log_group()? {
             return Ok(tip);
@@ -128,10 +128,11 @@ impl<D: Disk> Store<D> {
         Ok(tip)
     }
 
-    /// Makes everything durable that was written since this was last done. The redo log may begin anew.
+    /// Syncs the rows and the journal, whose new records start at `offset`. The next entry of the redo log is written to
+    /// its start.
     fn sync_files(&mut self, offset: u64) -> Result<(), CommitError> {
         if !self.staged.rows.is_empty() {
-            // The records are on their way while the rows are synced, whose flush of the disk takes them along.
+            // The records are sent to the disk before the rows are synced: the flush of the rows' sync includes them.
             self.disk.write_back(File::Journal, offset, self.staged.record_bytes.len());
         }
         let mutant = self.mutant;
@@ -148,7 +149,7 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Gives the staged records their places in one new group, and their bytes.
+    /// Gives the staged records their slots in one new group, and encodes them.
     fn encode_records(&mut self) -> Tip {
         let mut tip = self.tip;
         tip.group += 1;
@@ -169,20 +170,21 @@ impl<D: Disk> Store<D> {
         tip
     }
 
-    /// Undoes the writes of a turn that failed with `error` while writing `file`, durably. Rows are cut off; the
-    /// `journal_bytes` bytes of records that were tried become zeros again, so that the room stays.
-    fn take_back(&mut self, file: File, journal_bytes: usize, error: io::Error) -> CommitError {
+    /// Handles `error`, which a write to `file` returned. Where the disk is full, the writes of the turn are undone,
+    /// durably: rows are cut off, and the `journal_bytes` bytes of records that were tried become zeros again, so that the
+    /// journal keeps its space. Every other error is fatal.
+    fn roll_back(&mut self, file: File, journal_bytes: usize, error: io::Error) -> CommitError {
         let named = self.name_error(file, "write", &error);
         if !is_full(&error) {
             return CommitError::Fatal(named);
         }
-        match self.undo(journal_bytes) {
+        match self.undo_writes(journal_bytes) {
             Ok(()) => CommitError::Full(named),
             Err(error) => CommitError::Fatal(error),
         }
     }
 
-    fn undo(&mut self, journal_bytes: usize) -> io::Result<()> {
+    fn undo_writes(&mut self, journal_bytes: usize) -> io::Result<()> {
         let sync = !self.mutant.is(Mutant::RollBackWithoutSync);
         let (rows_bytes, offset) = (self.tip.rows_bytes, record_offset(self.tip.slots));
         if !self.staged.rows.is_empty() {
@@ -202,23 +204,6 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Syncs `file`, where configured. The first failure is final: the system may have dropped what it could not
-    /// write, and would report success the next time.
-    pub(super) fn sync(&mut self, file: File) -> Result<(), CommitError> {
-        if !self.options.sync {
-            return Ok(());
-        }
-        let mut result = self.disk.sync(file);
-        if self.mutant.is(Mutant::RetrySync) && result.is_err() {
-            result = self.disk.sync(file);
-        }
-        result.map_err(|error| CommitError::Fatal(self.name_error(file, "sync", &error)))
-    }
-
-    pub(super) fn name_error(&self, file: File, doing: &str, error: &io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("cannot {doing} {}: {error}", self.disk.name(file)))
-    }
-
     fn note_committed(&mut self, tip: Tip) {
         self.tip = tip;
         for record in self.staged.records.iter().filter(|record| record.kind == Kind::Batch) {
@@ -231,7 +216,7 @@ impl<D: Disk> Store<D> {
         self.staged.rows.truncate(0);
     }
 
-    fn forget_staged(&mut self) {
+    fn drop_staged(&mut self) {
         for record in self.staged.records.drain(..).filter(|record| record.kind == Kind::Batch) {
             self.batches.entry(AgencyId(record.agency)).or_default().staged_at.clear();
         }

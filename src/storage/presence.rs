@@ -1,8 +1,8 @@
-//! Whether the store's files are still where they were, and as long as they were left.
+//! Checks that the store's files still have their names and their lengths.
 //!
-//! What another program does to them goes unnoticed by reads and writes: a file that was removed or renamed can be
-//! written as before, and nothing of it is found at the next start. Only edits in place, which change no length, are
-//! not seen here; the next start finds them by their checksums.
+//! Reads and writes do not notice what another program does to a file: a removed or renamed file can be written as before,
+//! and the next start does not find it. Edits in place change no length and are not detected here; the next start detects
+//! them by their checksums.
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File};
@@ -12,8 +12,8 @@ use std::io;
 use std::ops::RangeInclusive;
 
 impl<D: Disk> Store<D> {
-    /// Looks for each file under its name, and at its length. It costs a few system calls: often enough is several
-    /// times a second.
+    /// Checks the name and the length of each file. It takes a few system calls, and is meant to be called several times
+    /// a second.
     ///
     /// # Errors
     /// [`CommitError::Fatal`]: another program has removed, renamed, replaced, shortened or lengthened a file. Every
@@ -32,14 +32,14 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Looks at the length of `file` only; before it grows, because a file that was cut is as long as before when its
-    /// end has been written again.
+    /// Checks the length of `file`. It is called before the file grows: once the file has grown over a cut, its length no
+    /// longer shows the cut.
     pub(super) fn check_len(&mut self, file: File) -> io::Result<()> {
         let lens = self.lens(file);
         self.disk.check_len(file, lens)
     }
 
-    /// How long `file` can be between two commits.
+    /// The lengths that `file` can have between two commits.
     fn lens(&self, file: File) -> RangeInclusive<u64> {
         match file {
             File::Rows => self.tip.rows_bytes..=self.tip.rows_bytes,

@@ -383,30 +383,4 @@ impl<D: Disk> Store<D> {
     pub fn open_mutant(disk: D, options: Options, mutant: Mutant) -> Result<(Store<D>, Recovered), OpenError> {
         open(disk, options, mutant)
     }
-
-    pub(super) fn failed_to(&self, doing: &'static str, file: File, error: io::Error) -> OpenError {
-        OpenError::Io { file: self.disk.name(file), doing, error }
-    }
-
-    pub(super) fn damaged(&self, file: File, offset: u64, what: String) -> OpenError {
-        OpenError::Damaged { file: self.disk.name(file), offset, what }
-    }
-
-    pub(super) fn len(&mut self, file: File) -> Result<u64, OpenError> {
-        self.disk.len(file).map_err(|error| self.failed_to("read", file, error))
-    }
-
-    pub(super) fn sync_at_start(&mut self, file: File) -> Result<(), OpenError> {
-        if !self.options.sync {
-            return Ok(());
-        }
-        self.disk.sync(file).map_err(|error| self.failed_to("sync", file, error))
-    }
-
-    pub(super) fn sync_folder(&mut self) -> Result<(), OpenError> {
-        if !self.options.sync {
-            return Ok(());
-        }
-        self.disk.sync_folder().map_err(|error| self.failed_to("sync the folder of", File::Rows, error))
-    }
 }

@@ -1,16 +1,7 @@
-//! The redo log: what the newest commits wrote to rows and journal, once more, in one place that is quick to sync.
-//!
-//! Rows grow, and syncing a file that grows commits metadata, too; two files are two syncs. The log lies in space that
-//! has been written before, so that one short sync makes a commit durable. Rows and journal are written as well, and
-//! synced only when the log is full, or when the books are closed; then it begins anew at its start. After a power cut a
-//! start takes from it what they lack.
-//!
-//! An entry is a group: a header, the group's rows, its records. It is a number of whole blocks, so that writing it
-//! touches no sector of the one before it, and a disk can take it as it lies in memory. Entries count while each follows
-//! the one before it; behind them lie those of earlier rounds, whose groups are older, or zeros.
+//! Reading the redo log at a start: its entries are checked, and written to rows and journal.
 
-use super::error::{CommitError, OpenError};
-use super::files::disk::{Disk, File, ReadAt, is_full, make, read_full, write_all, write_zeros};
+use super::error::OpenError;
+use super::files::disk::{Disk, File, ReadAt, make, read_full, write_all};
 use super::files::stream::Stream;
 use super::format::record::{RECORD_BYTES, Record, record_offset};
 use super::format::redo::{self, ENTRY_HEADER_BYTES, Entry, EntryHeader};
@@ -22,104 +13,8 @@ use std::ops::Range;
 
 /// Entries start and end at multiples of it.
 const BLOCK_BYTES: u64 = redo::BLOCK_BYTES as u64;
-/// How long the log is at first; it doubles until it is as long as it may be.
-const FIRST_BYTES: u64 = 256 * 1024;
 /// Entries are copied so many bytes at a time.
 const PIECE_BYTES: u64 = 1024 * 1024;
-/// Rows are sent on their way to the disk when there are so many bytes of them, so that few are left for a sync.
-const WRITE_BACK_BYTES: u64 = 1024 * 1024;
-
-impl<D: Disk> Store<D> {
-    /// Writes the group in hand, whose rows and records are written, to the log, and syncs that. `false`: it has no
-    /// room, and rows and journal have to be synced themselves.
-    pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
-        let bytes = (ENTRY_HEADER_BYTES + self.staged.rows.len() + self.staged.record_bytes.len()) as u64;
-        let bytes = bytes.next_multiple_of(BLOCK_BYTES);
-        self.check_len(File::Redo).map_err(CommitError::Fatal)?;
-        if !self.log_has_room(bytes)? {
-            return Ok(false);
-        }
-        let first = self.staged.records.first().expect("a group has a record");
-        let header = EntryHeader {
-            count: self.staged.records.len() as u64,
-            group: first.group,
-            slot: first.slot,
-            rows_offset: self.tip.rows_bytes,
-            rows_bytes: self.staged.rows.len() as u64,
-        };
-        let entry = self.staged.rows.as_entry(header.encode(self.journal.seed), &self.staged.record_bytes);
-        match write_all(&mut self.disk, File::Redo, self.redo.end, entry).1 {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => return Ok(false),
-            Err(error) => return Err(CommitError::Fatal(self.name_error(File::Redo, "write", &error))),
-        }
-        if !self.mutant.is(Mutant::AcknowledgeBeforeSync) && !self.mutant.is(Mutant::SkipRedoSync) {
-            self.sync(File::Redo)?;
-        }
-        self.redo.end += bytes;
-        self.send_rows();
-        Ok(true)
-    }
-
-    /// Sees that the log has room for an entry of `bytes` bytes: it grows by zeros, as far as it may.
-    fn log_has_room(&mut self, bytes: u64) -> Result<bool, CommitError> {
-        let (from, end) = (self.redo.capacity, self.redo.end + bytes);
-        if end <= from {
-            return Ok(true);
-        }
-        let to = end.max(2 * from).max(FIRST_BYTES).next_multiple_of(BLOCK_BYTES).min(self.options.redo_bytes);
-        if self.redo.full || end > to {
-            return Ok(false);
-        }
-        let fatal = |store: &Self, error| CommitError::Fatal(store.name_error(File::Redo, "write", &error));
-        if let (_, Err(error)) = write_zeros(&mut self.disk, File::Redo, from, to) {
-            if !is_full(&error) {
-                return Err(fatal(self, error));
-            }
-            // What room there is is for rows.
-            self.redo.full = true;
-            self.disk.truncate(File::Redo, from).map_err(|error| fatal(self, error))?;
-            return Ok(false);
-        }
-        self.redo.capacity = to;
-        Ok(true)
-    }
-
-    /// Sends rows on their way to the disk, when there are enough of them.
-    fn send_rows(&mut self) {
-        let end = self.tip.rows_bytes + self.staged.rows.len() as u64;
-        let from = self.redo.sent.min(end);
-        if end - from >= WRITE_BACK_BYTES {
-            self.disk.write_back(File::Rows, from, usize::try_from(end - from).unwrap_or(usize::MAX));
-            self.redo.sent = end;
-        }
-    }
-
-    /// Makes the log empty, for good: from here on damage to rows or journal is damage, and nothing mends it. They have
-    /// been synced.
-    pub(super) fn empty_log(&mut self) -> Result<(), CommitError> {
-        if !self.options.sync || self.redo.capacity == 0 {
-            return Ok(());
-        }
-        let emptied = match write_all(&mut self.disk, File::Redo, 0, &[0; ENTRY_HEADER_BYTES]).1 {
-            // Where overwriting takes space: what the log has, rows and journal have as well.
-            Err(error) if is_full(&error) => return Ok(()),
-            emptied => emptied,
-        };
-        emptied.map_err(|error| CommitError::Fatal(self.name_error(File::Redo, "write", &error)))?;
-        self.sync(File::Redo)
-    }
-
-    /// Gives back the log's space; it is empty.
-    pub(super) fn drop_log(&mut self) -> Result<(), CommitError> {
-        if self.redo.capacity > 0 && self.redo.is_empty() {
-            let cut = self.disk.truncate(File::Redo, 0);
-            cut.map_err(|error| CommitError::Fatal(self.name_error(File::Redo, "cut", &error)))?;
-            self.redo.capacity = 0;
-        }
-        Ok(())
-    }
-}
 
 /// What a start finds in the log.
 #[derive(Debug, Default)]
