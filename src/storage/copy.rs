@@ -12,10 +12,10 @@ use super::files::os_disk::OsDisk;
 use super::files::stream::Stream;
 use super::format::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Record, record_offset, slots_in};
 use super::mutant::Mutant;
-use super::recovery::{read_header, write_headers};
-use super::redo::Redo;
+use super::open::create::write_headers;
+use super::open::redo::LogContents;
+use super::open::scan::{read_header, scan};
 use super::state::{Options, Store, Tip};
-use super::walk::scan;
 use std::io;
 use std::path::Path;
 
@@ -86,7 +86,7 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
         return Err(source.damaged(File::Journal, 0, "neither copy of the header can be read".to_owned()));
     };
     let seed = header.seed();
-    let logged = Redo::read(&mut source.disk, seed, Mutant::None);
+    let logged = LogContents::read(&mut source.disk, seed, Mutant::None);
     let logged = logged.map_err(|error| source.failed_to("read", File::Redo, error))?.last_group();
     let journal_bytes = source.len(File::Journal)?;
     let begun = write_all(&mut target.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]).1;

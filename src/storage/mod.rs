@@ -3,7 +3,6 @@
 //! Owns the files and the order in which they are written. Knows nothing of dialects or connections.
 //! `docs/DURABILITY.md` has the promises, the formats and the steps.
 
-mod adopt;
 mod commit;
 mod copy;
 mod error;
@@ -13,13 +12,11 @@ mod format;
 mod index;
 mod journal_space;
 mod mutant;
+mod open;
 mod presence;
-mod recovery;
-mod redo;
 mod redo_log;
 mod stage;
 mod state;
-mod walk;
 
 pub use commit::Committed;
 pub use copy::{Copied, copy};

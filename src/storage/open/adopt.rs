@@ -1,23 +1,24 @@
-//! Rows that have lost their journal, taken as they are because a person asked for it.
+//! Adoption: a new journal for rows that have none. An operator asks for it (`--adopt`).
 
-use super::error::OpenError;
-use super::files::disk::{Disk, File, write_all};
-use super::files::stream::Stream;
-use super::format::record::{Header, Kind, Record, VERSION, record_offset};
-use super::format::row::parse::{count_rows, parse_row};
-use super::recovery::{keep_apart, log_to_keep, seal, start_journal, write_headers};
-use super::redo::Redo;
-use super::state::{Recovered, Store, Tip};
+use super::create::{new_header, seal, start_journal, write_headers};
+use super::quarantine::{keep_apart, log_to_keep};
+use super::redo::reset_log;
 use crate::lottery::{Agency, AgencyId};
+use crate::storage::error::OpenError;
+use crate::storage::files::disk::{Disk, File, write_all};
+use crate::storage::files::stream::Stream;
+use crate::storage::format::record::{Kind, Record, record_offset};
+use crate::storage::format::row::parse::{count_rows, parse_row};
+use crate::storage::state::{Recovered, Store, Tip};
 use std::collections::BTreeMap;
 
-/// Rows that one record speaks for, in bytes, give or take a row.
+/// Bytes of rows that one record stands for, plus or minus a row.
 const PIECE_BYTES: u64 = 1024 * 1024;
 /// Longer than any row that the hub writes: two quoted names of 255 quotes each are the longest.
 const ROW_BYTES_MAX: u64 = 2048;
 
-/// Makes a new journal for the rows. Finishes, the draw and the batches' numbers are forgotten. Its header is
-/// written last: until then there is no journal, and adopting begins anew.
+/// Makes a new journal for the rows. Finishes, the draw and the batches' sequence numbers are lost. The header is
+/// written last: until then there is no journal, and the next start repeats the adoption.
 pub(super) fn adopt<D: Disk>(
     store: &mut Store<D>,
     rows_bytes: u64,
@@ -31,9 +32,8 @@ pub(super) fn adopt<D: Disk>(
         let cut = store.disk.truncate(File::Journal, 0);
         cut.map_err(|error| store.failed_to("cut", File::Journal, error))?;
     }
-    Redo::begin(store)?;
-    let id = store.disk.new_store_id().map_err(|error| store.failed_to("read", File::Journal, error))?;
-    let header = Header { version: VERSION, store_id: id };
+    reset_log(store)?;
+    let header = new_header(store)?;
     store.journal.seed = header.seed();
     store.tip = Tip::start(store.journal.seed);
     start_journal(store)?;
@@ -56,7 +56,7 @@ fn each_piece<D: Disk>(
     let mut rows = Stream::new(File::Rows, 0, rows_bytes);
     let (mut offset, mut piece) = (0, Vec::new());
     loop {
-        // What is left of a piece is the start of a row; the next piece begins with it.
+        // The rest of a piece is the start of a row; the next piece begins with it.
         let got = rows.take(&mut store.disk, PIECE_BYTES);
         let got = got.map_err(|error| store.failed_to("read", File::Rows, error))?;
         if got.is_empty() && piece.is_empty() {
@@ -96,7 +96,7 @@ fn check_rows<D: Disk>(
     Ok(())
 }
 
-/// Writes the record that speaks for `rows`, a group of its own.
+/// Writes the record that stands for `rows`, in a group of its own.
 fn write_record<D: Disk>(store: &mut Store<D>, offset: u64, rows: &[u8]) -> Result<(), OpenError> {
     let grown = store.grow_journal(store.tip.slots + 1, store.reserved_slots());
     grown.map_err(|error| store.failed_to("write", File::Journal, error))?;
