@@ -128,8 +128,8 @@ impl<D: Disk> Store<D> {
         Ok(tip)
     }
 
-    /// Syncs the rows and the journal, whose new records start at `offset`. The next entry of the redo log is written to
-    /// its start.
+    /// Syncs the rows and the journal, whose new records start at `offset`. The next entry of the redo log is written
+    /// to its start.
     fn sync_files(&mut self, offset: u64) -> Result<(), CommitError> {
         if !self.staged.rows.is_empty() {
             // The records are sent to the disk before the rows are synced: the flush of the rows' sync includes them.
@@ -171,8 +171,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Handles `error`, which a write to `file` returned. Where the disk is full, the writes of the turn are undone,
-    /// durably: rows are cut off, and the `journal_bytes` bytes of records that were tried become zeros again, so that the
-    /// journal keeps its space. Every other error is fatal.
+    /// durably: rows are cut off, and the `journal_bytes` bytes of records that were tried become zeros again, so that
+    /// the journal keeps its space. Every other error is fatal.
     fn roll_back(&mut self, file: File, journal_bytes: usize, error: io::Error) -> CommitError {
         let named = self.name_error(file, "write", &error);
         if !is_full(&error) {

@@ -1,10 +1,10 @@
-//! A copy of a store that can be opened, taken while a server writes to it.
+//! Copying a store, also while a server writes to it.
 //!
-//! A file that is written to while it is read is no snapshot: the copy can have a later record and lack an earlier one,
-//! and a start takes that for damage. So only the records from the first on are taken, up to the last whole group before
-//! the first place that is not written yet: what stands there does not change any more. Their rows were written before
-//! them. Where no server runs, the files are copied as they are, the redo log included. Either way the copy is
-//! opened as a start would, which checks all of it, and is closed with a seal.
+//! Reading a file while it is written is no snapshot: the copy can have a later record and lack an earlier one, which a
+//! start reports as damage. So the copy takes records from the first one on, up to the last whole group before the
+//! first slot that is not written. Records before that slot do not change any more, and their rows were written before
+//! them. Where no server runs, the files are copied as they are, the redo log included. In both cases the copy is then
+//! opened like any store, which checks all of it, and is closed with a seal.
 
 use super::error::{CommitError, OpenError};
 use super::files::disk::{File, write_all, write_zeros};
@@ -19,11 +19,11 @@ use super::state::{Options, Store, Tip};
 use std::io;
 use std::path::Path;
 
-/// Files are copied so many bytes at a time.
+/// Files are copied this many bytes at a time.
 const PIECE_BYTES: u64 = 1024 * 1024;
-/// Room for records that a copy has behind its last one; opening it makes more.
+/// Free slots behind the last record of a copy; opening it adds more.
 const SLOTS_AHEAD: u64 = 256;
-/// How often a copy is begun anew, where a server that is just starting changes what is read.
+/// How often copying is tried, where a starting server changes the files during the copy.
 const TRIES: usize = 50;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -36,8 +36,8 @@ pub struct Copied {
     pub rows_bytes: u64,
 }
 
-/// Copies the store whose rows are at `from` to `to`, beside which there must be no store, durably. A server may run on
-/// `from`, and everything that it had acknowledged before is in the copy.
+/// Copies the store whose rows are at `from` to `to`, durably. There must be no store at `to`. A server may run on
+/// `from`; everything that it acknowledged before the call is in the copy.
 ///
 /// # Errors
 /// A file cannot be read or written; the store is damaged, so that a copy of it does not open.
@@ -60,7 +60,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
     verify(to, stopped)
 }
 
-/// Copies what a server writes to at the same time.
+/// Copies a store that a server uses.
 fn copy_running(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Result<(), OpenError> {
     let mut tries = 0;
     let rows_bytes = loop {
@@ -79,8 +79,8 @@ fn copy_running(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     copy_bytes(source, target, File::Rows, rows_bytes)
 }
 
-/// Copies the journal up to its last whole group; returns how many bytes of rows it has then. `None` where the server is
-/// still starting, and has not written to the journal yet what its redo log has.
+/// Copies the journal up to its last whole group. Returns how many bytes of rows these groups have; `None` where the
+/// server is starting, and has not yet applied its redo log to the journal.
 fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Result<Option<u64>, OpenError> {
     let Some(header) = read_header(source)? else {
         return Err(source.damaged(File::Journal, 0, "neither copy of the header can be read".to_owned()));
@@ -92,7 +92,7 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     let begun = write_all(&mut target.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]).1;
     begun.map_err(|error| target.failed_to("write", File::Journal, error))?;
     let mut journal = Stream::new(File::Journal, RECORDS_START, journal_bytes);
-    // Up to the last whole group, and up to the last record.
+    // `tip` is the end of the last whole group, `last` that of the last record.
     let (mut tip, mut last) = (Tip::start(seed), Tip::start(seed));
     let mut piece: Vec<u8> = Vec::new();
     for slot in 0..slots_in(journal_bytes) {
@@ -121,7 +121,8 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     Ok(Some(tip.rows_bytes))
 }
 
-/// The tip behind a record that follows `last`, and whether its group ends with it. `begins`: it must begin a group.
+/// The tip behind a record that follows `last`, and whether its group ends with it. With `begins`, the record must be
+/// the first of a group.
 fn follow(bytes: &[u8], slot: u64, seed: u32, last: Tip, begins: bool) -> Option<(Tip, bool)> {
     let (record, crc) = Record::decode(bytes.first_chunk()?, slot, seed)?;
     let fits = record.previous_crc == last.crc
@@ -132,8 +133,8 @@ fn follow(bytes: &[u8], slot: u64, seed: u32, last: Tip, begins: bool) -> Option
     fits.then_some((next, record.last_of_group))
 }
 
-/// Sees that reading ended where the journal did, rather than at a damaged record: if there are later groups, the
-/// record in this place has been written in the meantime.
+/// Checks that the copy ended at the end of the journal and not at a damaged record: where the journal has later groups
+/// now, a valid record must have been written to this slot in the meantime.
 fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, begins: bool) -> Result<(), OpenError> {
     let journal_bytes = source.len(File::Journal)?;
     let found = scan(&mut source.disk, seed, journal_bytes);
@@ -151,7 +152,7 @@ fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, begins: bool) -> 
     }
 }
 
-/// Writes records so that the last of them is the one before slot `end`.
+/// Writes records up to slot `end`.
 fn put_records(target: &mut Store<OsDisk>, piece: &mut Vec<u8>, end: u64) -> Result<(), OpenError> {
     let written = write_all(&mut target.disk, File::Journal, record_offset(end) - piece.len() as u64, piece).1;
     piece.clear();
@@ -174,11 +175,11 @@ fn copy_bytes(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>, file: File
     Ok(())
 }
 
-/// Opens the copy as a start does, and closes it.
+/// Opens the copy, which checks it, and closes it.
 fn verify(to: &Path, stopped: bool) -> Result<Copied, OpenError> {
     let (mut store, recovered) = Store::open(OsDisk::new(to), Options { redo_bytes: 0, ..Options::default() })?;
     if let Some(cut) = recovered.discarded.filter(|_| !stopped) {
-        // Only whole groups were taken: the rows of the last one are not those that its records speak of.
+        // Only whole groups were copied, so the rows of the last one do not match its records.
         let what = format!("{} bytes of rows are not those stored", cut.rows_bytes);
         return Err(store.damaged(File::Rows, store.tip.rows_bytes, what));
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a store, in words for the person who runs it.
+//! The errors of a store, with messages for the operator.
 
 use crate::lottery::BatchError;
 use std::io;
@@ -6,14 +6,14 @@ use std::io;
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {doing} {file}: {error}")]
     Io {
         /// Path.
         file: String,
-        /// A verb.
+        /// What was attempted: a verb, with a preposition where the path needs one.
         doing: &'static str,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// Another server holds it.
@@ -27,9 +27,9 @@ pub enum OpenError {
     Damaged {
         /// Path.
         file: String,
-        /// Where, in bytes from the start.
+        /// Offset in the file, in bytes.
         offset: u64,
-        /// What is wrong there, and what can be done.
+        /// What is wrong there, and what the operator can do.
         what: String,
     },
 }
@@ -37,10 +37,10 @@ pub enum OpenError {
 /// Why a commit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// No space: everything staged was taken back, durably; the store goes on.
+    /// The disk is full. Everything staged was rolled back, durably, and the store can be used.
     #[error("no space left: {0}")]
     Full(io::Error),
-    /// Nothing may be acknowledged any more; the server must stop.
+    /// Nothing may be acknowledged any more. The server must stop.
     #[error("{0}")]
     Fatal(io::Error),
 }
@@ -56,7 +56,7 @@ impl CommitError {
 /// Why a batch could not be compared with the one stored.
 #[derive(Debug, thiserror::Error)]
 pub enum MatchError {
-    /// It cannot be decoded, or breaks a rule.
+    /// The batch cannot be decoded, or breaks a rule.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The journal could not be read.

@@ -1,23 +1,24 @@
-//! Where an agency's batches are in the journal, roughly: enough to find one without holding a place for each.
+//! A sparse index of an agency's batches in the journal: it bounds the search for a batch, in bounded memory.
 
-/// Places of some of one agency's batches, so close together that not much of the journal lies between them. It
-/// has at most [`ENTRIES_MAX`] entries however many batches there are: when it is full, every other one goes, and
-/// the distances double.
+/// The slots of some of one agency's batches, so close together that a search between two of them is short. It has at
+/// most [`ENTRIES_MAX`] entries for any number of batches: when it is full, every second entry is removed, and the
+/// distances double.
 #[derive(Debug)]
 pub(super) struct SparseIndex {
-    /// An entry is made after so many batches of the agency, or so many slots of the journal.
+    /// A new entry is made this many batches of the agency behind the last one,
     batches_between: u64,
+    /// or this many slots behind it, whichever comes first.
     slots_between: u64,
     /// Sequence numbers and slots, both ascending.
     entries: Vec<(u64, u64)>,
-    /// The place that was looked up last: what comes again comes in order.
+    /// The batch that was found last, and its slot: a client that sends batches again sends them in order.
     found: Option<(u64, u64)>,
 }
 
 const BATCHES_BETWEEN: u64 = 64;
-/// Half a megabyte of records, which takes some hundred microseconds to read.
+/// Half a megabyte of records, which takes a few hundred microseconds to read.
 const SLOTS_BETWEEN: u64 = 8192;
-/// 32 KiB for an agency.
+/// 32 KiB per agency.
 const ENTRIES_MAX: usize = 2048;
 
 impl SparseIndex {
@@ -26,7 +27,7 @@ impl SparseIndex {
         SparseIndex { batches_between, slots_between, entries: Vec::new(), found: None }
     }
 
-    /// Notes that batch `sequence` is at `slot`. Every batch is noted, in order.
+    /// Notes that batch `sequence` is at `slot`. It is called for every batch, in order.
     pub(super) fn note(&mut self, sequence: u64, slot: u64) {
         if let Some((last_sequence, last_slot)) = self.entries.last()
             && sequence - last_sequence < self.batches_between
@@ -46,12 +47,12 @@ impl SparseIndex {
         self.entries.push((sequence, slot));
     }
 
-    /// Notes where batch `sequence` has just been found.
+    /// Notes that a search has found batch `sequence` at `slot`.
     pub(super) fn note_found(&mut self, sequence: u64, slot: u64) {
         self.found = Some((sequence, slot));
     }
 
-    /// The slot to look for batch `sequence` from; `None` if no batch so low was noted.
+    /// The slot from which to search for batch `sequence`; `None` if no batch up to `sequence` was noted.
     pub(super) fn search_from(&self, sequence: u64) -> Option<u64> {
         let behind = self.entries.partition_point(|(noted, _)| *noted <= sequence);
         let noted = self.entries.get(behind.checked_sub(1)?);
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_place_at_or_before_every_batch_in_bounded_memory() {
+    fn finds_a_slot_at_or_before_every_batch_in_bounded_memory() {
         let mut index = SparseIndex::new();
         let batches = BATCHES_BETWEEN * ENTRIES_MAX as u64 * 5;
         for sequence in 0..batches {
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_in_order_is_looked_for_where_the_last_was_found() {
+    fn batches_sent_again_in_order_are_searched_from_the_last_one_found() {
         let mut index = SparseIndex::new();
         (0..60).for_each(|sequence| index.note(sequence, sequence * 2));
         index.note_found(41, 82);

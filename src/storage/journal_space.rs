@@ -1,7 +1,7 @@
 //! The journal's space: zeros behind the last record, which records overwrite.
 //!
-//! Overwriting zeros needs no space on the disk. A sync of overwritten bytes changes no file's length, which costs half of
-//! what a sync of appended bytes does.
+//! Overwriting zeros needs no space on the disk. A sync of overwritten bytes changes no file's length, which costs half
+//! of what a sync of appended bytes does.
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_zeros};
@@ -38,9 +38,9 @@ impl<D: Disk> Store<D> {
         2 * self.options.agencies as u64 + 64
     }
 
-    /// Grows the journal where it has fewer than `ahead` slots behind slot `end`: by the reserved slots and a step more.
-    /// Where the disk is full before that, the journal keeps what it got, up to the reserved slots; that is an error only
-    /// where `ahead` slots do not fit.
+    /// Grows the journal where it has fewer than `ahead` slots behind slot `end`: by the reserved slots and a step
+    /// more. Where the disk is full before that, the journal keeps what it got, up to the reserved slots; that is an
+    /// error only where `ahead` slots do not fit.
     pub(super) fn grow_journal(&mut self, end: u64, ahead: u64) -> io::Result<()> {
         if self.journal.capacity >= end + ahead {
             return Ok(());

@@ -1,7 +1,15 @@
-//! The store: rows of bets, the journal that says which of them count, commit and recovery.
+//! The store: rows of bets, and the journal that says which of them are committed.
 //!
-//! Owns the files and the order in which they are written. Knows nothing of dialects or connections.
-//! `docs/DURABILITY.md` has the promises, the formats and the steps.
+//! It owns the files and the order in which they are written, and has no notion of dialects or connections.
+//! `docs/DURABILITY.md` has the promises, the formats and the steps. No file here imports one that imports it:
+//!
+//! - `format` has the bytes of a record, of an entry of the redo log, and of a row. It reads and writes no file.
+//! - `files` has the [`Disk`] trait and the disks.
+//! - `state` has [`Store`]; the files below have its methods.
+//! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with
+//!   `journal_space`, `redo_log` and `presence`.
+//! - `open` brings the files to their last whole group at a start.
+//! - `copy` copies a store, in use or not.
 
 mod commit;
 mod copy;

@@ -1,10 +1,10 @@
-//! Defects on purpose, to test the tests: a simulation that lets one of these pass is worth nothing.
+//! Defects on purpose, to test the tests: a simulation must catch each of them.
 
-/// One thing that a store does wrong. Only builds with debug assertions can: elsewhere the compiler removes it.
+/// A defect of a store. It has an effect only in builds with debug assertions; the compiler removes it from others.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mutant {
-    /// Nothing: the store as it is meant to be.
+    /// No defect.
     #[default]
     None,
     /// A commit succeeds before anything is synced.
@@ -13,26 +13,26 @@ pub enum Mutant {
     SkipJournalSync,
     /// A commit syncs the journal only.
     SkipRowsSync,
-    /// A start takes records without looking at their rows.
+    /// A start accepts records without the checksums of their rows.
     SkipChecksum,
-    /// What could not be stored is cut off, but not durably, before it is rejected.
+    /// A turn that did not fit on the disk is rolled back, but not durably.
     RollBackWithoutSync,
     /// A start does not write the last group again.
     SkipRewrite,
-    /// A sync that failed is tried again, and believed when it succeeds.
+    /// A failed sync is tried again, and its success is trusted.
     RetrySync,
-    /// A group counts without the record that ends it.
+    /// A group is accepted without its last record.
     PartialGroup,
     /// A commit does not sync the redo log.
     SkipRedoSync,
     /// A start does not read the redo log.
     IgnoreRedo,
-    /// A start applies the redo log without looking at its rows.
+    /// A start applies the redo log without the checksums of its rows.
     SkipRedoChecksum,
 }
 
 impl Mutant {
-    /// All of them.
+    /// All defects.
     pub const ALL: [Mutant; 11] = [
         Mutant::AcknowledgeBeforeSync,
         Mutant::SkipJournalSync,

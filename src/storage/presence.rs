@@ -1,8 +1,8 @@
 //! Checks that the store's files still have their names and their lengths.
 //!
-//! Reads and writes do not notice what another program does to a file: a removed or renamed file can be written as before,
-//! and the next start does not find it. Edits in place change no length and are not detected here; the next start detects
-//! them by their checksums.
+//! Reads and writes do not notice what another program does to a file: a removed or renamed file can be written as
+//! before, and the next start does not find it. Edits in place change no length and are not detected here; the next
+//! start detects them by their checksums.
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File};
@@ -12,8 +12,8 @@ use std::io;
 use std::ops::RangeInclusive;
 
 impl<D: Disk> Store<D> {
-    /// Checks the name and the length of each file. It takes a few system calls, and is meant to be called several times
-    /// a second.
+    /// Checks the name and the length of each file. It takes a few system calls, and is meant to be called several
+    /// times a second.
     ///
     /// # Errors
     /// [`CommitError::Fatal`]: another program has removed, renamed, replaced, shortened or lengthened a file. Every
@@ -32,8 +32,8 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Checks the length of `file`. It is called before the file grows: once the file has grown over a cut, its length no
-    /// longer shows the cut.
+    /// Checks the length of `file`. It is called before the file grows: once the file has grown over a cut, its length
+    /// no longer shows the cut.
     pub(super) fn check_len(&mut self, file: File) -> io::Result<()> {
         let lens = self.lens(file);
         self.disk.check_len(file, lens)

@@ -1,12 +1,12 @@
 //! Writing the redo log: each commit writes its group there once more, so that one short sync makes it durable.
 //!
-//! Rows grow, and syncing a file that grows also commits metadata; two files are two syncs. The log is one file, and lies
-//! in space that has been written before. Rows and journal are written as well. They are synced only when the log is full
-//! or when the store is sealed; then the log starts again at its beginning. After a power cut, a start takes from it what
-//! rows and journal lack.
+//! Rows grow, and syncing a file that grows also commits metadata; two files are two syncs. The log is one file, and
+//! lies in space that has been written before. Rows and journal are written as well. They are synced only when the log
+//! is full or when the store is sealed; then the log starts again at its beginning. After a power cut, a start takes
+//! from it what rows and journal lack.
 //!
-//! Entries are valid while each follows the one before it. Behind them lie those of earlier rounds, whose groups are older,
-//! or zeros.
+//! Entries are valid while each follows the one before it. Behind them lie those of earlier rounds, whose groups are
+//! older, or zeros.
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
@@ -21,8 +21,8 @@ const FIRST_BYTES: u64 = 256 * 1024;
 const WRITE_BACK_BYTES: u64 = 1024 * 1024;
 
 impl<D: Disk> Store<D> {
-    /// Writes the group being committed to the log and syncs the log. Its rows and records have been encoded and written
-    /// to their files. `false`: the log has no space for it, and rows and journal have to be synced.
+    /// Writes the group being committed to the log and syncs the log. Its rows and records have been encoded and
+    /// written to their files. `false`: the log has no space for it, and rows and journal have to be synced.
     pub(super) fn log_group(&mut self) -> Result<bool, CommitError> {
         let bytes = (ENTRY_HEADER_BYTES + self.staged.rows.len() + self.staged.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);

@@ -1,103 +1,105 @@
-//! What the store needs of a disk; a simulation has another than the system's.
+//! The interface to a disk, and reads and writes that handle short and interrupted calls. Simulations implement it,
+//! too.
 
 use std::io;
 use std::ops::RangeInclusive;
 
-/// Which of the store's files.
+/// A file of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum File {
     /// `bets.csv`.
     Rows,
     /// `bets.csv.journal`.
     Journal,
-    /// `bets.csv.quarantine`: what recovery cut off, for a person to look at. The store never reads it.
+    /// `bets.csv.quarantine`: what recovery cut off, for the operator. The store never reads it.
     Quarantine,
-    /// `bets.csv.redo`: what the newest commits wrote to the rows and the journal, durable before they are.
+    /// `bets.csv.redo`: what the newest commits wrote to rows and journal. It is durable before these are.
     Redo,
 }
 
-/// The store's files on some disk. A file that is not there reads as empty, and the first write makes it.
+/// The store's files on a disk. A missing file reads as empty, and the first write makes it.
 pub trait Disk {
-    /// Takes the store for this process until the disk is dropped; `false` when another has it.
+    /// Locks the store for this process until the disk is dropped; `false` where another process has locked it.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn lock(&mut self) -> io::Result<bool>;
-    /// Reads at `offset` into `buffer`; returns how many bytes there were, 0 at the end.
+    /// Reads at `offset` into `buffer`. Returns how many bytes were read, 0 at the end of the file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn read_at(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Writes at `offset`; returns how many bytes were taken, which may be fewer than given. Whole blocks of
-    /// [`File::Redo`], where a block is, that lie in memory where one could, may go past the system's memory.
+    /// Writes at `offset`. Returns how many bytes were written, which may be fewer than given. A write of whole,
+    /// aligned blocks to [`File::Redo`] may bypass the system's cache; the memory must be aligned, too.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn write_at(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<usize>;
-    /// Sends `bytes` bytes of `file` from `offset` on towards the disk without waiting, so that a sync which follows
-    /// finds them there. A hint: it promises nothing, and what goes wrong is the sync's to tell.
+    /// Starts to write `bytes` bytes of `file` from `offset` on to the disk, without waiting, so that a later sync has
+    /// less to write. It is a hint and promises nothing; the sync reports errors.
     fn write_back(&mut self, _file: File, _offset: u64, _bytes: usize) {}
-    /// Makes what was written to `file` survive a power cut.
+    /// Makes durable what was written to `file`: it survives a power cut.
     ///
     /// # Errors
-    /// As the system says; what was written since the last success may be lost, whatever a later sync says.
+    /// The system's error. What was written since the last success may be lost, even if a later sync succeeds.
     fn sync(&mut self, file: File) -> io::Result<()>;
-    /// Makes the names of the files survive a power cut; where the file system cannot, [`unkept`](Self::unkept) says so.
+    /// Makes the names of the files durable. Where the file system cannot, [`unkept`](Self::unkept) reports it.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn sync_folder(&mut self) -> io::Result<()>;
     /// Cuts `file` to `len` bytes.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn truncate(&mut self, file: File, len: u64) -> io::Result<()>;
     /// Length of `file` in bytes.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn len(&mut self, file: File) -> io::Result<u64>;
-    /// Forgets what memory holds of `file`, so that the next read asks the disk itself; where the system cannot,
-    /// [`unkept`](Self::unkept) says so.
+    /// Drops `file` from the system's cache, so that the next read comes from the disk. Where the system cannot,
+    /// [`unkept`](Self::unkept) reports it.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn drop_cache(&mut self, file: File) -> io::Result<()>;
-    /// A number that no other store has: the identity of a new one.
+    /// A random number, the identity of a new store.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn new_store_id(&mut self) -> io::Result<u64>;
-    /// Says that `file`, where it is open, is no longer found under its name: another program has removed, renamed or
-    /// replaced it. A disk of which no other program knows has nothing to look at.
+    /// Checks that an open `file` still has its name. A disk that no other program can change has nothing to check.
     ///
     /// # Errors
-    /// What has become of it, with its path; or as the system says.
+    /// Another program has removed, renamed or replaced the file; the message says which, with the path. Or the
+    /// system's error.
     fn check_name(&mut self, _file: File) -> io::Result<()> {
         Ok(())
     }
-    /// Says that `file`, where it is open, has none of the lengths `lens`: another program has changed it. As
-    /// [`check_name`](Self::check_name) otherwise, but cheaper: it looks at the name only where there is a reason to.
+    /// Checks that an open `file` has one of the lengths `lens`. It is cheaper than [`check_name`](Self::check_name),
+    /// and includes it only where the file has no name left.
     ///
     /// # Errors
-    /// What has become of it, with its path; or as the system says.
+    /// Another program has shortened, lengthened or removed the file; the message says which, with the path. Or the
+    /// system's error.
     fn check_len(&mut self, _file: File, _lens: RangeInclusive<u64>) -> io::Result<()> {
         Ok(())
     }
-    /// What has turned out to be beyond this disk, and what that means, so that a person can be told.
+    /// What this disk turned out not to support, and what follows from it, as messages for the operator.
     fn unkept(&self) -> Vec<String> {
         Vec::new()
     }
-    /// What to call `file` in a message: its path.
+    /// The path of `file`, for messages.
     fn name(&self, file: File) -> String;
 }
 
-/// What can be read at any place: a disk, or a disk as it will be when its redo log is applied.
+/// A disk, or a disk as it will be when its redo log is applied.
 pub(in crate::storage) trait ReadAt {
     /// As [`Disk::read_at`].
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn read_some(&mut self, file: File, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -107,8 +109,8 @@ impl<D: Disk> ReadAt for D {
     }
 }
 
-/// Writes all of `bytes` at `offset`, resuming after short and interrupted writes. The number of bytes that
-/// were taken is exact in an error too, because they have to be taken back.
+/// Writes all of `bytes` at `offset`, continuing after short and interrupted writes. Returns how many bytes were
+/// written, also with an error, because the caller has to undo them.
 pub(in crate::storage) fn write_all(
     disk: &mut impl Disk,
     file: File,
@@ -127,7 +129,7 @@ pub(in crate::storage) fn write_all(
     (done, Ok(()))
 }
 
-/// Sees that `file` exists.
+/// Makes `file` where it is missing.
 pub(in crate::storage) fn make(disk: &mut impl Disk, file: File) -> io::Result<()> {
     loop {
         match disk.write_at(file, 0, &[]) {
@@ -137,7 +139,7 @@ pub(in crate::storage) fn make(disk: &mut impl Disk, file: File) -> io::Result<(
     }
 }
 
-/// Writes zeros from offset `from` up to `to`; like [`write_all`] in all else.
+/// As [`write_all`], with zeros from offset `from` up to `to`.
 pub(in crate::storage) fn write_zeros(disk: &mut impl Disk, file: File, from: u64, to: u64) -> (u64, io::Result<()>) {
     static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut at = from;
@@ -152,7 +154,7 @@ pub(in crate::storage) fn write_zeros(disk: &mut impl Disk, file: File, from: u6
     (at - from, Ok(()))
 }
 
-/// Reads at `offset` until `buffer` is full or the file ends; returns how many bytes there were.
+/// Reads at `offset` until `buffer` is full or the file ends. Returns how many bytes were read.
 pub(in crate::storage) fn read_full(
     disk: &mut impl ReadAt,
     file: File,
@@ -171,7 +173,7 @@ pub(in crate::storage) fn read_full(
     Ok(done)
 }
 
-/// Whether `error` says that there is no room, rather than that the disk is broken.
+/// Whether `error` says that the disk, a quota or a size limit is exhausted, and not that the disk has failed.
 pub(in crate::storage) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)

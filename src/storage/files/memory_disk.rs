@@ -1,4 +1,4 @@
-//! A disk in memory: a hub of a test or an example needs no files.
+//! A disk in memory, for tests and examples.
 
 use std::cell::Cell;
 use std::io;
@@ -6,15 +6,15 @@ use std::rc::Rc;
 
 use super::disk::{Disk, File};
 
-/// A disk that keeps the files in memory and loses them with itself. It never fails, but can be full.
+/// A disk that keeps the files in memory until it is dropped. It never fails, but can be full.
 #[derive(Debug, Default)]
 pub struct MemoryDisk {
     files: [Vec<u8>; 4],
-    /// Whether writes that make a file longer fail with `StorageFull`.
+    /// While true, writes that make a file longer fail with `StorageFull`.
     pub full: Rc<Cell<bool>>,
 }
 
-/// A length or an offset of a file that is in memory.
+/// A length or an offset in a file that is in memory.
 fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).expect("a file in memory is shorter than the address space")
 }

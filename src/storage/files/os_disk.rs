@@ -1,4 +1,4 @@
-//! The system's disk: four files beside one another, found by the path of the rows.
+//! The system's disk: four files in one folder. The path of the rows names them.
 
 use super::disk::{Disk, File};
 use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
@@ -20,13 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct OsDisk {
     paths: [PathBuf; 4],
     files: [Option<fs::File>; 4],
-    /// The redo log again, for writes that go past the system's memory.
+    /// The redo log again, opened for writes that bypass the system's cache.
     direct: Option<fs::File>,
-    /// A file made from now on is locked when it is made.
+    /// The store is locked: a file that is made is locked, too.
     locked: bool,
     /// Files are opened for reading only.
     read_only: bool,
-    /// What the file system does not do: syncing a folder, dropping what memory holds.
+    /// What the file system does not support: syncing a folder, dropping a file from the cache.
     unkept: [Option<String>; 2],
     stop: Option<Arc<AtomicBool>>,
 }
@@ -50,18 +50,18 @@ impl OsDisk {
         }
     }
 
-    /// The same, to be read only, which needs no more than the right to do so.
+    /// As [`new`](Self::new), for reading only: the permission to read is enough.
     pub(in crate::storage) fn reading(path: &Path) -> OsDisk {
         OsDisk { read_only: true, ..OsDisk::new(path) }
     }
 
-    /// Keeps servers from the store until the disk is dropped; `false` where one has it.
+    /// Prevents servers from locking the store until the disk is dropped; `false` where a server has locked it.
     pub(in crate::storage) fn try_lock_shared(&mut self) -> io::Result<bool> {
         for file in [File::Rows, File::Journal] {
             match self.open(file, false)?.map_or(Ok(()), fs::File::try_lock_shared) {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
-                    // What is locked already would keep a server from its own.
+                    // A lock that was taken here would prevent a server from locking that file.
                     self.files = [const { None }; 4];
                     return Ok(false);
                 }
@@ -71,18 +71,18 @@ impl OsDisk {
         Ok(true)
     }
 
-    /// Fails every read once `stop` is true, so that opening a large store need not be waited for.
+    /// Makes every read fail once `stop` is true, so that opening a large store can be interrupted.
     #[must_use]
     pub fn until(self, stop: Arc<AtomicBool>) -> OsDisk {
         OsDisk { stop: Some(stop), ..self }
     }
 
-    /// Where `file` lies.
+    /// The path of `file`.
     pub fn path(&self, file: File) -> &Path {
         &self.paths[file as usize]
     }
 
-    /// Opens `file` if it is not open; `None` where it does not exist and is not to be made.
+    /// Opens `file` if it is not open; `None` where it does not exist and `create` is false.
     fn open(&mut self, file: File, create: bool) -> io::Result<Option<&fs::File>> {
         let slot = &mut self.files[file as usize];
         if slot.is_none() {
@@ -116,11 +116,11 @@ impl OsDisk {
         io::Error::other(format!("{file} {what} by another program; put it back as it was, and start again"))
     }
 
-    /// Writes whole blocks to the redo log without a copy in the system's memory, which would be made for nothing:
-    /// only a start reads them, and a sync had to find each page again. `None` where that cannot be.
+    /// Writes whole blocks to the redo log without a copy in the system's cache. Only a start reads them, and a sync
+    /// would have to search the cache for each page. `None` where the file system does not support it.
     fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
         match self.direct.as_ref()?.write_at(blocks, offset) {
-            // The file system wants larger blocks, or has no such way after all.
+            // The file system has larger blocks, or accepts the flag without supporting it.
             Err(error) if is_unsupported(&error) => {
                 self.direct = None;
                 None
@@ -130,33 +130,34 @@ impl OsDisk {
     }
 }
 
-/// The same file, whatever its name has become, past the system's memory; `None` where the file system has no such way.
+/// The same open file, for writes that bypass the system's cache; `None` where the file system does not support that.
+/// The file may have another name by now.
 fn open_directly(file: &fs::File) -> Option<fs::File> {
     let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open(2) are an int");
     let same = format!("/proc/self/fd/{}", file.as_raw_fd());
     fs::OpenOptions::new().write(true).custom_flags(flags).open(same).ok()
 }
 
-/// Whether `bytes` are blocks, in memory and at `offset` of a file.
+/// Whether `bytes` are whole blocks, aligned in memory and at `offset` of a file.
 fn is_blocks(offset: u64, bytes: &[u8]) -> bool {
     let aligned = bytes.as_ptr().align_offset(BLOCK_BYTES) == 0 && offset.is_multiple_of(BLOCK_BYTES as u64);
     aligned && !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES)
 }
 
 impl Disk for OsDisk {
-    /// Locks the files themselves, so that no file is left behind for it. Both are locked where both exist: a
-    /// server that still runs keeps its store although somebody removed one of its files.
+    /// Locks the files themselves, so that no lock file is left behind. Rows and journal are both locked where both
+    /// exist, so that removing one of them does not unlock the store of a server that still runs.
     fn lock(&mut self) -> io::Result<bool> {
         let rows = self.open(File::Rows, false)?.is_some();
         let journal = self.open(File::Journal, false)?.is_some();
         if !rows && !journal {
-            // Of two servers that start here at once, one locks this file; the other finds it locked.
+            // Two servers that start here at once compete for the lock of this file.
             self.open(File::Rows, true)?;
         }
         if !try_lock(self.files[File::Rows as usize].as_ref())? {
             return Ok(false);
         }
-        // The journal may have been made between the look above and the lock.
+        // The journal may have been made between the check above and the lock.
         self.open(File::Journal, false)?;
         self.locked = try_lock(self.files[File::Journal as usize].as_ref())?;
         Ok(self.locked)
@@ -179,8 +180,8 @@ impl Disk for OsDisk {
         self.open(file, true)?.map_or(Ok(0), |file| file.write_at(bytes, offset))
     }
 
-    /// Linux begins to write the dirty pages of a range that is said not to be needed, and drops from memory only
-    /// those that were clean already (mm/fadvise.c).
+    /// For a range that is advised as not needed, Linux starts to write the dirty pages, and drops from the cache only
+    /// those that were clean before (mm/fadvise.c).
     fn write_back(&mut self, file: File, offset: u64, bytes: usize) {
         use rustix::fs::{Advice, fadvise};
         if let Ok(Some(file)) = self.open(file, false) {
@@ -235,7 +236,7 @@ impl Disk for OsDisk {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 "was removed or renamed"
             }
-            // The folder is closed to this user, so nothing can be told. What is open can be written.
+            // The user may not search the folder, so the check is not possible. The open file can still be written.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
             Err(error) => return Err(self.named("look for", file, &error)),
         };
@@ -246,7 +247,7 @@ impl Disk for OsDisk {
         let Some(open) = &self.files[file as usize] else { return Ok(()) };
         let (names, len) = names_and_len(open).map_err(|error| self.named("look at", file, &error))?;
         if names == 0 {
-            // Some file systems count no names at all.
+            // Some file systems report a link count of 0 for every file.
             self.check_name(file)?;
         }
         if lens.contains(&len) {
@@ -257,7 +258,7 @@ impl Disk for OsDisk {
     }
 
     fn new_store_id(&mut self) -> io::Result<u64> {
-        // std keys each of its hashers from the system's random numbers.
+        // std takes the keys of its hashers from the system's random numbers.
         Ok(RandomState::new().build_hasher().finish())
     }
 
@@ -270,8 +271,8 @@ impl Disk for OsDisk {
     }
 }
 
-/// Whether what is `named` by `path` is the file that is `open`. Where a file system has no lasting inode numbers, it is
-/// if it is locked, as the open one is, and as long.
+/// Whether the file at `path`, with the metadata `named`, is the file that is `open`. Some file systems have no lasting
+/// inode numbers; there, a file that is locked and has the same length is taken for the same.
 fn is_same(open: &fs::File, path: &Path, named: &fs::Metadata) -> io::Result<bool> {
     let here = open.metadata()?;
     if (here.dev(), here.ino()) == (named.dev(), named.ino()) {
@@ -281,13 +282,14 @@ fn is_same(open: &fs::File, path: &Path, named: &fs::Metadata) -> io::Result<boo
     Ok(looks_alike && fs::File::open(path).is_ok_and(|other| matches!(try_lock(Some(&other)), Ok(false))))
 }
 
-/// How many names a file has, and how long it is. Its times are not asked for: a kernel that was asked (Linux 6.13 and
-/// newer, multigrain timestamps) writes a new time with the next write, which doubles the price of the `fdatasync` behind it.
+/// The link count and the length of a file. The query leaves out the timestamps: once they were queried, a kernel with
+/// multigrain timestamps (Linux 6.13 and newer) gives the next write a new timestamp, which doubles the time of its
+/// `fdatasync`.
 fn names_and_len(file: &fs::File) -> io::Result<(u64, u64)> {
     use rustix::fs::{AtFlags, StatxFlags, statx};
     match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK | StatxFlags::SIZE) {
         Ok(found) => Ok((found.stx_nlink.into(), found.stx_size)),
-        // Kernels before 4.11, and sandboxes that do not know the call.
+        // Kernels before 4.11 and some sandboxes do not have the call.
         Err(_) => file.metadata().map(|found| (found.nlink(), found.len())),
     }
 }
@@ -312,7 +314,7 @@ mod tests {
 
     #[test]
     fn whole_blocks_of_the_redo_log_and_anything_else_are_written_alike() {
-        // Beside the project's own files: where the system keeps temporary ones may be no disk.
+        // In the project's folder: the system's folder for temporary files may be in memory.
         let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
         let path = folder.path().join("bets.csv");
         let mut disk = OsDisk::new(&path);
@@ -330,7 +332,7 @@ mod tests {
         assert!(!is_blocks(1, &aligned[..BLOCK_BYTES]) && !is_blocks(0, &aligned[1..=BLOCK_BYTES]));
         disk.sync(File::Redo).expect("a disk");
         assert_eq!(fs::read(disk.path(File::Redo)).expect("the log"), expected);
-        // Rows are read again, by the system and by people: they stay in its memory.
+        // Rows never bypass the cache: other programs read them.
         assert_eq!(disk.write_at(File::Rows, 0, &aligned[..BLOCK_BYTES]).expect("a disk"), BLOCK_BYTES);
     }
 }

@@ -1,4 +1,4 @@
-//! What the system says of a file, in words for the person who runs the server.
+//! The system's errors for files, with explanations for the operator.
 
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Whether `error` says that the file system does not do what it is asked for at all, rather than that it failed.
+/// Whether `error` says that the file system does not support the call, and not that the call failed.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
     let codes = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
     codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))

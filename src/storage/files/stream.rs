@@ -1,18 +1,18 @@
-//! Reading a file from one end to the other in memory of a fixed size.
+//! Reading a file from its start to its end, with a buffer of bounded size.
 
 use super::disk::{File, ReadAt, read_full};
 use std::io;
 
-/// How much is asked of the disk at a time, where a whole file is read.
+/// Bytes that are read at a time, where a whole file is read.
 const PIECE_BYTES: usize = 1024 * 1024;
-/// The same where a few records are looked for.
+/// Bytes that are read at a time, where only a few records are needed.
 const SMALL_PIECE_BYTES: usize = 4096;
 
-/// A part of a file, read forward.
+/// A part of a file that is read in order.
 #[derive(Debug)]
 pub(in crate::storage) struct Stream {
     file: File,
-    /// Offset in the file of the end of `buffer`'s valid part.
+    /// Offset in the file from which `buffer` is filled next.
     next: u64,
     to: u64,
     piece_bytes: usize,
@@ -27,13 +27,13 @@ impl Stream {
         Stream { file, next: from, to, piece_bytes: PIECE_BYTES, buffer: Vec::new(), start: 0, end: 0 }
     }
 
-    /// The same in small pieces: little of it will be wanted.
+    /// As [`new`](Self::new), in small pieces: for a reader that stops early.
     pub(in crate::storage) fn in_small_pieces(file: File, from: u64, to: u64) -> Stream {
         Stream { piece_bytes: SMALL_PIECE_BYTES, ..Stream::new(file, from, to) }
     }
 
-    /// The next `bytes` bytes; fewer only where the part or the file ends. Memory is taken for what is there, not
-    /// for what is asked.
+    /// The next `bytes` bytes; fewer only where the part or the file ends. The buffer grows to what the part can still
+    /// have, not to what is requested.
     pub(in crate::storage) fn take(&mut self, disk: &mut impl ReadAt, bytes: u64) -> io::Result<&[u8]> {
         let here = self.end - self.start;
         if (here as u64) < bytes {
@@ -46,7 +46,7 @@ impl Stream {
         Ok(&self.buffer[taken])
     }
 
-    /// Reads at least `missing` bytes more, unless the file ends.
+    /// Reads at least `missing` more bytes, unless the file ends.
     fn fill(&mut self, disk: &mut impl ReadAt, missing: u64) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;

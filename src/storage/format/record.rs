@@ -4,24 +4,24 @@
 
 use crc32c::{crc32c, crc32c_append};
 
-/// The header stands twice, each copy at the start of a block of its own, so that one bad block spares one.
+/// Offsets of the header's two copies. Each has a block of its own, so that one bad block leaves the other copy.
 pub(in crate::storage) const HEADER_COPIES: [u64; 2] = [0, 4096];
-/// Bytes of one copy that mean something; the rest of its block is zero.
+/// Bytes of one copy. The rest of its block is zero.
 pub(in crate::storage) const HEADER_BYTES: usize = 24;
 /// Bytes of both copies' blocks.
 pub(in crate::storage) const HEADER_BLOCKS_BYTES: usize = 8192;
-/// Where record 0 starts.
+/// Offset of record 0.
 pub(in crate::storage) const RECORDS_START: u64 = HEADER_BLOCKS_BYTES as u64;
 /// Bytes of a record. It divides every sector size, so that no record crosses a sector.
 pub(in crate::storage) const RECORD_BYTES: usize = 64;
 
 const MAGIC: [u8; 8] = *b"LOTERIA\n";
-/// Of the files' format.
+/// The version of the files' format.
 pub(in crate::storage) const VERSION: u32 = 1;
 
 const _: () = assert!(512 % RECORD_BYTES == 0 && RECORDS_START.is_multiple_of(512));
 
-/// What the header says.
+/// The journal's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) struct Header {
     pub version: u32,
@@ -44,13 +44,13 @@ impl Header {
         (bytes[..8] == MAGIC && u32_at(bytes, 20) == crc32c(&bytes[..20])).then_some(header)
     }
 
-    /// What every record's checksum starts from: a record of another store is no record here.
+    /// What the checksum of every record starts from, so that a record of another store is not valid in this one.
     pub(in crate::storage) fn seed(self) -> u32 {
         crc32c(&self.store_id.to_le_bytes())
     }
 }
 
-/// What a record says has happened.
+/// What a record stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum Kind {
     /// A batch of one agency was stored.
@@ -59,15 +59,15 @@ pub(in crate::storage) enum Kind {
     Finish = 2,
     /// The draw has been made.
     Draw = 3,
-    /// Everything before is complete, and was synced.
+    /// Everything before it is complete and was synced.
     Seal = 4,
     /// An agency was excluded from the draw.
     Exclusion = 5,
-    /// Rows of any agencies that were there before the journal.
+    /// Rows of any agencies, which were adopted.
     Adopted = 6,
 }
 
-/// One record. Where a field has no meaning for its kind, it is 0.
+/// One record. A field without a meaning for its kind is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) struct Record {
     pub kind: Kind,
@@ -76,24 +76,24 @@ pub(in crate::storage) struct Record {
     pub agency: u32,
     /// How many bets; for a draw, the winning number.
     pub count: u32,
-    /// Which turn wrote it, from 1.
+    /// The number of its group, from 1. Each turn writes one.
     pub group: u64,
-    /// Its own place in the journal, from 0.
+    /// Its number in the journal, from 0.
     pub slot: u64,
-    /// Where its rows start; for kinds without rows, where the next rows will.
+    /// Where its rows start; for kinds without rows, where the next rows will start.
     pub rows_offset: u64,
     /// How many bytes its rows have.
     pub rows_bytes: u32,
     /// CRC-32C of its rows.
     pub rows_crc: u32,
-    /// The batch's number among its agency's, from 0.
+    /// The batch's sequence number: it counts the agency's batches from 0.
     pub sequence: u64,
     /// The checksum of the record before it; the seed for the first.
     pub previous_crc: u32,
 }
 
 impl Record {
-    /// A record of `kind` that is not yet in any group.
+    /// A record of `kind` without a group.
     pub(in crate::storage) fn new(kind: Kind) -> Record {
         Record {
             kind,
@@ -110,7 +110,7 @@ impl Record {
         }
     }
 
-    /// The record's bytes, and its checksum, which is the first four of them.
+    /// The record's bytes, and its checksum, which is in the first four of them.
     pub(in crate::storage) fn encode(&self, seed: u32) -> ([u8; RECORD_BYTES], u32) {
         let mut bytes = [0; RECORD_BYTES];
         bytes[4] = self.kind as u8;
@@ -129,8 +129,8 @@ impl Record {
         (bytes, crc)
     }
 
-    /// The record that `bytes`, found at `slot`, hold and its checksum; `None` if they hold none. Zeros hold none,
-    /// nor does what has rows of a kind that has none: nobody would look for them.
+    /// The record in `bytes`, which were read from `slot`, and its checksum; `None` if they are no valid record. Zeros
+    /// are none. A record with rows of a kind that has no rows is none either: its rows would not be checked.
     pub(in crate::storage) fn decode(bytes: &[u8; RECORD_BYTES], slot: u64, seed: u32) -> Option<(Record, u32)> {
         let crc = u32_at(bytes, 0);
         if crc32c_append(seed, &bytes[4..]) != crc || u64_at(bytes, 24) != slot {
@@ -163,12 +163,12 @@ impl Record {
     }
 }
 
-/// Where record `slot` starts in the journal.
+/// Offset of record `slot` in the journal.
 pub(in crate::storage) fn record_offset(slot: u64) -> u64 {
     RECORDS_START + slot * RECORD_BYTES as u64
 }
 
-/// How many whole records a journal of `bytes` bytes has room for.
+/// How many slots a journal of `bytes` bytes has.
 pub(in crate::storage) fn slots_in(bytes: u64) -> u64 {
     bytes.saturating_sub(RECORDS_START) / RECORD_BYTES as u64
 }
@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn the_format_is_the_documented_one() {
-        // Bytes as docs/DURABILITY.md says, checksums from a bitwise CRC-32C; a change here is a new format, which needs a new version.
+        // The layout is that of docs/DURABILITY.md, and the checksums come from a bitwise CRC-32C. Other bytes are
+        // another format, which needs a new version.
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let header = Header { version: VERSION, store_id: 0x0123_4567_89ab_cdef };
         assert_eq!(hex(&header.encode()), "4c4f54455249410a01000000efcdab8967452301c58518c3");
@@ -254,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn zeros_are_no_record_whatever_the_store() {
-        // A store id exists for which the checksum of 60 zeros is 0: the kind must refuse them then.
+    fn zeros_are_no_record_in_any_store() {
+        // For some store id the checksum of 60 zeros is 0. The kind 0 makes them invalid there, too.
         for seed in 0..100_000 {
             assert_eq!(Record::decode(&[0; RECORD_BYTES], 0, seed), None);
         }

@@ -1,7 +1,7 @@
 //! The bytes of the redo log: entries, each with a header, the rows of one group and its records.
 //!
-//! All integers are little-endian. `docs/DURABILITY.md` has the tables. An entry is a whole number of blocks: writing it
-//! touches no block of the entry before it, and the system can write it without a copy (`O_DIRECT`).
+//! All integers are little-endian. `docs/DURABILITY.md` has the tables. An entry is a whole number of blocks: writing
+//! it touches no block of the entry before it, and the system can write it without a copy (`O_DIRECT`).
 
 use super::record::{RECORD_BYTES, record_offset};
 use aligned_vec::{AVec, ConstAlign};

@@ -47,7 +47,7 @@ pub(super) fn adopt<D: Disk>(
     Ok(Recovered { agencies: agencies.into_iter().collect(), adopted_bytes: rows_bytes, ..Recovered::default() })
 }
 
-/// Gives the rows to `take` in pieces of whole rows, with the offset of each.
+/// Gives the rows to `take` in pieces of whole rows, with the offset of each piece.
 fn each_piece<D: Disk>(
     store: &mut Store<D>,
     rows_bytes: u64,

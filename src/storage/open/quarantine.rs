@@ -37,8 +37,8 @@ pub(super) fn keep_apart<D: Disk>(store: &mut Store<D>, parts: &[Part]) -> Resul
     Err(store.failed_to("keep a copy of journal and redo log in", File::Quarantine, io::ErrorKind::StorageFull.into()))
 }
 
-/// The redo log, where it has entries: without their journal they cannot be applied, and they may be the only copy of their
-/// turns. The part is empty where the log was emptied.
+/// The redo log, where it has entries: without their journal they cannot be applied, and they may be the only copy of
+/// their turns. The part is empty where the log was emptied.
 pub(super) fn log_to_keep<D: Disk>(store: &mut Store<D>) -> Result<Part, OpenError> {
     let mut first = [0; ENTRY_HEADER_BYTES];
     let read = read_full(&mut store.disk, File::Redo, 0, &mut first);

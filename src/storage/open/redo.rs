@@ -147,7 +147,7 @@ fn apply_part<D: Disk>(store: &mut Store<D>, file: File, (to, from): (Range<u64>
     Ok(())
 }
 
-/// Empties the log, or makes it where it is missing. Rows and journal have been synced, or are made anew.
+/// Empties the log, or makes it where it is missing. Rows and journal have been synced, or the store is new.
 pub(super) fn reset_log<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     // The rows that are there have been synced or sent to the disk.
     store.redo.sent = store.len(File::Rows)?;

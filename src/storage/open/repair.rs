@@ -35,8 +35,8 @@ pub(super) fn cut_tail<D: Disk>(
 }
 
 /// Writes the header, the last group and the zeros behind it again. After a sync that failed, the system takes these
-/// pages for clean, and a later sync would not write them. The zeros overwrite records up to `end_of_tail`, too; the journal
-/// keeps its length, because its free slots are reserved for finishes and the draw.
+/// pages for clean, and a later sync would not write them. The zeros overwrite records up to `end_of_tail`, too; the
+/// journal keeps its length, because its free slots are reserved for finishes and the draw.
 pub(super) fn rewrite_last_group<D: Disk>(
     store: &mut Store<D>,
     header: Header,

@@ -56,7 +56,8 @@ fn start<D: Disk>(store: &mut Store<D>) -> Result<Recovered, OpenError> {
     Ok(recovered)
 }
 
-/// Syncs the files, then drops the system's cache of them: after a sync that failed, the cache can differ from the disk.
+/// Syncs the files, then drops the system's cache of them: after a sync that failed, the cache can differ from the
+/// disk.
 fn drop_caches<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     for file in [File::Rows, File::Journal, File::Redo] {
         store.sync_at_start(file)?;
@@ -168,7 +169,8 @@ fn reserve_slots<D: Disk>(store: &mut Store<D>, recovered: &Recovered) -> Result
     }
 }
 
-/// Whether every agency that is betting can finish and the draw can be made, each with a seal behind it, on a full disk.
+/// Whether every agency that is betting can finish and the draw can be made, each with a seal behind it, on a full
+/// disk.
 fn has_slots_for_the_draw<D: Disk>(store: &Store<D>, recovered: &Recovered) -> bool {
     if recovered.drawn.is_some() {
         return true;

@@ -2,9 +2,9 @@
 //! once.
 //!
 //! Fields are copied a fixed number of bytes at a time, from the window around a field, into a buffer with spare bytes
-//! behind the row; the next field overwrites the surplus. Checks of a field's length, first byte and digits set one flag,
-//! without branches. Checks of every byte are made on the finished rows: they must be UTF-8, and must hold exactly the
-//! separators that were written here and no other byte that would need quotes or is forbidden.
+//! behind the row; the next field overwrites the surplus. Checks of a field's length, first byte and digits set one
+//! flag, without branches. Checks of every byte are made on the finished rows: they must be UTF-8, and must hold
+//! exactly the separators that were written here and no other byte that would need quotes or is forbidden.
 
 use crate::lottery::{AgencyId, Bet, BetSink, DOCUMENT_DIGITS_MAX, NAME_BYTES_MAX, RawBet};
 use crate::lottery::{digits_of_pairs, eight_digits, is_date, pairs, parse_number};
@@ -51,8 +51,8 @@ impl<'b> FastEncoder<'b> {
         FastEncoder { buffer, start, end: start, rows: 0, prefix, bad: false, winning_number, winners: Vec::new() }
     }
 
-    /// Checks the rows. Returns where they end, and the bets on the winning number; `None` if a bet breaks a rule or needs
-    /// quotes.
+    /// Checks the rows. Returns where they end, and the bets on the winning number; `None` if a bet breaks a rule or
+    /// needs quotes.
     #[inline]
     pub(super) fn finish(self) -> Option<(usize, Vec<Bet>)> {
         let rows = &self.buffer[self.start..self.end];

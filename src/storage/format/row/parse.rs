@@ -1,7 +1,7 @@
 //! Stored rows back to bets: the winners at a start, and rows that are adopted.
 //!
-//! A row is valid only if it is exactly what the encoder writes for its bet. So a search for the bytes of a number finds
-//! every bet on that number.
+//! A row is valid only if it is exactly what the encoder writes for its bet. So a search for the bytes of a number
+//! finds every bet on that number.
 
 use super::reference;
 use crate::lottery::{AgencyId, Bet, BetSource, parse_number};
