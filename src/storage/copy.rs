@@ -95,10 +95,10 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     // `tip` is the end of the last whole group, `last` that of the last record.
     let (mut tip, mut last) = (Tip::start(seed), Tip::start(seed));
     let mut piece: Vec<u8> = Vec::new();
-    for slot in 0..slots_in(journal_bytes) {
+    for _ in 0..slots_in(journal_bytes) {
         let bytes = journal.take(&mut source.disk, RECORD_BYTES as u64);
         let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
-        let Some((next, ends)) = follow(bytes, slot, seed, last, last.group == tip.group) else { break };
+        let Some((next, ends)) = follow(bytes, seed, last, last.group != tip.group) else { break };
         piece.extend_from_slice(bytes);
         last = next;
         if ends {
@@ -116,37 +116,31 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     if tip.group < logged {
         return Ok(None);
     }
-    check_end(source, seed, last, last.group == tip.group)?;
+    check_end(source, seed, last, last.group != tip.group)?;
     write_headers(target, header)?;
     Ok(Some(tip.rows_bytes))
 }
 
-/// The tip behind a record that follows `last`, and whether its group ends with it. With `begins`, the record must be
-/// the first of a group.
-fn follow(bytes: &[u8], slot: u64, seed: u32, last: Tip, begins: bool) -> Option<(Tip, bool)> {
-    let (record, crc) = Record::decode(bytes.first_chunk()?, slot, seed)?;
-    let fits = record.previous_crc == last.crc
-        && record.group == last.group + u64::from(begins)
-        && record.rows_offset == last.rows_bytes;
-    let rows_bytes = last.rows_bytes + u64::from(record.rows_bytes);
-    let next = Tip { slots: slot + 1, group: record.group, rows_bytes, crc, sealed: false };
-    fits.then_some((next, record.last_of_group))
+/// The tip behind the record in `bytes`, which must follow `last`, and whether its group ends with it.
+fn follow(bytes: &[u8], seed: u32, last: Tip, in_group: bool) -> Option<(Tip, bool)> {
+    let (record, crc) = Record::decode(bytes.first_chunk()?, last.slots, seed)?;
+    last.is_followed_by(&record, in_group).then(|| (last.after(&record, crc), record.last_of_group))
 }
 
 /// Checks that the copy ended at the end of the journal and not at a damaged record: where the journal has later groups
 /// now, a valid record must have been written to this slot in the meantime.
-fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, begins: bool) -> Result<(), OpenError> {
+fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, in_group: bool) -> Result<(), OpenError> {
     let journal_bytes = source.len(File::Journal)?;
     let found = scan(&mut source.disk, seed, journal_bytes);
     let found = found.map_err(|error| source.failed_to("read", File::Journal, error))?;
-    if found.highest_group <= last.group + u64::from(begins) {
+    if found.highest_group <= last.group + u64::from(!in_group) {
         return Ok(());
     }
     let offset = record_offset(last.slots);
     let mut here = Stream::in_small_pieces(File::Journal, offset, journal_bytes);
     let bytes = here.take(&mut source.disk, RECORD_BYTES as u64);
     let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
-    match follow(bytes, last.slots, seed, last, begins) {
+    match follow(bytes, seed, last, in_group) {
         Some(_) => Ok(()),
         None => Err(source.damaged(File::Journal, offset, "there is no valid record here".to_owned())),
     }

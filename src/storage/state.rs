@@ -1,7 +1,7 @@
 //! The state of an open store, and how a store is opened. The other files change it: [`stage`](super::stage),
 //! [`commit`](super::commit), [`open`](super::open).
 
-use super::format::record::Record;
+use super::format::record::{Kind, Record};
 use super::format::row::rows::Rows;
 use super::index::SparseIndex;
 use super::mutant::Mutant;
@@ -84,6 +84,24 @@ impl Tip {
     /// The tip of a journal without records, whose checksums start from `seed`.
     pub(super) fn start(seed: u32) -> Tip {
         Tip { slots: 0, group: 0, rows_bytes: 0, crc: seed, sealed: false }
+    }
+
+    /// Whether `record` is the next one. `in_group`: the last record was not the last one of its group.
+    pub(super) fn is_followed_by(self, record: &Record, in_group: bool) -> bool {
+        record.previous_crc == self.crc
+            && record.group == self.group + u64::from(!in_group)
+            && record.rows_offset == self.rows_bytes
+    }
+
+    /// The tip behind `record`, which follows this one and has the checksum `crc`.
+    pub(super) fn after(self, record: &Record, crc: u32) -> Tip {
+        Tip {
+            slots: self.slots + 1,
+            group: record.group,
+            rows_bytes: self.rows_bytes + u64::from(record.rows_bytes),
+            crc,
+            sealed: record.kind == Kind::Seal,
+        }
     }
 }
 

@@ -115,7 +115,6 @@ fn write_record<D: Disk>(store: &mut Store<D>, offset: u64, rows: &[u8]) -> Resu
     let (bytes, crc) = record.encode(store.journal.seed);
     let (_, written) = write_all(&mut store.disk, File::Journal, record_offset(tip.slots), &bytes);
     written.map_err(|error| store.failed_to("write", File::Journal, error))?;
-    store.tip =
-        Tip { slots: tip.slots + 1, group: tip.group + 1, rows_bytes: offset + rows.len() as u64, crc, sealed: false };
+    store.tip = tip.after(&record, crc);
     Ok(())
 }

@@ -128,7 +128,7 @@ impl<D: ReadAt> Replay<'_, D> {
         let Some((record, crc)) = record else {
             return Err(self.bad_record("there is no valid record here"));
         };
-        if record.previous_crc != tip.crc || record.group != self.group() || record.rows_offset != tip.rows_bytes {
+        if !tip.is_followed_by(&record, self.in_group) {
             return Err(self.bad_record("the record does not follow the one before it"));
         }
         match record.kind {
@@ -143,13 +143,7 @@ impl<D: ReadAt> Replay<'_, D> {
             self.state.before_last = tip;
         }
         self.in_group = !record.last_of_group;
-        self.state.tip = Tip {
-            slots: tip.slots + 1,
-            group: record.group,
-            rows_bytes: tip.rows_bytes + u64::from(record.rows_bytes),
-            crc,
-            sealed: record.kind == Kind::Seal,
-        };
+        self.state.tip = tip.after(&record, crc);
         Ok(())
     }
 
