@@ -6,7 +6,7 @@
 
 use crate::storage_kit::bets::batch;
 use crate::storage_kit::disk::{Mounted, SimDisk};
-use crate::storage_kit::model::{Books, Change};
+use crate::storage_kit::model::{Change, Expected};
 use loteria::lottery::AgencyId;
 use loteria::storage::{File, OpenError, Options, Recovered, Store};
 
@@ -70,7 +70,7 @@ fn open(disk: &SimDisk, adopt: bool) -> Result<(Store<Mounted>, Recovered), Open
 /// Turns of a hub, up to a byte that is none.
 fn store(disk: &SimDisk, input: &mut Input<'_>) {
     let (mut store, _) = open(disk, false).expect("an empty disk");
-    let (mut books, mut document) = (Books::default(), 0);
+    let (mut expected, mut document) = (Expected::default(), 0);
     for _ in 0..STEPS_MAX {
         let step = input.byte();
         let agency = u32::from(step >> 4) + 1;
@@ -90,8 +90,8 @@ fn store(disk: &SimDisk, input: &mut Input<'_>) {
             _ => unreachable!("half a byte"),
         };
         document += 5;
-        change.stage(&books, &mut store);
-        books.apply(&change);
+        change.stage(&expected, &mut store);
+        expected.apply(&change);
     }
     // A turn that is not committed is gone.
 }

@@ -1,4 +1,4 @@
-//! Rows without a journal, taken as they are on demand.
+//! Adoption of rows that have no journal.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -52,7 +52,7 @@ fn rows_without_a_journal_are_refused_with_a_hint_and_adopted_on_demand() {
     let (mut store, recovered) = open(&disk, true).unwrap();
     assert_adopted(&recovered);
     assert_eq!(recovered.adopted_bytes, rows().len() as u64);
-    // It goes on as any other, its batches numbered from 0.
+    // The store works like any other; its sequence numbers start from 0.
     store.stage_batch(AgencyId(2), 0, &batch(200, 1)).unwrap();
     store.commit().unwrap();
     store.close().unwrap();
@@ -148,7 +148,7 @@ fn adopting_that_a_crash_cuts_off_is_done_again() {
             } else {
                 disk.kill();
             }
-            // Either nothing says that the rows count, or all of them do.
+            // Either there is no journal yet, or all rows are adopted.
             match open(&disk, false) {
                 Ok((_, recovered)) => assert_adopted(&recovered),
                 Err(OpenError::Damaged { .. }) => assert_adopted(&open(&disk, true).unwrap().1),

@@ -1,4 +1,4 @@
-//! Copies of a store that is in use: each of them opens, with everything that was committed before it was begun.
+//! Copies of a store that is in use: each of them opens, and has everything that was committed before it was begun.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -25,7 +25,7 @@ fn open(folder: &Path, options: Options) -> Store<OsDisk> {
     Store::open(OsDisk::new(&folder.join("bets.csv")), options).unwrap().0
 }
 
-/// Lets the writer end, whatever the test comes to.
+/// Stops the writer when the test ends, also where it fails.
 struct End<'a>(&'a AtomicU64);
 
 impl Drop for End<'_> {
@@ -38,14 +38,14 @@ impl Drop for End<'_> {
 fn every_copy_of_a_store_that_is_written_to_opens() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(folder.path(), options());
-    // The writer goes on during each copy, but no further than the next one: a store that outgrows its copies would
-    // never be done.
+    // The writer runs during each copy, but not beyond the next one: otherwise the store could grow faster than it is
+    // copied.
     let (allowed, committed) = (AtomicU64::new(200), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut sequence = 0;
             while sequence < allowed.load(Ordering::Relaxed) {
-                // Two records in a group: a copy never has the one without the other.
+                // Two records in a group: a copy never has only one of them.
                 for agency in [A, B] {
                     store.stage_batch(agency, sequence, &batch(u32::try_from(sequence % 50).unwrap(), 3)).unwrap();
                 }
@@ -64,7 +64,7 @@ fn every_copy_of_a_store_that_is_written_to_opens() {
             let before = committed.load(Ordering::Acquire);
             let copied = copy(&folder.path().join("bets.csv"), &target.path().join("bets.csv"));
             let copied = copied.unwrap_or_else(|error| panic!("copy {round}: {error}"));
-            // The turn that was under way when it ended may be in it.
+            // The turn that was being committed when the copy ended may be in it.
             let after = committed.load(Ordering::Acquire) + 6;
             assert!((before..=after).contains(&copied.bets), "{before} to {after} bets, not {}", copied.bets);
             assert_eq!(copied.bets % 6, 0, "whole turns");
@@ -115,7 +115,7 @@ fn damage_is_not_copied_as_if_it_were_the_end() {
             std::fs::write(&path, &flipped).unwrap();
             let target = tempfile::tempdir().unwrap();
             let copied = copy(&folder.path().join("bets.csv"), &target.path().join("bets.csv"));
-            // The header stands twice.
+            // The header has two copies.
             let is_harmless = byte == 10;
             assert_eq!(copied.is_ok(), is_harmless, "{byte} of {file}, in use: {}", running.is_some());
             assert!(is_harmless || matches!(copied, Err(OpenError::Damaged { .. })));

@@ -1,4 +1,4 @@
-//! What a start makes of files that are not as they were left: torn, flipped, cut, edited, gone.
+//! Starts with damaged files: torn, flipped, cut, edited, deleted.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -8,7 +8,7 @@ use loteria::lottery::AgencyId;
 use loteria::storage::{File, OpenError, Options, Recovered, Store};
 use storage_kit::bets::{batch, rows_of};
 use storage_kit::disk::{Mounted, SimDisk};
-use storage_kit::model::{Books, Change};
+use storage_kit::model::{Change, Expected};
 
 const NUMBER: u32 = 7574;
 /// Where the journal's records start, and the length of one (`docs/DURABILITY.md`).
@@ -35,7 +35,7 @@ fn turns() -> Vec<Vec<Change>> {
 struct Stored {
     disk: SimDisk,
     /// After all turns, and after all but the last.
-    books: [Books; 2],
+    expected: [Expected; 2],
     /// Bytes of the journal up to the end of the last turn's records, and up to their start.
     journal_end: [usize; 2],
 }
@@ -43,12 +43,12 @@ struct Stored {
 fn stored(sealed: bool) -> Stored {
     let disk = SimDisk::new(7);
     let (mut store, _) = open(&disk).unwrap();
-    let (mut books, mut before) = (Books::default(), Books::default());
+    let (mut expected, mut before) = (Expected::default(), Expected::default());
     for turn in turns() {
-        before = books.clone();
+        before = expected.clone();
         for change in &turn {
-            change.stage(&books, &mut store);
-            books.apply(change);
+            change.stage(&expected, &mut store);
+            expected.apply(change);
         }
         store.commit().unwrap();
     }
@@ -58,18 +58,18 @@ fn stored(sealed: bool) -> Stored {
     // The first record is the seal of the empty store.
     let records: usize = 1 + turns().iter().map(Vec::len).sum::<usize>();
     let journal_end = [records, records - turns()[2].len()].map(|records| RECORDS_START + records * RECORD);
-    Stored { disk, books: [books, before], journal_end }
+    Stored { disk, expected: [expected, before], journal_end }
 }
 
-/// The files on the disk itself, without what memory adds.
+/// The files on the disk, without the cache.
 fn files(disk: &SimDisk) -> [Vec<u8>; 3] {
     [File::Rows, File::Journal, File::Quarantine].map(|file| disk.durable(file))
 }
 
-/// Opens the store, which must have exactly `books`.
-fn assert_has(disk: &SimDisk, books: &Books, context: &str) -> Recovered {
+/// Opens the store, which must have exactly what is `expected`.
+fn assert_has(disk: &SimDisk, expected: &Expected, context: &str) -> Recovered {
     let (_, recovered) = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert_eq!(books.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None, "{context}");
+    assert_eq!(expected.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None, "{context}");
     recovered
 }
 
@@ -89,7 +89,7 @@ fn assert_damaged(disk: &SimDisk, context: &str) -> (String, u64) {
 #[test]
 fn a_turn_torn_at_any_byte_of_either_file_is_gone_whole() {
     let stored = stored(false);
-    let [rows_end, rows_start] = [0, 1].map(|turn| stored.books[turn].rows.len());
+    let [rows_end, rows_start] = [0, 1].map(|turn| stored.expected[turn].rows.len());
     let [journal_end, journal_start] = stored.journal_end;
     let journal = stored.disk.cache(File::Journal);
     for rows_len in rows_start..=rows_end {
@@ -99,7 +99,7 @@ fn a_turn_torn_at_any_byte_of_either_file_is_gone_whole() {
             torn.tamper(File::Journal, |bytes| bytes[journal_len..].fill(0));
             let whole = rows_len == rows_end && torn.cache(File::Journal) == journal;
             let context = format!("rows torn at {rows_len}, records at {journal_len}");
-            let recovered = assert_has(&torn, &stored.books[usize::from(!whole)], &context);
+            let recovered = assert_has(&torn, &stored.expected[usize::from(!whole)], &context);
             let something_left = rows_len > rows_start || journal_len > journal_start;
             assert_eq!(recovered.discarded.is_some(), !whole && something_left, "{context}");
         }
@@ -111,7 +111,7 @@ fn a_turn_whose_records_came_in_another_order_is_gone_whole() {
     let stored = stored(false);
     let [journal_end, journal_start] = stored.journal_end;
     let records = (journal_end - journal_start) / RECORD;
-    // Every choice of records that are there, all of them excepted.
+    // Every subset of the records, except all of them.
     for there in 0..(1 << records) - 1 {
         let torn = stored.disk.fork();
         torn.tamper(File::Journal, |bytes| {
@@ -119,7 +119,7 @@ fn a_turn_whose_records_came_in_another_order_is_gone_whole() {
                 bytes[journal_start + record * RECORD..][..RECORD].fill(0);
             }
         });
-        assert_has(&torn, &stored.books[1], &format!("records {there:b}"));
+        assert_has(&torn, &stored.expected[1], &format!("records {there:b}"));
     }
 }
 
@@ -129,7 +129,7 @@ fn a_draw_that_was_torn_does_not_choose_the_winners() {
     stored.disk.tamper(File::Rows, |bytes| bytes.truncate(bytes.len() - 1));
     let (_, recovered) = Store::open(stored.disk.mount(), Options { winning_number: 1, ..options() }).unwrap();
     assert_eq!(recovered.drawn, None);
-    assert_eq!(stored.books[1].differs(1, &recovered, &stored.disk.cache(File::Rows)), None);
+    assert_eq!(stored.expected[1].differs(1, &recovered, &stored.disk.cache(File::Rows)), None);
 }
 
 #[test]
@@ -137,10 +137,10 @@ fn what_is_cut_off_is_kept_in_quarantine() {
     let stored = stored(false);
     let [journal_end, journal_start] = stored.journal_end;
     stored.disk.tamper(File::Rows, |bytes| bytes.truncate(bytes.len() - 1));
-    let cut_rows = stored.disk.cache(File::Rows)[stored.books[1].rows.len()..].to_vec();
+    let cut_rows = stored.disk.cache(File::Rows)[stored.expected[1].rows.len()..].to_vec();
     let cut_records = stored.disk.cache(File::Journal)[journal_start..journal_end - 8].to_vec();
     let full = stored.disk.fork();
-    let discarded = assert_has(&stored.disk, &stored.books[1], "torn").discarded.unwrap();
+    let discarded = assert_has(&stored.disk, &stored.expected[1], "torn").discarded.unwrap();
     assert_eq!(discarded.kept_in.as_deref(), Some("bets.csv.quarantine"));
     assert_eq!(discarded.rows_bytes, cut_rows.len() as u64);
     let quarantine = stored.disk.durable(File::Quarantine);
@@ -149,19 +149,19 @@ fn what_is_cut_off_is_kept_in_quarantine() {
     }
     // A second tail goes behind the first.
     stored.disk.tamper(File::Rows, |bytes| bytes.extend(b"2,half a r"));
-    assert_has(&stored.disk, &stored.books[1], "torn again");
+    assert_has(&stored.disk, &stored.expected[1], "torn again");
     let both = stored.disk.durable(File::Quarantine);
     assert!(both.starts_with(&quarantine) && both.ends_with(b"2,half a r"));
-    // Without room for it the store opens all the same.
+    // The store opens also where the disk has no space for the tail.
     full.set_space(Some(full.used() + 30));
-    assert_eq!(assert_has(&full, &stored.books[1], "full").discarded.unwrap().kept_in, None);
+    assert_eq!(assert_has(&full, &stored.expected[1], "full").discarded.unwrap().kept_in, None);
     assert_eq!(full.cache(File::Quarantine), b"");
 }
 
 #[test]
 fn a_flipped_bit_in_any_sealed_byte_is_found() {
     let stored = stored(true);
-    for byte in 0..stored.books[0].rows.len() {
+    for byte in 0..stored.expected[0].rows.len() {
         let flipped = stored.disk.fork();
         flipped.tamper(File::Rows, |bytes| bytes[byte] ^= 1 << (byte % 8));
         let (file, offset) = assert_damaged(&flipped, &format!("byte {byte} of the rows"));
@@ -183,22 +183,22 @@ fn a_flipped_bit_where_nothing_is_committed_harms_nothing() {
     for byte in (0..RECORDS_START).step_by(3).chain(stored.journal_end[0]..journal_bytes) {
         let flipped = stored.disk.fork();
         flipped.tamper(File::Journal, |bytes| bytes[byte] ^= 1 << (byte % 8));
-        assert_has(&flipped, &stored.books[0], &format!("byte {byte} of the journal"));
+        assert_has(&flipped, &stored.expected[0], &format!("byte {byte} of the journal"));
     }
 }
 
 #[test]
 fn a_flipped_bit_before_an_unsealed_turn_is_found_and_in_it_the_turn_is_gone() {
     let stored = stored(false);
-    let rows_start = stored.books[1].rows.len();
-    for byte in 0..stored.books[0].rows.len() {
+    let rows_start = stored.expected[1].rows.len();
+    for byte in 0..stored.expected[0].rows.len() {
         let flipped = stored.disk.fork();
         flipped.tamper(File::Rows, |bytes| bytes[byte] ^= 1 << (byte % 8));
         let context = format!("byte {byte} of the rows");
         if byte < rows_start {
             assert_damaged(&flipped, &context);
         } else {
-            assert_has(&flipped, &stored.books[1], &context);
+            assert_has(&flipped, &stored.expected[1], &context);
         }
     }
     for byte in RECORDS_START..stored.journal_end[0] {
@@ -208,7 +208,7 @@ fn a_flipped_bit_before_an_unsealed_turn_is_found_and_in_it_the_turn_is_gone() {
         if byte < stored.journal_end[1] {
             assert_damaged(&flipped, &context);
         } else {
-            assert_has(&flipped, &stored.books[1], &context);
+            assert_has(&flipped, &stored.expected[1], &context);
         }
     }
 }
@@ -218,7 +218,7 @@ fn either_copy_of_the_header_does_and_a_start_mends_the_other() {
     let stored = stored(true);
     for lost in [0, 4096, 0] {
         stored.disk.tamper(File::Journal, |bytes| bytes[lost..lost + 512].fill(0xff));
-        assert_has(&stored.disk, &stored.books[0], "one header lost");
+        assert_has(&stored.disk, &stored.expected[0], "one header lost");
     }
     stored.disk.tamper(File::Journal, |bytes| bytes[..RECORDS_START].fill(0));
     assert_eq!(assert_damaged(&stored.disk, "both headers lost"), ("bets.csv.journal".to_owned(), 0));
@@ -253,7 +253,7 @@ fn a_journal_cut_at_any_byte_is_found() {
 #[test]
 fn rows_changed_by_hand_are_found() {
     let stored = stored(true);
-    let rows = stored.books[0].rows.clone();
+    let rows = stored.expected[0].rows.clone();
     let first_row = rows.iter().position(|&byte| byte == b'\n').unwrap() + 1;
     type Edit<'a> = Box<dyn Fn(&mut Vec<u8>) + 'a>;
     let edits: [(&str, Edit); 7] = [
@@ -278,7 +278,7 @@ fn rows_changed_by_hand_are_found() {
 fn rows_put_behind_the_last_by_hand_were_never_bets() {
     let stored = stored(true);
     stored.disk.tamper(File::Rows, |bytes| bytes.extend(rows_of(1, &batch(900, 3))));
-    let recovered = assert_has(&stored.disk, &stored.books[0], "rows put behind");
+    let recovered = assert_has(&stored.disk, &stored.expected[0], "rows put behind");
     assert!(recovered.discarded.is_some_and(|discarded| discarded.kept_in.is_some()));
 }
 
@@ -344,7 +344,7 @@ fn records_that_are_valid_but_do_not_follow_one_another_are_found() {
             mend_checksums(bytes, end, keep_previous_of);
         });
         if at == 0 {
-            assert_has(&edited, &stored.books[0], what);
+            assert_has(&edited, &stored.expected[0], what);
         } else {
             let (_, offset) = assert_damaged(&edited, what);
             assert!(offset <= at as u64, "{what}");
@@ -368,5 +368,5 @@ fn both_files_deleted_is_a_fresh_store() {
     for file in [File::Rows, File::Journal] {
         stored.disk.tamper(file, Vec::clear);
     }
-    assert_has(&stored.disk, &Books::default(), "both deleted");
+    assert_has(&stored.disk, &Expected::default(), "both deleted");
 }

@@ -1,4 +1,4 @@
-//! The store on a simulated disk that fails at one place, for every place there is.
+//! The store on a simulated disk that fails in one call, for every call.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -8,7 +8,7 @@ use loteria::lottery::AgencyId;
 use loteria::storage::{CommitError, File, OpenError, Options, Recovered, Store};
 use storage_kit::bets::{batch, rows_of};
 use storage_kit::disk::{Faults, Mounted, SimDisk};
-use storage_kit::model::{Books, Change};
+use storage_kit::model::{Change, Expected};
 
 const NUMBER: u32 = 7574;
 
@@ -30,22 +30,23 @@ fn turns() -> Vec<Vec<Change>> {
     ]
 }
 
-/// What is committed after each turn, from none on.
-fn books() -> Vec<Books> {
-    let mut books = vec![Books::default()];
+/// What is committed before the first turn, and after each.
+fn expected_by_turn() -> Vec<Expected> {
+    let mut expected = vec![Expected::default()];
     for turn in turns() {
-        let mut next = books[books.len() - 1].clone();
+        let mut next = expected[expected.len() - 1].clone();
         turn.iter().for_each(|change| next.apply(change));
-        books.push(next);
+        expected.push(next);
     }
-    books
+    expected
 }
 
-/// Opens a store and stores one turn after another until something fails; how many were acknowledged, and the error.
+/// Opens a store and stores one turn after another until a call fails. Returns how many were acknowledged, and the
+/// error.
 fn play(disk: &SimDisk) -> (usize, Option<CommitError>) {
     let Ok((mut store, _)) = open(disk) else { return (0, None) };
     for (done, turn) in turns().iter().enumerate() {
-        let mut before = books()[done].clone();
+        let mut before = expected_by_turn()[done].clone();
         for change in turn {
             change.stage(&before, &mut store);
             before.apply(change);
@@ -57,14 +58,14 @@ fn play(disk: &SimDisk) -> (usize, Option<CommitError>) {
     (turns().len(), store.seal().err())
 }
 
-/// Opens the store and finds what `done` turns, or one more, have committed; returns how many.
+/// Opens the store, which must have `done` turns or one more; returns how many.
 fn assert_whole(disk: &SimDisk, done: usize, context: &str) -> usize {
     let (_store, recovered) = open(disk).unwrap_or_else(|error| panic!("{context}: {error}"));
     let rows = disk.cache(File::Rows);
-    let books = books();
-    let mut possible = [done, done + 1].into_iter().filter(|turn| *turn < books.len());
-    let found = possible.find(|turn| books[*turn].differs(NUMBER, &recovered, &rows).is_none());
-    found.unwrap_or_else(|| panic!("{context}: {:?}", books[done].differs(NUMBER, &recovered, &rows)))
+    let expected = expected_by_turn();
+    let mut possible = [done, done + 1].into_iter().filter(|turn| *turn < expected.len());
+    let found = possible.find(|turn| expected[*turn].differs(NUMBER, &recovered, &rows).is_none());
+    found.unwrap_or_else(|| panic!("{context}: {:?}", expected[done].differs(NUMBER, &recovered, &rows)))
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_crash_in_any_call_leaves_whole_turns() {
                 disk.power_cut()
             }
             let found = assert_whole(&disk, done, &format!("crash in call {call}, seed {seed}"));
-            // And what a start has found, it finds again.
+            // The next start finds the same.
             disk.power_cut();
             assert_eq!(assert_whole(&disk, found, "again"), found);
         }
@@ -123,7 +124,7 @@ fn a_crash_in_any_call_of_a_recovery_changes_nothing_about_its_end() {
             }
             let context = format!("seed {seed}, crash in call {call} of the recovery");
             let found_now = assert_whole(&disturbed, done, &context);
-            // A turn that only memory holds, because the first process was merely killed, may be lost with it.
+            // The first process was only killed: a turn that is only in the cache may be lost with the power.
             assert!(found_now == found || (killed && power_cut), "{context}: {found_now} turns, {found} undisturbed");
         }
     }
@@ -137,7 +138,7 @@ fn a_sync_that_fails_is_the_last_and_no_acknowledged_turn_is_lost() {
         for seed in 0..8 {
             let disk = SimDisk::new(seed);
             disk.fail_sync(Some(sync));
-            // The next start may read what memory holds, though the disk does not have it.
+            // The next start may read cached bytes that the disk does not have.
             disk.set_faults(Faults { keep_cache: 500, ..Faults::default() });
             let (done, error) = play(&disk);
             assert!(matches!(error, None | Some(CommitError::Fatal(_))), "{error:?}");
@@ -178,17 +179,17 @@ fn a_disk_that_fills_up_at_any_byte_refuses_bets_but_not_the_draw() {
         let disk = SimDisk::new(0);
         let (mut store, _) = open(&disk).unwrap();
         disk.set_space(Some(space));
-        let mut books = Books::default();
+        let mut expected = Expected::default();
         for turn in turns() {
             let ends: Vec<_> = turn.iter().filter(|change| !matches!(change, Change::Batch(..))).cloned().collect();
             let mut attempt = |changes: &[Change]| {
-                let mut after = books.clone();
+                let mut after = expected.clone();
                 for change in changes {
                     change.stage(&after, &mut store);
                     after.apply(change);
                 }
                 match store.commit() {
-                    Ok(_) => books = after,
+                    Ok(_) => expected = after,
                     Err(CommitError::Full(_)) => return false,
                     Err(error) => panic!("{error}"),
                 }
@@ -199,13 +200,13 @@ fn a_disk_that_fills_up_at_any_byte_refuses_bets_but_not_the_draw() {
                 assert!(attempt(&ends), "{space} bytes: {ends:?} had no room");
             }
         }
-        assert_eq!(disk.cache(File::Rows), books.rows, "{space} bytes");
-        assert_eq!(disk.durable(File::Rows), books.rows, "what was rejected is gone from the disk itself");
+        assert_eq!(disk.cache(File::Rows), expected.rows, "{space} bytes");
+        assert_eq!(disk.durable(File::Rows), expected.rows, "what was rejected is gone from the disk itself");
         drop(store);
         disk.power_cut();
         // The disk is still full.
         let (mut store, recovered) = open(&disk).unwrap();
-        assert_eq!(books.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None, "{space} bytes");
+        assert_eq!(expected.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None, "{space} bytes");
         disk.set_space(None);
         let next = store.next_sequence(AgencyId(1));
         store.stage_batch(AgencyId(1), next, &batch(500, 40)).unwrap();
@@ -245,7 +246,7 @@ fn a_disk_without_room_even_for_a_seal_stops_nobody() {
     let disk = SimDisk::new(0);
     let (mut store, _) = open(&disk).unwrap();
     disk.set_space(Some(disk.used()));
-    // Both agencies have finished and the draw is made; what follows is more than any hub writes.
+    // Both agencies have finished and the draw is made. A hub writes no more than that.
     store.stage_finish(AgencyId(2));
     store.stage_draw(NUMBER);
     store.commit().unwrap();
@@ -292,15 +293,15 @@ fn without_fsync_nothing_is_ever_synced_and_a_killed_process_loses_nothing() {
     let disk = SimDisk::new(0);
     let options = Options { sync: false, ..options() };
     let (mut store, _) = Store::open(disk.mount(), options.clone()).unwrap();
-    let mut books = Books::default();
+    let mut expected = Expected::default();
     for change in turns().concat() {
-        change.stage(&books, &mut store);
-        books.apply(&change);
+        change.stage(&expected, &mut store);
+        expected.apply(&change);
         store.commit().unwrap();
     }
     drop(store);
     let (mut store, recovered) = Store::open(disk.mount(), options).unwrap();
-    assert_eq!(books.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None);
+    assert_eq!(expected.differs(NUMBER, &recovered, &disk.cache(File::Rows)), None);
     store.close().unwrap();
     assert_eq!(disk.syncs(), 0);
 }
@@ -359,7 +360,7 @@ fn the_number_that_was_drawn_stays_whatever_is_configured_later() {
         let (mut store, recovered) =
             Store::open(disk.mount(), Options { winning_number: number, ..options() }).unwrap();
         assert_eq!(recovered.drawn, Some(NUMBER));
-        let last = &books()[turns().len()];
+        let last = &expected_by_turn()[turns().len()];
         assert_eq!(last.differs(number, &recovered, &disk.cache(File::Rows)), None);
         let winners = store.stage_batch(AgencyId(3), 0, &batch(0, 3)).unwrap().winners;
         assert_eq!(winners[..], batch(0, 1).0[..]);
@@ -379,10 +380,10 @@ fn a_start_reads_the_disk_and_not_what_memory_has_kept_of_it() {
 fn what_was_stored_without_syncs_is_durable_after_a_start_with_them() {
     let disk = SimDisk::new(3);
     let (mut store, _) = Store::open(disk.mount(), Options { sync: false, ..options() }).unwrap();
-    let mut books = Books::default();
+    let mut expected = Expected::default();
     for change in turns().concat() {
-        change.stage(&books, &mut store);
-        books.apply(&change);
+        change.stage(&expected, &mut store);
+        expected.apply(&change);
         store.commit().unwrap();
     }
     drop(store);
@@ -393,7 +394,8 @@ fn what_was_stored_without_syncs_is_durable_after_a_start_with_them() {
 
 #[test]
 fn batches_leave_room_for_every_finish_wherever_the_disk_fills_up() {
-    // Whatever the journal has room for when the disk fills up, the agencies finish one by one, with pauses.
+    // For every capacity of the journal at which the disk fills up, the agencies finish one by one, with a seal after
+    // each.
     for batches in 0..200 {
         let disk = SimDisk::new(0);
         let (mut store, _) = open(&disk).unwrap();
@@ -404,7 +406,7 @@ fn batches_leave_room_for_every_finish_wherever_the_disk_fills_up() {
         store.seal().unwrap();
         disk.set_space(Some(disk.used()));
         for end in [Change::Finish(1), Change::Exclude(2), Change::Draw(NUMBER)] {
-            end.stage(&Books::default(), &mut store);
+            end.stage(&Expected::default(), &mut store);
             store.commit().unwrap_or_else(|error| panic!("after {batches} batches: {error}"));
             store.seal().unwrap();
             assert!(store.sealed(), "after {batches} batches");
@@ -420,7 +422,7 @@ fn a_full_disk_without_room_for_the_finishes_of_more_agencies_is_refused() {
     store.commit().unwrap();
     store.close().unwrap();
     drop(store);
-    // Whatever number of agencies a start takes on a full disk can finish, one by one.
+    // Every number of agencies with which a start on a full disk succeeds can finish, one by one.
     disk.set_space(Some(disk.used()));
     let (mut most, mut refused) = (0, 0);
     for agencies in 1..100 {
@@ -445,7 +447,7 @@ fn a_full_disk_without_room_for_the_finishes_of_more_agencies_is_refused() {
         }
     }
     assert!(most >= 2 && refused > 0, "{most} agencies at most, {refused} refused");
-    // With space it starts, and makes the room.
+    // With space it starts, and grows the journal.
     disk.set_space(None);
     let options = Options { agencies: 99, ..options() };
     drop(Store::open(disk.mount(), options.clone()).unwrap());
@@ -462,7 +464,7 @@ fn a_journal_that_cannot_grow_by_a_whole_step_grows_by_what_there_is() {
     let (mut store, _) = Store::open(disk.mount(), options).unwrap();
     let mut stored = 0;
     loop {
-        // No rows to speak of: it is the journal that needs the space.
+        // Few rows: the journal needs the space.
         store.stage_batch(AgencyId(1), stored, &batch(0, 1)).unwrap();
         match store.commit() {
             Ok(_) => stored += 1,

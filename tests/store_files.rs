@@ -92,7 +92,7 @@ fn put_back(folder: &Path, files: &[(String, Vec<u8>)]) {
     }
 }
 
-/// Without syncs, which only cost time where nothing crashes.
+/// Without syncs: nothing crashes here, and they cost time.
 fn open_unsynced(folder: &Path) -> Result<(Store<OsDisk>, Recovered), OpenError> {
     open(folder, &Options { sync: false, ..options() })
 }

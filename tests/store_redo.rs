@@ -1,4 +1,4 @@
-//! The redo log: what it makes durable, what a start takes from it, and what it must not mend.
+//! The redo log: what it makes durable, what a start takes from it, and which damage a start must not repair from it.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -8,10 +8,10 @@ use loteria::lottery::AgencyId;
 use loteria::storage::{CommitError, File, OpenError, Options, Recovered, Store};
 use storage_kit::bets::batch;
 use storage_kit::disk::{Faults, Mounted, SimDisk};
-use storage_kit::model::{Books, Change};
+use storage_kit::model::{Change, Expected};
 
 const NUMBER: u32 = 7574;
-/// Room for three entries of one block each.
+/// Space for three entries of one block each.
 const SMALL: u64 = 3 * 4096;
 const FILES: [File; 3] = [File::Rows, File::Journal, File::Redo];
 
@@ -33,20 +33,20 @@ fn turns() -> Vec<Vec<Change>> {
     turns
 }
 
-/// What is committed after each turn, from none on.
-fn books() -> Vec<Books> {
-    let mut books = vec![Books::default()];
+/// What is committed before the first turn, and after each.
+fn expected_by_turn() -> Vec<Expected> {
+    let mut expected = vec![Expected::default()];
     for turn in turns() {
-        let mut next = books[books.len() - 1].clone();
+        let mut next = expected[expected.len() - 1].clone();
         turn.iter().for_each(|change| next.apply(change));
-        books.push(next);
+        expected.push(next);
     }
-    books
+    expected
 }
 
-/// Stores the turns from `first` up to `end`, until something fails; how many are acknowledged then, and the error.
+/// Stores the turns from `first` up to `end`, until a call fails. Returns how many are acknowledged, and the error.
 fn play(store: &mut Store<Mounted>, first: usize, end: usize) -> (usize, Option<CommitError>) {
-    for (turn, mut before) in books().into_iter().enumerate().take(end).skip(first) {
+    for (turn, mut before) in expected_by_turn().into_iter().enumerate().take(end).skip(first) {
         for change in &turns()[turn] {
             change.stage(&before, store);
             before.apply(change);
@@ -66,16 +66,16 @@ fn played(end: usize) -> (SimDisk, Store<Mounted>) {
     (disk, store)
 }
 
-/// How many turns a start finds; they are whole.
+/// How many whole turns a start finds. It must find no part of a turn.
 fn found(disk: &SimDisk) -> Result<usize, OpenError> {
     let (_store, recovered) = open(disk)?;
     let rows = disk.cache(File::Rows);
-    let differs = |books: &Books| books.differs(NUMBER, &recovered, &rows);
-    let turns = books().iter().position(|books| differs(books).is_none());
-    Ok(turns.unwrap_or_else(|| panic!("{:?}", differs(&books()[10]))))
+    let differs = |expected: &Expected| expected.differs(NUMBER, &recovered, &rows);
+    let turns = expected_by_turn().iter().position(|expected| differs(expected).is_none());
+    Ok(turns.unwrap_or_else(|| panic!("{:?}", differs(&expected_by_turn()[10]))))
 }
 
-/// The disk after a power cut that loses all it can.
+/// The disk after a power cut that loses everything that was not synced.
 fn after_the_worst(disk: &SimDisk) -> SimDisk {
     let left = SimDisk::new(0);
     for file in FILES {
@@ -84,7 +84,7 @@ fn after_the_worst(disk: &SimDisk) -> SimDisk {
     left
 }
 
-/// What was synced since the last time somebody asked.
+/// The files that were synced since the last call.
 fn syncs(disk: &SimDisk) -> Vec<String> {
     let told = disk.take_told().into_iter().filter_map(|what| what.strip_prefix("sync ").map(str::to_owned));
     told.map(|what| what.trim_end_matches(": Ok(())").to_owned()).collect()
@@ -190,7 +190,7 @@ fn a_sync_that_fails_is_the_last_and_no_acknowledged_turn_is_lost() {
 
 #[test]
 fn a_flipped_bit_in_the_log_is_found_where_it_matters_and_costs_at_most_the_last_turn() {
-    // Three entries, of which only the log knows.
+    // Three entries that only the log has.
     let (disk, store) = played(3);
     let left = after_the_worst(&disk);
     assert_eq!(left.cache(File::Rows).len(), 0);
@@ -214,7 +214,7 @@ fn a_flipped_bit_in_the_log_is_found_where_it_matters_and_costs_at_most_the_last
             }
             Err(error) => panic!("byte {byte}: {error}"),
         }
-        // Where memory outlived the process, rows and journal have everything themselves.
+        // The cache outlives the process, so rows and journal have everything.
         let killed = disk.fork();
         killed.tamper(File::Redo, flip);
         assert_eq!(found(&killed).unwrap(), 3, "byte {byte}");
@@ -280,7 +280,7 @@ fn older_copies_of_rows_and_journal_are_refused_or_brought_up_to_date() {
         for file in [File::Rows, File::Journal] {
             mixed.tamper(file, |bytes| *bytes = older.cache(file));
         }
-        // Where the log goes on from there, it has all the rest.
+        // The log has all later turns, if it has the next one.
         assert!(matches!(found(&mixed), Ok(10) | Err(OpenError::Damaged { .. })), "{end} turns");
     }
 }
@@ -387,7 +387,7 @@ fn room_that_the_journal_got_at_a_start_is_there_after_a_power_cut() {
     let room = |agencies, journal_step| Options { agencies, journal_step, ..options(1 << 20) };
     let disk = SimDisk::new(0);
     drop(Store::open(disk.mount(), room(2, 0)).unwrap());
-    // A draw of more agencies keeps more room, which the start makes.
+    // A draw of more agencies reserves more slots; the start grows the journal for them.
     let (mut store, _) = Store::open(disk.mount(), room(40, 1000)).unwrap();
     for turn in 0..200u32 {
         store.stage_batch(AgencyId(1), turn.into(), &batch(1 + turn, 1)).unwrap();
@@ -402,7 +402,7 @@ fn room_that_the_journal_got_at_a_start_is_there_after_a_power_cut() {
 fn a_log_that_others_have_gone_on_without_is_refused() {
     let (disk, _store) = played(3);
     let log = disk.cache(File::Redo);
-    // Without its log the store has lost its turns, and takes others in their places.
+    // Without its log the store has lost turns, and stores others in the same slots.
     let left = after_the_worst(&disk);
     left.tamper(File::Redo, Vec::clear);
     assert_eq!(found(&left).unwrap(), 0);

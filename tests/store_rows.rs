@@ -1,4 +1,4 @@
-//! The row encoder: the fast way equals the slow and obvious one, and Python reads back what it writes.
+//! The row encoders: the fast one equals the reference encoder, and Python reads back what they write.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::process::Command;
 
-/// A bet as a frame might have it: nothing about it need be right.
+/// A bet as a frame can have it, valid or not.
 #[derive(Clone, Debug)]
 struct Raw {
     first_name: Vec<u8>,
@@ -69,7 +69,7 @@ impl BetSource for Frame {
     }
 }
 
-/// Both ways' verdicts and bytes, behind rows that are already there; they must be the same.
+/// The results and bytes of both encoders, behind rows that are already there. They must be the same.
 fn append(agency: AgencyId, winning_number: u32, frame: &Frame) -> (Result<Vec<Bet>, BatchError>, Vec<u8>) {
     let before = Frame::of(vec![Raw::valid(); 2]);
     let mut ways = [Rows::default(), Rows::default()].map(|mut rows| {
@@ -139,7 +139,7 @@ fn raw() -> impl Strategy<Value = Raw> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let valid = (0..10_000u32).prop_map(|number| Raw { number: Some(number), ..Raw::valid() });
-    // Most batches are good but for one bet, at most; some are anything.
+    // Most batches have at most one bad bet; some are arbitrary.
     let one_off = (vec(valid, 0..40), any::<prop::sample::Index>(), raw()).prop_map(|(mut bets, at, odd)| {
         let at = at.index(bets.len() + 1);
         bets.insert(at, odd);

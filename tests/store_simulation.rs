@@ -1,7 +1,7 @@
-//! The store alone, on a simulated disk that fails in every way at once.
+//! The store alone, on a simulated disk with all faults at once.
 //!
-//! One seed decides everything: what is stored, which faults there are, and when. After every restart the store
-//! must hold exactly what was acknowledged, with or without the one group that was under way, and never a part of it.
+//! Everything follows from the seed: what is stored, which faults happen, and when. After every restart the store
+//! must have exactly what was acknowledged, with or without the one group that was being committed, never a part of it.
 //! `STORE_SEEDS=200000 cargo test --profile soak --test store_simulation` runs more of them, `STORE_SEED=42` one.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // As helpers of tests may.
@@ -12,12 +12,12 @@ use loteria::lottery::AgencyId;
 use loteria::storage::{CommitError, File, Mutant, OpenError, Options, Store};
 use storage_kit::bets::{Bets, batch};
 use storage_kit::disk::{Faults, Mounted, SimDisk};
-use storage_kit::model::{Books, Change};
+use storage_kit::model::{Change, Expected};
 use storage_kit::random::Random;
 
 const AGENCIES: u32 = 3;
 const STEPS: usize = 60;
-/// What an empty store takes up, more or less: a full disk is one that has little more.
+/// About the bytes of an empty store. A disk that fills up has little more space.
 const EMPTY_STORE_BYTES: u64 = 13_000;
 
 /// One run.
@@ -30,12 +30,12 @@ struct Simulation {
     power_cuts: bool,
     store: Option<Store<Mounted>>,
     /// What was acknowledged.
-    books: Books,
-    /// What was under way when the process died: there whole, or not at all.
-    uncertain: Option<Books>,
+    expected: Expected,
+    /// What is expected if the turn that was being committed when the process died is there.
+    uncertain: Option<Expected>,
     next_document: u32,
-    /// What a batch has at most; many bets fill sectors with nothing but rows, so that a torn entry of the redo log can
-    /// be one of which only rows are missing.
+    /// The largest batch. Many bets fill whole sectors with rows, so that a torn entry of the redo log can lack rows
+    /// only.
     most_bets: u64,
 }
 
@@ -62,7 +62,7 @@ impl Simulation {
             write_back: some(200),
             late_full: some(250),
         };
-        // Without syncs only the process may die: that is all that is promised then.
+        // Without syncs the store promises to survive only the end of the process.
         let sync = random.chance(850);
         let options = Options {
             sync,
@@ -83,7 +83,7 @@ impl Simulation {
             faults,
             power_cuts: sync,
             store: None,
-            books: Books::default(),
+            expected: Expected::default(),
             uncertain: None,
             next_document: 0,
             most_bets,
@@ -110,7 +110,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Every fault stops: what is acknowledged from then on is there after a power cut.
+    /// Stops all faults: what is acknowledged from then on survives a power cut.
     fn heal(&mut self) -> Outcome {
         self.die();
         self.disk.set_faults(Faults::default());
@@ -138,12 +138,12 @@ impl Simulation {
         } else {
             self.disk.kill()
         }
-        if self.books.drawn.is_some() || self.random.chance(100) {
+        if self.expected.drawn.is_some() || self.random.chance(100) {
             self.options.winning_number = [7574, 1, 8][self.random.index(3)];
         }
     }
 
-    /// The store, open; a start that a fault ends is made again.
+    /// Opens the store, where it is not open. A start that a fault ends is repeated.
     fn opened(&mut self) -> Result<bool, String> {
         for _ in 0..40 {
             if self.store.is_some() {
@@ -153,9 +153,11 @@ impl Simulation {
                 Ok((store, recovered)) => {
                     let rows = self.disk.cache(File::Rows);
                     let number = self.options.winning_number;
-                    if let Some(difference) = self.books.differs(number, &recovered, &rows) {
+                    if let Some(difference) = self.expected.differs(number, &recovered, &rows) {
                         match self.uncertain.take() {
-                            Some(books) if books.differs(number, &recovered, &rows).is_none() => self.books = books,
+                            Some(expected) if expected.differs(number, &recovered, &rows).is_none() => {
+                                self.expected = expected
+                            }
                             _ => return Err(format!("after a restart {difference}")),
                         }
                     }
@@ -169,7 +171,7 @@ impl Simulation {
         Ok(false)
     }
 
-    /// Whether a start has an excuse.
+    /// Whether a start may fail because of a fault.
     fn disk_may_fail(&self) -> bool {
         let Faults { sync_error, write_error, .. } = self.faults;
         sync_error + write_error > 0 || self.disk.has_limit()
@@ -184,7 +186,7 @@ impl Simulation {
 
     /// What one turn stores.
     fn changes(&mut self) -> Vec<Change> {
-        let mut after = self.books.clone();
+        let mut after = self.expected.clone();
         let mut changes = Vec::new();
         for _ in 0..1 + self.random.below(4) {
             let agency = 1 + u32::try_from(self.random.below(u64::from(AGENCIES))).unwrap();
@@ -213,11 +215,11 @@ impl Simulation {
             return Ok(());
         }
         if self.random.chance(300) {
-            // What was rejected must stay away even now.
+            // A rejected turn must not come back.
             self.die();
             return Ok(());
         }
-        // A full disk takes no bets, but what ends them has its room.
+        // A full disk takes no bets, but finishes and the draw have reserved slots.
         let ends = |change: &&Change| !matches!(change, Change::Batch(..));
         let ends: Vec<_> = changes.iter().filter(ends).cloned().collect();
         if self.commit(&ends)? && self.faults.late_full == 0 {
@@ -226,19 +228,23 @@ impl Simulation {
         Ok(())
     }
 
-    /// Commits `changes`; says whether there was no room.
+    /// Commits `changes`; returns whether the disk was full.
     fn commit(&mut self, changes: &[Change]) -> Result<bool, String> {
-        let mut after = self.books.clone();
+        let mut after = self.expected.clone();
         let store = self.store.as_mut().unwrap();
         for change in changes {
             change.stage(&after, store);
             after.apply(change);
         }
         match store.commit() {
-            Ok(_) => self.books = after,
+            Ok(_) => self.expected = after,
             Err(CommitError::Full(_)) => {
                 let on_disk = self.disk.cache(File::Rows);
-                return if on_disk == self.books.rows { Ok(true) } else { Err("a rejected turn left rows".to_owned()) };
+                return if on_disk == self.expected.rows {
+                    Ok(true)
+                } else {
+                    Err("a rejected turn left rows".to_owned())
+                };
             }
             Err(CommitError::Fatal(_)) => {
                 if store.commit().is_ok() {
@@ -258,12 +264,13 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether the store knows a stored batch again, and another one apart from it.
+    /// Checks that the store finds a stored batch again, and tells it from another one.
     fn compare(&mut self) -> Outcome {
-        if !self.opened()? || self.books.batches() == 0 {
+        if !self.opened()? || self.expected.batches() == 0 {
             return Ok(());
         }
-        let with_batches: Vec<_> = self.books.agencies.iter().filter(|(_, known)| !known.batches.is_empty()).collect();
+        let with_batches: Vec<_> =
+            self.expected.agencies.iter().filter(|(_, known)| !known.batches.is_empty()).collect();
         let (id, known) = with_batches[self.random.index(with_batches.len())];
         let sequence = self.random.index(known.batches.len());
         let same = known.batches[sequence].clone();
@@ -283,9 +290,9 @@ impl Simulation {
         Ok(())
     }
 
-    /// A bit flips in what a seal has closed: the next start must say so, and touch nothing.
+    /// A bit flips before a seal: the next start must report it, and modify nothing.
     fn damage(&mut self) -> Outcome {
-        if !self.opened()? || self.books.rows.is_empty() {
+        if !self.opened()? || self.expected.rows.is_empty() {
             return Ok(());
         }
         let store = self.store.as_mut().unwrap();
@@ -294,7 +301,7 @@ impl Simulation {
             return Ok(());
         }
         self.store = None;
-        let rows = self.books.rows.len();
+        let rows = self.expected.rows.len();
         let bit = self.random.index(rows * 8);
         let fork = self.disk.fork();
         fork.tamper(File::Rows, |bytes| {

@@ -26,7 +26,7 @@ pub fn batch(first: u32, count: u32) -> Bets {
     Bets((first..first + count).map(|document| bet(document, [7574, 1, 8][document as usize % 3])).collect())
 }
 
-/// The rows of a batch, written the obvious way.
+/// The rows of a batch, written with `format!`.
 pub fn rows_of(agency: u32, bets: &Bets) -> Vec<u8> {
     let row = |bet: &Bet| {
         let (first, last, document) = (bet.first_name(), bet.last_name(), bet.document());

@@ -1,8 +1,8 @@
-//! A disk in memory that fails in every way a disk can, from a seed.
+//! A simulated disk in memory. Its faults follow from a seed.
 //!
-//! Every file has a cache image, which reads and writes see, and a durable image, which a power cut leaves. A sync
-//! copies one to the other. A power cut keeps each dirty sector or not; a sync that fails drops some dirty sectors
-//! *and takes them for clean*, so that the next sync succeeds without them.
+//! Every file has a cache image, which reads and writes use, and a durable image, which a power cut leaves. A sync
+//! copies the first to the second. A power cut keeps or loses each dirty sector. A failed sync drops some dirty sectors
+//! *and marks them clean*, so that the next sync succeeds without them.
 
 use super::image::Image;
 use super::random::Random;
@@ -14,26 +14,26 @@ use std::rc::Rc;
 /// The files that a store has.
 const FILES: [File; 4] = [File::Rows, File::Journal, File::Quarantine, File::Redo];
 
-/// How often things go wrong, in permille of the calls that they can go wrong in.
+/// How often each fault happens, in permille of the calls that can have it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// The machine stops in the middle of a call.
     pub crash: u64,
-    /// A sync says EIO.
+    /// A sync fails with EIO.
     pub sync_error: u64,
-    /// A write says EIO.
+    /// A write fails with EIO.
     pub write_error: u64,
-    /// A read says EIO.
+    /// A read fails with EIO.
     pub read_error: u64,
-    /// Reads and writes do less than was asked.
+    /// Reads and writes are short.
     pub short: u64,
-    /// A call is interrupted and has to be made again.
+    /// A call fails with EINTR.
     pub interrupt: u64,
-    /// The system does not forget what it was asked to forget.
+    /// The system keeps cached pages that it was asked to drop.
     pub keep_cache: u64,
-    /// The system writes some of what is dirty without being asked.
+    /// The system writes some dirty sectors without a sync.
     pub write_back: u64,
-    /// On a disk that can fill up, a write says that there is no space although its bytes were taken.
+    /// On a disk with limited space, a write fails with ENOSPC although its bytes were written.
     pub late_full: u64,
 }
 
@@ -62,7 +62,7 @@ struct State {
     crashed: bool,
     locked: bool,
     hash: u64,
-    /// What happened since it was last taken, for a person to read; `None` where nobody does.
+    /// Messages about the calls since they were last taken; `None` where they are not recorded.
     told: Option<Vec<String>>,
 }
 
@@ -89,17 +89,17 @@ impl SimDisk {
         Mounted { disk: self.clone(), locked: false }
     }
 
-    /// From now on these go wrong.
+    /// Sets the faults of the calls from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;
     }
 
-    /// All files together may have so many bytes; `None`: as many as they like.
+    /// Limits the bytes of all files together; `None` removes the limit.
     pub fn set_space(&self, space: Option<u64>) {
         self.0.borrow_mut().space = space;
     }
 
-    /// Whether it can fill up.
+    /// Whether its space is limited.
     pub fn has_limit(&self) -> bool {
         self.0.borrow().space.is_some()
     }
@@ -110,13 +110,13 @@ impl SimDisk {
         state.crash_at_call = call.map(|call| state.calls + call);
     }
 
-    /// Sync number `sync` from now, counted from 0, says EIO.
+    /// Sync number `sync` from now, counted from 0, fails with EIO.
     pub fn fail_sync(&self, sync: Option<u64>) {
         let mut state = self.0.borrow_mut();
         state.fail_sync = sync.map(|sync| state.syncs + sync);
     }
 
-    /// Calls made so far; asking for a name or an id is none.
+    /// Calls made so far. Those for a name or an id do not count.
     pub fn calls(&self) -> u64 {
         self.0.borrow().calls
     }
@@ -141,17 +141,17 @@ impl SimDisk {
         self.0.borrow().used()
     }
 
-    /// Keeps what happens in words from now on.
+    /// Records messages about the calls from now on.
     pub fn tell(&self) {
         self.0.borrow_mut().told = Some(Vec::new());
     }
 
-    /// What has happened since the last time, where somebody wanted to know.
+    /// The messages since they were last taken.
     pub fn take_told(&self) -> Vec<String> {
         self.0.borrow_mut().told.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Looks at a file as a process sees it.
+    /// Gives a file, as a process sees it, to `look`.
     pub fn peek<R>(&self, file: File, look: impl FnOnce(&[u8]) -> R) -> R {
         look(&self.0.borrow().files[file as usize].cache)
     }
@@ -161,7 +161,7 @@ impl SimDisk {
         self.0.borrow().files[file as usize].cache.clone()
     }
 
-    /// Changes a file behind everybody's back, on the disk and in memory.
+    /// Changes a file both on the disk and in the cache.
     pub fn tamper(&self, file: File, change: impl Fn(&mut Vec<u8>)) {
         let mut state = self.0.borrow_mut();
         let image = &mut state.files[file as usize];
@@ -170,17 +170,17 @@ impl SimDisk {
         (image.exists, image.named) = (true, true);
     }
 
-    /// Changes a file on the disk while memory still has it as it was.
+    /// Changes a file on the disk only; the cache keeps its old bytes.
     pub fn tamper_behind_memory(&self, file: File, change: impl Fn(&mut Vec<u8>)) {
         change(&mut self.0.borrow_mut().files[file as usize].durable);
     }
 
-    /// A file as a power cut leaves it that loses all it can.
+    /// A file after a power cut that loses everything that was not synced.
     pub fn durable(&self, file: File) -> Vec<u8> {
         self.0.borrow().files[file as usize].durable.clone()
     }
 
-    /// The process is dead; what it wrote is still in the system's memory. The next may start.
+    /// The process is dead; what it wrote is still in the system's cache. The next process may start.
     pub fn kill(&self) {
         let mut state = self.0.borrow_mut();
         state.crashed = false;
@@ -237,7 +237,7 @@ impl State {
         }
     }
 
-    /// One call of `kind`; says whether the process dies in it.
+    /// Counts one call of `kind`; returns whether the process dies in it.
     fn call(&mut self, kind: u64, file: File) -> io::Result<bool> {
         if self.crashed {
             return Err(error(io::ErrorKind::BrokenPipe));
@@ -257,7 +257,7 @@ impl State {
         Ok(self.crashed)
     }
 
-    /// How much of `len` a call does.
+    /// How many of `len` bytes a call handles.
     fn some_of(&mut self, len: usize) -> usize {
         if len > 1 && self.random.chance(self.faults.short) { 1 + self.random.index(len) } else { len }
     }

@@ -1,9 +1,9 @@
-//! One file of a simulated disk: what the system's memory has of it, and what a power cut leaves.
+//! One file of a simulated disk: its cached bytes, and those that a power cut leaves.
 
 use super::random::Random;
 use std::collections::BTreeSet;
 
-/// What is written at once or not at all, in bytes.
+/// Bytes that a disk writes as a whole or not at all.
 const SECTOR: usize = 512;
 
 /// A file, sector by sector.
@@ -58,7 +58,7 @@ impl Image {
         }
     }
 
-    /// Makes some of what is dirty durable; the rest stays dirty.
+    /// Makes some dirty sectors durable; the others stay dirty.
     pub fn write_back(&mut self, random: &mut Random) {
         if random.chance(300) {
             return;
@@ -93,7 +93,7 @@ impl Image {
         self.named = self.exists;
     }
 
-    /// Reads again from the disk what is not dirty.
+    /// Replaces the cached sectors that are not dirty by those of the disk.
     pub fn forget(&mut self) {
         for sector in 0..self.cache.len().div_ceil(SECTOR) {
             if self.dirty.contains(&sector) || self.cut.is_some_and(|cut| (sector + 1) * SECTOR > cut) {

@@ -1,4 +1,4 @@
-//! What a store must remember, kept the obvious way.
+//! The expected contents of a store, in plain collections.
 
 use super::bets::{Bets, rows_of};
 use loteria::lottery::{AgencyId, Standing};
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// Everything that was committed.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Books {
+pub struct Expected {
     pub agencies: BTreeMap<u32, Known>,
     pub drawn: Option<u32>,
     pub rows: Vec<u8>,
@@ -37,11 +37,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// Stages it as what follows `books`.
-    pub fn stage<D: loteria::storage::Disk>(&self, books: &Books, store: &mut Store<D>) {
+    /// Stages it as the next change after `expected`.
+    pub fn stage<D: loteria::storage::Disk>(&self, expected: &Expected, store: &mut Store<D>) {
         match self {
             Change::Batch(agency, bets) => {
-                let sequence = books.agencies.get(agency).map_or(0, |known| known.batches.len()) as u64;
+                let sequence = expected.agencies.get(agency).map_or(0, |known| known.batches.len()) as u64;
                 let staged = store.stage_batch(AgencyId(*agency), sequence, bets).unwrap();
                 assert_eq!(staged.checksum, crc32c::crc32c(&rows_of(*agency, bets)));
             }
@@ -52,7 +52,7 @@ impl Change {
     }
 }
 
-impl Books {
+impl Expected {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Batch(agency, bets) => {
@@ -70,7 +70,7 @@ impl Books {
         self.agencies.values().map(|known| known.batches.len()).sum()
     }
 
-    /// What is different in `recovered` and `rows`, in words, if anything is.
+    /// The difference of `recovered` and `rows` to what is expected, as a message; `None` if there is none.
     pub fn differs(&self, winning_number: u32, recovered: &Recovered, rows: &[u8]) -> Option<String> {
         if self.rows != rows {
             let (all, there) = (self.rows.len(), rows.len());
