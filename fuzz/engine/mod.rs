@@ -405,6 +405,7 @@ impl Session {
     fn turn(&mut self) -> bool {
         self.engine.polled(self.now);
         self.engine.watermark().none_to_accept();
+        self.engine.watermark().writes_tried();
         self.engine.begin_reads(self.now);
         (0..self.peers.len()).rev().for_each(|at| self.deliver(at));
         self.engine.end_reads(self.now);

@@ -37,13 +37,15 @@ pub enum EngineMutant {
     JudgeUnaccepted,
     /// Deadlines act although sockets wait to be read.
     JudgeUnread,
+    /// Deadlines act although sockets that take more were not written to.
+    JudgeUnwritten,
     /// Whole frames that a turn had no room for are dropped when the peer ends its side.
     DropHeldBack,
 }
 
 impl EngineMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 16] = [
+    pub const ALL: [EngineMutant; 17] = [
         EngineMutant::ForgetDrawRecord,
         EngineMutant::KeepTakenBack,
         EngineMutant::ForgetResend,
@@ -59,6 +61,7 @@ impl EngineMutant {
         EngineMutant::ForgetDeficit,
         EngineMutant::JudgeUnaccepted,
         EngineMutant::JudgeUnread,
+        EngineMutant::JudgeUnwritten,
         EngineMutant::DropHeldBack,
     ];
 

@@ -1,14 +1,16 @@
-//! Until when everything that had arrived was accepted and read. Deadlines are judged by that moment, not by the clock:
-//! a peer whose bytes wait in the kernel has not been silent.
+//! Until when everything that had arrived was accepted and read, and every socket that had room was written to. Deadlines
+//! are judged by that moment, not by the clock: a peer whose bytes wait in the kernel has not been silent, and a peer that
+//! has made room has read.
 
 use super::mutant::EngineMutant;
 use crate::timers::Moment;
 
-/// The input watermark: everything that had arrived by it was accepted and read.
+/// The input watermark: everything that had arrived by it was accepted and read, and room that peers had made was used.
 ///
 /// It rises by rounds. A round begins with a poll, which notes all that had arrived by the moment before it. The round then
-/// accepts as many connections as the kernel can have had in its queue, reads every socket that is in line after that,
-/// and raises the watermark to the moment at which it began. A quiet hub does all of that in one turn.
+/// writes to every socket that takes more, accepts as many connections as the kernel can have had in its queue, reads every
+/// socket that is in line after that, and raises the watermark to the moment at which it began. A quiet hub does all of that
+/// in one turn.
 #[derive(Debug)]
 pub struct InputWatermark {
     at: Moment,
@@ -26,6 +28,8 @@ struct Round {
     unaccepted: usize,
     /// Sockets at the head of each read queue that are still to be read; `None` until all connections are accepted.
     unread: Option<[usize; 2]>,
+    /// Sockets that take more may not have been written to.
+    unwritten: bool,
 }
 
 impl InputWatermark {
@@ -55,7 +59,16 @@ impl InputWatermark {
     /// began. What arrived while it waited, and while the program was stopped, is told by the next poll.
     pub fn polled(&mut self, before: Moment) {
         let unaccepted = if self.mutant.is(EngineMutant::JudgeUnaccepted) { 0 } else { self.backlog };
-        self.round.get_or_insert(Round { began: before, unaccepted, unread: None });
+        let unwritten = !self.mutant.is(EngineMutant::JudgeUnwritten);
+        self.round.get_or_insert(Round { began: before, unaccepted, unread: None, unwritten });
+    }
+
+    /// Every socket was written to that takes more, by what the last poll told.
+    pub fn writes_tried(&mut self) {
+        if let Some(round) = &mut self.round {
+            round.unwritten = false;
+        }
+        self.settle();
     }
 
     /// A connection was taken from the kernel's queue.
@@ -93,7 +106,7 @@ impl InputWatermark {
 
     fn settle(&mut self) {
         let judged_early = self.mutant.is(EngineMutant::JudgeUnread);
-        if let Some(Round { began, unread: Some(unread), .. }) = self.round
+        if let Some(Round { began, unread: Some(unread), unwritten: false, .. }) = self.round
             && (unread == [0, 0] || judged_early)
         {
             self.at = began;
@@ -118,13 +131,21 @@ mod tests {
         watermark.polled(at(1));
         watermark.none_to_accept();
         watermark.queued([0, 0]);
+        assert_eq!(watermark.at(), at(0), "a peer may have made room");
+        watermark.writes_tried();
         assert_eq!(watermark.at(), at(1));
+        watermark.polled(at(2));
+        watermark.writes_tried();
+        watermark.none_to_accept();
+        watermark.queued([0, 0]);
+        assert_eq!(watermark.at(), at(2));
     }
 
     #[test]
-    fn whoever_waits_to_be_accepted_is_accepted_and_read_first() {
+    fn a_connection_that_waits_is_accepted_and_read_first() {
         let mut watermark = InputWatermark::new(2, at(0));
         watermark.polled(at(1));
+        watermark.writes_tried();
         watermark.accepted();
         watermark.queued([0, 1]);
         watermark.read(1);
@@ -137,6 +158,7 @@ mod tests {
         watermark.read(1);
         assert_eq!(watermark.at(), at(1), "what came after the first poll is the next round's");
         watermark.polled(at(3));
+        watermark.writes_tried();
         watermark.none_to_accept();
         watermark.queued([0, 0]);
         assert_eq!(watermark.at(), at(3));

@@ -216,6 +216,7 @@ impl<D: Disk> Reactor<D> {
         for id in std::mem::take(&mut self.writable) {
             self.write(id, now);
         }
+        self.engine.watermark().writes_tried();
     }
 
     fn write(&mut self, id: ConnectionId, now: Moment) {

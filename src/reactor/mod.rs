@@ -156,7 +156,6 @@ impl<D: Disk> Reactor<D> {
             // What is not read is not timed out either: the input watermark stands still.
             if self.log.hold().is_none() {
                 self.accept(now);
-                // Before time is judged: a peer that has made room is reading.
                 self.write_ready(now);
                 self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
                 self.read_all(now);
