@@ -18,13 +18,13 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("session", &["wire", "lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime"]),
     ("storage", &["lottery"], &["std::net", "mio::", "Instant", "SystemTime"]),
     (
-        "engine",
+        "hub",
         &["session", "wire", "storage", "lottery", "limits", "timers", "logging"],
         &["std::net", "std::fs", "mio::", "Instant", "SystemTime"],
     ),
     (
         "reactor",
-        &["engine", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
+        &["hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
     ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),
@@ -100,7 +100,7 @@ fn every_room_uses_only_the_rooms_below_it() {
 fn the_client_uses_none_of_the_servers_layers() {
     for path in sources(Path::new("src/bin")).into_iter().filter(|path| path.to_str().unwrap().contains("client")) {
         let code = code(&path);
-        for layer in ["session", "engine", "reactor", "storage"] {
+        for layer in ["session", "hub", "reactor", "storage"] {
             assert!(!code.contains(&format!("loteria::{layer}")), "{} uses {layer}", path.display());
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use loteria::engine::ConnectionId;
+use loteria::hub::ConnectionId;
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::{Answer, Dialect, Expecting};
 

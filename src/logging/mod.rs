@@ -201,7 +201,7 @@ mod tests {
         let lines = Lines::default();
         let logger = logger(level, Box::new(lines.clone()));
         for own in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
-            log_to(&logger, own, "loteria::engine", "action: x");
+            log_to(&logger, own, "loteria::hub", "action: x");
             log_to(&logger, own, "rustls", "not ours");
         }
         log_to(&logger, Level::Error, CRITICAL, "action: x");

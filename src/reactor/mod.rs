@@ -1,7 +1,7 @@
 //! The loop: one thread, one poll, every socket, timer and signal.
 //!
-//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the engine what happened and
-//! does what the engine says.
+//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the hub what happened and
+//! does what the hub says.
 
 mod clock;
 mod connections;
@@ -28,7 +28,7 @@ pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
-use crate::engine::{ConnectionId, Engine};
+use crate::hub::{ConnectionId, Hub};
 use crate::limits;
 use crate::logging::{Flow, LogOutput};
 use crate::signals::SecondSignal;
@@ -61,7 +61,7 @@ impl From<CommitError> for RunError {
 
 /// The hub on real sockets.
 pub struct Reactor<D: Disk> {
-    engine: Engine<D>,
+    hub: Hub<D>,
     poll: Poll,
     listener: Option<Listener>,
     signals: Signals,
@@ -95,13 +95,13 @@ enum Accept {
 }
 
 impl<D: Disk> Reactor<D> {
-    /// A loop around `engine`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
+    /// A loop around `hub`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
     /// end.
     ///
     /// # Errors
     /// As the system says.
     pub fn new(
-        mut engine: Engine<D>,
+        mut hub: Hub<D>,
         mut listener: Listener,
         tls: Option<Tls>,
         signals: StopSignals,
@@ -118,9 +118,9 @@ impl<D: Disk> Reactor<D> {
         }
         // What came before the loop is no stall of it.
         clock.account(Duration::MAX);
-        engine.watermark().set_backlog(listener.backlog());
+        hub.watermark().set_backlog(listener.backlog());
         Ok(Reactor {
-            engine,
+            hub,
             poll,
             listener: Some(listener),
             signals,
@@ -144,7 +144,7 @@ impl<D: Disk> Reactor<D> {
     /// # Errors
     /// A disk or a system that fails.
     pub fn run(mut self) -> Result<(), RunError> {
-        let mut events = Events::with_capacity(self.engine.connections_max() + EVENTS_BESIDES);
+        let mut events = Events::with_capacity(self.hub.connections_max() + EVENTS_BESIDES);
         // A draw that was due when an earlier run ended is made before anyone is heard.
         self.end_turn(self.clock.now())?;
         loop {
@@ -160,8 +160,8 @@ impl<D: Disk> Reactor<D> {
                 self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
                 self.read_all(now);
             }
-            let judged = self.engine.watermark().at();
-            self.engine.tick(judged)?;
+            let judged = self.hub.watermark().at();
+            self.hub.tick(judged)?;
             self.end_turn(now)?;
         }
     }
@@ -169,14 +169,14 @@ impl<D: Disk> Reactor<D> {
     /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
-        let committed = self.engine.commit(now)?;
+        let committed = self.hub.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
         // By real time: what another program did while the hub was stopped is seen before anything is acknowledged.
         if self.store_checked.elapsed() >= limits::STORE_CHECK_PERIOD {
-            self.engine.check_store()?;
+            self.hub.check_store()?;
             self.store_checked = Instant::now();
         }
-        self.engine.release(committed, now);
+        self.hub.release(committed, now);
         self.log.flush();
         self.write_all(now);
         self.flush_log(now);
@@ -195,7 +195,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Whether there are sockets in line.
     fn is_busy(&self) -> bool {
-        self.engine.has_reads() || !self.writable.is_empty()
+        self.hub.has_reads() || !self.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
@@ -204,12 +204,12 @@ impl<D: Disk> Reactor<D> {
         if let Some(left) = self.log.hold() {
             return self.poll(events, Some(left.min(self.until_store_check())));
         }
-        let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
+        let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
-            let deadlines = [self.engine.next_deadline(), paused, self.log_retry].into_iter().flatten();
+            let deadlines = [self.hub.next_deadline(), paused, self.log_retry].into_iter().flatten();
             let next = deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX));
             Some(next.unwrap_or(limits::POLL_MAX).min(self.until_store_check()))
         };
@@ -224,7 +224,7 @@ impl<D: Disk> Reactor<D> {
         let before = self.clock.account(Duration::ZERO);
         let polled = self.poll.poll(events, timeout);
         let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
-        self.engine.polled(before);
+        self.hub.polled(before);
         match polled {
             Ok(()) => Ok(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

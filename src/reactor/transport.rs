@@ -1,4 +1,4 @@
-//! What bytes go through between a socket and the engine: nothing, or TLS. Its first byte tells which.
+//! What bytes go through between a socket and the hub: nothing, or TLS. Its first byte tells which.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use mio::net::TcpStream;
 
 use super::socket::{Socket, write};
 use super::tls::{Heard, Session, Tls};
-use crate::engine::{ConnectionId, Engine};
+use crate::hub::{ConnectionId, Hub};
 use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
@@ -80,11 +80,11 @@ impl Transport {
     }
 }
 
-/// Gives `bytes`, which begin with [`Transport::incoming`], to the engine, decrypted where that is what they
+/// Gives `bytes`, which begin with [`Transport::incoming`], to the hub, decrypted where that is what they
 /// need. `last`: no more will come. Returns how many steps of a handshake that took.
 pub(super) fn hear<D: Disk>(
     (id, socket): (ConnectionId, &mut Socket),
-    engine: &mut Engine<D>,
+    hub: &mut Hub<D>,
     tls: Option<&Tls>,
     bytes: &mut [u8],
     last: bool,
@@ -98,21 +98,21 @@ pub(super) fn hear<D: Disk>(
             socket.transport = Transport::Undecided { begun: true };
             return 0;
         }
-        let chosen = if bytes.starts_with(&TLS_START) { begin(tls) } else { do_without(tls, engine, id) };
+        let chosen = if bytes.starts_with(&TLS_START) { begin(tls) } else { do_without(tls, hub, id) };
         match chosen {
             Ok(transport) => socket.transport = transport,
             Err(why) => {
-                refuse(engine, id, &why, now);
+                refuse(hub, id, &why, now);
                 return 0;
             }
         }
     }
     match &mut socket.transport {
         Transport::Undecided { .. } | Transport::Plain => {
-            engine.receive(id, bytes, now);
+            hub.receive(id, bytes, now);
             0
         }
-        Transport::Tls(session) => decrypt(id, session, engine, bytes, now),
+        Transport::Tls(session) => decrypt(id, session, hub, bytes, now),
     }
 }
 
@@ -120,8 +120,8 @@ fn begin(tls: &Tls) -> Result<Transport, String> {
     Ok(Transport::Tls(Box::new(Session::new(tls.config(), tls.asks_for_certificates())?)))
 }
 
-fn do_without<D: Disk>(tls: &Tls, engine: &Engine<D>, id: ConnectionId) -> Result<Transport, String> {
-    if engine.peer(id).is_some_and(|peer| tls.is_required_of(peer)) {
+fn do_without<D: Disk>(tls: &Tls, hub: &Hub<D>, id: ConnectionId) -> Result<Transport, String> {
+    if hub.peer(id).is_some_and(|peer| tls.is_required_of(peer)) {
         return Err("it does not use TLS, which is required".to_owned());
     }
     Ok(Transport::Plain)
@@ -130,65 +130,65 @@ fn do_without<D: Disk>(tls: &Tls, engine: &Engine<D>, id: ConnectionId) -> Resul
 fn decrypt<D: Disk>(
     id: ConnectionId,
     session: &mut Session,
-    engine: &mut Engine<D>,
+    hub: &mut Hub<D>,
     records: &mut [u8],
     now: Moment,
 ) -> usize {
     let steps = usize::from(session.is_handshaking());
     let heard = session.receive(records, |heard| match heard {
-        Heard::Established(Some(agency)) => engine.certify(id, agency),
+        Heard::Established(Some(agency)) => hub.certify(id, agency),
         Heard::Established(None) => {}
-        Heard::Bytes(bytes) => engine.receive(id, bytes, now),
-        Heard::End => engine.half_close(id, now),
+        Heard::Bytes(bytes) => hub.receive(id, bytes, now),
+        Heard::End => hub.half_close(id, now),
     });
-    engine.hold(id, session.memory_bytes(), now);
+    hub.hold(id, session.memory_bytes(), now);
     if let Err(why) = heard {
-        refuse(engine, id, &why, now);
+        refuse(hub, id, &why, now);
     }
     steps
 }
 
-/// Ends a connection whose bytes cannot reach the engine.
-fn refuse<D: Disk>(engine: &mut Engine<D>, id: ConnectionId, why: &str, now: Moment) {
-    let Some(peer) = engine.peer(id) else { return };
+/// Ends a connection whose bytes cannot reach the hub.
+fn refuse<D: Disk>(hub: &mut Hub<D>, id: ConnectionId, why: &str, now: Moment) {
+    let Some(peer) = hub.peer(id) else { return };
     let why = crate::logging::Value(why);
     log::warn!("action: tls | result: fail | ip: {peer} | reason: {why}, connection closed");
-    engine.hang_up(id, now);
+    hub.hang_up(id, now);
 }
 
-/// Writes what the engine has for a peer, as far as it is taken.
+/// Writes what the hub has for a peer, as far as it is taken.
 pub(super) fn write_plain<D: Disk>(
     stream: &mut TcpStream,
-    engine: &mut Engine<D>,
+    hub: &mut Hub<D>,
     id: ConnectionId,
     now: Moment,
 ) -> io::Result<()> {
     loop {
-        let outgoing = engine.outgoing(id);
+        let outgoing = hub.outgoing(id);
         if outgoing.is_empty() {
             return Ok(());
         }
         match write(stream, outgoing)? {
-            Some(bytes) => engine.sent(id, bytes, now),
+            Some(bytes) => hub.sent(id, bytes, now),
             None => return Ok(()),
         }
     }
 }
 
-/// The same, encrypted, a record at a time. The engine is told that bytes are sent when their record is.
+/// The same, encrypted, a record at a time. The hub is told that bytes are sent when their record is.
 pub(super) fn write_tls<D: Disk>(
     stream: &mut TcpStream,
     session: &mut Session,
-    engine: &mut Engine<D>,
+    hub: &mut Hub<D>,
     id: ConnectionId,
     now: Moment,
 ) -> io::Result<()> {
     loop {
         if session.unsent().is_empty() {
-            let outgoing = engine.outgoing(id);
+            let outgoing = hub.outgoing(id);
             if !outgoing.is_empty() {
                 session.encrypt(outgoing).map_err(io::Error::other)?;
-            } else if engine.is_done(id) {
+            } else if hub.is_done(id) {
                 session.say_goodbye();
             }
             if session.unsent().is_empty() {
@@ -198,7 +198,7 @@ pub(super) fn write_tls<D: Disk>(
         let Some(bytes) = write(stream, session.unsent())? else { return Ok(()) };
         let carried = session.sent(bytes);
         if carried > 0 {
-            engine.sent(id, carried, now);
+            hub.sent(id, carried, now);
         }
     }
 }

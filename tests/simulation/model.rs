@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use loteria::engine::{Engine, OnAgencyLoss, Policy};
+use loteria::hub::{Hub, OnAgencyLoss, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Standing};
 use loteria::storage::File;
@@ -12,8 +12,8 @@ use loteria::timers::Moment;
 use loteria::wire::Dialect;
 
 use crate::bets::{Batches, Kind};
-use crate::hub::Witness;
 use crate::net::{Ask, HubEnd, LinkId, Net};
+use crate::reactor::Witness;
 use crate::storage_kit::disk::{Mounted, SimDisk};
 use crate::trace;
 
@@ -249,7 +249,7 @@ impl Model {
     }
 
     /// Notes which agencies are here, as far as the hub can know.
-    fn look_around(&mut self, engine: &Engine<Mounted>, net: &Net) {
+    fn look_around(&mut self, hub: &Hub<Mounted>, net: &Net) {
         for agency in self.agencies.values_mut() {
             agency.bytes_read.0 = 0;
         }
@@ -258,7 +258,7 @@ impl Model {
             if let Some((earlier, named_at)) = link.earlier
                 && link.up_read >= named_at
                 && let HubEnd::Open(id) = link.hub
-                && !engine.is_closing(id)
+                && !hub.is_closing(id)
             {
                 self.agencies.get_mut(&earlier).expect("an agency of the roster").see(number, grace, self.now);
             }
@@ -269,7 +269,7 @@ impl Model {
             }
             // What comes after the hub has closed its side is read and thrown away.
             if let HubEnd::Open(id) = link.hub
-                && !engine.is_closing(id)
+                && !hub.is_closing(id)
             {
                 agency.see(number, grace, self.now);
                 // A connection in a dialect that keeps its connection says nothing of a silence.
@@ -298,8 +298,8 @@ impl Model {
         }
     }
 
-    fn check_parked(&self, engine: &Engine<Mounted>, net: &Net) {
-        if engine.has_work() || self.stopping {
+    fn check_parked(&self, hub: &Hub<Mounted>, net: &Net) {
+        if hub.has_work() || self.stopping {
             return;
         }
         let mut waiting = Vec::new();
@@ -308,15 +308,11 @@ impl Model {
             let HubEnd::Open(connection) = link.hub else { continue };
             let query = link.requests.iter().find(|request| request.ask == Ask::Query);
             let asks = query.is_some_and(|query| link.up_read >= query.end);
-            if asks && !engine.is_closing(connection) {
+            if asks && !hub.is_closing(connection) {
                 waiting.push(*id);
             }
         }
-        assert_eq!(
-            engine.parked(),
-            waiting.len(),
-            "queries wait by the hub's count, and by what was asked: {waiting:?}"
-        );
+        assert_eq!(hub.parked(), waiting.len(), "queries wait by the hub's count, and by what was asked: {waiting:?}");
         let waiting = waiting.len();
         assert!(!self.drawn || waiting == 0, "{waiting} queries wait after the draw");
     }
@@ -327,8 +323,8 @@ impl Witness for Model {
         self.disk.crashed()
     }
 
-    fn committed(&mut self, engine: &Engine<Mounted>, net: &Net) {
-        self.look_around(engine, net);
+    fn committed(&mut self, hub: &Hub<Mounted>, net: &Net) {
+        self.look_around(hub, net);
         let disk = self.disk.clone();
         let known = self.file.len();
         let rows = disk.peek(File::Rows, |rows| {
@@ -338,22 +334,22 @@ impl Witness for Model {
         if let Some(rows) = rows {
             self.take_rows(&rows, net);
         }
-        self.compare(net, engine.lottery(), false);
+        self.compare(net, hub.lottery(), false);
     }
 
-    fn released(&mut self, engine: &Engine<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]) {
-        self.hear(engine, net, link, bytes);
+    fn released(&mut self, hub: &Hub<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]) {
+        self.hear(hub, net, link, bytes);
     }
 
-    fn turn_ended(&mut self, engine: &Engine<Mounted>, net: &Net) {
+    fn turn_ended(&mut self, hub: &Hub<Mounted>, net: &Net) {
         let logged = trace::logged();
         let stored = self.stored - self.stored_before;
         assert_eq!(logged.stored - self.logged_before.stored, stored, "stored batches, by the log and by the rows");
         let draws = u32::from(self.drawn && !self.drawn_before);
         assert_eq!(logged.draws - self.logged_before.draws, draws, "draws in the log");
-        assert!(engine.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
-        engine.assert_invariants();
-        self.check_parked(engine, net);
+        assert!(hub.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
+        hub.assert_invariants();
+        self.check_parked(hub, net);
         self.check_ended(net);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use loteria::engine::ConnectionId;
+use loteria::hub::ConnectionId;
 use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect};
 

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use loteria::engine::{Budgets, EarlyQuery, OnAgencyLoss, Policy};
+use loteria::hub::{Budgets, EarlyQuery, OnAgencyLoss, Policy};
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
 use crate::clients::Habits;
-use crate::hub::Pace;
 use crate::lockstep::{self, Item};
 use crate::native;
+use crate::reactor::Pace;
 use crate::real;
 use crate::rng::Rng;
 use crate::storage_kit::disk::Faults;

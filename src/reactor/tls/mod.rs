@@ -1,4 +1,4 @@
-//! TLS between a socket and the engine, which knows nothing of it.
+//! TLS between a socket and the hub, which knows nothing of it.
 //!
 //! [`Tls`] is what the operator configured: the hub's certificate and key, whose certificates are asked for, and
 //! whether a connection may do without. `Session` is one connection's encryption, without its socket. TLS 1.3

@@ -1,4 +1,4 @@
-//! What the operator chose, as the engine uses it.
+//! What the operator chose, as the hub uses it.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub enum OnAgencyLoss {
     Exclude,
 }
 
-/// The engine's configuration.
+/// The hub's configuration.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// `EARLY_QUERY`.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::Engine;
-use super::EngineMutant;
+use super::Hub;
+use super::HubMutant;
 use super::connection::{Connection, ConnectionId};
 use super::deadlines::Reminder;
 use super::outbox::List;
@@ -70,7 +70,7 @@ impl Lists {
     }
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Whether the connection is still here, and its query waits.
     pub(super) fn is_parked(&self, id: ConnectionId) -> bool {
         self.slot(id).is_some_and(|slot| self.connections[slot].parked)
@@ -121,7 +121,7 @@ impl<D: Disk> Engine<D> {
         if connection.outbox.is_empty() {
             connection.owes_bytes(now);
         }
-        let shared_as = if self.mutant.is(EngineMutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
+        let shared_as = if self.mutant.is(HubMutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
         let shared_bytes_min = self.scheduler.budgets.shared_bytes_min;
         let (after, bytes) =
             match self.lists.of((shared_as, dialect), || self.lottery.winners(agency), shared_bytes_min) {

@@ -1,6 +1,6 @@
 //! Connections that decode bytes which were deferred behind a reply that is out now.
 
-use super::Engine;
+use super::Hub;
 use super::connection::ConnectionId;
 use super::queue::{Class, ClassQueue, Deficit};
 use crate::limits;
@@ -35,7 +35,7 @@ impl Deferred {
     }
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Goes on with bytes that were held back behind a reply which is out now, as far as one turn can: agencies' first,
     /// and of untrusted connections a few, each of which is one more to be answered before the next turn.
     pub fn run_deferred(&mut self, now: Moment) {

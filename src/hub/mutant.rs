@@ -1,10 +1,10 @@
 //! Defects on purpose, to test the tests: a simulation that lets one of these pass is worth nothing.
 
-/// One thing that an engine does wrong. Only builds with debug assertions can: elsewhere the compiler removes it.
+/// One thing that a hub does wrong. Only builds with debug assertions can: elsewhere the compiler removes it.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum EngineMutant {
-    /// Nothing: the engine as it is meant to be.
+pub enum HubMutant {
+    /// Nothing: the hub as it is meant to be.
     #[default]
     None,
     /// The draw is made and not recorded.
@@ -43,31 +43,31 @@ pub enum EngineMutant {
     DropHeldBack,
 }
 
-impl EngineMutant {
+impl HubMutant {
     /// All of them.
-    pub const ALL: [EngineMutant; 17] = [
-        EngineMutant::ForgetDrawRecord,
-        EngineMutant::KeepTakenBack,
-        EngineMutant::ForgetResend,
-        EngineMutant::ForgetFinishOnFull,
-        EngineMutant::KeepLotteryOnFull,
-        EngineMutant::IgnoreConflict,
-        EngineMutant::IgnoreReturn,
-        EngineMutant::ForgetHeld,
-        EngineMutant::CountGone,
-        EngineMutant::FinishOverRejected,
-        EngineMutant::ForgetEarlierAgency,
-        EngineMutant::ShareAcrossAgencies,
-        EngineMutant::ForgetDeficit,
-        EngineMutant::JudgeUnaccepted,
-        EngineMutant::JudgeUnread,
-        EngineMutant::JudgeUnwritten,
-        EngineMutant::DropHeldBack,
+    pub const ALL: [HubMutant; 17] = [
+        HubMutant::ForgetDrawRecord,
+        HubMutant::KeepTakenBack,
+        HubMutant::ForgetResend,
+        HubMutant::ForgetFinishOnFull,
+        HubMutant::KeepLotteryOnFull,
+        HubMutant::IgnoreConflict,
+        HubMutant::IgnoreReturn,
+        HubMutant::ForgetHeld,
+        HubMutant::CountGone,
+        HubMutant::FinishOverRejected,
+        HubMutant::ForgetEarlierAgency,
+        HubMutant::ShareAcrossAgencies,
+        HubMutant::ForgetDeficit,
+        HubMutant::JudgeUnaccepted,
+        HubMutant::JudgeUnread,
+        HubMutant::JudgeUnwritten,
+        HubMutant::DropHeldBack,
     ];
 
-    /// Whether the engine has this defect.
+    /// Whether the hub has this defect.
     #[inline]
-    pub(super) fn is(self, other: EngineMutant) -> bool {
+    pub(super) fn is(self, other: HubMutant) -> bool {
         cfg!(debug_assertions) && self == other
     }
 }

@@ -4,9 +4,9 @@
 //! millisecond; where trusted connections fill the turn, the others begin the next one. Each class is first come, first
 //! served, and its bytes are divided by those that the turn reads.
 
-use super::Engine;
+use super::Hub;
 use super::connection::ConnectionId;
-use super::mutant::EngineMutant;
+use super::mutant::HubMutant;
 use super::queue::{Class, ClassQueue, Deficit};
 use super::watermark::InputWatermark;
 use crate::limits;
@@ -78,7 +78,7 @@ pub(super) struct Scheduler {
     round: Round,
     /// Deadlines are judged by it.
     pub(super) watermark: InputWatermark,
-    mutant: EngineMutant,
+    mutant: HubMutant,
 }
 
 /// One turn's reads.
@@ -120,12 +120,12 @@ impl Scheduler {
             reads_first: false,
             round: Round::default(),
             watermark: InputWatermark::new(0, now),
-            mutant: EngineMutant::None,
+            mutant: HubMutant::None,
         }
     }
 
     /// From here on with a defect.
-    pub(super) fn set_mutant(&mut self, mutant: EngineMutant) {
+    pub(super) fn set_mutant(&mut self, mutant: HubMutant) {
         self.mutant = mutant;
         self.watermark.set_mutant(mutant);
     }
@@ -138,7 +138,7 @@ impl Scheduler {
         let Budgets { turn_bytes, connection_bytes, connection_bytes_min, untrusted_bytes, .. } = self.budgets;
         let share = (turn_bytes / (trusted + few).max(1)).clamp(connection_bytes_min, connection_bytes);
         let untrusted_share = (untrusted_bytes / few.max(1)).max(connection_bytes_min);
-        let owed = self.deficit.settle(turn_is_full) && !self.mutant.is(EngineMutant::ForgetDeficit);
+        let owed = self.deficit.settle(turn_is_full) && !self.mutant.is(HubMutant::ForgetDeficit);
         self.round = Round {
             stage: if owed { Stage::Owed } else { Stage::Trusted { last: false } },
             work_behind: self.round.work_behind,
@@ -208,7 +208,7 @@ struct TurnState {
     untrusted_decoded: usize,
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Takes other budgets than `limits.rs` has.
     pub fn set_budgets(&mut self, budgets: Budgets) {
         self.scheduler.budgets = budgets;

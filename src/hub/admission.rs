@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use std::collections::HashMap;
 
 use super::connection::{Connection, ConnectionId};
-use super::{Engine, TooManyConnections};
+use super::{Hub, TooManyConnections};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::session::Phase;
@@ -85,7 +85,7 @@ impl Admission {
     }
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// A peer connected. Where the hub is full, [`evict`](Self::evict) may find it a place.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! What holds between two calls, whatever happened before: checked by the simulation after every turn.
 
-use super::Engine;
+use super::Hub;
 use super::connection::Connection;
 use crate::session::Phase;
 use crate::storage::Disk;
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Counts again what is kept as a sum. Slow: it looks at every connection.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! What a turn has in hand: every request's outcome, waiting for the commit.
 
-use super::Engine;
+use super::Hub;
 use super::connection::ConnectionId;
 use crate::limits;
 use crate::lottery::{AgencyId, Refusal};
@@ -93,12 +93,12 @@ pub(super) struct Entry {
     pub(super) outcome: Outcome,
 }
 
-/// A turn that is durable. [`Engine::commit`] makes it of the turn in hand, and [`Engine::release`] consumes it: only what
+/// A turn that is durable. [`Hub::commit`] makes it of the turn in hand, and [`Hub::release`] consumes it: only what
 /// it owns is answered. A request that came after the commit is in the next turn, whatever is released meanwhile.
 ///
 /// ```compile_fail,E0382
-/// # use loteria::{engine::Engine, storage::{CommitError, Disk}, timers::Moment};
-/// fn answers_what_is_not_stored(hub: &mut Engine<impl Disk>, now: Moment) -> Result<(), CommitError> {
+/// # use loteria::{hub::Hub, storage::{CommitError, Disk}, timers::Moment};
+/// fn answers_what_is_not_stored(hub: &mut Hub<impl Disk>, now: Moment) -> Result<(), CommitError> {
 ///     let turn = hub.commit(now)?;
 ///     hub.release(turn, now);
 ///     // More is received here.
@@ -110,7 +110,7 @@ pub(super) struct Entry {
 /// Nor can one be made or copied:
 ///
 /// ```compile_fail,E0308
-/// fn again(turn: &loteria::engine::CommittedTurn) -> loteria::engine::CommittedTurn {
+/// fn again(turn: &loteria::hub::CommittedTurn) -> loteria::hub::CommittedTurn {
 ///     turn.clone()
 /// }
 /// ```
@@ -121,7 +121,7 @@ pub struct CommittedTurn {
     pub(super) proof: Committed,
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Whether the turn in hand should end before more is received: it has many rows to write, or many
     /// requests to answer.
     pub fn turn_is_full(&self) -> bool {

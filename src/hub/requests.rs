@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::connection::ConnectionId;
 use super::deadlines::Departure;
 use super::turn::{LoggedBet, Outcome};
-use super::{Engine, EngineMutant};
+use super::{Hub, HubMutant};
 use crate::logging::Value;
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal, Standing};
 use crate::storage::{Disk, MatchError};
@@ -18,7 +18,7 @@ const OVERRUN: Malformed = Malformed("the bets do not fill their frame exactly")
 /// In a turn that is taken back, of connections with batches in flight: the number that has to come again.
 type TakenBack = HashMap<usize, u64>;
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Applies one request, whose whole frame is `frame`.
     pub(super) fn apply(&mut self, slot: usize, request: Request<Bets<'_>>, frame: &[u8], now: Moment) {
         if self.connections[slot].refused {
@@ -127,7 +127,7 @@ impl<D: Disk> Engine<D> {
     /// A batch under a number that is stored already: the same bets are harmless, others are a conflict.
     fn repeated(&mut self, agency: AgencyId, sequence: u64, bets: &Bets<'_>) -> Result<Outcome, Rejection> {
         match self.store.matches(agency, sequence, bets) {
-            Ok(false) if self.mutant.is(EngineMutant::IgnoreConflict) => Ok(Outcome::Repeated { agency, sequence }),
+            Ok(false) if self.mutant.is(HubMutant::IgnoreConflict) => Ok(Outcome::Repeated { agency, sequence }),
             Ok(true) => Ok(Outcome::Repeated { agency, sequence }),
             Ok(false) => Err(Rejection::Conflict),
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Malformed(OVERRUN)),
@@ -210,7 +210,7 @@ impl<D: Disk> Engine<D> {
         let agency = session.agency.and_then(|agency| self.lottery.agency(agency).ok());
         session.awaiting_resend.is_some()
             && agency.is_some_and(|agency| agency.committed_standing() == Standing::Betting)
-            && !self.mutant.is(EngineMutant::FinishOverRejected)
+            && !self.mutant.is(HubMutant::FinishOverRejected)
     }
 
     /// To drop it, as the batches behind a rejected one are, would leave a client that has nothing to send again
@@ -274,7 +274,7 @@ impl<D: Disk> Engine<D> {
     fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
         let left = Departure::of(&self.connections[slot]);
         self.connections[slot].has_committed = false;
-        if self.mutant.is(EngineMutant::ForgetEarlierAgency) {
+        if self.mutant.is(HubMutant::ForgetEarlierAgency) {
             return self.leave(before, left, left.heard_at);
         }
         let id = self.id(slot);
@@ -288,16 +288,16 @@ impl<D: Disk> Engine<D> {
         let why = Value(error);
         log::error!("action: store | result: in_progress | reason: {why}, batches are rejected until there is space");
         self.full_until = Some(now + crate::limits::FULL_DISK_PAUSE);
-        if !self.mutant.is(EngineMutant::KeepLotteryOnFull) {
+        if !self.mutant.is(HubMutant::KeepLotteryOnFull) {
             self.lottery.roll_back();
         }
         let mut turn = std::mem::take(&mut self.turn);
         let mut taken_back = TakenBack::new();
         for entry in &mut turn {
-            if self.mutant.is(EngineMutant::KeepTakenBack) && matches!(entry.outcome, Outcome::Stored { .. }) {
+            if self.mutant.is(HubMutant::KeepTakenBack) && matches!(entry.outcome, Outcome::Stored { .. }) {
                 continue;
             }
-            if self.mutant.is(EngineMutant::ForgetFinishOnFull) && matches!(entry.outcome, Outcome::Finished { .. }) {
+            if self.mutant.is(HubMutant::ForgetFinishOnFull) && matches!(entry.outcome, Outcome::Finished { .. }) {
                 continue;
             }
             let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
@@ -307,7 +307,7 @@ impl<D: Disk> Engine<D> {
         // Of an agency that has left in this turn, no bet may be stored any more.
         self.unnumbered.count_again(&self.lottery, &self.presence);
         for (slot, sequence) in taken_back {
-            if self.mutant.is(EngineMutant::ForgetResend) {
+            if self.mutant.is(HubMutant::ForgetResend) {
                 continue;
             }
             let session = &mut self.connections[slot].session;

@@ -1,9 +1,9 @@
 //! A peer that ends its side behind its requests: every whole one of them is answered.
 
-mod engine_kit;
+mod core_kit;
 
-use engine_kit::{Table, batch};
-use loteria::engine::{ConnectionId, Policy};
+use core_kit::{Table, batch};
+use loteria::hub::{ConnectionId, Policy};
 use loteria::limits;
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
@@ -21,7 +21,7 @@ fn finishes(agency: AgencyId, count: usize) -> Vec<u8> {
 /// The bytes of all answers to a peer that reads as they come, until the hub has nothing more to say.
 fn hear_all(table: &mut Table, id: ConnectionId) -> Vec<u8> {
     let mut answers = table.hear(id);
-    while table.engine.has_work() {
+    while table.hub.has_work() {
         table.turn();
         answers.extend(table.hear(id));
     }
@@ -31,10 +31,10 @@ fn hear_all(table: &mut Table, id: ConnectionId) -> Vec<u8> {
 /// Sends `requests`, then ends the peer's side before the hub goes on with those that the turn had no room for.
 fn say_and_end(table: &mut Table, id: ConnectionId, requests: &[u8]) -> Vec<u8> {
     table.say(id, requests);
-    table.engine.half_close(id, table.now);
+    table.hub.half_close(id, table.now);
     table.end_turn();
     let answers = hear_all(table, id);
-    assert!(table.engine.is_done(id), "it has its answers");
+    assert!(table.hub.is_done(id), "it has its answers");
     answers
 }
 
@@ -57,7 +57,7 @@ fn every_frame_before_a_half_close_is_answered_in_every_dialect() {
         dialect.put_hello(AgencyId(1), &mut requests);
         (0..several).for_each(|sequence| requests.extend(batch(dialect, 1, sequence as u64)));
         say_and_end(&mut table, id, &requests);
-        let state = table.engine.lottery().agency(AgencyId(1)).expect("of the draw");
+        let state = table.hub.lottery().agency(AgencyId(1)).expect("of the draw");
         assert_eq!(state.batches, several as u64, "{}", dialect.name());
     }
 }
@@ -69,7 +69,7 @@ fn every_frame_of_an_agency_before_a_half_close_is_answered() {
     let id = table.open();
     table.say(id, &batch(Dialect::Binary, 1, 0));
     assert_eq!(table.hear(id), [0]);
-    assert!(table.engine.is_agency(id));
+    assert!(table.hub.is_agency(id));
     let all = say_and_end(&mut table, id, &finishes(AgencyId(1), several));
     assert!(all == vec![0; several], "{} answers", all.len());
 }
@@ -80,19 +80,19 @@ fn frames_that_wait_for_their_reader_are_answered_after_a_half_close() {
     let mut table = Table::new(1, Policy::default());
     let id = table.open();
     for number in 0..bets {
-        table.engine.receive(id, &batch(Dialect::Text, 1, number), table.now);
+        table.hub.receive(id, &batch(Dialect::Text, 1, number), table.now);
     }
     let (mut requests, asked) = (Vec::new(), 6);
     (0..asked).for_each(|_| Dialect::Text.put_query(AgencyId(1), &mut requests));
-    table.engine.receive(id, &requests, table.now);
+    table.hub.receive(id, &requests, table.now);
     table.settle();
     table.hear(id);
     table.settle();
-    assert!(table.engine.outgoing(id).len() >= limits::OUTBOX_BYTES_HIGH, "the list is long");
-    let list = table.engine.outgoing(id).to_vec();
-    table.engine.half_close(id, table.now);
+    assert!(table.hub.outgoing(id).len() >= limits::OUTBOX_BYTES_HIGH, "the list is long");
+    let list = table.hub.outgoing(id).to_vec();
+    table.hub.half_close(id, table.now);
     table.settle();
-    assert!(!table.engine.is_done(id));
+    assert!(!table.hub.is_done(id));
     let rest = hear_all(&mut table, id);
     assert!(rest == list.repeat(asked), "{} bytes of {} each", rest.len(), list.len());
 }

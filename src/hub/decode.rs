@@ -1,13 +1,13 @@
 //! From bytes to requests: what is decoded where it lies, and what is kept for later.
 
-use super::Engine;
+use super::Hub;
 use super::turn::Outcome;
 use crate::session::{Phase, Progress, Step};
 use crate::storage::Disk;
 use crate::timers::Moment;
 use crate::wire::Dialect;
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Decodes what is here: first what was kept, then `input`.
     pub(super) fn decode(&mut self, slot: usize, mut input: &[u8], now: Moment) {
         let before = self.connections[slot].buffered();

@@ -3,7 +3,7 @@
 use super::connection::{ConnectionId, Due, Expiry};
 use super::presence::Absence;
 use super::turn::{Entry, Outcome};
-use super::{Connection, Engine, EngineMutant, OnAgencyLoss};
+use super::{Connection, Hub, HubMutant, OnAgencyLoss};
 use crate::limits;
 use crate::lottery::{AgencyId, Standing};
 use crate::session::Phase;
@@ -27,7 +27,7 @@ impl Departure {
     }
 }
 
-/// What the engine wants to be reminded of.
+/// What the hub wants to be reminded of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reminder {
     /// A connection's earliest deadline.
@@ -42,7 +42,7 @@ pub enum Reminder {
     Flush,
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// When [`tick`](Self::tick) has something to do.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.timers.next()
@@ -179,7 +179,7 @@ impl<D: Disk> Engine<D> {
             return self.timers.remind(Reminder::LostAgency(agency), again);
         }
         let again = match self.presence.look(agency, now) {
-            Absence::None if self.mutant.is(EngineMutant::IgnoreReturn) => None,
+            Absence::None if self.mutant.is(HubMutant::IgnoreReturn) => None,
             Absence::None => return,
             Absence::Quiet(at) => Some(at),
             Absence::Lost(at) => {

@@ -3,7 +3,7 @@
 use super::connection::ConnectionId;
 use super::queue::Class;
 use super::turn::{CommittedTurn, Entry, Outcome};
-use super::{EarlyQuery, Engine, EngineMutant};
+use super::{EarlyQuery, Hub, HubMutant};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::session::Phase;
@@ -11,7 +11,7 @@ use crate::storage::{Committed, Disk};
 use crate::timers::Moment;
 use crate::wire::{After, Malformed, Reply};
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Logs and answers everything of a committed turn. `now` is read after the commit, which may have taken
     /// long: nobody's time runs out while the hub waits for its disk.
     pub fn release(&mut self, turn: CommittedTurn, now: Moment) {
@@ -268,7 +268,7 @@ impl<D: Disk> Engine<D> {
     pub(super) fn defer(&mut self, slot: usize) {
         let id = self.id(slot);
         let connection = &mut self.connections[slot];
-        let held = self.mutant.is(EngineMutant::ForgetHeld);
+        let held = self.mutant.is(HubMutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
         if left && !held && !std::mem::replace(&mut connection.deferred, true) {
             let class = Class::of(connection.is_agency());

@@ -1,11 +1,11 @@
-//! The engine's deadlines to the millisecond, and that nothing that peers leave behind adds up.
+//! The hub's deadlines to the millisecond, and that nothing that peers leave behind adds up.
 
-mod engine_kit;
+mod core_kit;
 
 use std::time::Duration;
 
-use engine_kit::{Table, batch};
-use loteria::engine::{ConnectionId, Policy};
+use core_kit::{Table, batch};
+use loteria::hub::{ConnectionId, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
@@ -47,7 +47,7 @@ fn a_refused_peer_keeps_its_place_for_a_second_whatever_it_says() {
     let (mut table, _) = table();
     let peer = "192.0.2.1".parse().unwrap();
     for said in [&b""[..], b"\xb7LN", b"\xb7LN\x01", b"\xb7LN\x01\0\0", b"1"] {
-        let id = table.engine.refuse(peer, table.now).unwrap();
+        let id = table.hub.refuse(peer, table.now).unwrap();
         table.say(id, said);
         table.pass(limits::DRAIN_TIMEOUT - MOMENT);
         assert!(!table.is_over(id), "{said:x?}");
@@ -57,7 +57,7 @@ fn a_refused_peer_keeps_its_place_for_a_second_whatever_it_says() {
         table.pass(MOMENT);
         assert!(table.is_over(id), "{said:x?}");
         table.pass(limits::DRAIN_TIMEOUT);
-        assert!(table.engine.is_cut(id), "{said:x?}");
+        assert!(table.hub.is_cut(id), "{said:x?}");
     }
 }
 
@@ -96,8 +96,8 @@ fn a_frame_cannot_hide_behind_an_unread_reply() {
     table.say(id, &FINISH);
     table.say(id, &FINISH[..3]);
     table.pass(policy.frame_timeout);
-    assert_eq!(table.engine.outgoing(id), [0]);
-    assert!(table.engine.is_closing(id));
+    assert_eq!(table.hub.outgoing(id), [0]);
+    assert!(table.hub.is_closing(id));
 }
 
 #[test]
@@ -121,13 +121,13 @@ fn a_frame_whose_end_may_have_come_is_read_before_it_is_timed_out() {
     let (mut table, policy) = table();
     let id = spoken(&mut table);
     table.say(id, &FINISH[..4]);
-    table.engine.readable(id);
+    table.hub.readable(id);
     table.pass(policy.frame_timeout);
     assert!(!table.is_over(id), "the kernel holds more of it");
     table.say(id, &FINISH[4..8]);
-    table.engine.begin_reads(table.now);
-    let grant = table.engine.next_read(true).expect("its socket is readable");
-    table.engine.read(grant, 4, false);
+    table.hub.begin_reads(table.now);
+    let grant = table.hub.next_read(true).expect("its socket is readable");
+    table.hub.read(grant, 4, false);
     table.turn();
     assert!(table.is_over(id), "there was no more, and its time is over");
 }
@@ -165,7 +165,7 @@ fn further_replies_do_not_extend_the_time_to_read_the_first() {
     }
     assert!(!table.is_over(id));
     table.pass(4 * MOMENT);
-    assert!(table.engine.is_cut(id), "there is nobody to wait for");
+    assert!(table.hub.is_cut(id), "there is nobody to wait for");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
     table.settle();
     let almost = policy.write_timeout - MOMENT;
     table.pass(almost);
-    table.engine.sent(id, limits::WRITE_STEP_BYTES, table.now);
+    table.hub.sent(id, limits::WRITE_STEP_BYTES, table.now);
     table.pass(almost);
     assert!(!table.is_over(id), "it took a step");
     table.hear(id);
@@ -190,9 +190,9 @@ fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
     }
     table.settle();
     table.pass(almost);
-    table.engine.sent(id, limits::WRITE_STEP_BYTES - 1, table.now);
+    table.hub.sent(id, limits::WRITE_STEP_BYTES - 1, table.now);
     table.pass(MOMENT);
-    assert!(table.engine.is_cut(id), "a byte less is no step");
+    assert!(table.hub.is_cut(id), "a byte less is no step");
 }
 
 #[test]
@@ -204,9 +204,9 @@ fn a_closing_connection_has_its_second_after_the_last_byte_was_taken() {
     table.pass(policy.write_timeout - MOMENT);
     assert_eq!(table.hear(id), [0, 1]);
     table.pass(limits::DRAIN_TIMEOUT - MOMENT);
-    assert!(table.engine.is_done(id) && !table.engine.is_cut(id));
+    assert!(table.hub.is_done(id) && !table.hub.is_cut(id));
     table.pass(MOMENT);
-    assert!(table.engine.is_cut(id));
+    assert!(table.hub.is_cut(id));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn many_deadlines_at_once_are_acted_on_in_slices() {
     table.pass(policy.handshake_timeout);
     assert!(over(&table) > 0 && over(&table) <= limits::DUE_PER_TURN, "{}", over(&table));
     while over(&table) < ids.len() {
-        assert!(table.engine.next_deadline().is_some_and(|at| at <= table.now), "the rest is due at once");
+        assert!(table.hub.next_deadline().is_some_and(|at| at <= table.now), "the rest is due at once");
         table.turn();
     }
 }
@@ -228,23 +228,23 @@ fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
     let many: Vec<_> = (0..20).map(|_| table.open()).collect();
     let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
     for id in &many {
-        table.engine.receive(*id, &FINISH.repeat(2 * each), table.now);
+        table.hub.receive(*id, &FINISH.repeat(2 * each), table.now);
         table.turn();
     }
     let mut answered = 0;
     for _ in 0..5 {
-        assert!(table.engine.has_work());
-        table.engine.run_deferred(table.now);
-        assert!(!table.engine.turn_is_full() && !table.engine.untrusted_are_served());
+        assert!(table.hub.has_work());
+        table.hub.run_deferred(table.now);
+        assert!(!table.hub.turn_is_full() && !table.hub.untrusted_are_served());
         let newcomer = table.open();
         table.say(newcomer, &FINISH);
         assert_eq!(table.hear(newcomer), [0]);
-        let all = many.iter().map(|id| table.engine.outgoing(*id).len()).sum::<usize>();
+        let all = many.iter().map(|id| table.hub.outgoing(*id).len()).sum::<usize>();
         assert!(all > answered, "those who wait go on");
         answered = all;
     }
     table.settle();
-    assert!(many.iter().all(|id| table.engine.outgoing(*id).len() == 2 * each), "nothing was lost");
+    assert!(many.iter().all(|id| table.hub.outgoing(*id).len() == 2 * each), "nothing was lost");
 }
 
 #[test]
@@ -255,19 +255,19 @@ fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
     let count = 5 * limits::UNTRUSTED_PER_TURN;
     let many: Vec<_> = (0..count).map(|_| table.open()).collect();
     for id in &many {
-        table.engine.receive(*id, &FINISH.repeat(1 + limits::UNTRUSTED_TURN_REQUESTS as usize), table.now);
+        table.hub.receive(*id, &FINISH.repeat(1 + limits::UNTRUSTED_TURN_REQUESTS as usize), table.now);
         table.turn();
-        while table.engine.take_dirty().is_some() {}
+        while table.hub.take_dirty().is_some() {}
     }
     for turn in 0..5 {
-        assert!(table.engine.has_work());
+        assert!(table.hub.has_work());
         table.turn();
-        let answered: Vec<_> = std::iter::from_fn(|| table.engine.take_dirty()).collect();
+        let answered: Vec<_> = std::iter::from_fn(|| table.hub.take_dirty()).collect();
         let next = &many[turn * limits::UNTRUSTED_PER_TURN..][..limits::UNTRUSTED_PER_TURN];
         assert_eq!(answered.len(), next.len());
         assert!(next.iter().all(|id| answered.contains(id)));
     }
-    assert!(!table.engine.has_work());
+    assert!(!table.hub.has_work());
 }
 
 /// A query of agency 9, which there is not: refused, and what follows it is held until the answer is out.
@@ -284,29 +284,29 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
     }
     let stranger = table.open();
     table.say(stranger, &[QUERY_OF_NOBODY, FINISH].concat());
-    assert_eq!(table.engine.outgoing(stranger).len(), 1);
+    assert_eq!(table.hub.outgoing(stranger).len(), 1);
     // As the loop does: what is new is read first, or what was held goes on first, and leaves no room for the other.
     for turn in 0.. {
         assert!(turn < 8, "it has waited for {turn} turns");
         if turn % 2 == 1 {
-            table.engine.run_deferred(table.now);
+            table.hub.run_deferred(table.now);
         }
         for id in &flood {
-            if !table.engine.turn_is_full() {
-                table.engine.receive(*id, &FINISH.repeat(2 * each), table.now);
+            if !table.hub.turn_is_full() {
+                table.hub.receive(*id, &FINISH.repeat(2 * each), table.now);
             }
         }
-        assert!(table.engine.turn_is_full());
+        assert!(table.hub.turn_is_full());
         // In the first turn nothing was held.
         if turn % 2 == 0 && turn > 0 {
-            table.engine.run_deferred(table.now);
+            table.hub.run_deferred(table.now);
         }
         table.end_turn();
-        while table.engine.take_dirty().is_some() {}
+        while table.hub.take_dirty().is_some() {}
         for id in &flood {
             table.hear(*id);
         }
-        if table.engine.outgoing(stranger).len() == 2 {
+        if table.hub.outgoing(stranger).len() == 2 {
             break;
         }
     }
@@ -318,22 +318,19 @@ fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
     let count = 20 * limits::UNTRUSTED_PER_TURN;
     let many: Vec<_> = (0..count).map(|_| table.open()).collect();
     for id in &many {
-        table.engine.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..], &FINISH[..1]].concat(), table.now);
+        table.hub.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..], &FINISH[..1]].concat(), table.now);
     }
     table.turn();
     let mut answered = 0;
-    while table.engine.has_work() {
+    while table.hub.has_work() {
         table.pass(policy.frame_timeout / 2);
         answered += many.iter().map(|id| table.hear(*id).len()).sum::<usize>();
     }
     assert_eq!(answered, 2 * count);
-    assert!(!table.engine.is_closing(many[count - 1]), "its next frame has just begun");
+    assert!(!table.hub.is_closing(many[count - 1]), "its next frame has just begun");
     table.pass(policy.frame_timeout + Duration::from_secs(1));
     many.iter().for_each(|_| table.turn());
-    assert!(
-        many.iter().all(|id| table.is_over(*id) || table.engine.is_closing(*id)),
-        "which has its time, and no more"
-    );
+    assert!(many.iter().all(|id| table.is_over(*id) || table.hub.is_closing(*id)), "which has its time, and no more");
 }
 
 #[test]
@@ -342,12 +339,12 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
     for _ in 0..20 {
         let come: Vec<_> = (0..2 * limits::LEFTOVERS_PER_TURN).map(|_| table.open()).collect();
         for id in &come {
-            table.engine.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..1]].concat(), table.now);
+            table.hub.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..1]].concat(), table.now);
         }
         table.turn();
-        come.iter().for_each(|id| table.engine.closed(*id, table.now));
+        come.iter().for_each(|id| table.hub.closed(*id, table.now));
     }
-    let kept = table.engine.deferred_len();
+    let kept = table.hub.deferred_len();
     assert!(kept <= limits::LEFTOVERS_MIN, "{kept} places");
 }
 
@@ -359,15 +356,15 @@ fn an_agency_is_answered_before_strangers() {
     let batch = batch(Dialect::Binary, 1, 0);
     table.say(agency, &batch);
     assert_eq!(table.hear(agency), [0]);
-    while table.engine.take_dirty().is_some() {}
+    while table.hub.take_dirty().is_some() {}
     let others: Vec<_> = (0..10).map(|_| table.open()).collect();
     for id in others[..5].iter().chain([&agency]).chain(&others[5..]) {
-        table.engine.receive(*id, if *id == agency { &batch } else { &FINISH }, table.now);
+        table.hub.receive(*id, if *id == agency { &batch } else { &FINISH }, table.now);
     }
     table.turn();
-    let order: Vec<_> = std::iter::from_fn(|| table.engine.take_dirty()).collect();
+    let order: Vec<_> = std::iter::from_fn(|| table.hub.take_dirty()).collect();
     assert_eq!((order.len(), order[0]), (11, agency));
-    assert!(table.engine.is_agency(agency) && !table.engine.is_agency(others[0]));
+    assert!(table.hub.is_agency(agency) && !table.hub.is_agency(others[0]));
 }
 
 #[test]
@@ -375,20 +372,20 @@ fn requests_of_one_turn_are_bounded_for_one_and_for_all() {
     let (mut table, _) = table();
     let each = limits::UNTRUSTED_TURN_REQUESTS as usize;
     let mut speakers = 0;
-    while !table.engine.turn_is_full() {
+    while !table.hub.turn_is_full() {
         let id = table.open();
-        table.engine.receive(id, &FINISH.repeat(each + 100), table.now);
-        assert!(table.engine.read_room(id) <= limits::PARKED_INBOX_BYTES, "no more of it is wanted in this turn");
+        table.hub.receive(id, &FINISH.repeat(each + 100), table.now);
+        assert!(table.hub.read_room(id) <= limits::PARKED_INBOX_BYTES, "no more of it is wanted in this turn");
         speakers += 1;
     }
     assert_eq!(speakers, limits::TURN_REQUESTS / each);
     let last = table.open();
-    table.engine.receive(last, &FINISH.repeat(each + 100), table.now);
+    table.hub.receive(last, &FINISH.repeat(each + 100), table.now);
     table.turn();
-    assert_eq!(table.engine.outgoing(last).len(), 1, "a full turn takes no more than one");
-    assert!(table.engine.has_work());
+    assert_eq!(table.hub.outgoing(last).len(), 1, "a full turn takes no more than one");
+    assert!(table.hub.has_work());
     table.settle();
-    assert_eq!(table.engine.outgoing(last).len(), each + 100, "nothing was lost");
+    assert_eq!(table.hub.outgoing(last).len(), each + 100, "nothing was lost");
 }
 
 #[test]
@@ -398,15 +395,15 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     table.say(stays, &QUERY);
     for round in 0..200_000 {
         let id = table.open();
-        table.engine.receive(id, if round % 2 == 0 { &QUERY } else { &FINISH }, table.now);
+        table.hub.receive(id, if round % 2 == 0 { &QUERY } else { &FINISH }, table.now);
         if round % 16 == 0 {
             table.pass(MOMENT);
         }
-        table.engine.closed(id, table.now);
+        table.hub.closed(id, table.now);
     }
-    assert!(table.engine.reminders() < 4 * limits::LEFTOVERS_MIN, "{} reminders", table.engine.reminders());
-    assert!(table.engine.places() < 4 * limits::LEFTOVERS_MIN, "{} places", table.engine.places());
-    assert_eq!((table.engine.connections(), table.engine.parked()), (1, 1));
+    assert!(table.hub.reminders() < 4 * limits::LEFTOVERS_MIN, "{} reminders", table.hub.reminders());
+    assert!(table.hub.places() < 4 * limits::LEFTOVERS_MIN, "{} places", table.hub.places());
+    assert_eq!((table.hub.connections(), table.hub.parked()), (1, 1));
     // The one that stayed still has its place.
     let id = spoken(&mut table);
     table.say(id, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
@@ -420,15 +417,15 @@ fn queries_that_come_and_go_are_not_told_of_more_often() {
     for _ in 0..100 {
         let id = table.open();
         table.say(id, &QUERY);
-        table.engine.closed(id, table.now);
+        table.hub.closed(id, table.now);
     }
     let id = table.open();
     table.say(id, &QUERY);
     table.pass(limits::PENDING_LOG_PERIOD * 3);
-    while table.engine.next_deadline().is_some_and(|at| at <= table.now) {
+    while table.hub.next_deadline().is_some_and(|at| at <= table.now) {
         table.turn();
     }
-    assert!(table.engine.reminders() < 10, "{} reminders", table.engine.reminders());
+    assert!(table.hub.reminders() < 10, "{} reminders", table.hub.reminders());
 }
 
 #[test]
@@ -440,7 +437,7 @@ fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
         let (mut body, mut batch) = (Vec::new(), Vec::new());
         Dialect::Binary.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
         Dialect::Binary.put_batch(AgencyId(agency), 0, 1, &body, &mut batch);
-        table.engine.receive(id, &batch, table.now);
+        table.hub.receive(id, &batch, table.now);
         if agency.is_multiple_of(1000) {
             table.settle();
             assert_eq!(table.hear(id), [0; 1000]);

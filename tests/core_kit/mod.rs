@@ -1,4 +1,4 @@
-//! A whole hub without sockets, files or clocks: the engine on a disk in memory, at a time that the test says.
+//! A whole hub without sockets, files or clocks: the hub on a disk in memory, at a time that the test says.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::engine::{ConnectionId, Engine, Policy};
+use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
 use loteria::storage::{MemoryDisk, Options, Store};
 use loteria::timers::Moment;
@@ -24,7 +24,7 @@ pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
 
 /// A hub and its time.
 pub struct Table {
-    pub engine: Engine<MemoryDisk>,
+    pub hub: Hub<MemoryDisk>,
     /// Whether its disk is full.
     pub full: Rc<Cell<bool>>,
     pub now: Moment,
@@ -39,36 +39,36 @@ impl Table {
         let (store, _) = Store::open(disk, options).expect("memory does not fail");
         let roster = Roster::parse(&agencies.to_string()).expect("a number of agencies");
         let now = Moment::after_origin(Duration::from_secs(1));
-        Table { engine: Engine::new(policy, Lottery::new(roster, 7574), store, now), full, now }
+        Table { hub: Hub::new(policy, Lottery::new(roster, 7574), store, now), full, now }
     }
 
     pub fn open(&mut self) -> ConnectionId {
-        self.engine.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).expect("there is room")
+        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).expect("there is room")
     }
 
     /// Bytes come, and the turn ends.
     pub fn say(&mut self, id: ConnectionId, bytes: &[u8]) {
-        self.engine.receive(id, bytes, self.now);
+        self.hub.receive(id, bytes, self.now);
         self.turn();
     }
 
     /// One turn, with what time has brought.
     pub fn turn(&mut self) {
-        self.engine.run_deferred(self.now);
-        self.engine.tick(self.now).expect("memory does not fail");
+        self.hub.run_deferred(self.now);
+        self.hub.tick(self.now).expect("memory does not fail");
         self.end_turn();
     }
 
     /// What was received is stored and answered.
     pub fn end_turn(&mut self) {
-        let committed = self.engine.commit(self.now).expect("memory does not fail");
-        self.engine.release(committed, self.now);
+        let committed = self.hub.commit(self.now).expect("memory does not fail");
+        self.hub.release(committed, self.now);
     }
 
     /// Turns until nothing is left to do by itself.
     pub fn settle(&mut self) {
         self.turn();
-        while self.engine.has_work() {
+        while self.hub.has_work() {
             self.turn();
         }
     }
@@ -81,13 +81,13 @@ impl Table {
 
     /// The peer takes all it is sent.
     pub fn hear(&mut self, id: ConnectionId) -> Vec<u8> {
-        let bytes = self.engine.outgoing(id).to_vec();
-        self.engine.sent(id, bytes.len(), self.now);
+        let bytes = self.hub.outgoing(id).to_vec();
+        self.hub.sent(id, bytes.len(), self.now);
         bytes
     }
 
     /// Whether the hub wants the connection closed, or its own side ended.
     pub fn is_over(&self, id: ConnectionId) -> bool {
-        self.engine.is_cut(id) || self.engine.is_done(id)
+        self.hub.is_cut(id) || self.hub.is_done(id)
     }
 }

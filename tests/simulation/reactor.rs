@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use loteria::engine::{Budgets, ConnectionId, Engine};
+use loteria::hub::{Budgets, ConnectionId, Hub};
 use loteria::limits;
 use loteria::lottery::AgencyId;
 use loteria::storage::CommitError;
@@ -26,11 +26,11 @@ pub trait Witness {
     /// Whether the machine has stopped in the midst of the turn.
     fn machine_has_stopped(&self) -> bool;
     /// A turn was committed; nothing of it has been released.
-    fn committed(&mut self, engine: &Engine<Mounted>, net: &Net);
+    fn committed(&mut self, hub: &Hub<Mounted>, net: &Net);
     /// The replies of a turn were released: `bytes` more for `link`.
-    fn released(&mut self, engine: &Engine<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]);
+    fn released(&mut self, hub: &Hub<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]);
     /// All replies of a turn were released.
-    fn turn_ended(&mut self, engine: &Engine<Mounted>, net: &Net);
+    fn turn_ended(&mut self, hub: &Hub<Mounted>, net: &Net);
 }
 
 #[derive(Debug)]
@@ -95,8 +95,8 @@ pub struct Polled {
 }
 
 /// A hub that runs.
-pub struct Hub {
-    pub engine: Engine<Mounted>,
+pub struct Reactor {
+    pub hub: Hub<Mounted>,
     sockets: Vec<Option<Socket>>,
     writable: Vec<ConnectionId>,
     scratch: Vec<u8>,
@@ -104,12 +104,12 @@ pub struct Hub {
     last_turn: Moment,
 }
 
-impl Hub {
-    pub fn new(mut engine: Engine<Mounted>, pace: Pace, now: Moment) -> Hub {
-        engine.watermark().set_backlog(BACKLOG);
-        engine.set_budgets(pace.budgets);
-        Hub {
-            engine,
+impl Reactor {
+    pub fn new(mut hub: Hub<Mounted>, pace: Pace, now: Moment) -> Reactor {
+        hub.watermark().set_backlog(BACKLOG);
+        hub.set_budgets(pace.budgets);
+        Reactor {
+            hub,
             sockets: Vec::new(),
             writable: Vec::new(),
             scratch: vec![0; pace.read_bytes],
@@ -120,14 +120,14 @@ impl Hub {
 
     /// Goes on at another pace.
     pub fn set_pace(&mut self, pace: Pace) {
-        self.engine.set_budgets(pace.budgets);
+        self.hub.set_budgets(pace.budgets);
         self.scratch = vec![0; pace.read_bytes];
         self.pace = pace;
     }
 
     /// Whether a turn would do anything without an event.
     pub fn is_busy(&self) -> bool {
-        self.engine.has_reads() || !self.writable.is_empty() || self.engine.has_work()
+        self.hub.has_reads() || !self.writable.is_empty() || self.hub.has_work()
     }
 
     /// One turn of the loop, after a poll.
@@ -139,7 +139,7 @@ impl Hub {
         now: Moment,
         witness: &mut impl Witness,
     ) -> Result<(), CommitError> {
-        self.engine.polled(polled.before);
+        self.hub.polled(polled.before);
         if !polled.interrupted {
             self.note_events(net, rng, now);
         }
@@ -150,8 +150,8 @@ impl Hub {
         self.read_all(net, rng, now);
         self.check_watermark(net);
         self.check_fairness(net);
-        let judged = self.engine.watermark().at();
-        self.engine.tick(judged)?;
+        let judged = self.hub.watermark().at();
+        self.hub.tick(judged)?;
         self.end_turn(net, now, witness)
     }
 
@@ -160,7 +160,7 @@ impl Hub {
         let most = 20 + 5 * net.live.len();
         for socket in self.sockets.iter_mut().flatten() {
             let HubEnd::Open(id) = net.links[socket.link].hub else { continue };
-            let waits = socket.readable && self.engine.wants_read(id);
+            let waits = socket.readable && self.hub.wants_read(id);
             socket.waits = if waits { socket.waits + 1 } else { 0 };
             assert!(socket.waits < most, "link {} is not read for {most} turns", socket.link);
         }
@@ -169,12 +169,12 @@ impl Hub {
     /// Nothing that had arrived by the moment at which deadlines are judged waits to be accepted or read, and no room that
     /// a peer had made by then is left.
     fn check_watermark(&mut self, net: &Net) {
-        let judged = self.engine.watermark().at();
+        let judged = self.hub.watermark().at();
         for id in &net.live {
             let link = &net.links[*id];
             let waits = match link.hub {
                 HubEnd::Backlog => true,
-                HubEnd::Open(id) => self.engine.wants_read(id),
+                HubEnd::Open(id) => self.hub.wants_read(id),
                 HubEnd::Closed => false,
             };
             let early = link.unread_since.filter(|since| waits && !link.reset && *since < judged);
@@ -185,7 +185,7 @@ impl Hub {
             let HubEnd::Open(open) = link.hub else { continue };
             let early = link.room_since.filter(|since| !link.reset && *since < judged);
             assert!(
-                early.is_none() || self.engine.outgoing(open).is_empty(),
+                early.is_none() || self.hub.outgoing(open).is_empty(),
                 "time is judged at {judged:?}, and the room that link {id} has had since {early:?} is not used"
             );
         }
@@ -193,27 +193,27 @@ impl Hub {
 
     /// Commits, then sends what the commit released.
     pub fn end_turn(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) -> Result<(), CommitError> {
-        let committed = self.engine.commit(now)?;
+        let committed = self.hub.commit(now)?;
         if witness.machine_has_stopped() {
             return Err(CommitError::Fatal(std::io::Error::other("the machine has stopped")));
         }
-        witness.committed(&self.engine, net);
-        self.engine.release(committed, now);
+        witness.committed(&self.hub, net);
+        self.hub.release(committed, now);
         self.write_all(net, now, witness);
-        witness.turn_ended(&self.engine, net);
+        witness.turn_ended(&self.hub, net);
         Ok(())
     }
 
     /// While the hub stops: sends what its peers take.
     pub fn flush(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) {
-        let open: Vec<ConnectionId> = self.engine.peers().map(|(id, _)| id).collect();
+        let open: Vec<ConnectionId> = self.hub.peers().map(|(id, _)| id).collect();
         self.writable.extend(open);
         self.write_all(net, now, witness);
     }
 
     /// Closes every connection.
     pub fn close_all(&mut self, net: &mut Net, now: Moment) {
-        let open: Vec<ConnectionId> = self.engine.peers().map(|(id, _)| id).collect();
+        let open: Vec<ConnectionId> = self.hub.peers().map(|(id, _)| id).collect();
         open.into_iter().for_each(|id| self.close(net, id, now));
     }
 
@@ -243,8 +243,8 @@ impl Hub {
                 socket.readable = true;
                 socket.read_closed |= ended;
                 socket.failed |= failed;
-                self.engine.readable(id);
-                if failed && !self.engine.wants_read(id) {
+                self.hub.readable(id);
+                if failed && !self.hub.wants_read(id) {
                     self.close(net, id, now);
                     continue;
                 }
@@ -256,9 +256,9 @@ impl Hub {
     }
 
     fn accept(&mut self, net: &mut Net, now: Moment) {
-        for _ in 0..self.engine.accepts() {
-            let Some(link) = net.backlog.pop_front() else { return self.engine.watermark().none_to_accept() };
-            self.engine.watermark().accepted();
+        for _ in 0..self.hub.accepts() {
+            let Some(link) = net.backlog.pop_front() else { return self.hub.watermark().none_to_accept() };
+            self.hub.watermark().accepted();
             let Some(id) = self.admit(net, link, now) else {
                 trace::event("hub has too many connections", &[("link", link as u64)]);
                 close_end(net, link);
@@ -267,7 +267,7 @@ impl Hub {
             let end = &mut net.links[link];
             end.hub = HubEnd::Open(id);
             if let Some(agency) = end.certified {
-                self.engine.certify(id, AgencyId(agency));
+                self.hub.certify(id, AgencyId(agency));
             }
             let slot = id.slot as usize;
             if slot >= self.sockets.len() {
@@ -287,35 +287,35 @@ impl Hub {
             trace::event("hub accepts", &[("link", link as u64), ("slot", u64::from(id.slot))]);
             // An end that came before is told like one that comes now.
             net.links[link].edge_read = true;
-            self.engine.readable(id);
+            self.hub.readable(id);
         }
     }
 
     fn admit(&mut self, net: &mut Net, link: LinkId, now: Moment) -> Option<ConnectionId> {
         let peer = peer_of(&net.links[link]);
-        if let Ok(id) = self.engine.open(peer, now) {
+        if let Ok(id) = self.hub.open(peer, now) {
             return Some(id);
         }
-        if let Some(id) = self.engine.evict(Some(peer)) {
+        if let Some(id) = self.hub.evict(Some(peer)) {
             self.close(net, id, now);
-            if let Ok(id) = self.engine.open(peer, now) {
+            if let Ok(id) = self.hub.open(peer, now) {
                 return Some(id);
             }
         }
         net.links[link].refused = true;
-        self.engine.refuse(peer, now)
+        self.hub.refuse(peer, now)
     }
 
     fn read_all(&mut self, net: &mut Net, rng: &mut Rng, now: Moment) {
-        self.engine.begin_reads(now);
+        self.hub.begin_reads(now);
         while !rng.percent(self.pace.short_turn_percent)
-            && let Some(grant) = self.engine.next_read(true)
+            && let Some(grant) = self.hub.next_read(true)
         {
             let bytes = self.read(net, grant.id, grant.bytes.min(self.pace.budget), now);
             let more = socket_of(&mut self.sockets, grant.id).is_some_and(|socket| socket.readable);
-            self.engine.read(grant, bytes, more);
+            self.hub.read(grant, bytes, more);
         }
-        self.engine.end_reads(now);
+        self.hub.end_reads(now);
     }
 
     fn read(&mut self, net: &mut Net, id: ConnectionId, budget: usize, now: Moment) -> usize {
@@ -323,22 +323,22 @@ impl Hub {
         socket.waits = 0;
         let mut left = budget;
         while socket.readable && left > 0 {
-            let room = self.engine.read_room(id).min(left).min(self.scratch.len());
+            let room = self.hub.read_room(id).min(left).min(self.scratch.len());
             if room == 0 {
                 break;
             }
             match socket.read(net, &mut self.scratch[..room]) {
                 ReadOutcome::Bytes(bytes) => {
                     left -= bytes;
-                    if self.engine.is_closing(id) && socket.discard(bytes) {
+                    if self.hub.is_closing(id) && socket.discard(bytes) {
                         self.close(net, id, now);
                         return budget - left;
                     }
-                    self.engine.receive(id, &self.scratch[..bytes], now);
-                    socket.readable |= self.engine.commits_wait();
+                    self.hub.receive(id, &self.scratch[..bytes], now);
+                    socket.readable |= self.hub.commits_wait();
                 }
                 ReadOutcome::Nothing => {}
-                ReadOutcome::End => self.engine.half_close(id, now),
+                ReadOutcome::End => self.hub.half_close(id, now),
                 ReadOutcome::Lost => {
                     self.close(net, id, now);
                     return budget - left;
@@ -347,7 +347,7 @@ impl Hub {
         }
         let lost = socket.failed && socket.readable;
         self.close_if_done(net, id, now);
-        if lost && !self.engine.wants_read(id) {
+        if lost && !self.hub.wants_read(id) {
             self.close(net, id, now);
         }
         budget - left
@@ -355,7 +355,7 @@ impl Hub {
 
     fn write_all(&mut self, net: &mut Net, now: Moment, witness: &mut impl Witness) {
         self.write_ready(net, now, witness);
-        while let Some(id) = self.engine.take_dirty() {
+        while let Some(id) = self.hub.take_dirty() {
             self.write(net, id, now, witness);
         }
     }
@@ -364,27 +364,27 @@ impl Hub {
         for id in std::mem::take(&mut self.writable) {
             self.write(net, id, now, witness);
         }
-        self.engine.watermark().writes_tried();
+        self.hub.watermark().writes_tried();
     }
 
     fn write(&mut self, net: &mut Net, id: ConnectionId, now: Moment, witness: &mut impl Witness) {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
         let link = socket.link;
         net.links[link].room_since = None;
-        let outgoing = self.engine.unsent(id);
+        let outgoing = self.hub.unsent(id);
         let known = net.links[link].tapped.saturating_sub(net.links[link].down.len());
         if known < outgoing.len() {
-            witness.released(&self.engine, net, link, &outgoing[known..]);
+            witness.released(&self.hub, net, link, &outgoing[known..]);
             net.links[link].tapped += outgoing.len() - known;
         }
         loop {
-            let outgoing = self.engine.outgoing(id);
+            let outgoing = self.hub.outgoing(id);
             if outgoing.is_empty() {
                 break;
             }
             match socket.write(net, outgoing) {
                 Ok(0) => break,
-                Ok(bytes) => self.engine.sent(id, bytes, now),
+                Ok(bytes) => self.hub.sent(id, bytes, now),
                 Err(()) => return self.close(net, id, now),
             }
         }
@@ -392,7 +392,7 @@ impl Hub {
     }
 
     fn close_if_done(&mut self, net: &mut Net, id: ConnectionId, now: Moment) {
-        if !self.engine.is_done(id) {
+        if !self.hub.is_done(id) {
             return;
         }
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
@@ -400,7 +400,7 @@ impl Hub {
             net.links[socket.link].hub_fin = true;
             net.links[socket.link].ended_in_order = socket.at_end;
         }
-        if socket.at_end || self.engine.is_cut(id) {
+        if socket.at_end || self.hub.is_cut(id) {
             self.close(net, id, now);
         }
     }
@@ -409,7 +409,7 @@ impl Hub {
         let Some(socket) = self.sockets.get_mut(id.slot as usize) else { return };
         let Some(Socket { link, .. }) = socket.take_if(|socket| socket.generation == id.generation) else { return };
         trace::event("hub closes", &[("link", link as u64)]);
-        self.engine.closed(id, now);
+        self.hub.closed(id, now);
         close_end(net, link);
     }
 }

@@ -4,7 +4,7 @@
 //! says (write these bytes, close that connection, call again at this moment). The same calls with the same
 //! arguments always have the same effects, which is what lets a simulation drive the whole hub.
 //!
-//! A turn is any number of inputs, one [`commit`](Engine::commit) and one [`release`](Engine::release): requests
+//! A turn is any number of inputs, one [`commit`](Hub::commit) and one [`release`](Hub::release): requests
 //! are applied as they come, everything stored is made durable at once, and only then is anything answered.
 
 mod admission;
@@ -38,7 +38,7 @@ use deadlines::Departure;
 pub use deadlines::Reminder;
 use deferred::Deferred;
 #[doc(hidden)]
-pub use mutant::EngineMutant;
+pub use mutant::HubMutant;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
 use queue::{Class, ClassQueue};
@@ -63,7 +63,7 @@ pub struct TooManyConnections;
 
 /// The whole state of a hub.
 #[derive(Debug)]
-pub struct Engine<D: Disk> {
+pub struct Hub<D: Disk> {
     policy: Policy,
     lottery: Lottery,
     store: Store<D>,
@@ -100,16 +100,16 @@ pub struct Engine<D: Disk> {
     seal_due: bool,
     pending_due: bool,
     draw_logged: bool,
-    mutant: EngineMutant,
+    mutant: HubMutant,
 }
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// A hub with what its store remembers. `lottery` holds that already.
-    pub fn new(policy: Policy, lottery: Lottery, store: Store<D>, now: Moment) -> Engine<D> {
+    pub fn new(policy: Policy, lottery: Lottery, store: Store<D>, now: Moment) -> Hub<D> {
         let reserved = policy.connections_max.min(limits::CONNECTIONS_RESERVED);
         let group = store.group();
         let presence = Presence::default();
-        let mut engine = Engine {
+        let mut hub = Hub {
             unnumbered: Unnumbered::new(&policy.unnumbered_agencies, &lottery, &presence),
             presence,
             policy,
@@ -138,15 +138,15 @@ impl<D: Disk> Engine<D> {
             written_at: now,
             seal_due: false,
             pending_due: false,
-            mutant: EngineMutant::None,
+            mutant: HubMutant::None,
         };
-        engine.miss_agencies_of_an_earlier_run(now);
-        engine
+        hub.miss_agencies_of_an_earlier_run(now);
+        hub
     }
 
     /// From here on with a defect.
     #[doc(hidden)]
-    pub fn set_mutant(&mut self, mutant: EngineMutant) {
+    pub fn set_mutant(&mut self, mutant: HubMutant) {
         self.mutant = mutant;
         self.scheduler.set_mutant(mutant);
     }
@@ -247,7 +247,7 @@ impl<D: Disk> Engine<D> {
         let connection = self.connections.remove(slot);
         self.admission.left(&connection);
         self.buffered_bytes -= connection.buffered();
-        if !self.mutant.is(EngineMutant::CountGone) {
+        if !self.mutant.is(HubMutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
         let left = Departure::of(&connection);
@@ -401,7 +401,7 @@ impl<D: Disk> Engine<D> {
         let connection = &self.connections[slot];
         let waits = matches!(connection.session.phase, Phase::Waiting(_));
         let undecoded = connection.deferred || connection.is_held_by_its_reader();
-        let goes_on = undecoded && !self.mutant.is(EngineMutant::DropHeldBack);
+        let goes_on = undecoded && !self.mutant.is(HubMutant::DropHeldBack);
         if connection.session.half_closed && !waits && !goes_on && connection.owed == 0 {
             if !connection.session.inbox.is_empty() {
                 log::warn!(
@@ -460,7 +460,7 @@ impl<D: Disk> Engine<D> {
     fn draw_if_due(&mut self) {
         if self.lottery.due() {
             self.lottery.draw();
-            if !self.mutant.is(EngineMutant::ForgetDrawRecord) {
+            if !self.mutant.is(HubMutant::ForgetDrawRecord) {
                 self.store.stage_draw(self.lottery.winning_number());
             }
         }

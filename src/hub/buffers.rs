@@ -1,18 +1,18 @@
 //! The memory of all connections together, and who goes when it is too much.
 
-use super::Engine;
+use super::Hub;
 use super::connection::ConnectionId;
 use crate::limits;
 use crate::storage::Disk;
 use crate::timers::Moment;
 
-impl<D: Disk> Engine<D> {
+impl<D: Disk> Hub<D> {
     /// Bytes of all inboxes and outboxes.
     pub fn buffered_bytes(&self) -> usize {
         self.buffered_bytes
     }
 
-    /// The transport keeps `bytes` for the connection, outside the engine: they count as its buffers.
+    /// The transport keeps `bytes` for the connection, outside the hub: they count as its buffers.
     pub fn hold(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
         let Some(slot) = self.slot(id).filter(|slot| !self.connections[*slot].cut) else { return };
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -47,7 +47,7 @@ pub enum Due {
     Expired(Expiry),
 }
 
-/// A connection as the engine keeps it.
+/// A connection as the hub keeps it.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) session: Session,
@@ -64,7 +64,7 @@ pub struct Connection {
     pub(super) has_committed: bool,
     /// Requests of it that were refused.
     pub(super) refusals: u32,
-    /// Bytes that the transport keeps for it outside the engine.
+    /// Bytes that the transport keeps for it outside the hub.
     pub(super) held: u32,
     /// To be closed at once, whatever its peer does.
     pub(super) cut: bool,
