@@ -59,6 +59,8 @@ pub mod keepalive;
 pub mod limits;
 pub mod logging;
 pub mod lottery;
+#[doc(hidden)]
+pub mod mutants;
 pub mod reactor;
 pub mod session;
 pub mod signals;

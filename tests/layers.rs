@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["logging", "lottery", "wire"], &["std::net::Tcp", "mio::"]),
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
+    ("mutants", &[], &["std::net", "std::fs", "mio::"]),
     ("timers", &[], &["std::net", "std::fs", "mio::", "Instant", "SystemTime"]),
     ("keepalive", &[], &["std::fs", "mio::", "Instant", "SystemTime"]),
     ("signals", &["limits"], &["std::net", "std::fs", "mio::"]),
@@ -16,10 +17,10 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
     ("session", &["wire", "lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime"]),
-    ("storage", &["lottery"], &["std::net", "mio::", "Instant", "SystemTime"]),
+    ("storage", &["lottery", "mutants"], &["std::net", "mio::", "Instant", "SystemTime"]),
     (
         "hub",
-        &["session", "wire", "storage", "lottery", "limits", "timers", "logging"],
+        &["session", "wire", "storage", "lottery", "limits", "timers", "logging", "mutants"],
         &["std::net", "std::fs", "mio::", "Instant", "SystemTime"],
     ),
     (

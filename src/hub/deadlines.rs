@@ -3,9 +3,10 @@
 use super::connection::{ConnectionId, Due, Expiry};
 use super::presence::Absence;
 use super::turn::{Entry, Outcome};
-use super::{Connection, Hub, HubMutant, OnAgencyLoss};
+use super::{Connection, Hub, OnAgencyLoss};
 use crate::limits;
 use crate::lottery::{AgencyId, Standing};
+use crate::mutants::{self, Mutant};
 use crate::session::Phase;
 use crate::storage::{CommitError, Disk};
 use crate::timers::Moment;
@@ -179,7 +180,7 @@ impl<D: Disk> Hub<D> {
             return self.timers.remind(Reminder::LostAgency(agency), again);
         }
         let again = match self.presence.look(agency, now) {
-            Absence::None if self.mutant.is(HubMutant::IgnoreReturn) => None,
+            Absence::None if mutants::is(Mutant::IgnoreReturn) => None,
             Absence::None => return,
             Absence::Quiet(at) => Some(at),
             Absence::Lost(at) => {

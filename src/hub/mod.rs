@@ -14,7 +14,6 @@ mod deadlines;
 mod decode;
 mod deferred;
 mod invariants;
-mod mutant;
 mod outbox;
 mod policy;
 mod presence;
@@ -37,8 +36,6 @@ pub use connection::ConnectionId;
 use deadlines::Departure;
 pub use deadlines::Reminder;
 use deferred::Deferred;
-#[doc(hidden)]
-pub use mutant::HubMutant;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use presence::Presence;
 use queue::{Class, ClassQueue};
@@ -52,6 +49,7 @@ use winners::Lists;
 
 use crate::limits;
 use crate::lottery::{AgencyId, Lottery, Standing};
+use crate::mutants::{self, Mutant};
 use crate::session::Phase;
 use crate::storage::{CommitError, Disk, Store};
 use crate::timers::{Moment, Timers};
@@ -100,7 +98,6 @@ pub struct Hub<D: Disk> {
     seal_due: bool,
     pending_due: bool,
     draw_logged: bool,
-    mutant: HubMutant,
 }
 
 impl<D: Disk> Hub<D> {
@@ -138,17 +135,9 @@ impl<D: Disk> Hub<D> {
             written_at: now,
             seal_due: false,
             pending_due: false,
-            mutant: HubMutant::None,
         };
         hub.miss_agencies_of_an_earlier_run(now);
         hub
-    }
-
-    /// From here on with a defect.
-    #[doc(hidden)]
-    pub fn set_mutant(&mut self, mutant: HubMutant) {
-        self.mutant = mutant;
-        self.scheduler.set_mutant(mutant);
     }
 
     /// The lottery, to look at.
@@ -247,7 +236,7 @@ impl<D: Disk> Hub<D> {
         let connection = self.connections.remove(slot);
         self.admission.left(&connection);
         self.buffered_bytes -= connection.buffered();
-        if !self.mutant.is(HubMutant::CountGone) {
+        if !mutants::is(Mutant::CountGone) {
             self.parked_count -= usize::from(connection.parked);
         }
         let left = Departure::of(&connection);
@@ -401,7 +390,7 @@ impl<D: Disk> Hub<D> {
         let connection = &self.connections[slot];
         let waits = matches!(connection.session.phase, Phase::Waiting(_));
         let undecoded = connection.deferred || connection.is_held_by_its_reader();
-        let goes_on = undecoded && !self.mutant.is(HubMutant::DropHeldBack);
+        let goes_on = undecoded && !mutants::is(Mutant::DropHeldBack);
         if connection.session.half_closed && !waits && !goes_on && connection.owed == 0 {
             if !connection.session.inbox.is_empty() {
                 log::warn!(
@@ -460,7 +449,7 @@ impl<D: Disk> Hub<D> {
     fn draw_if_due(&mut self) {
         if self.lottery.due() {
             self.lottery.draw();
-            if !self.mutant.is(HubMutant::ForgetDrawRecord) {
+            if !mutants::is(Mutant::ForgetDrawRecord) {
                 self.store.stage_draw(self.lottery.winning_number());
             }
         }

@@ -3,9 +3,10 @@
 use super::connection::ConnectionId;
 use super::queue::Class;
 use super::turn::{CommittedTurn, Entry, Outcome};
-use super::{EarlyQuery, Hub, HubMutant};
+use super::{EarlyQuery, Hub};
 use crate::limits;
 use crate::lottery::AgencyId;
+use crate::mutants::{self, Mutant};
 use crate::session::Phase;
 use crate::storage::{Committed, Disk};
 use crate::timers::Moment;
@@ -268,7 +269,7 @@ impl<D: Disk> Hub<D> {
     pub(super) fn defer(&mut self, slot: usize) {
         let id = self.id(slot);
         let connection = &mut self.connections[slot];
-        let held = self.mutant.is(HubMutant::ForgetHeld);
+        let held = mutants::is(Mutant::ForgetHeld);
         let left = !connection.session.inbox.is_empty() || connection.session.half_closed;
         if left && !held && !std::mem::replace(&mut connection.deferred, true) {
             let class = Class::of(connection.is_agency());

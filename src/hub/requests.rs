@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::Hub;
 use super::connection::ConnectionId;
 use super::deadlines::Departure;
 use super::turn::{LoggedBet, Outcome};
-use super::{Hub, HubMutant};
 use crate::logging::Value;
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal, Standing};
+use crate::mutants::{self, Mutant};
 use crate::storage::{Disk, MatchError};
 use crate::timers::Moment;
 use crate::wire::{Batch, Bets, Malformed, Rejection, Request, Speaker, Unwelcome};
@@ -127,7 +128,7 @@ impl<D: Disk> Hub<D> {
     /// A batch under a number that is stored already: the same bets are harmless, others are a conflict.
     fn repeated(&mut self, agency: AgencyId, sequence: u64, bets: &Bets<'_>) -> Result<Outcome, Rejection> {
         match self.store.matches(agency, sequence, bets) {
-            Ok(false) if self.mutant.is(HubMutant::IgnoreConflict) => Ok(Outcome::Repeated { agency, sequence }),
+            Ok(false) if mutants::is(Mutant::IgnoreConflict) => Ok(Outcome::Repeated { agency, sequence }),
             Ok(true) => Ok(Outcome::Repeated { agency, sequence }),
             Ok(false) => Err(Rejection::Conflict),
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Malformed(OVERRUN)),
@@ -210,7 +211,7 @@ impl<D: Disk> Hub<D> {
         let agency = session.agency.and_then(|agency| self.lottery.agency(agency).ok());
         session.awaiting_resend.is_some()
             && agency.is_some_and(|agency| agency.committed_standing() == Standing::Betting)
-            && !self.mutant.is(HubMutant::FinishOverRejected)
+            && !mutants::is(Mutant::FinishOverRejected)
     }
 
     /// To drop it, as the batches behind a rejected one are, would leave a client that has nothing to send again
@@ -274,7 +275,7 @@ impl<D: Disk> Hub<D> {
     fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
         let left = Departure::of(&self.connections[slot]);
         self.connections[slot].has_committed = false;
-        if self.mutant.is(HubMutant::ForgetEarlierAgency) {
+        if mutants::is(Mutant::ForgetEarlierAgency) {
             return self.leave(before, left, left.heard_at);
         }
         let id = self.id(slot);
@@ -288,16 +289,16 @@ impl<D: Disk> Hub<D> {
         let why = Value(error);
         log::error!("action: store | result: in_progress | reason: {why}, batches are rejected until there is space");
         self.full_until = Some(now + crate::limits::FULL_DISK_PAUSE);
-        if !self.mutant.is(HubMutant::KeepLotteryOnFull) {
+        if !mutants::is(Mutant::KeepLotteryOnFull) {
             self.lottery.roll_back();
         }
         let mut turn = std::mem::take(&mut self.turn);
         let mut taken_back = TakenBack::new();
         for entry in &mut turn {
-            if self.mutant.is(HubMutant::KeepTakenBack) && matches!(entry.outcome, Outcome::Stored { .. }) {
+            if mutants::is(Mutant::KeepTakenBack) && matches!(entry.outcome, Outcome::Stored { .. }) {
                 continue;
             }
-            if self.mutant.is(HubMutant::ForgetFinishOnFull) && matches!(entry.outcome, Outcome::Finished { .. }) {
+            if mutants::is(Mutant::ForgetFinishOnFull) && matches!(entry.outcome, Outcome::Finished { .. }) {
                 continue;
             }
             let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
@@ -307,7 +308,7 @@ impl<D: Disk> Hub<D> {
         // Of an agency that has left in this turn, no bet may be stored any more.
         self.unnumbered.count_again(&self.lottery, &self.presence);
         for (slot, sequence) in taken_back {
-            if self.mutant.is(HubMutant::ForgetResend) {
+            if mutants::is(Mutant::ForgetResend) {
                 continue;
             }
             let session = &mut self.connections[slot].session;

@@ -6,10 +6,10 @@
 
 use super::Hub;
 use super::connection::ConnectionId;
-use super::mutant::HubMutant;
 use super::queue::{Class, ClassQueue, Deficit};
 use super::watermark::InputWatermark;
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::storage::Disk;
 use crate::timers::Moment;
 
@@ -78,7 +78,6 @@ pub(super) struct Scheduler {
     round: Round,
     /// Deadlines are judged by it.
     pub(super) watermark: InputWatermark,
-    mutant: HubMutant,
 }
 
 /// One turn's reads.
@@ -120,14 +119,7 @@ impl Scheduler {
             reads_first: false,
             round: Round::default(),
             watermark: InputWatermark::new(0, now),
-            mutant: HubMutant::None,
         }
-    }
-
-    /// From here on with a defect.
-    pub(super) fn set_mutant(&mut self, mutant: HubMutant) {
-        self.mutant = mutant;
-        self.watermark.set_mutant(mutant);
     }
 
     /// Begins a turn's reads.
@@ -138,7 +130,7 @@ impl Scheduler {
         let Budgets { turn_bytes, connection_bytes, connection_bytes_min, untrusted_bytes, .. } = self.budgets;
         let share = (turn_bytes / (trusted + few).max(1)).clamp(connection_bytes_min, connection_bytes);
         let untrusted_share = (untrusted_bytes / few.max(1)).max(connection_bytes_min);
-        let owed = self.deficit.settle(turn_is_full) && !self.mutant.is(HubMutant::ForgetDeficit);
+        let owed = self.deficit.settle(turn_is_full) && !mutants::is(Mutant::ForgetDeficit);
         self.round = Round {
             stage: if owed { Stage::Owed } else { Stage::Trusted { last: false } },
             work_behind: self.round.work_behind,

@@ -2,7 +2,7 @@
 //! are judged by that moment, not by the clock: a peer whose bytes wait in the kernel has not been silent, and a peer that
 //! has made room has read.
 
-use super::mutant::HubMutant;
+use crate::mutants::{self, Mutant};
 use crate::timers::Moment;
 
 /// The input watermark: everything that had arrived by it was accepted and read, and room that peers had made was used.
@@ -17,7 +17,6 @@ pub struct InputWatermark {
     round: Option<Round>,
     /// How many connections wait to be accepted, at most.
     backlog: usize,
-    mutant: HubMutant,
 }
 
 /// A round under way.
@@ -35,18 +34,12 @@ struct Round {
 impl InputWatermark {
     /// Nothing has arrived before `now`. The kernel queues `backlog` connections at most.
     pub fn new(backlog: usize, now: Moment) -> InputWatermark {
-        InputWatermark { at: now, round: None, backlog, mutant: HubMutant::None }
+        InputWatermark { at: now, round: None, backlog }
     }
 
     /// The kernel queues `backlog` connections at most.
     pub fn set_backlog(&mut self, backlog: usize) {
         self.backlog = backlog;
-    }
-
-    /// From here on with a defect.
-    #[doc(hidden)]
-    pub fn set_mutant(&mut self, mutant: HubMutant) {
-        self.mutant = mutant;
     }
 
     /// The moment by which deadlines are judged.
@@ -58,8 +51,8 @@ impl InputWatermark {
     /// interrupted, too (a program that is stopped and continued): it returns so only where nothing was ready when it
     /// began. What arrived while it waited, and while the program was stopped, is told by the next poll.
     pub fn polled(&mut self, before: Moment) {
-        let unaccepted = if self.mutant.is(HubMutant::JudgeUnaccepted) { 0 } else { self.backlog };
-        let unwritten = !self.mutant.is(HubMutant::JudgeUnwritten);
+        let unaccepted = if mutants::is(Mutant::JudgeUnaccepted) { 0 } else { self.backlog };
+        let unwritten = !mutants::is(Mutant::JudgeUnwritten);
         self.round.get_or_insert(Round { began: before, unaccepted, unread: None, unwritten });
     }
 
@@ -89,7 +82,7 @@ impl InputWatermark {
     pub fn queued(&mut self, sockets: [usize; 2]) {
         if let Some(round) = &mut self.round
             && round.unaccepted == 0
-            && (round.unread.is_none() || self.mutant.is(HubMutant::JudgeUnread))
+            && (round.unread.is_none() || mutants::is(Mutant::JudgeUnread))
         {
             round.unread = Some(sockets);
         }
@@ -105,7 +98,7 @@ impl InputWatermark {
     }
 
     fn settle(&mut self) {
-        let judged_early = self.mutant.is(HubMutant::JudgeUnread);
+        let judged_early = mutants::is(Mutant::JudgeUnread);
         if let Some(Round { began, unread: Some(unread), unwritten: false, .. }) = self.round
             && (unread == [0, 0] || judged_early)
         {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Hub;
-use super::HubMutant;
 use super::connection::{Connection, ConnectionId};
 use super::deadlines::Reminder;
 use super::outbox::List;
 use super::queue::Class;
 use crate::limits;
 use crate::lottery::{AgencyId, Bet, Refusal};
+use crate::mutants::{self, Mutant};
 use crate::storage::{Committed, Disk};
 use crate::timers::Moment;
 use crate::wire::{After, Dialect, Reply};
@@ -121,7 +121,7 @@ impl<D: Disk> Hub<D> {
         if connection.outbox.is_empty() {
             connection.owes_bytes(now);
         }
-        let shared_as = if self.mutant.is(HubMutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
+        let shared_as = if mutants::is(Mutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
         let shared_bytes_min = self.scheduler.budgets.shared_bytes_min;
         let (after, bytes) =
             match self.lists.of((shared_as, dialect), || self.lottery.winners(agency), shared_bytes_min) {

@@ -5,9 +5,10 @@ mod disasters;
 
 use std::time::Duration;
 
-use loteria::hub::{Hub, HubMutant};
+use loteria::hub::Hub;
 use loteria::limits;
 use loteria::lottery::{Lottery, Roster, Standing};
+use loteria::mutants;
 use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
 use loteria::timers::{Moment, RunningTime};
 
@@ -39,7 +40,7 @@ const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
 pub enum Defect {
     None,
     Store(Mutant),
-    Hub(HubMutant),
+    Hub(mutants::Mutant),
     /// The loop takes a pause of its own for its peers' silence.
     CountPauses,
     /// The loop judges time as of a poll's end, not of its start.
@@ -107,6 +108,8 @@ struct Pause {
 
 /// Runs `seed`; panics where a promise is broken.
 pub fn run(seed: u64, defect: Defect, told: bool) -> Summary {
+    #[cfg(debug_assertions)]
+    let _introduced = mutants::introduce(if let Defect::Hub(mutant) = defect { Some(mutant) } else { None });
     trace::start(told);
     let mut rng = Rng::new(seed);
     let plan = Plan::new(&mut rng);
@@ -410,10 +413,7 @@ impl Run {
         self.model.recovered(&self.net, &lottery);
         self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
         let now = self.moment();
-        let mut hub = Hub::new(self.plan.policy.clone(), lottery, store, now);
-        if let Defect::Hub(mutant) = self.defect {
-            hub.set_mutant(mutant);
-        }
+        let hub = Hub::new(self.plan.policy.clone(), lottery, store, now);
         let mut reactor = Reactor::new(hub, self.plan.pace, now);
         let ended = reactor.end_turn(&mut self.net, now, &mut self.model);
         self.reactor = Some(reactor);
