@@ -402,7 +402,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
         table.hub.closed(id, table.now);
     }
     assert!(table.hub.reminders() < 4 * limits::LEFTOVERS_MIN, "{} reminders", table.hub.reminders());
-    assert!(table.hub.places() < 4 * limits::LEFTOVERS_MIN, "{} places", table.hub.places());
+    assert!(table.hub.parked_slots() < 4 * limits::LEFTOVERS_MIN, "{} places", table.hub.parked_slots());
     assert_eq!((table.hub.connections(), table.hub.parked()), (1, 1));
     // The one that stayed still has its place.
     let id = spoken(&mut table);

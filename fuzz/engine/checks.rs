@@ -17,7 +17,7 @@ impl Session {
         let state = |id: &AgencyId| lottery.agency(*id).expect("an agency of the roster").clone();
         self.committed.agencies = self.roster.ids().iter().map(state).collect();
         self.committed.drawn = lottery.drawn();
-        if self.hub.store().group() == std::mem::replace(&mut self.committed.group, self.hub.store().group()) {
+        if self.hub.keeper().group() == std::mem::replace(&mut self.committed.group, self.hub.keeper().group()) {
             return;
         }
         // Whether they are durable, too, only a power cut shows: the disk may have them in the redo log.
@@ -48,7 +48,7 @@ impl Session {
         let held = self.peers.len() * 255 * 128;
         let buffers = self.hub.buffered_bytes();
         assert!(buffers <= connections * BUFFERS_BYTES_MAX + held, "{buffers} bytes for {connections} connections");
-        let places = self.hub.places();
+        let places = self.hub.parked_slots();
         let wanted = 2 * self.hub.parked() + connections + limits::LEFTOVERS_MIN;
         assert!(places <= wanted, "{places} places in the queue for the draw, of {wanted}");
         let reminders = self.hub.reminders();

@@ -120,7 +120,7 @@ struct Committed {
 /// A hub on its disk, its peers, and what it must not forget.
 pub struct Session {
     disk: SimDisk,
-    hub: Hub<Mounted>,
+    hub: Hub<Store<Mounted>>,
     policy: Policy,
     options: Options,
     roster: Roster,

@@ -8,12 +8,10 @@
 use core::net::IpAddr;
 use std::collections::HashMap;
 
-use super::connection::{Connection, ConnectionId};
+use super::connections::{Connection, ConnectionId};
 use super::{Hub, TooManyConnections};
 use crate::limits;
-use crate::lottery::AgencyId;
-use crate::session::Phase;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
 /// How many connections each origin has, and where the search for a place goes on.
@@ -59,7 +57,7 @@ impl Origin {
 impl Admission {
     /// A connection came. One that is refused has no place, and takes none from its origin.
     pub(super) fn joined(&mut self, connection: &Connection) {
-        if connection.refused {
+        if connection.trust.refused {
             self.refused += 1;
         } else {
             *self.origins.entry(Origin::of(connection.peer)).or_default() += 1;
@@ -68,7 +66,7 @@ impl Admission {
 
     /// A connection went.
     pub(super) fn left(&mut self, connection: &Connection) {
-        if connection.refused {
+        if connection.trust.refused {
             self.refused -= 1;
             return;
         }
@@ -85,7 +83,7 @@ impl Admission {
     }
 }
 
-impl<D: Disk> Hub<D> {
+impl<K: Keep> Hub<K> {
     /// A peer connected. Where the hub is full, [`evict`](Self::evict) may find it a place.
     ///
     /// # Errors
@@ -104,12 +102,10 @@ impl<D: Disk> Hub<D> {
     }
 
     fn insert(&mut self, peer: IpAddr, refused: bool, now: Moment) -> ConnectionId {
-        self.generations = self.generations.wrapping_add(1);
-        let connection = Connection::new(self.generations, peer, refused, now);
-        self.admission.joined(&connection);
-        let slot = self.connections.insert(connection);
+        let slot = self.connections.insert(peer, refused, now);
+        self.admission.joined(&self.connections[slot]);
         self.schedule(slot);
-        self.id(slot)
+        self.connections.id(slot)
     }
 
     /// Which connection should be closed so that one more can come in: for a newcomer from `peer`, or for
@@ -125,7 +121,7 @@ impl<D: Disk> Hub<D> {
             let place = self.next_place(places);
             let Some(connection) = self.connections.get(place) else { continue };
             if connection.is_undecided(now) {
-                return Some(self.id(place));
+                return Some(self.connections.id(place));
             }
             let crowded = share.is_some_and(|share| self.admission.of(connection.peer) > share);
             if let Some(spare) = self.spare(connection, crowded)
@@ -134,15 +130,15 @@ impl<D: Disk> Hub<D> {
                 found = Some((spare, place));
             }
         }
-        found.map(|(_, slot)| self.id(slot))
+        found.map(|(_, slot)| self.connections.id(slot))
     }
 
     /// Whether, and before which others, a connection may be closed for a newcomer.
     fn spare(&self, connection: &Connection, crowded: bool) -> Option<Spare> {
-        let half_closed = connection.parked && connection.session.half_closed;
+        let half_closed = connection.is_parked() && connection.session.half_closed;
         if !connection.is_known() {
-            let agency = connection.session.agency.filter(|_| connection.parked);
-            let beside_others = agency.is_some_and(|agency| self.presence.connections(agency) > 1);
+            let agency = connection.session.agency.filter(|_| connection.is_parked());
+            let beside_others = agency.is_some_and(|agency| self.liveness.presence.connections(agency) > 1);
             return if half_closed {
                 Some(Spare::HalfClosed)
             } else {
@@ -169,53 +165,8 @@ impl<D: Disk> Hub<D> {
     /// Of queries that wait for the draw an agency needs one: where slots are few, more of them than its share are spare.
     fn has_more_than_its_share(&self, connection: &Connection) -> bool {
         let share = self.policy.connections_max / (self.lottery.roster().ids().len() + 1);
-        let least = if connection.parked { 1 } else { limits::AGENCY_CONNECTIONS };
-        let agency = connection.session.agency.filter(|_| connection.is_agency() && !connection.refused);
-        agency.is_some_and(|agency| self.presence.known_connections(agency) > share.max(least))
-    }
-
-    /// Notes that an agency is known now to be behind the connection, as `note` has it.
-    pub(super) fn know(&mut self, slot: usize, note: impl FnOnce(&mut Connection)) {
-        let connection = &mut self.connections[slot];
-        let known = connection.is_agency();
-        note(connection);
-        if let Some(agency) = connection.session.agency
-            && !known
-            && connection.is_agency()
-        {
-            self.presence.known(agency);
-        }
-    }
-
-    /// Notes that bets or the finish of `agency` which came by this connection are on the disk. A repeated finish does not
-    /// count: any peer can send one.
-    pub(super) fn know_by_commit(&mut self, slot: usize, agency: AgencyId) {
-        if self.connections[slot].session.agency == Some(agency) {
-            self.know(slot, |connection| connection.has_committed = true);
-        }
-    }
-
-    /// Whether an agency is known to be behind the connection: it has a certificate, or a batch or the finish of it is stored.
-    /// Others wait for such a one, not it for them.
-    pub fn is_agency(&self, id: ConnectionId) -> bool {
-        self.slot(id).is_some_and(|slot| self.connections[slot].is_agency())
-    }
-}
-
-impl Connection {
-    /// Whether it should have shown its dialect by now. A peer that is being refused or closed holds no place.
-    fn is_undecided(&self, now: Moment) -> bool {
-        let detecting = matches!(self.session.phase, Phase::Detecting { .. });
-        detecting && !self.refused && self.opened_before(now, limits::UNDECIDED_GRACE)
-    }
-
-    /// Whether it is more than somebody who asks, or holds no place anyway.
-    fn is_known(&self) -> bool {
-        self.is_agency() || self.refused
-    }
-
-    /// Whether it has a certificate, or brought bets or the finish of the agency that it speaks for.
-    pub(super) fn is_agency(&self) -> bool {
-        self.has_committed || self.session.certified.is_some()
+        let least = if connection.is_parked() { 1 } else { limits::AGENCY_CONNECTIONS };
+        let agency = connection.session.agency.filter(|_| connection.is_agency() && !connection.trust.refused);
+        agency.is_some_and(|agency| self.liveness.presence.known_connections(agency) > share.max(least))
     }
 }

@@ -1,18 +1,18 @@
 //! From bytes to requests: what is decoded where it lies, and what is kept for later.
 
 use super::Hub;
-use super::turn::Outcome;
+use super::events::Closing;
+use super::turn::{Ending, Outcome};
 use crate::session::{Phase, Progress, Step};
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 use crate::wire::Dialect;
 
-impl<D: Disk> Hub<D> {
+impl<K: Keep> Hub<K> {
     /// Decodes what is here: first what was kept, then `input`.
     pub(super) fn decode(&mut self, slot: usize, mut input: &[u8], now: Moment) {
-        let before = self.connections[slot].buffered();
         let detecting = matches!(self.connections[slot].session.phase, Phase::Detecting { .. });
-        let mut inbox = std::mem::take(&mut self.connections[slot].session.inbox);
+        let mut inbox = self.connections.take_inbox(slot);
         let mut kept_only = input.is_empty();
         loop {
             let session = &self.connections[slot].session;
@@ -34,11 +34,9 @@ impl<D: Disk> Hub<D> {
                 break;
             }
         }
-        let connection = &mut self.connections[slot];
-        if !matches!(connection.session.phase, Phase::Closing(_)) {
-            connection.session.inbox = inbox;
+        if !matches!(self.connections[slot].session.phase, Phase::Closing(_)) {
+            self.connections.put_inbox(slot, inbox);
         }
-        self.buffered_bytes = self.buffered_bytes + self.connections[slot].buffered() - before;
         self.shed_buffers(now);
     }
 
@@ -61,19 +59,18 @@ impl<D: Disk> Hub<D> {
                     return if closing { Progress::all(bytes) } else { held };
                 }
                 Step::Malformed(malformed) => {
-                    self.connections[slot].session.wait();
-                    self.note(slot, Outcome::Malformed(malformed));
+                    self.note_last(slot, Outcome::Ended(Ending::Malformed(malformed)));
                     return Progress::all(bytes);
                 }
                 Step::Frame { bytes: frame_bytes, request } => {
                     self.apply(slot, request, &rest[..frame_bytes], now);
                     let connection = &mut self.connections[slot];
-                    self.untrusted_bytes += if connection.is_agency() { 0 } else { frame_bytes };
-                    let owed = connection.owed;
-                    if owed >= connection.turn_requests_max(&self.scheduler.budgets)
-                        || (owed > 0 && self.turn_is_full())
+                    self.turn.untrusted_bytes += if connection.is_agency() { 0 } else { frame_bytes };
+                    let pending = connection.pending;
+                    if pending >= connection.turn_requests_max(&self.scheduler.budgets)
+                        || (pending > 0 && self.turn_is_full())
                     {
-                        self.connections[slot].session.wait();
+                        self.connections[slot].session.pause();
                     }
                     consumed += frame_bytes;
                     scanned = 0;
@@ -83,23 +80,17 @@ impl<D: Disk> Hub<D> {
         Progress::all(bytes)
     }
 
-    /// Whether a connection has shown a dialect that is not to be heard: no dialect at all, where echo is off, one
+    /// Whether a connection has shown a dialect that is not served: no dialect at all, where echo is off, one
     /// that is switched off, or one without words for a hub that is full.
-    fn is_out_of_place(&self, slot: usize) -> bool {
+    fn is_out_of_place(&mut self, slot: usize) -> bool {
         let connection = &self.connections[slot];
         let Phase::Speaking(dialect) = connection.session.phase else { return false };
-        if !self.policy.hears(dialect) {
-            let (peer, name) = (connection.peer, dialect.name());
-            if dialect == Dialect::Echo {
-                log::warn!("action: close_connection | result: success | ip: {peer} | reason: no known dialect");
-            } else {
-                log::warn!(
-                    "action: close_connection | result: success | ip: {peer} | reason: {name} is not one of DIALECTS"
-                );
-            }
+        if !self.policy.serves(dialect) {
+            let echo = dialect == Dialect::Echo;
+            self.tell_closing(slot, if echo { Closing::NoDialect } else { Closing::DialectIsOff(dialect) });
             return true;
         }
-        connection.refused && !connection.can_be_told()
+        connection.trust.refused && !connection.can_be_told()
     }
 
     /// The bytes that are here are all that will come for now.
@@ -107,10 +98,9 @@ impl<D: Disk> Hub<D> {
         if self.connections[slot].session.decide_by_silence() {
             self.decode(slot, &[], now);
         }
-        let session = &mut self.connections[slot].session;
-        if session.phase == Phase::Speaking(Dialect::Echo) && !session.inbox.is_empty() {
-            let inbox = std::mem::take(&mut session.inbox);
-            self.buffered_bytes -= inbox.capacity();
+        let connection = &self.connections[slot];
+        if connection.session.phase == Phase::Speaking(Dialect::Echo) && !connection.inbox().is_empty() {
+            let inbox = self.connections.take_inbox(slot);
             self.echo(slot, inbox.bytes());
         }
     }

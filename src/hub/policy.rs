@@ -48,13 +48,13 @@ pub struct Policy {
     pub write_timeout: Duration,
     /// `ECHO`.
     pub echo: bool,
-    /// `DIALECTS`: those in which agencies are heard.
+    /// `DIALECTS`: those in which agencies are served.
     pub dialects: Vec<Dialect>,
 }
 
 impl Policy {
-    /// Whether a connection of `dialect` is heard.
-    pub(super) fn hears(&self, dialect: Dialect) -> bool {
+    /// Whether a connection of `dialect` is served.
+    pub(super) fn serves(&self, dialect: Dialect) -> bool {
         if dialect == Dialect::Echo { self.echo } else { self.dialects.contains(&dialect) }
     }
 }

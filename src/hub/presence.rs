@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::connection::ConnectionId;
+use super::connections::ConnectionId;
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::timers::Moment;

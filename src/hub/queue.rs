@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::connection::ConnectionId;
+use super::connections::ConnectionId;
 
 /// Which class a connection is scheduled in. Trusted: an agency is known to be behind it, by a stored batch or a
 /// certificate.

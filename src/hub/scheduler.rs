@@ -5,56 +5,14 @@
 //! served, and its bytes are divided by those that the turn reads.
 
 use super::Hub;
-use super::connection::ConnectionId;
+use super::budgets::Budgets;
+use super::connections::ConnectionId;
+use super::deferred::Deferred;
 use super::queue::{Class, ClassQueue, Deficit};
 use super::watermark::InputWatermark;
-use crate::limits;
 use crate::mutants::{self, Mutant};
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
-
-/// What one turn may take. `limits.rs` has the values of a hub; a simulation takes smaller ones, to be at them with few
-/// connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Budgets {
-    /// Bytes read of all connections.
-    pub turn_bytes: usize,
-    /// Bytes read of one trusted connection, where few are read.
-    pub connection_bytes: usize,
-    /// The same where many are.
-    pub connection_bytes_min: usize,
-    /// Untrusted connections that are read, and as many that run deferred work.
-    pub untrusted: usize,
-    /// Bytes read of all of them.
-    pub untrusted_bytes: usize,
-    /// Requests of all connections.
-    pub turn_requests: usize,
-    /// Requests of one trusted connection; what follows them is deferred.
-    pub connection_requests: u32,
-    /// The same of an untrusted one, and of all of them together.
-    pub untrusted_requests: u32,
-    /// Connections that are accepted.
-    pub accepts: usize,
-    /// Bytes of the shortest list of winners that connections share.
-    pub shared_bytes_min: usize,
-}
-
-impl Default for Budgets {
-    fn default() -> Budgets {
-        Budgets {
-            turn_bytes: limits::TURN_BYTES,
-            connection_bytes: limits::TURN_BYTES_PER_CONNECTION,
-            connection_bytes_min: limits::TURN_BYTES_PER_CONNECTION_MIN,
-            untrusted: limits::UNTRUSTED_PER_TURN,
-            untrusted_bytes: limits::UNTRUSTED_TURN_BYTES,
-            turn_requests: limits::TURN_REQUESTS,
-            connection_requests: limits::TURN_REQUESTS_PER_CONNECTION,
-            untrusted_requests: limits::UNTRUSTED_TURN_REQUESTS,
-            accepts: limits::ACCEPT_PER_TURN,
-            shared_bytes_min: limits::SHARED_LIST_BYTES_MIN,
-        }
-    }
-}
 
 /// Leave to read one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +33,7 @@ pub(super) struct Scheduler {
     deficit: Deficit,
     /// The last turn was full before it came to read.
     reads_first: bool,
+    pub(super) deferred: Deferred,
     round: Round,
     /// Deadlines are judged by it.
     pub(super) watermark: InputWatermark,
@@ -117,6 +76,7 @@ impl Scheduler {
             reads: ClassQueue::default(),
             deficit: Deficit::default(),
             reads_first: false,
+            deferred: Deferred::default(),
             round: Round::default(),
             watermark: InputWatermark::new(0, now),
         }
@@ -200,7 +160,7 @@ struct TurnState {
     untrusted_decoded: usize,
 }
 
-impl<D: Disk> Hub<D> {
+impl<K: Keep> Hub<K> {
     /// Takes other budgets than `limits.rs` has.
     pub fn set_budgets(&mut self, budgets: Budgets) {
         self.scheduler.budgets = budgets;
@@ -223,14 +183,14 @@ impl<D: Disk> Hub<D> {
 
     /// The connection's socket may have something to read.
     pub fn readable(&mut self, id: ConnectionId) {
-        let Some(slot) = self.slot(id) else { return };
-        self.connections[slot].readable = true;
+        let Some(slot) = self.connections.slot(id) else { return };
+        self.connections[slot].flags.readable = true;
         self.queue_read(slot);
     }
 
     /// Whether sockets wait to be read.
     pub fn has_reads(&self) -> bool {
-        !self.scheduler.reads.is_empty()
+        !self.scheduler.reads.is_empty() && !self.is_stalled()
     }
 
     /// Begins a turn: deferred work runs, unless it left the last turn no room to read. Then [`next_read`](Self::next_read)
@@ -256,11 +216,10 @@ impl<D: Disk> Hub<D> {
             };
             let connections = &self.connections;
             let grant = self.scheduler.next(turn, |id| {
-                let connection = connections.get(id.slot as usize).filter(|it| it.generation == id.generation);
-                handshakes || connection.is_none_or(|connection| !connection.handshaking)
+                handshakes || connections.by_id(id).is_none_or(|connection| !connection.flags.handshaking)
             })?;
-            if let Some(slot) = self.slot(grant.id) {
-                self.connections[slot].queued = false;
+            if let Some(slot) = self.connections.slot(grant.id) {
+                self.connections[slot].flags.read = false;
                 return Some(grant);
             }
         }
@@ -268,17 +227,17 @@ impl<D: Disk> Hub<D> {
 
     /// Whether what the connection's socket has next may be a step of a handshake.
     pub fn set_handshaking(&mut self, id: ConnectionId, handshaking: bool) {
-        if let Some(slot) = self.slot(id) {
-            self.connections[slot].handshaking = handshaking;
+        if let Some(slot) = self.connections.slot(id) {
+            self.connections[slot].flags.handshaking = handshaking;
         }
     }
 
     /// A granted socket was read, `bytes` of it. `more`: there may be more to read now.
     pub fn read(&mut self, grant: ReadGrant, bytes: usize, more: bool) {
         self.scheduler.round.read[grant.class as usize] += bytes;
-        let Some(slot) = self.slot(grant.id) else { return };
+        let Some(slot) = self.connections.slot(grant.id) else { return };
         let connection = &mut self.connections[slot];
-        if std::mem::replace(&mut connection.readable, more) && !more {
+        if std::mem::replace(&mut connection.flags.readable, more) && !more {
             // A frame of which no more is there can be timed out.
             self.schedule(slot);
         }
@@ -294,11 +253,11 @@ impl<D: Disk> Hub<D> {
 
     /// Puts a socket into the read queue that may be read and whose bytes are wanted.
     pub(super) fn queue_read(&mut self, slot: usize) {
-        let id = self.id(slot);
+        let id = self.connections.id(slot);
         let connection = &self.connections[slot];
-        if connection.readable && !connection.queued && self.wants_read(id) {
+        if connection.flags.readable && !connection.flags.read && self.wants_read(id) {
             let class = Class::of(connection.is_agency());
-            self.connections[slot].queued = true;
+            self.connections[slot].flags.read = true;
             self.scheduler.reads.push(id, class);
         }
     }

@@ -9,10 +9,10 @@ use super::transport::{Transport, hear, write_plain, write_tls};
 use super::{Accept, Reactor, token_of};
 use crate::hub::ConnectionId;
 use crate::limits;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
-impl<D: Disk> Reactor<D> {
+impl<K: Keep> Reactor<K> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
         let Some(socket) = self.socket(id) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {

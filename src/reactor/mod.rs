@@ -32,7 +32,7 @@ use crate::hub::{ConnectionId, Hub};
 use crate::limits;
 use crate::logging::{Flow, LogOutput};
 use crate::signals::SecondSignal;
-use crate::storage::{CommitError, Disk};
+use crate::storage::{CommitError, Keep};
 use crate::timers::Moment;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -60,8 +60,8 @@ impl From<CommitError> for RunError {
 }
 
 /// The hub on real sockets.
-pub struct Reactor<D: Disk> {
-    hub: Hub<D>,
+pub struct Reactor<K: Keep> {
+    hub: Hub<K>,
     poll: Poll,
     listener: Option<Listener>,
     signals: Signals,
@@ -94,20 +94,20 @@ enum Accept {
     Paused(Moment),
 }
 
-impl<D: Disk> Reactor<D> {
+impl<K: Keep> Reactor<K> {
     /// A loop around `hub`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
     /// end.
     ///
     /// # Errors
     /// As the system says.
     pub fn new(
-        mut hub: Hub<D>,
+        mut hub: Hub<K>,
         mut listener: Listener,
         tls: Option<Tls>,
         signals: StopSignals,
         mut clock: Clock,
         log: LogOutput,
-    ) -> io::Result<Reactor<D>> {
+    ) -> io::Result<Reactor<K>> {
         let poll = Poll::new()?;
         let (mut signals, second_signal) = (signals.signals, signals.second);
         poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE)?;

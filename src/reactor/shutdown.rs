@@ -7,10 +7,10 @@ use mio::Events;
 use super::{Reactor, RunError};
 use crate::hub::ConnectionId;
 use crate::limits;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
-impl<D: Disk> Reactor<D> {
+impl<K: Keep> Reactor<K> {
     pub(super) fn shut_down(mut self, events: &mut Events) -> Result<(), RunError> {
         let began = self.clock.now();
         if let Some(mut listener) = self.listener.take() {

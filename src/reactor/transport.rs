@@ -8,7 +8,7 @@ use super::socket::{Socket, write};
 use super::tls::{Heard, Session, Tls};
 use crate::hub::{ConnectionId, Hub};
 use crate::limits;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
 /// The first two bytes of every TLS connection: a handshake record, and the major version of all versions.
@@ -82,9 +82,9 @@ impl Transport {
 
 /// Gives `bytes`, which begin with [`Transport::incoming`], to the hub, decrypted where that is what they
 /// need. `last`: no more will come. Returns how many steps of a handshake that took.
-pub(super) fn hear<D: Disk>(
+pub(super) fn hear<K: Keep>(
     (id, socket): (ConnectionId, &mut Socket),
-    hub: &mut Hub<D>,
+    hub: &mut Hub<K>,
     tls: Option<&Tls>,
     bytes: &mut [u8],
     last: bool,
@@ -120,17 +120,17 @@ fn begin(tls: &Tls) -> Result<Transport, String> {
     Ok(Transport::Tls(Box::new(Session::new(tls.config(), tls.asks_for_certificates())?)))
 }
 
-fn do_without<D: Disk>(tls: &Tls, hub: &Hub<D>, id: ConnectionId) -> Result<Transport, String> {
+fn do_without<K: Keep>(tls: &Tls, hub: &Hub<K>, id: ConnectionId) -> Result<Transport, String> {
     if hub.peer(id).is_some_and(|peer| tls.is_required_of(peer)) {
         return Err("it does not use TLS, which is required".to_owned());
     }
     Ok(Transport::Plain)
 }
 
-fn decrypt<D: Disk>(
+fn decrypt<K: Keep>(
     id: ConnectionId,
     session: &mut Session,
-    hub: &mut Hub<D>,
+    hub: &mut Hub<K>,
     records: &mut [u8],
     now: Moment,
 ) -> usize {
@@ -149,7 +149,7 @@ fn decrypt<D: Disk>(
 }
 
 /// Ends a connection whose bytes cannot reach the hub.
-fn refuse<D: Disk>(hub: &mut Hub<D>, id: ConnectionId, why: &str, now: Moment) {
+fn refuse<K: Keep>(hub: &mut Hub<K>, id: ConnectionId, why: &str, now: Moment) {
     let Some(peer) = hub.peer(id) else { return };
     let why = crate::logging::Value(why);
     log::warn!("action: tls | result: fail | ip: {peer} | reason: {why}, connection closed");
@@ -157,9 +157,9 @@ fn refuse<D: Disk>(hub: &mut Hub<D>, id: ConnectionId, why: &str, now: Moment) {
 }
 
 /// Writes what the hub has for a peer, as far as it is taken.
-pub(super) fn write_plain<D: Disk>(
+pub(super) fn write_plain<K: Keep>(
     stream: &mut TcpStream,
-    hub: &mut Hub<D>,
+    hub: &mut Hub<K>,
     id: ConnectionId,
     now: Moment,
 ) -> io::Result<()> {
@@ -176,10 +176,10 @@ pub(super) fn write_plain<D: Disk>(
 }
 
 /// The same, encrypted, a record at a time. The hub is told that bytes are sent when their record is.
-pub(super) fn write_tls<D: Disk>(
+pub(super) fn write_tls<K: Keep>(
     stream: &mut TcpStream,
     session: &mut Session,
-    hub: &mut Hub<D>,
+    hub: &mut Hub<K>,
     id: ConnectionId,
     now: Moment,
 ) -> io::Result<()> {

@@ -9,6 +9,8 @@ mod copy;
 mod disk;
 mod error;
 mod index;
+mod keep;
+mod keep_files;
 mod memory_disk;
 mod mutant;
 mod optimistic;
@@ -24,13 +26,13 @@ mod store;
 mod stream;
 mod walk;
 
-pub use commit::Committed;
 pub use copy::{Copied, copy};
 pub use disk::{Disk, File};
 pub use error::{CommitError, MatchError, OpenError};
+pub use keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
 pub use memory_disk::MemoryDisk;
 #[doc(hidden)]
 pub use mutant::Mutant;
 pub use os_disk::OsDisk;
 pub use rows::{Appended, Rows};
-pub use store::{Discarded, Options, Recovered, StagedBatch, Store};
+pub use store::{Discarded, Options, Recovered, Store};

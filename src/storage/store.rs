@@ -3,13 +3,14 @@
 use super::disk::{Disk, File};
 use super::error::{MatchError, OpenError};
 use super::index::SparseIndex;
+use super::keep::{Settled, StagedBatch};
 use super::mutant::Mutant;
 use super::record::{Kind, RECORD_BYTES, Record, record_offset};
 use super::recovery;
 use super::redo::RedoLog;
 use super::rows::Rows;
 use super::stream::Stream;
-use crate::lottery::{self, AgencyId, BatchError, Bet, BetSource};
+use crate::lottery::{self, AgencyId, BatchError, BetSource};
 use std::collections::HashMap;
 use std::io;
 
@@ -68,17 +69,6 @@ pub struct Discarded {
     pub journal_bytes: u64,
     /// The file that has them now; `None` where there was no room to keep them.
     pub kept_in: Option<String>,
-}
-
-/// A batch whose rows wait for the turn's commit.
-#[derive(Debug)]
-pub struct StagedBatch {
-    /// How many bets it has.
-    pub bets: u32,
-    /// Those on the winning number, in order.
-    pub winners: Vec<Bet>,
-    /// CRC-32C of its rows.
-    pub checksum: u32,
 }
 
 /// Where the committed data ends.
@@ -144,6 +134,8 @@ pub struct Store<D> {
     pub(super) redo: RedoLog,
     pub(super) failed: bool,
     pub(super) looked_at: usize,
+    /// What became of the turn that was submitted, until the hub asks.
+    pub(super) settled: Option<Settled>,
 }
 
 impl<D: Disk> Store<D> {
@@ -183,6 +175,7 @@ impl<D: Disk> Store<D> {
             redo: RedoLog::default(),
             failed: false,
             looked_at: 0,
+            settled: None,
         }
     }
 

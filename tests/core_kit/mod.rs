@@ -24,7 +24,7 @@ pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
 
 /// A hub and its time.
 pub struct Table {
-    pub hub: Hub<MemoryDisk>,
+    pub hub: Hub<Store<MemoryDisk>>,
     /// Whether its disk is full.
     pub full: Rc<Cell<bool>>,
     pub now: Moment,

@@ -7,12 +7,12 @@ use loteria::wire::{Answer, Cause, Dialect, Expecting, Unwelcome};
 use crate::bets::Kind;
 use crate::model::Model;
 use crate::net::{Ask, HubEnd, Link, LinkId, Net, Request};
-use crate::storage_kit::disk::Mounted;
+use crate::reactor::Keeper;
 use crate::trace;
 
 impl Model {
     /// Takes in `bytes` that the hub has released for a link.
-    pub fn hear(&mut self, hub: &Hub<Mounted>, net: &mut Net, id: LinkId, bytes: &[u8]) {
+    pub fn hear(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, bytes: &[u8]) {
         let link = &mut net.links[id];
         let start = link.tapped - link.untold.len();
         link.untold.extend_from_slice(bytes);
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Dialects whose requests are answered one after another.
-    fn check_in_order(&mut self, hub: &Hub<Mounted>, net: &mut Net, id: LinkId, answer: &Answer) {
+    fn check_in_order(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, answer: &Answer) {
         let link = &mut net.links[id];
         let silent = |request: &Request| {
             link.dialect == Dialect::CaseId && matches!(request.ask, Ask::Batch { .. } | Ask::Empty)
@@ -102,7 +102,7 @@ impl Model {
         }
     }
 
-    fn check_native(&mut self, hub: &Hub<Mounted>, net: &mut Net, id: LinkId, answer: &Answer) {
+    fn check_native(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, answer: &Answer) {
         let link = &mut net.links[id];
         let agency = link.agency.expect("native links are somebody's");
         let stored = self.agencies[&agency].batches;
@@ -217,7 +217,7 @@ impl Model {
         self.may_be_full || self.is_excluded(agency) || self.may_have_finished(net, id)
     }
 
-    fn check_finished(&mut self, hub: &Hub<Mounted>, net: &Net, id: LinkId, all_stored: bool, missing: usize) {
+    fn check_finished(&mut self, hub: &Hub<Keeper>, net: &Net, id: LinkId, all_stored: bool, missing: usize) {
         let link = &net.links[id];
         if link.dialect == Dialect::CaseId {
             let refused = self.is_excluded(link.agency);

@@ -13,8 +13,8 @@ use loteria::wire::Dialect;
 
 use crate::bets::{Batches, Kind};
 use crate::net::{Ask, HubEnd, LinkId, Net};
-use crate::reactor::Witness;
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::reactor::{Keeper, Witness};
+use crate::storage_kit::disk::SimDisk;
 use crate::trace;
 
 /// One agency, as its stored rows and its clients' requests make it.
@@ -249,7 +249,7 @@ impl Model {
     }
 
     /// Notes which agencies are here, as far as the hub can know.
-    fn look_around(&mut self, hub: &Hub<Mounted>, net: &Net) {
+    fn look_around(&mut self, hub: &Hub<Keeper>, net: &Net) {
         for agency in self.agencies.values_mut() {
             agency.bytes_read.0 = 0;
         }
@@ -298,7 +298,7 @@ impl Model {
         }
     }
 
-    fn check_parked(&self, hub: &Hub<Mounted>, net: &Net) {
+    fn check_parked(&self, hub: &Hub<Keeper>, net: &Net) {
         if hub.has_work() || self.stopping {
             return;
         }
@@ -323,7 +323,7 @@ impl Witness for Model {
         self.disk.crashed()
     }
 
-    fn committed(&mut self, hub: &Hub<Mounted>, net: &Net) {
+    fn committed(&mut self, hub: &Hub<Keeper>, net: &Net) {
         self.look_around(hub, net);
         let disk = self.disk.clone();
         let known = self.file.len();
@@ -337,11 +337,11 @@ impl Witness for Model {
         self.compare(net, hub.lottery(), false);
     }
 
-    fn released(&mut self, hub: &Hub<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]) {
+    fn released(&mut self, hub: &Hub<Keeper>, net: &mut Net, link: LinkId, bytes: &[u8]) {
         self.hear(hub, net, link, bytes);
     }
 
-    fn turn_ended(&mut self, hub: &Hub<Mounted>, net: &Net) {
+    fn turn_ended(&mut self, hub: &Hub<Keeper>, net: &Net) {
         let logged = trace::logged();
         let stored = self.stored - self.stored_before;
         assert_eq!(logged.stored - self.logged_before.stored, stored, "stored batches, by the log and by the rows");

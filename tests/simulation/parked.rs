@@ -10,8 +10,9 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::reactor::Keeper;
 use crate::rng::Rng;
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::storage_kit::disk::SimDisk;
 
 const PARKED: usize = 100_000;
 /// What a parked connection may cost, in bytes of the process.
@@ -27,7 +28,7 @@ fn resident_bytes() -> Option<usize> {
     Some(kilobytes * 1024)
 }
 
-fn turn(hub: &mut Hub<Mounted>, now: Moment) {
+fn turn(hub: &mut Hub<Keeper>, now: Moment) {
     hub.run_deferred(now);
     hub.tick(now).unwrap();
     let committed = hub.commit(now).unwrap();

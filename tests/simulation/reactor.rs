@@ -7,7 +7,7 @@ use std::time::Duration;
 use loteria::hub::{Budgets, ConnectionId, Hub};
 use loteria::limits;
 use loteria::lottery::AgencyId;
-use loteria::storage::CommitError;
+use loteria::storage::{CommitError, Store};
 use loteria::timers::Moment;
 
 use crate::net::{ClientEnd, HubEnd, Link, LinkId, Net};
@@ -26,11 +26,11 @@ pub trait Witness {
     /// Whether the machine has stopped in the midst of the turn.
     fn machine_has_stopped(&self) -> bool;
     /// A turn was committed; nothing of it has been released.
-    fn committed(&mut self, hub: &Hub<Mounted>, net: &Net);
+    fn committed(&mut self, hub: &Hub<Keeper>, net: &Net);
     /// The replies of a turn were released: `bytes` more for `link`.
-    fn released(&mut self, hub: &Hub<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]);
+    fn released(&mut self, hub: &Hub<Keeper>, net: &mut Net, link: LinkId, bytes: &[u8]);
     /// All replies of a turn were released.
-    fn turn_ended(&mut self, hub: &Hub<Mounted>, net: &Net);
+    fn turn_ended(&mut self, hub: &Hub<Keeper>, net: &Net);
 }
 
 #[derive(Debug)]
@@ -94,9 +94,12 @@ pub struct Polled {
     pub interrupted: bool,
 }
 
+/// Where the hub keeps its turns.
+pub type Keeper = Store<Mounted>;
+
 /// A hub that runs.
 pub struct Reactor {
-    pub hub: Hub<Mounted>,
+    pub hub: Hub<Keeper>,
     sockets: Vec<Option<Socket>>,
     writable: Vec<ConnectionId>,
     scratch: Vec<u8>,
@@ -105,7 +108,7 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    pub fn new(mut hub: Hub<Mounted>, pace: Pace, now: Moment) -> Reactor {
+    pub fn new(mut hub: Hub<Keeper>, pace: Pace, now: Moment) -> Reactor {
         hub.watermark().set_backlog(BACKLOG);
         hub.set_budgets(pace.budgets);
         Reactor {

@@ -11,12 +11,13 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::reactor::Keeper;
 use crate::rng::Rng;
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::storage_kit::disk::SimDisk;
 
 /// A hub without a network.
 struct Desk {
-    hub: Hub<Mounted>,
+    hub: Hub<Keeper>,
     disk: SimDisk,
     batches: Batches,
     now: Moment,

@@ -168,7 +168,7 @@ fn allow_descriptors(options: &Options) {
 }
 
 /// Opens the store, and puts what it remembers into the lottery.
-fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Hub<OsDisk>, Failure> {
+fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Hub<Store<OsDisk>>, Failure> {
     let store_options = loteria::storage::Options {
         sync: options.sync,
         winning_number: options.winning_number,

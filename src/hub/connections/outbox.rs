@@ -9,9 +9,9 @@ use crate::wire::After;
 /// A list of winners in one dialect, encoded once for all connections that asked for it.
 #[derive(Debug)]
 pub struct List {
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::hub) bytes: Vec<u8>,
     /// What follows for the connection.
-    pub(super) after: After,
+    pub(in crate::hub) after: After,
 }
 
 /// What a connection has yet to send. Only a commit opens it: a reply that speaks of bets not yet durable
@@ -67,7 +67,7 @@ impl Outbox {
     }
 
     /// Sends `list` behind what there is.
-    pub(super) fn share(&mut self, list: Rc<List>, _proof: &Committed) {
+    pub(in crate::hub) fn share(&mut self, list: Rc<List>, _proof: &Committed) {
         self.behind.get_or_insert_default().chunks.push_back(Chunk::Shared(list));
         self.settle();
     }
@@ -115,7 +115,7 @@ impl Outbox {
     }
 
     /// Whether a shared list waits for the peer.
-    pub(super) fn has_list(&self) -> bool {
+    pub(in crate::hub) fn has_list(&self) -> bool {
         let chunks = self.behind.iter().flat_map(|behind| &behind.chunks);
         chunks.into_iter().any(|chunk| matches!(chunk, Chunk::Shared(_)))
     }
