@@ -1,7 +1,7 @@
 //! The `native` dialect, version 1: batches in flight, exactly-once, resumption and checksums.
 //!
-//! Source: `docs/PROTOCOLS.md`, native. A hello of fixed length opens the connection and names its agency;
-//! after it, both sides send frames of u32 length, kind, body and a CRC-32C of kind and body.
+//! Source: `docs/PROTOCOLS.md`, native. A hello of fixed length opens the connection and names its agency. After the
+//! hello, both sides send frames: u32 length, kind, body, and a CRC-32C of kind and body.
 
 pub mod client;
 #[cfg(test)]
@@ -13,10 +13,11 @@ use super::message::{
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Refusal};
 
-/// The first bytes of either side: a byte that opens no text, the project's initials, the version.
+/// The first bytes of both sides: a byte that no text starts with, the project's initials, the version.
 pub const MAGIC: [u8; 4] = [0xb7, b'L', b'N', 1];
-/// Magic and agency.
+/// The length of a hello: magic and agency.
 const HELLO_BYTES: usize = 8;
+/// The status of a hello that is accepted.
 const WELCOME: u8 = 0;
 
 const BATCH: u8 = 0x01;
@@ -28,7 +29,7 @@ const FINISHED: u8 = 0x83;
 const WINNERS: u8 = 0x84;
 const ERROR: u8 = 0x85;
 
-/// The codes of rejects and errors.
+/// The codes in rejects and errors.
 mod code {
     pub const BAD_FRAME: u16 = 1;
     pub const BAD_CHECKSUM: u16 = 2;
@@ -43,17 +44,17 @@ mod code {
 
 const LENGTH_BYTES: usize = 4;
 const CHECKSUM_BYTES: usize = 4;
-/// The fewest bytes that a bet can have: three empty texts and two numbers.
+/// The minimum size of a bet: three empty texts and two numbers.
 const BET_BYTES_MIN: usize = 11;
-/// Told apart from other damage by its own code.
+/// Has an error code of its own.
 const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match");
-/// As [`BAD_CHECKSUM`].
+/// Has an error code of its own.
 const TOO_LARGE: Malformed = Malformed("frame over the limit");
 
-/// What this dialect asks of the hub.
+/// What the hub does differently in this dialect.
 pub const CONDUCT: Conduct = Conduct { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
 
-/// Where a frame ends.
+/// Finds the end of the first frame.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     if context.opening {
         return hello_frame(bytes);
@@ -83,10 +84,10 @@ fn hello_frame(bytes: &[u8]) -> Framing {
     Framing::Complete { bytes: HELLO_BYTES }
 }
 
-/// What a whole frame asks for.
+/// Decodes a whole frame.
 ///
 /// # Errors
-/// A frame that is damaged, of an unknown kind, or whose body does not have its kind's fields.
+/// A damaged frame, an unknown kind, or a body without the fields of its kind.
 pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     if context.opening {
         let agency = Reader::new(frame.get(MAGIC.len()..).unwrap_or_default()).u32();
@@ -109,7 +110,7 @@ pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>
     }
 }
 
-/// The kind and body of a whole frame whose checksum holds.
+/// Checks the checksum of a whole frame and returns its kind and body.
 fn open(frame: &[u8]) -> Result<(u8, &[u8]), Malformed> {
     let content = frame.get(LENGTH_BYTES..).and_then(<[u8]>::split_last_chunk::<CHECKSUM_BYTES>);
     let Some((covered @ [kind, body @ ..], checksum)) = content else {
@@ -129,8 +130,8 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
-    /// what is declared can be more than the frame has. Never more than declared.
+    /// The number of bets in the frame, an incomplete last one included. It is counted from the bytes and never more
+    /// than the declared number, which can be too high.
     pub fn count(&self) -> u32 {
         let mut reader = Reader::new(self.bytes);
         let mut count = 0;
@@ -173,7 +174,7 @@ fn read_bet<'a>(reader: &mut Reader<'a>) -> Option<RawBet<'a>> {
     })
 }
 
-/// A reply's bytes.
+/// Appends the bytes of a reply.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Welcome { next } => welcome(WELCOME, *next, out),
@@ -210,13 +211,12 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         Reply::Malformed(malformed) | Reply::BadRequest(malformed) => error(damage_code(*malformed), malformed, out),
         Reply::Gap => error(code::GAP, &"a batch before this one is missing", out),
         Reply::ShuttingDown => error(code::SHUTTING_DOWN, &"the hub is stopping", out),
-        // Queries wait for the draw in this dialect: it has no words for "ask again".
+        // A query waits for the draw: this dialect has no message for "ask again".
         Reply::NotDrawn | Reply::Echo(_) => After::CloseUnsaid,
     }
 }
 
-/// `LATE` also stands for the refusals of an agency that the hello let through, and that no later batch of
-/// the connection would escape.
+/// `LATE` also stands for refusals of the agency itself: every later batch of the connection would be refused, too.
 fn reject_code(why: &Rejection) -> u16 {
     match why {
         Rejection::Batch(BatchError::BadBet { .. } | BatchError::Empty | BatchError::Count { .. }) => code::BAD_BET,
@@ -251,7 +251,7 @@ fn error(code: u16, why: &dyn std::fmt::Display, out: &mut Vec<u8>) -> After {
     After::Close
 }
 
-/// Appends a frame whose body `write` appends; a body that no length can say is not sent.
+/// Appends a frame whose body `write` appends. A body whose length does not fit into a u32 is not sent.
 fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> After {
     let start = out.len();
     out.extend([0; LENGTH_BYTES]);
@@ -267,7 +267,7 @@ fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Aft
     After::Open
 }
 
-/// Appends a bet. A text over 255 bytes, which no valid bet has, is cut to its first 255.
+/// Appends a bet. Each text is cut to 255 bytes; no valid bet has more.
 fn push_bet(bet: &RawBet<'_>, out: &mut Vec<u8>) {
     for text in [bet.first_name, bet.last_name, bet.document] {
         let len = u8::try_from(text.len()).unwrap_or(u8::MAX);

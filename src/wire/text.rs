@@ -1,9 +1,9 @@
 //! The `text` dialect: a decimal length, a line feed and that many bytes of text.
 //!
-//! Source: `docs/PROTOCOLS.md`, text. Bets are lines of fields between `|`; every bet names its agency, and
-//! so does the query, which is the finish too. Every answer is a message in the same framing. White space
-//! around a field, a line and a message is dropped, the CR of a CRLF included. Nothing is escaped, so that no
-//! field can hold a `|`, nor begin or end with a space.
+//! Source: `docs/PROTOCOLS.md`, text. A bet is a line of fields separated by `|`. Every bet names its agency, and so does
+//! the query, which is also the finish. Every answer is a message in the same framing. White space around a field, a
+//! line and a message is dropped, the CR of a CRLF included. There are no escapes, so no field can contain a `|`, or
+//! begin or end with a space.
 
 pub mod client;
 #[cfg(test)]
@@ -25,18 +25,18 @@ const INVALID_BATCH: &[u8] = b"ERROR_INVALID_BATCH";
 const INVALID_AGENCY: &[u8] = b"ERROR_INVALID_AGENCY";
 const INVALID_GET_WINNERS: &[u8] = b"ERROR_INVALID_GET_WINNERS";
 const NOT_ENDED: &[u8] = b"ERROR_LOTTERY_HASNT_ENDED";
-/// What stands in a winner's name for a `|` that another dialect brought: one in a field would move those
-/// that follow it, the document among them.
+/// Replaces a `|` in a winner's name that came in another dialect: a `|` inside a field would shift the fields after it,
+/// the document included.
 const INSTEAD_OF_SEPARATOR: u8 = b'.';
-/// The longest message that nine digits can announce, in bytes.
+/// The maximum length of a message, in bytes: nine digits.
 const MESSAGE_BYTES_MAX: usize = 999_999_999;
 
-/// What this dialect asks of the hub.
+/// What the hub does differently in this dialect.
 pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
-/// Where a frame ends.
+/// Finds the end of the first frame.
 ///
-/// Its length is one to nine digits, leading zeros allowed, as the original's `int()` reads them.
+/// The length is one to nine digits. Leading zeros are allowed, as in the original, which reads it with Python's `int()`.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     match length_line(bytes) {
         Ok(Some((line, message))) if line + message > context.frame_bytes_max => {
@@ -62,10 +62,10 @@ fn length_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     }
 }
 
-/// What a whole frame asks for.
+/// Decodes a whole frame.
 ///
 /// # Errors
-/// None on a frame that [`frame`] found: a message that makes no sense has an answer of its own.
+/// None for a frame that [`frame`] found: an invalid message is a request with an answer of its own.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     let Some((line, _)) = length_line(frame)? else { return Err(Malformed("frame shorter than its length")) };
     let lines = plain::trim(&frame[line..]);
@@ -88,24 +88,24 @@ pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Mal
     Ok(Request::Batch(Batch { agency: Speaker::Named(agency), sequence: None, bets }))
 }
 
-/// The bets of a message, a line each.
+/// The bets of a message, one per line.
 #[derive(Clone, Debug)]
 pub struct Bets<'a> {
     agency: AgencyId,
-    /// The agency as the first bet spells it, which is how the others nearly always do.
+    /// The agency's bytes in the first bet. The other bets almost always have the same bytes.
     spelled: &'a [u8],
-    /// At least one line; no white space at either end.
+    /// At least one line, without white space at either end.
     lines: &'a [u8],
 }
 
 impl Bets<'_> {
-    /// How many there are, a line each; blank lines are none.
+    /// The number of lines that are not blank.
     pub fn count(&self) -> u32 {
         count_lines(self.lines)
     }
 }
 
-/// How many lines there are that are not blank.
+/// The number of lines that are not blank.
 fn count_lines(lines: &[u8]) -> u32 {
     let bets = lines.split(|&byte| byte == b'\n').filter(|line| !plain::trim(line).is_empty());
     u32::try_from(bets.count()).unwrap_or(u32::MAX)
@@ -135,17 +135,17 @@ impl BetSource for Bets<'_> {
     }
 }
 
-/// One line, taken apart.
+/// The parts of one line.
 struct Line<'a> {
     bet: RawBet<'a>,
     agency: &'a [u8],
-    /// What follows its line feed, if it has one.
+    /// The bytes after its line feed, if it has one.
     behind: Option<&'a [u8]>,
 }
 
 impl<'a> Line<'a> {
-    /// The line at the start of `lines`; `None` where it has not six fields. An agency that is `spelled` so is
-    /// found without a search.
+    /// Reads the line at the start of `lines`; `None` where it does not have six fields. An agency whose bytes are
+    /// `spelled` is recognised without a search for its end.
     #[inline(always)]
     fn read(lines: &'a [u8], spelled: &[u8]) -> Option<Line<'a>> {
         let mut rest = lines;
@@ -174,8 +174,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The field at the start of `rest`, without the white space around it; `rest` then starts behind its separator.
-/// `None` where the line ends first.
+/// Takes the field at the start of `rest`, without the white space around it, and its separator. `None` where the line
+/// ends before a separator.
 #[inline(always)]
 fn field<'a>(rest: &mut &'a [u8]) -> Option<Text<'a>> {
     let end = memchr::memchr2(SEPARATOR, b'\n', rest).filter(|&end| rest[end] == SEPARATOR)?;
@@ -184,7 +184,7 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<Text<'a>> {
     text
 }
 
-/// The `len` bytes at the start of `rest`, which then starts behind the separator after them.
+/// Takes `len` bytes and the separator after them from the start of `rest`.
 #[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<Text<'a>> {
     let text = Text::new(rest, len);
@@ -192,7 +192,7 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<Text<'a>> {
     text
 }
 
-/// A reply's bytes.
+/// Appends the bytes of a reply.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Stored { .. } => message(ACK, out),
@@ -228,7 +228,7 @@ fn message(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// The winners, in lines as the bets came.
+/// Appends the message with the winners: lines with the fields of a bet.
 fn winners(agency: AgencyId, bets: &[Bet], out: &mut Vec<u8>) -> After {
     let mut lines = Vec::new();
     for (index, bet) in bets.iter().enumerate() {
@@ -244,7 +244,7 @@ fn winners(agency: AgencyId, bets: &[Bet], out: &mut Vec<u8>) -> After {
     After::Open
 }
 
-/// Appends a bet's line, without a line feed.
+/// Appends the line of a bet, without a line feed.
 fn push_line(agency: AgencyId, bet: &RawBet<'_>, out: &mut Vec<u8>) {
     for name in [bet.first_name, bet.last_name] {
         out.extend(name.bytes().iter().map(|&byte| if byte == b'|' { INSTEAD_OF_SEPARATOR } else { byte }));

@@ -19,16 +19,16 @@ pub const RULES: Rules = Rules {
     resumable: true,
 };
 
-/// Writes the hello.
+/// Appends the hello.
 pub fn hello(agency: AgencyId, out: &mut Vec<u8>) {
     out.extend(MAGIC);
     out.extend(agency.0.to_be_bytes());
 }
 
-/// Every valid bet.
+/// Checks that the dialect can carry a bet unchanged, which holds for every valid one.
 ///
 /// # Errors
-/// A name over 255 bytes.
+/// A text over 255 bytes.
 pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
     if [bet.first_name, bet.last_name, bet.document].iter().any(|text| text.len() > usize::from(u8::MAX)) {
         return Err(Unsayable("the native dialect cannot carry a name over 255 bytes"));
@@ -36,15 +36,15 @@ pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
     Ok(())
 }
 
-/// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
+/// Appends one bet to the body of a batch.
 pub fn bet(_: AgencyId, _index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
     push_bet(bet, body);
 }
 
-/// Writes the frame of a batch whose `count` bets are in `body`.
+/// Appends the frame of a batch whose `count` bets are in `body`.
 ///
 /// # Panics
-/// Where there are more than 65,535 bets.
+/// If there are more than 65,535 bets.
 pub fn batch(_: AgencyId, sequence: u64, count: u32, body: &[u8], out: &mut Vec<u8>) {
     let count = u16::try_from(count).expect("a batch has at most 65,535 bets");
     message(BATCH, out, |frame| {
@@ -54,22 +54,22 @@ pub fn batch(_: AgencyId, sequence: u64, count: u32, body: &[u8], out: &mut Vec<
     });
 }
 
-/// Writes "no more bets".
+/// Appends the finish.
 pub fn finish(_: AgencyId, out: &mut Vec<u8>) {
     message(FINISH, out, |_| {});
 }
 
-/// Writes the query for the winners.
+/// Appends the query for the winners.
 pub fn query(_: AgencyId, out: &mut Vec<u8>) {
     message(QUERY, out, |_| {});
 }
 
-/// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+/// Reads one answer and returns its length in bytes with it; `None` while it is not whole.
 ///
 /// # Errors
-/// Bytes that no answer starts with, or that are damaged.
+/// Bytes that are damaged or do not start an answer.
 pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
-    // A hub that refuses the hello itself says so in a frame; no frame is as long as the magic is as a length.
+    // The hub may answer a hello with an error frame instead. The magic as a length is longer than any frame.
     if expecting == Expecting::Welcome && bytes.first() == Some(&MAGIC[0]) {
         return welcome(bytes);
     }
@@ -119,7 +119,7 @@ fn rejected(reader: &mut Reader<'_>) -> Option<Answer> {
 
 fn finished(reader: &mut Reader<'_>) -> Option<Answer> {
     let (_batches, bets) = (reader.u64()?, reader.u64()?);
-    // What was rejected was said batch by batch.
+    // Rejected batches have had answers of their own.
     Some(Answer::Finished { all_stored: true, bets: Some(bets) })
 }
 
@@ -132,7 +132,7 @@ fn winners(reader: &mut Reader<'_>) -> Option<Answer> {
     Some(Answer::Winners { documents })
 }
 
-/// The hub's words: the rest of the frame.
+/// The hub's reason in words: the rest of the frame.
 fn words(reader: &mut Reader<'_>) -> String {
     let rest = reader.bytes(reader.rest().len()).unwrap_or_default();
     String::from_utf8_lossy(rest).into_owned()

@@ -7,7 +7,7 @@ fn context(opening: bool) -> Context {
     Context { frame_bytes_max: 1000, opening, scanned: 0 }
 }
 
-/// A frame with these bytes as kind and body.
+/// A frame with this kind and body, and the right checksum.
 fn sealed(content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     message(content[0], &mut out, |body| body.extend_from_slice(&content[1..]));

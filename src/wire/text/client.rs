@@ -22,10 +22,10 @@ pub const RULES: Rules = Rules {
 /// This dialect has no hello.
 pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-/// Names without a `|` and without a space at either end, the first not one that reads as a query.
+/// Checks that the dialect can carry a bet unchanged.
 ///
 /// # Errors
-/// Which it is.
+/// A name with a `|` or with a space at either end, or a first name that would be read as a query.
 pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
     if bet.first_name.bytes().starts_with(GET_WINNERS) {
         return Err(Unsayable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
@@ -41,7 +41,7 @@ pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
     Ok(())
 }
 
-/// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
+/// Appends one bet, at position `index` from 0, to the body of a batch.
 pub fn bet(agency: AgencyId, index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
     if index > 0 {
         body.push(b'\n');
@@ -49,23 +49,23 @@ pub fn bet(agency: AgencyId, index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
     push_line(agency, bet, body);
 }
 
-/// Writes the frame of a batch whose `count` bets are in `body`.
+/// Appends the frame of a batch whose bets are in `body`.
 pub fn batch(_: AgencyId, _sequence: u64, _count: u32, body: &[u8], out: &mut Vec<u8>) {
     message(body, out);
 }
 
-/// The query says it.
+/// Appends nothing: the query is also the finish.
 pub fn finish(_: AgencyId, _: &mut Vec<u8>) {}
 
-/// Writes the query for the winners, which is the finish too.
+/// Appends the query for the winners, which is also the finish.
 pub fn query(agency: AgencyId, out: &mut Vec<u8>) {
     message(format!("GET_WINNERS|{agency}").as_bytes(), out);
 }
 
-/// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+/// Reads one answer and returns its length in bytes with it; `None` while it is not whole.
 ///
 /// # Errors
-/// Bytes that no answer starts with, or an answer to another question.
+/// Bytes that do not start an answer, or an answer to another request.
 pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
     let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
     let end = match super::frame(bytes, &context) {
@@ -86,11 +86,11 @@ pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answe
     Ok(Some((end, answer)))
 }
 
-/// The hub's errors, in words.
+/// The cause and the words of an error; `None` for any other text.
 fn refusal(text: &[u8]) -> Option<(Cause, String)> {
     let (cause, words) = match text {
         EMPTY_BATCH => (Cause::Permanent, "the batch has no bets"),
-        // Said of bets that come too late, and of a full disk, as well.
+        // The hub also sends this for bets that come too late and for a full disk.
         INVALID_BATCH => (Cause::Unsaid, "the hub rejected the batch"),
         INVALID_AGENCY => (Cause::Permanent, "the agency is not of this draw"),
         INVALID_GET_WINNERS => (Cause::Permanent, "the hub cannot read the query"),
