@@ -53,7 +53,7 @@ impl<S: Slips> Batcher<S> {
     /// A bet that cannot be read or that the dialect cannot carry. Nothing of its batch is made, and no batch
     /// can be made after it without [`rewind`](Self::rewind).
     pub fn make(&mut self) -> Result<Option<Made>, SlipError> {
-        let room = BATCH_FRAME_BYTES_MAX - self.dialect.rules().batch_overhead_bytes;
+        let room = BATCH_FRAME_BYTES_MAX - self.dialect.client_rules().batch_overhead_bytes;
         self.body.clear();
         let (mut bets, mut first_line, mut last_line) = (0, 0, 0);
         while bets < self.bets_max {

@@ -60,7 +60,7 @@ impl Job {
     }
 
     fn bet(dialect: Dialect, variables: &BetVariables) -> Result<Job, ConfigError> {
-        if !dialect.rules().batches_answered {
+        if !dialect.client_rules().batches_answered {
             return Err(ConfigError(format!(
                 "protocol is {}, which confirms no single bet: choose another for mode bet",
                 dialect.name()
@@ -155,7 +155,7 @@ mod tests {
         for protocol in protocols() {
             let dialect = Dialect::from_name(protocol).unwrap();
             let env = [&BET[..], &[("CLI_PROTOCOL", protocol)]].concat();
-            assert_eq!(job(&env).is_ok(), dialect.rules().batches_answered, "{protocol}");
+            assert_eq!(job(&env).is_ok(), dialect.client_rules().batches_answered, "{protocol}");
         }
     }
 }

@@ -136,7 +136,7 @@ impl<K: Keep> Hub<K> {
             return self.refuse_overtaking(slot);
         }
         let session = &mut self.connections[slot].session;
-        if speaker == Speaker::Connection && session.agency.is_none() && session.conduct().finish_before_agency {
+        if speaker == Speaker::Connection && session.agency.is_none() && session.server_rules().finish_before_agency {
             session.finish_unclaimed = true;
             return self.note(slot, Outcome::FinishUnclaimed);
         }

@@ -68,7 +68,7 @@ impl<K: Keep> Hub<K> {
     pub fn shut_down(&mut self, now: Moment) {
         for slot in self.connections.slots() {
             self.connections.unpark(slot);
-            if self.connections[slot].session.conduct().in_flight {
+            if self.connections[slot].session.server_rules().in_flight {
                 self.note_last(slot, Outcome::Ended(Ending::ShuttingDown));
             } else {
                 self.end(slot, now);

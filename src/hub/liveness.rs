@@ -157,7 +157,7 @@ impl<K: Keep> Hub<K> {
     /// A connection speaks for `agency` no longer; was that lost?
     fn leave(&mut self, agency: AgencyId, left: Departure, now: Moment) {
         // Dialects that open a connection per message, or may, are lost by silence only.
-        let reconnects = left.dialect.is_some_and(|dialect| dialect.conduct().reconnects);
+        let reconnects = left.dialect.is_some_and(|dialect| dialect.server_rules().reconnects);
         let lost_from = if reconnects { left.received_at + self.policy.idle_timeout } else { now };
         let Some(since) = self.liveness.presence.left(agency, left.known, lost_from) else { return };
         self.liveness.unnumbered.left(agency, &self.lottery);

@@ -152,7 +152,7 @@ impl<K: Keep> Hub<K> {
         let Outcome::Done { what: Done::Stored { sequence, .. } | Done::Repeated { sequence }, .. } = outcome else {
             return None;
         };
-        self.connections[slot].session.conduct().in_flight.then_some(*sequence)
+        self.connections[slot].session.server_rules().in_flight.then_some(*sequence)
     }
 
     /// The reply to what was carried out, by what is stored of the agency. Queries have [`answer_query`](Self::answer_query).
@@ -183,7 +183,7 @@ impl<K: Keep> Hub<K> {
 
     /// Winners after the draw; before it the connection is parked, or told so.
     fn answer_query(&mut self, slot: usize, agency: AgencyId, committed: &Committed, now: Moment) {
-        let polls = self.connections[slot].session.conduct().polls;
+        let polls = self.connections[slot].session.server_rules().polls;
         if self.lottery.draw_is_committed() {
             self.connections[slot].session.agency = Some(agency);
             self.connections.park(slot);

@@ -62,7 +62,7 @@ impl<K: Keep> Hub<K> {
 
     /// What an outcome becomes when no batch could be stored.
     fn without_batches(&mut self, origin: Origin, outcome: Outcome, taken_back: &mut TakenBack) -> Outcome {
-        let in_flight = origin.slot.filter(|slot| self.connections[*slot].session.conduct().in_flight);
+        let in_flight = origin.slot.filter(|slot| self.connections[*slot].session.server_rules().in_flight);
         let awaited = in_flight.and_then(|slot| taken_back.get(&slot).copied());
         if awaited.is_some_and(|awaited| sequence_of(&outcome).is_some_and(|sequence| sequence > awaited)) {
             return Outcome::Dropped;

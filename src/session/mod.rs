@@ -10,7 +10,7 @@ pub use inbox::{Inbox, Progress};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::wire::detect::{Detection, detect};
-use crate::wire::{Bets, Conduct, Context, Dialect, Framing, Malformed, Request};
+use crate::wire::{Bets, Context, Dialect, Framing, Malformed, Request, ServerRules};
 
 /// Where a connection's stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +100,9 @@ impl Session {
         }
     }
 
-    /// What its dialect asks of the hub; nothing, while it is not known.
-    pub fn conduct(&self) -> Conduct {
-        self.dialect().map_or_else(Conduct::default, Dialect::conduct)
+    /// What the hub does differently in the dialect; the default while the dialect is not known.
+    pub fn server_rules(&self) -> ServerRules {
+        self.dialect().map_or_else(ServerRules::default, Dialect::server_rules)
     }
 
     /// Whether frames are being decoded.

@@ -5,8 +5,8 @@
 //! word is the length of the whole message, its own four bytes included, and the second word the type.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Text, eight_digits};
@@ -23,8 +23,9 @@ const BET_BYTES_MIN: usize = 20;
 /// The running clients print documents with at least so many digits.
 const DOCUMENT_DIGITS: usize = 8;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -178,13 +179,13 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 /// The client's side.
 pub mod client {
     use super::{
-        AgencyId, Answer, BATCH, Cause, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet, Reader, Rules,
-        Unsayable,
+        AgencyId, Answer, BATCH, Cause, ClientRules, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet,
+        Reader, Unsayable,
     };
     use crate::lottery::parse_number;
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// What a client does differently in this dialect.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,

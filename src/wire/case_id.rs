@@ -4,8 +4,8 @@
 //! all of the connection's were stored. The finish names no agency, every bet and the query do.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -21,8 +21,9 @@ const NOT_ALL_STORED: u8 = 0x00;
 /// Case and length, or case and agency.
 const HEADER_BYTES: usize = 5;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: true };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: true };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -159,12 +160,12 @@ fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 /// The client's side.
 pub mod client {
     use super::{
-        ALL_STORED, AgencyId, Answer, BETS, Cause, Expecting, FINISH, HEADER_BYTES, Malformed, NOT_ALL_STORED, QUERY,
-        RawBet, Reader, Rules, Unsayable, plain, push_string,
+        ALL_STORED, AgencyId, Answer, BETS, Cause, ClientRules, Expecting, FINISH, HEADER_BYTES, Malformed,
+        NOT_ALL_STORED, QUERY, RawBet, Reader, Unsayable, plain, push_string,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// What a client does differently in this dialect.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: usize::MAX,
         batches_answered: false,

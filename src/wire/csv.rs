@@ -5,8 +5,8 @@
 //! quoted or escaped, so that no name can hold a comma, nor begin or end with a space.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -24,8 +24,9 @@ const HEADER_BYTES: usize = 3;
 const FIELDS: usize = 5;
 const DATE_BYTES: usize = 10;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -171,12 +172,12 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
 /// The client's side.
 pub mod client {
     use super::{
-        AgencyId, Answer, BETS, Cause, END, Expecting, HEADER_BYTES, Malformed, RawBet, Reader, Rules, STORED,
+        AgencyId, Answer, BETS, Cause, ClientRules, END, Expecting, HEADER_BYTES, Malformed, RawBet, Reader, STORED,
         Unsayable, WINNERS, plain,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// What a client does differently in this dialect.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,

@@ -4,13 +4,14 @@
 //! or falls silent: the session decides that, not this file.
 
 use super::message::{
-    After, Answer, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Unsayable,
+    After, Answer, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules, Unsayable,
 };
 use crate::limits;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
 
 /// What this exchange asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a line ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -65,10 +66,10 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 
 /// The client's side: no agency speaks echo, so that all but the line is empty.
 pub mod client {
-    use super::{AgencyId, Answer, Expecting, Malformed, RawBet, Rules, Unsayable};
+    use super::{AgencyId, Answer, ClientRules, Expecting, Malformed, RawBet, Unsayable};
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// What a client does differently in this dialect.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 0,
         batches_answered: false,

@@ -10,8 +10,8 @@ mod tests;
 
 use self::bet::{BET, Fields, Scratch};
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -30,8 +30,9 @@ const ERROR: &[u8] = b"ERROR";
 const MESSAGE: &[u8] = b"MESSAGE";
 const WINNERS: &[u8] = b"WINNERS";
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -283,13 +284,13 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 /// The client's side.
 pub mod client {
     use super::{
-        ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, Context, ERROR, Expecting, FINISH, Framing,
-        LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, Rules, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
+        ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, ClientRules, Context, ERROR, Expecting, FINISH,
+        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
         bet::unescape, pairs_of, plain,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// What a client does differently in this dialect.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,

@@ -275,9 +275,9 @@ pub enum Expecting {
 #[error("{0}")]
 pub struct Unsayable(pub &'static str);
 
-/// How a client of a dialect has to behave.
+/// What a client does differently per dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct ClientRules {
     /// A hello opens the connection, and its answer says where to go on.
     pub hello: bool,
     /// How many batches may be on their way unanswered; `usize::MAX` where none is ever answered.
@@ -295,9 +295,9 @@ pub struct Rules {
     pub resumable: bool,
 }
 
-/// What a dialect asks of the hub beyond answering its frames.
+/// What the hub does differently per dialect, beyond decoding frames and encoding replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conduct {
+pub struct ServerRules {
     /// Batches are in flight unanswered: acknowledgements are cumulative, and after a rejection nothing
     /// counts until the rejected number comes again.
     pub in_flight: bool,

@@ -2,7 +2,7 @@
 //!
 //! One file per dialect, each with the same parts in the same order:
 //!
-//! 0. `CONDUCT`: what it asks of the hub beyond answering its frames;
+//! 0. `SERVER_RULES`: what the hub does differently in it;
 //! 1. `frame`: where the first frame of a stream ends;
 //! 2. `decode`: what a whole frame asks for;
 //! 3. `Bets`: the bets of a batch, read straight from the frame;
@@ -18,8 +18,8 @@ mod plain;
 mod reader;
 
 pub use message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
-    Speaker, Unsayable, Unwelcome,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Rejection, Reply, Request,
+    ServerRules, Speaker, Unsayable, Unwelcome,
 };
 pub use reader::Reader;
 
@@ -100,16 +100,16 @@ macro_rules! dialects {
                 }
             }
 
-            /// What it asks of the hub beyond answering its frames.
+            /// What the hub does differently in this dialect.
             #[inline]
-            pub fn conduct(self) -> Conduct {
+            pub fn server_rules(self) -> ServerRules {
                 match self {
-                    $(Dialect::$variant => $module::CONDUCT,)*
+                    $(Dialect::$variant => $module::SERVER_RULES,)*
                 }
             }
 
-            /// How a client of this dialect behaves.
-            pub fn rules(self) -> Rules {
+            /// Client: what it does differently in this dialect.
+            pub fn client_rules(self) -> ClientRules {
                 match self {
                     $(Dialect::$variant => $module::client::RULES,)*
                 }

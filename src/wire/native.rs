@@ -8,7 +8,7 @@ pub mod client;
 mod tests;
 
 use super::message::{
-    After, Batch, Conduct, Context, Framing, Malformed, Rejection, Reply, Request, Speaker, Unwelcome,
+    After, Batch, Context, Framing, Malformed, Rejection, Reply, Request, ServerRules, Speaker, Unwelcome,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Refusal};
@@ -52,7 +52,8 @@ const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match")
 const TOO_LARGE: Malformed = Malformed("frame over the limit");
 
 /// What the hub does differently in this dialect.
-pub const CONDUCT: Conduct = Conduct { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Finds the end of the first frame.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

@@ -9,7 +9,7 @@ pub mod client;
 #[cfg(test)]
 mod tests;
 
-use super::message::{After, Batch, Conduct, Context, Framing, Malformed, Rejection, Reply, Request, Speaker};
+use super::message::{After, Batch, Context, Framing, Malformed, Rejection, Reply, Request, ServerRules, Speaker};
 use super::plain;
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
 use crate::lottery::{
@@ -32,7 +32,8 @@ const INSTEAD_OF_SEPARATOR: u8 = b'.';
 const MESSAGE_BYTES_MAX: usize = 999_999_999;
 
 /// What the hub does differently in this dialect.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
 /// Finds the end of the first frame.
 ///

@@ -185,7 +185,7 @@ fn agency(rng: &mut Rng, id: u32, chunks: Chunks) -> AgencyPlan {
         let counters = (0..count.clamp(2, 4)).map(|_| counter()).collect();
         return AgencyPlan { id, dialect, lockstep: None, native: None, real: None, counters };
     }
-    let resumable = dialect.rules().resumable;
+    let resumable = dialect.client_rules().resumable;
     if resumable && rng.once_in(3) {
         let real = real::Manner { batches: count, bets_max: rng.range(1, 3), begins };
         return AgencyPlan { id, dialect, lockstep: None, native: None, real: Some(real), counters: Vec::new() };

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
 use super::slips::{SlipError, Slips};
-use crate::wire::{Expecting, Rules};
+use crate::wire::{ClientRules, Expecting};
 
 use outbox::Outbox;
 pub use types::{Event, Failure, Goal, Next, Outcome, Plan, Stage};
@@ -60,7 +60,7 @@ struct Flight {
 #[derive(Debug)]
 pub struct Upload<S> {
     plan: Plan,
-    rules: Rules,
+    rules: ClientRules,
     batcher: Batcher<S>,
     stage: Stage,
     outcome: Option<Outcome>,
@@ -96,7 +96,7 @@ impl<S: Slips> Upload<S> {
     pub fn new(plan: Plan, slips: S) -> Upload<S> {
         Upload {
             plan,
-            rules: plan.dialect.rules(),
+            rules: plan.dialect.client_rules(),
             batcher: Batcher::new(slips, plan.dialect, plan.agency, plan.bets_max),
             stage: Stage::Apart,
             outcome: None,

@@ -194,7 +194,7 @@ impl Connection {
 
     /// Whether its dialect, if it is known, has words for a hub that is full.
     pub(in crate::hub) fn can_be_told(&self) -> bool {
-        self.session.dialect().is_none_or(|dialect| dialect.conduct().in_flight)
+        self.session.dialect().is_none_or(|dialect| dialect.server_rules().in_flight)
     }
 
     /// Whether winners are in its outbox of which its peer has taken nothing for a while.

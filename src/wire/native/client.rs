@@ -5,11 +5,11 @@ use super::{
     message, open, push_bet, read_bet,
 };
 use crate::lottery::{AgencyId, RawBet};
-use crate::wire::message::{Answer, Cause, Context, Expecting, Framing, Malformed, Rules, Unsayable, Unwelcome};
+use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unsayable, Unwelcome};
 use crate::wire::reader::Reader;
 
-/// How a client behaves.
-pub const RULES: Rules = Rules {
+/// What a client does differently in this dialect.
+pub const RULES: ClientRules = ClientRules {
     hello: true,
     window: 64,
     batches_answered: true,

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
 use crate::lottery::{AgencyId, RawBet};
-use crate::wire::message::{Answer, Cause, Context, Expecting, Framing, Malformed, Rules, Unsayable};
+use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unsayable};
 
-/// How a client behaves.
-pub const RULES: Rules = Rules {
+/// What a client does differently in this dialect.
+pub const RULES: ClientRules = ClientRules {
     hello: false,
     window: 1,
     batches_answered: true,

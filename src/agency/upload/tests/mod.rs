@@ -95,15 +95,15 @@ fn no_frame_is_over_8192_bytes_and_the_bet_that_did_not_fit_opens_the_next() {
 
 #[test]
 fn as_many_batches_are_on_their_way_as_the_dialect_allows() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let (mut hub, mut upload) = (Hub::new(dialect), upload(dialect, &bets(2000), 2));
         upload.connected();
-        if dialect.rules().hello {
+        if dialect.client_rules().hello {
             hub.receive(upload.outgoing());
             upload.sent(upload.outgoing().len());
             upload.received(&std::mem::take(&mut hub.outbox)).unwrap();
         }
-        let window = dialect.rules().window;
+        let window = dialect.client_rules().window;
         while !upload.outgoing().is_empty() {
             hub.receive(&upload.outgoing()[..1]);
             upload.sent(1);
@@ -132,7 +132,8 @@ fn exactly_once_wherever_the_connection_is_cut() {
 #[test]
 fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
     let bets = bets(100);
-    for dialect in dialects().filter(|dialect| dialect.rules().resumable && !dialect.rules().exactly_once) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().resumable && !dialect.client_rules().exactly_once)
+    {
         let mut repeated = 0;
         for cut in 1..6000 {
             let (mut hub, mut run) = (Hub::new(dialect), Run { piece: 64, ..Run::cut(&[cut]) });
@@ -151,7 +152,7 @@ fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
 
 #[test]
 fn a_dialect_that_cannot_resume_stops_once_it_has_spoken() {
-    for dialect in dialects().filter(|dialect| !dialect.rules().resumable) {
+    for dialect in dialects().filter(|dialect| !dialect.client_rules().resumable) {
         let (mut hub, mut run) = (Hub::new(dialect), Run::cut(&[200]));
         let outcome = run.play(&mut upload(dialect, &bets(100), 10), &mut hub);
         assert!(failure(outcome).starts_with("the connection was lost"), "{dialect:?}");
@@ -274,7 +275,7 @@ fn a_full_hub_is_asked_again_with_growing_pauses_until_it_has_room() {
 
 #[test]
 fn a_rejected_batch_stops_the_client_and_names_its_lines() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         let why = Rejection::Batch(crate::lottery::BatchError::BadBet {
             index: 1,
@@ -291,7 +292,7 @@ fn a_rejected_batch_stops_the_client_and_names_its_lines() {
 
 #[test]
 fn a_rejection_that_only_the_finish_tells_is_a_doubt() {
-    for dialect in dialects().filter(|dialect| !dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| !dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         hub.rejections = vec![(2, Rejection::Batch(crate::lottery::BatchError::Empty))];
         let outcome = Run::new().play(&mut upload(dialect, &bets(95), 10), &mut hub);
@@ -303,7 +304,7 @@ fn a_rejection_that_only_the_finish_tells_is_a_doubt() {
 
 #[test]
 fn a_query_before_the_draw_is_asked_again_each_second() {
-    for dialect in dialects().filter(|dialect| dialect.conduct().polls) {
+    for dialect in dialects().filter(|dialect| dialect.server_rules().polls) {
         let (mut hub, mut run) = (Hub::new(dialect), Run::new());
         hub.early = 3;
         assert_eq!(run.play(&mut upload(dialect, &bets(20), 10), &mut hub), done(winners(&bets(20))));
@@ -334,7 +335,7 @@ fn unsayable(dialect: Dialect) -> Option<&'static str> {
 
 #[test]
 fn a_single_bet_goes_after_all_that_the_hub_has_and_the_agency_does_not_finish() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         for index in 0..3 {
             let outcome = Run::new().play(&mut goal(Goal::Confirmed, dialect, &[bet(index)], 62), &mut hub);
