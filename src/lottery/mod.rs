@@ -1,7 +1,7 @@
 //! The lottery itself: bets, agencies and the draw.
 //!
-//! Owns what a valid bet is, who takes part, who has finished, and who won. Knows nothing of bytes on a
-//! wire, sockets, files, clocks or dialects: requests come in as calls, answers go out as values.
+//! Defines valid bets, the roster, the standing of each agency, and the winners. Knows nothing of bytes on a
+//! wire, sockets, files, clocks or dialects.
 
 mod agency;
 mod batch;

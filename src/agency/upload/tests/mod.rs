@@ -1,4 +1,4 @@
-//! An upload against a hub in memory, with every accident that a connection can have.
+//! An upload against a hub in memory, with connection faults at every byte.
 
 mod hub;
 
@@ -35,7 +35,7 @@ fn winners(bets: &[Bet]) -> Vec<String> {
     bets.iter().filter(|bet| bet.number() == WINNING).map(|bet| bet.document().to_owned()).collect()
 }
 
-/// Every dialect that an agency can speak.
+/// Every dialect of agencies.
 fn dialects() -> impl Iterator<Item = Dialect> {
     Dialect::ALL.iter().copied().filter(|dialect| *dialect != Dialect::Echo)
 }
@@ -140,7 +140,7 @@ fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
             run.play(&mut upload(dialect, &bets, 10), &mut hub);
             let told = run.events.iter().filter(|event| matches!(event, Event::MayRepeat { .. })).count();
             let extra = hub.batches.len() - 10;
-            // This hub stores whatever reaches it whole, so that the client can be right each time.
+            // This hub stores every whole batch, so that each reported repeat is stored twice.
             assert_eq!(extra, told, "{dialect:?} cut at {cut}: stored twice, and told");
             hub.batches.dedup();
             assert!(hub.stored() == bets, "{dialect:?} cut at {cut}");
@@ -176,7 +176,7 @@ fn a_client_that_starts_again_sends_only_what_the_hub_lacks_and_one_batch_to_com
         assert!(run.events.iter().any(
             |event| matches!(event, Event::Resumed { batches, bets, .. } if (*batches, *bets) == (had as u64, stored))
         ));
-        // Hello, the batch compared, the batches that were missing, finish, query.
+        // Hello, the compared batch, the missing batches, finish, query.
         assert_eq!(hub.frames.len(), 1 + 1 + (10 - had) + 2);
     }
 }
@@ -204,7 +204,7 @@ fn a_client_that_starts_again_after_the_draw_gets_its_winners() {
     assert_eq!(Run::new().play(&mut upload(Dialect::Native, &bets, 10), &mut hub), done(winners(&bets)));
     assert!(hub.stored() == bets);
 
-    // A hub that would not even look at a bet any more.
+    // A hub that rejects every batch as late.
     let mut upload = upload(Dialect::Native, &bets, 10);
     upload.connected();
     let mut out = Vec::new();
@@ -314,7 +314,7 @@ fn a_query_before_the_draw_is_asked_again_each_second() {
 
 #[test]
 fn a_bad_slip_stops_the_client_after_the_batches_before_it() {
-    // `text` and `csv` cannot carry every name: such a slip is bad there.
+    // `text` and `csv` cannot carry every name.
     for (dialect, name) in dialects().filter_map(|dialect| unsayable(dialect).map(|name| (dialect, name))) {
         let mut bets = bets(50);
         bets[37] = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
@@ -325,7 +325,7 @@ fn a_bad_slip_stops_the_client_after_the_batches_before_it() {
     }
 }
 
-/// A first name that `dialect` has no bytes for.
+/// A first name that `dialect` cannot represent.
 fn unsayable(dialect: Dialect) -> Option<&'static str> {
     ["Ana|Maria", "Ana, la"].into_iter().find(|name| {
         let bet = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
@@ -364,7 +364,7 @@ fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_whoever_else_b
 
 #[test]
 fn what_cannot_be_an_answer_makes_the_connection_useless() {
-    // In the others, any byte may begin an answer.
+    // In the others, a reply may begin with any byte.
     for dialect in [Dialect::Text, Dialect::Csv, Dialect::Native] {
         let mut upload = upload(dialect, &bets(5), 10);
         upload.connected();
