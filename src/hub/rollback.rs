@@ -89,6 +89,10 @@ impl<K: Keep> Hub<K> {
                 Outcome::Ended(Ending::Gap)
             }
             Outcome::Done { agency, what } => self.done_again(agency, what),
+            // What it had begun with has not happened.
+            Outcome::Excluded { agency } if self.lottery.agency(agency).is_ok_and(|state| state.bets == 0) => {
+                Outcome::Dropped
+            }
             Outcome::Excluded { agency } => {
                 if self.lottery.exclude(agency) == Ok(true) {
                     self.keeping.keeper.stage_exclusion(agency);

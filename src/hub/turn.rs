@@ -197,27 +197,26 @@ impl<K: Keep> Hub<K> {
     /// The disk failed: nothing may be acknowledged any more, and the hub must stop.
     pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
         let mut committed = CommittedTurn::default();
-        self.submit();
+        self.submit(&committed);
         while let Some(settled) = self.keeping.keeper.settled() {
             match settled {
                 Settled::Committed(proof) => self.note_committed(proof, &mut committed),
-                Settled::TakenBack { error, .. } => {
-                    self.take_back_batches(error, now)?;
-                    self.submit();
-                }
+                Settled::TakenBack { error, .. } => self.take_back_batches(error, now)?,
                 Settled::Failed(error) => return Err(CommitError::Fatal(error)),
             }
+            // What was taken back, or had no room before.
+            self.submit(&committed);
         }
         Ok(committed)
     }
 
-    fn submit(&mut self) {
+    fn submit(&mut self, committed: &CommittedTurn) {
         if !self.keeping.keeper.has_room() {
             return;
         }
         let drawn = self.draw_if_due();
         // The proof of a draw that an earlier run made is that of a turn of this one.
-        let proof_is_missing = self.lottery.drawn() && !self.parked.is_released();
+        let proof_is_missing = self.lottery.drawn() && !self.parked.is_released() && committed.proof.is_none();
         if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.is_settled()) {
             return;
         }

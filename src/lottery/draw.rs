@@ -40,8 +40,12 @@ impl Default for Agency {
 impl Agency {
     /// What of it is stored: turns that are not committed may still be taken back.
     pub fn committed(&self) -> CommittedAgency {
+        self.savepoints.first().map_or_else(|| self.now(), |savepoint| savepoint.before)
+    }
+
+    fn now(&self) -> CommittedAgency {
         let Agency { standing, batches, bets, .. } = *self;
-        self.savepoints.first().map_or(CommittedAgency { standing, batches, bets }, |savepoint| savepoint.before)
+        CommittedAgency { standing, batches, bets, winners: self.winners.len() }
     }
 }
 
@@ -54,6 +58,8 @@ pub struct CommittedAgency {
     pub batches: u64,
     /// Bets.
     pub bets: u64,
+    /// How many of [`Agency::winners`], the first ones.
+    pub winners: usize,
 }
 
 /// An agency as it was before a turn.
@@ -61,7 +67,6 @@ pub struct CommittedAgency {
 struct Savepoint {
     turn: u64,
     before: CommittedAgency,
-    winners: usize,
 }
 
 /// What a turn has changed, while it is in hand or in flight.
@@ -276,7 +281,7 @@ impl Lottery {
                 let state = &mut self.agencies[place];
                 (state.standing, state.batches, state.bets) =
                     (oldest.before.standing, oldest.before.batches, oldest.before.bets);
-                state.winners.truncate(oldest.winners);
+                state.winners.truncate(oldest.before.winners);
                 state.savepoints.clear();
                 self.count(place, 1);
             }
@@ -303,9 +308,7 @@ impl Lottery {
         let turn = self.first_turn + in_flight as u64;
         let state = &mut self.agencies[place];
         if state.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn) {
-            let Agency { standing, batches, bets, .. } = *state;
-            let before = CommittedAgency { standing, batches, bets };
-            state.savepoints.push(Savepoint { turn, before, winners: state.winners.len() });
+            state.savepoints.push(Savepoint { turn, before: state.now() });
             self.turns[in_flight].touched.push(place);
         }
         Ok(place)

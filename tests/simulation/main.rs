@@ -17,6 +17,7 @@ mod answers;
 mod bets;
 mod clients;
 mod counters;
+mod late;
 mod lockstep;
 mod model;
 mod native;

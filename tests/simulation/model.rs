@@ -192,11 +192,12 @@ impl Model {
     fn compare(&mut self, net: &Net, lottery: &Lottery, restarted: bool) {
         let ids: Vec<u32> = self.agencies.keys().copied().collect();
         for id in ids {
-            let seen = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let agency = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let seen = agency.committed();
             let state = &self.agencies[&id];
             assert_eq!(seen.batches, state.batches, "batches of agency {id}, in memory and in the rows");
             assert_eq!(seen.bets, state.bets, "bets of agency {id}, in memory and in the rows");
-            let winners = seen.winners.iter().map(|bet| bet.document());
+            let winners = agency.winners[..seen.winners].iter().map(|bet| bet.document());
             assert!(winners.eq(state.winners.iter().map(String::as_str)), "winners of agency {id}");
             if seen.standing == state.standing {
                 continue;
@@ -210,7 +211,7 @@ impl Model {
             trace::event("standing", &[("agency", u64::from(id)), ("now", seen.standing as u64)]);
             self.agencies.get_mut(&id).expect("it is there").standing = seen.standing;
         }
-        if lottery.drawn() != self.drawn {
+        if lottery.draw_is_committed() != self.drawn {
             assert!(!self.drawn, "the draw is forgotten");
             let betting = self.agencies.values().any(|agency| agency.standing == Standing::Betting);
             assert!(!betting, "the draw is made before every agency has finished");
@@ -299,7 +300,7 @@ impl Model {
     }
 
     fn check_parked(&self, hub: &Hub<Keeper>, net: &Net) {
-        if hub.has_work() || self.stopping {
+        if hub.has_work() || !hub.is_settled() || self.stopping {
             return;
         }
         let mut waiting = Vec::new();

@@ -10,6 +10,7 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::late::Late;
 use crate::reactor::Keeper;
 use crate::rng::Rng;
 use crate::storage_kit::disk::SimDisk;
@@ -48,7 +49,7 @@ fn a_hundred_thousand_parked_queries_cost_little_and_are_answered_in_slices() {
     let (store, _) = Store::open(SimDisk::new(0).mount(), Options::default()).unwrap();
     let lottery = Lottery::new(Roster::parse("2").unwrap(), WINNING_NUMBER);
     let policy = Policy { connections_max: PARKED + 1, ..Policy::default() };
-    let mut hub = Hub::new(policy, lottery, store, now);
+    let mut hub = Hub::new(policy, lottery, Late::prompt(store, WINNING_NUMBER), now);
 
     let before = resident_bytes();
     let ids: Vec<ConnectionId> = (0..PARKED).map(|_| hub.open(PEER, now).unwrap()).collect();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use loteria::hub::{Budgets, ConnectionId, Hub};
 use loteria::limits;
 use loteria::lottery::AgencyId;
-use loteria::storage::{CommitError, Store};
+use loteria::storage::CommitError;
 use loteria::timers::Moment;
 
+use crate::late::Late;
 use crate::net::{ClientEnd, HubEnd, Link, LinkId, Net};
 use crate::rng::Rng;
-use crate::storage_kit::disk::Mounted;
 use crate::trace;
 
 /// So many connections wait to be accepted, at most.
@@ -95,7 +95,7 @@ pub struct Polled {
 }
 
 /// Where the hub keeps its turns.
-pub type Keeper = Store<Mounted>;
+pub type Keeper = Late;
 
 /// A hub that runs.
 pub struct Reactor {
@@ -130,7 +130,7 @@ impl Reactor {
 
     /// Whether a turn would do anything without an event.
     pub fn is_busy(&self) -> bool {
-        self.hub.has_reads() || !self.writable.is_empty() || self.hub.has_work()
+        self.hub.has_reads() || !self.writable.is_empty() || self.hub.has_work() || !self.hub.is_settled()
     }
 
     /// One turn of the loop, after a poll.
@@ -151,7 +151,7 @@ impl Reactor {
             self.write_ready(net, now, witness);
         }
         self.read_all(net, rng, now);
-        self.check_watermark(net);
+        self.check_watermark(net, now);
         self.check_fairness(net);
         let judged = self.hub.watermark().at();
         self.hub.tick(judged)?;
@@ -171,15 +171,19 @@ impl Reactor {
 
     /// Nothing that had arrived by the moment at which deadlines are judged waits to be accepted or read, and no room that
     /// a peer had made by then is left.
-    fn check_watermark(&mut self, net: &Net) {
+    fn check_watermark(&mut self, net: &mut Net, now: Moment) {
         let judged = self.hub.watermark().at();
         for id in &net.live {
-            let link = &net.links[*id];
+            let link = &mut net.links[*id];
             let waits = match link.hub {
                 HubEnd::Backlog => true,
                 HubEnd::Open(id) => self.hub.wants_read(id),
                 HubEnd::Closed => false,
             };
+            if !waits {
+                // What the hub does not want now, behind a full inbox, counts from when it wants it.
+                link.unread_since = link.unread_since.map(|_| now);
+            }
             let early = link.unread_since.filter(|since| waits && !link.reset && *since < judged);
             assert!(
                 early.is_none(),

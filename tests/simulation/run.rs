@@ -3,6 +3,8 @@
 
 mod disasters;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::hub::Hub;
@@ -15,6 +17,7 @@ use loteria::timers::{Moment, RunningTime};
 use crate::bets::WINNING_NUMBER;
 use crate::clients::{Habits, World};
 use crate::counters::Counters;
+use crate::late::{Late, Lateness};
 use crate::lockstep::Lockstep;
 use crate::model::Model;
 use crate::native::Native;
@@ -76,6 +79,8 @@ struct Run {
     /// Until when each agency's client is stopped, in milliseconds.
     stopped_until: Vec<u64>,
     reactor: Option<Reactor>,
+    /// How late the hub's keeper is.
+    lateness: Rc<Cell<Lateness>>,
     now: u64,
     /// When the hub is started again.
     restart_at: u64,
@@ -161,6 +166,7 @@ impl Run {
             stopped_until: vec![0; plan.agencies.len()],
             agencies: Vec::new(),
             reactor: None,
+            lateness: Rc::new(Cell::new(plan.lateness)),
             now: 0,
             restart_at: 0,
             habits: plan.habits,
@@ -411,9 +417,11 @@ impl Run {
             lottery.restore_drawn();
         }
         self.model.recovered(&self.net, &lottery);
-        self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
+        self.model.may_be_full = self.tight || self.plan.disk.read_error > 0 || self.plan.lateness.taken_back > 0;
         let now = self.moment();
-        let hub = Hub::new(self.plan.policy.clone(), lottery, store, now);
+        let number = lottery.winning_number();
+        let late = Late::new(store, number, Rc::clone(&self.lateness), Rng::new(self.rng.bits()));
+        let hub = Hub::new(self.plan.policy.clone(), lottery, late, now);
         let mut reactor = Reactor::new(hub, self.plan.pace, now);
         let ended = reactor.end_turn(&mut self.net, now, &mut self.model);
         self.reactor = Some(reactor);

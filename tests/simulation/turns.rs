@@ -11,6 +11,7 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::late::Late;
 use crate::reactor::Keeper;
 use crate::rng::Rng;
 use crate::storage_kit::disk::SimDisk;
@@ -29,7 +30,12 @@ impl Desk {
         let (store, _) = Store::open(disk.mount(), options).unwrap();
         let lottery = Lottery::new(Roster::parse(roster).unwrap(), WINNING_NUMBER);
         let now = Moment::default();
-        Desk { hub: Hub::new(policy, lottery, store, now), disk, batches: Batches::default(), now }
+        Desk {
+            hub: Hub::new(policy, lottery, Late::prompt(store, WINNING_NUMBER), now),
+            disk,
+            batches: Batches::default(),
+            now,
+        }
     }
 
     /// A hub for so many agencies, as it comes.

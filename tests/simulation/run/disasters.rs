@@ -7,6 +7,7 @@ use loteria::storage::{File, Mutant, OpenError, Options, Store};
 
 use super::{Agency, Defect, Pause, Run};
 use crate::clients::Habits;
+use crate::late::Lateness;
 use crate::net::ClientEnd;
 use crate::plan::{Chunks, Disasters};
 use crate::reactor::{Pace, Polled};
@@ -102,6 +103,9 @@ impl Run {
         self.model.stopping = true;
         reactor.hub.shut_down(now);
         let mut ended = reactor.end_turn(&mut self.net, now, &mut self.model);
+        while ended.is_ok() && !reactor.hub.is_settled() {
+            ended = reactor.end_turn(&mut self.net, now, &mut self.model);
+        }
         if ended.is_ok() {
             for _ in 0..self.rng.below(4) {
                 for index in 0..self.net.live.len() {
@@ -133,6 +137,7 @@ impl Run {
         self.disk.crash_at_call(None);
         self.plan.chunks = Chunks::Whole;
         self.plan.pace = Pace::default();
+        self.lateness.set(Lateness::default());
         if let Some(reactor) = &mut self.reactor {
             reactor.set_pace(self.plan.pace);
         }
