@@ -13,15 +13,9 @@ use crate::storage::{CommitError, Keep};
 use crate::timers::Moment;
 use crate::wire::Rejection;
 
-/// Of connections with batches in flight: the number of the first that was taken back, which has to come again.
-type TakenBack = HashMap<usize, u64>;
-
-/// What a request was, of which something may not have happened.
-#[derive(Clone, Copy)]
-struct Origin {
-    id: Option<ConnectionId>,
-    slot: Option<usize>,
-}
+/// The number of the first batch of a connection that was taken back, which has to come again before what is behind it
+/// counts. Of connections with several batches in flight, and of those that are gone: their clients have been told nothing.
+type TakenBack = HashMap<ConnectionId, u64>;
 
 impl<K: Keep> Hub<K> {
     /// Of all turns in flight and the one in hand the batches have not happened, everything else still has. All of it is in
@@ -43,16 +37,15 @@ impl<K: Keep> Hub<K> {
         let mut taken_back = TakenBack::new();
         for entry in &mut entries {
             if !keeps_by_mutant(&entry.outcome) {
-                let origin = Origin { id: entry.id, slot: entry.id.and_then(|id| self.connections.slot(id)) };
                 let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
-                entry.outcome = self.without_batches(origin, outcome, &mut taken_back);
+                entry.outcome = self.without_batches(entry.id, outcome, &mut taken_back);
             }
         }
         self.turn.entries = entries;
         // An agency whose connection ended since it was stored may have no bet any more.
         self.liveness.count_unclaimed(&self.lottery);
-        for (slot, sequence) in taken_back {
-            if !mutants::is(Mutant::ForgetResend) {
+        for (id, sequence) in taken_back {
+            if let Some(slot) = self.connections.slot(id).filter(|_| !mutants::is(Mutant::ForgetResend)) {
                 let session = &mut self.connections[slot].session;
                 (session.awaiting_resend, session.in_conflict) = (Some(sequence), false);
             }
@@ -61,14 +54,18 @@ impl<K: Keep> Hub<K> {
     }
 
     /// What an outcome becomes when no batch could be stored.
-    fn without_batches(&mut self, origin: Origin, outcome: Outcome, taken_back: &mut TakenBack) -> Outcome {
-        let in_flight = origin.slot.filter(|slot| self.connections[*slot].session.server_rules().in_flight);
-        let awaited = in_flight.and_then(|slot| taken_back.get(&slot).copied());
+    fn without_batches(&mut self, id: Option<ConnectionId>, outcome: Outcome, taken_back: &mut TakenBack) -> Outcome {
+        let connection = id.and_then(|id| self.connections.by_id(id));
+        let resends = id.filter(|_| connection.is_none_or(|connection| connection.session.server_rules().in_flight));
+        let awaited = resends.and_then(|id| taken_back.get(&id).copied());
         if awaited.is_some_and(|awaited| sequence_of(&outcome).is_some_and(|sequence| sequence > awaited)) {
             return Outcome::Dropped;
         }
+        let spoken_for = connection.and_then(|connection| connection.session.agency);
         let mut reject = |sequence, count| {
-            taken_back.extend(in_flight.map(|slot| (slot, sequence)));
+            if let Some(id) = resends {
+                taken_back.entry(id).or_insert(sequence);
+            }
             Outcome::Rejected { sequence, count, why: Rejection::StorageFull }
         };
         match outcome {
@@ -78,14 +75,16 @@ impl<K: Keep> Hub<K> {
             }
             // The other bets of that number are not stored either.
             Outcome::Rejected { sequence, count, why: Rejection::Conflict }
-                if !self.has_batch(self.agency_of(origin), sequence) =>
+                if !self.has_batch(spoken_for, sequence) =>
             {
                 reject(sequence, count)
             }
-            Outcome::Done { what: Done::Finished { .. } | Done::Query { .. }, .. }
-                if awaited.is_some() && self.agency_of(origin).is_some_and(|agency| self.is_betting(agency)) =>
+            Outcome::Done { agency, what: Done::Finished { .. } | Done::Query { .. } }
+                if awaited.is_some() && self.is_betting(agency) =>
             {
-                origin.slot.into_iter().for_each(|slot| self.connections[slot].session.pause());
+                if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
+                    self.connections[slot].session.pause();
+                }
                 Outcome::Ended(Ending::Gap)
             }
             Outcome::Done { agency, what } => self.done_again(agency, what),
@@ -127,10 +126,6 @@ impl<K: Keep> Hub<K> {
     fn has_batch(&self, agency: Option<AgencyId>, sequence: u64) -> bool {
         let state = agency.and_then(|agency| self.lottery.agency(agency).ok());
         state.is_some_and(|state| sequence < state.batches)
-    }
-
-    fn agency_of(&self, origin: Origin) -> Option<AgencyId> {
-        origin.id.and_then(|id| self.connections.by_id(id)).and_then(|connection| connection.session.agency)
     }
 }
 

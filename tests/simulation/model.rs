@@ -38,6 +38,8 @@ pub struct Agency {
     seen: BTreeSet<LinkId>,
     /// It came back after its grace: the hub may not have noticed before it excludes it.
     late: bool,
+    /// The hub has decided to exclude it, in a turn that may be in flight.
+    given_up: bool,
     /// When bytes of it were last read; `None` since the hub's last start.
     read_at: Option<Moment>,
     /// Bytes read on its live links: now, and a turn ago.
@@ -101,6 +103,7 @@ impl Model {
             here_at: Moment::default(),
             seen: BTreeSet::new(),
             late: false,
+            given_up: false,
             read_at: None,
             bytes_read: (0, 0),
         };
@@ -205,7 +208,8 @@ impl Model {
             assert_eq!(state.standing, Standing::Betting, "agency {id} is {:?} no more", state.standing);
             match seen.standing {
                 Standing::Finished => self.check_finish(net, id),
-                Standing::Excluded => self.check_exclusion(id, restarted),
+                // Decided when the turn began, and checked then; or in the turn that a crash cut off.
+                Standing::Excluded => assert!(restarted || self.agencies[&id].given_up, "agency {id} is excluded"),
                 Standing::Betting => {}
             }
             trace::event("standing", &[("agency", u64::from(id)), ("now", seen.standing as u64)]);
@@ -229,14 +233,23 @@ impl Model {
         }
     }
 
-    fn check_exclusion(&self, id: u32, restarted: bool) {
+    /// Checks what the hub has decided in turns that are not committed.
+    fn check_decisions(&mut self, lottery: &Lottery) {
+        let ids: Vec<u32> = self.agencies.keys().copied().collect();
+        for id in ids {
+            let state = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let given_up = state.standing == Standing::Excluded;
+            if given_up && !self.agencies[&id].given_up && self.agencies[&id].standing == Standing::Betting {
+                self.check_exclusion(id, state.batches);
+            }
+            self.agencies.get_mut(&id).expect("it is there").given_up = given_up;
+        }
+    }
+
+    fn check_exclusion(&self, id: u32, batches: u64) {
         let agency = &self.agencies[&id];
         assert_eq!(self.policy.on_agency_loss, OnAgencyLoss::Exclude, "agency {id} is excluded");
-        assert!(agency.batches > 0, "agency {id} is excluded and has not begun");
-        if restarted {
-            // It was excluded in the turn that the crash cut off: its time had come already.
-            return;
-        }
+        assert!(batches > 0, "agency {id} is excluded and has not begun");
         let needed = self.policy.loss_grace;
         let gone = agency.here_at.until(self.now);
         assert!(gone >= needed || agency.late, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
@@ -335,6 +348,7 @@ impl Witness for Model {
         if let Some(rows) = rows {
             self.take_rows(&rows, net);
         }
+        self.check_decisions(hub.lottery());
         self.compare(net, hub.lottery(), false);
     }
 

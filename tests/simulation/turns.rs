@@ -492,3 +492,24 @@ fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
     }
     assert_eq!(desk.standing(1), Standing::Betting, "nothing of it is stored, and it may come again");
 }
+
+#[test]
+fn a_finish_of_a_connection_that_is_gone_does_not_count_without_its_batches() {
+    for dialect in [NATIVE, Dialect::Binary] {
+        let mut desk = Desk::of("2");
+        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
+        desk.disk.set_space(Some(desk.disk.used()));
+        let batch = desk.batch(dialect, 1, Kind::Good, 0);
+        desk.hub.receive(id, &[batch.clone(), Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.hub.closed(id, desk.now);
+        desk.turn();
+        assert_eq!(desk.standing(1), Standing::Betting, "{dialect:?}: its client will come again with both");
+        desk.disk.set_space(None);
+        desk.now = desk.now + limits::FULL_DISK_PAUSE;
+        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
+        desk.hub.receive(id, &[batch, Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.turn();
+        let state = desk.hub.lottery().agency(AgencyId(1)).unwrap();
+        assert_eq!((state.batches, state.standing), (1, Standing::Finished), "{dialect:?}");
+    }
+}
