@@ -1,44 +1,44 @@
-//! How both programs notice a peer that is gone without a word: TCP keep-alive, as Linux has it.
+//! How both programs detect a peer that is gone without a FIN: TCP keep-alive on Linux.
 //!
 //! Linux probes a connection on which nothing has been received for `TCP_KEEPIDLE`, then again every
-//! `TCP_KEEPINTVL`. Where `TCP_USER_TIMEOUT` is set it decides alone when a connection is given up: when it has passed
-//! since something was last received, an acknowledgement of a probe included, and the last probe is unanswered. With an
-//! idle time as long as `TCP_USER_TIMEOUT`, one lost probe would be the end.
+//! `TCP_KEEPINTVL`. If `TCP_USER_TIMEOUT` is set, it alone decides when the connection is aborted: when it has passed
+//! since the last packet was received, an acknowledgement of a probe included, and the last probe is unanswered. With an
+//! idle time as long as `TCP_USER_TIMEOUT`, one lost probe would end the connection.
 //!
 //! Probes of many connections must not be due at once. On loopback a processor queues 1,000 packets
-//! (`net.core.netdev_max_backlog`) and drops the rest unsaid, and Linux rounds its timers up: those of a minute expire
-//! together every two to four seconds. So each connection has an idle time of its own. It keeps it, which spreads the
-//! probes again after anything that made them meet: a draw, or a pause of the machine.
+//! (`net.core.netdev_max_backlog`) and silently drops the rest. Linux rounds timers up: timers of a minute expire
+//! together every two to four seconds. So each connection has its own idle time for life. This spreads the probes again
+//! after a draw or a pause of the machine has aligned them.
 
 use std::io;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// Probes that have to be lost, at least, before a peer is given up.
+/// Probes that must be lost, at least, before a connection is aborted.
 const PROBES_MIN: u32 = 4;
 /// Linux counts the idle time and the interval in whole seconds, from one to 32767.
 const SECONDS_MAX: u64 = 32_767;
-/// The shortest silence that has room for all probes, a second before the first and after each.
+/// The shortest silence in which all probes fit, a second before the first and after each.
 const TIMEOUT_MIN: Duration = Duration::from_secs(PROBES_MIN as u64 + 1);
 
-/// When the silence of a peer is probed, and when it is given up.
+/// When a silent peer is probed, and when its connection is aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
     /// The shortest and the longest idle time, in seconds.
     idle: (u32, u32),
-    /// Between two probes, in seconds.
+    /// The time between two probes, in seconds.
     interval: u32,
-    /// The silence after which the peer is given up.
+    /// The silence after which the connection is aborted.
     timeout: Duration,
 }
 
 impl KeepAlive {
-    /// A peer is given up when nothing was received from it for `timeout`; not before 5 seconds, because of the
-    /// probes that have to be lost.
+    /// A connection is aborted when nothing was received on it for `timeout`, at least 5 seconds because of the
+    /// probes that must be lost.
     ///
-    /// Idle times lie between an eighth and a half of it. Probes follow every sixteenth, so that most are sent when a
-    /// few have been lost. The last probe may be up to an interval old when the time is up.
+    /// Idle times are between an eighth and a half of `timeout`. Probes follow every sixteenth of it: most of them are sent
+    /// only after a few have been lost. The last probe may be up to an interval old when the time is over.
     pub fn new(timeout: Duration) -> KeepAlive {
         let timeout = timeout.max(TIMEOUT_MIN);
         let seconds = timeout.as_secs();
@@ -47,8 +47,7 @@ impl KeepAlive {
         KeepAlive { idle: (whole(seconds / 8), whole(longest)), interval: whole(seconds / 16), timeout }
     }
 
-    /// The idle time of connection `number` in seconds. Whatever stretch of numbers is looked at, its idle times are
-    /// spread evenly.
+    /// The idle time of connection `number` in seconds. The idle times of any range of numbers are spread evenly.
     pub fn idle_seconds(&self, number: u32) -> u32 {
         /// 2^32 over the golden ratio: its multiples, modulo 2^32, leave no large gap.
         const GOLDEN: u32 = 0x9e37_79b9;
@@ -58,14 +57,14 @@ impl KeepAlive {
         shortest + u32::try_from(chosen).unwrap_or(0)
     }
 
-    /// Sets everything on a socket, with the idle time of connection `number`. What a listening socket has, those that
-    /// it accepts inherit; only their idle times have to be set.
+    /// Sets all options of a socket, with the idle time of connection `number`. Accepted sockets inherit the options of
+    /// their listening socket; only their idle times have to be set.
     ///
     /// # Errors
-    /// As the system says.
+    /// The error of `setsockopt`.
     pub fn apply(&self, socket: &SockRef<'_>, number: u32) -> io::Result<()> {
         let idle = self.idle_seconds(number);
-        // Linux counts probes only where TCP_USER_TIMEOUT is not set; the number says the same.
+        // Linux uses this number only without TCP_USER_TIMEOUT; it gives the same silence.
         let probes = (self.timeout.as_secs().saturating_sub(u64::from(idle))).div_ceil(u64::from(self.interval));
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(idle.into()))

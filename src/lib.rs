@@ -3,14 +3,14 @@
 //! Agencies upload bets. The hub stores them, draws once when every agency has finished, and tells each agency its own
 //! winners. One thread and one event loop serve every dialect on one port.
 //!
-//! [`engine::Engine`] is the whole hub without I/O: its caller hands it bytes and the time, and sends what it says. Here
+//! [`hub::Hub`] is the whole hub without I/O: its caller hands it bytes and the time, and sends what it says. Here
 //! it runs on a disk in memory, and one agency uploads a batch of one bet:
 //!
 //! ```
 //! use std::net::{IpAddr, Ipv4Addr};
 //! use std::time::Duration;
 //!
-//! use loteria::engine::{Engine, Policy};
+//! use loteria::hub::{Hub, Policy};
 //! use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
 //! use loteria::storage::{MemoryDisk, Options, Store};
 //! use loteria::timers::Moment;
@@ -19,7 +19,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let now = Moment::after_origin(Duration::from_secs(1));
 //! let (store, _) = Store::open(MemoryDisk::default(), Options::default())?;
-//! let mut hub = Engine::new(Policy::default(), Lottery::new(Roster::parse("1")?, 7574), store, now);
+//! let mut hub = Hub::new(Policy::default(), Lottery::new(Roster::parse("1")?, 7574), store, now);
 //! let peer = hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
 //!
 //! // The client's side of the dialect `binary` writes the request.
@@ -44,8 +44,8 @@
 //! The layers: each uses only those to its left, which a test checks.
 //!
 //! ```text
-//! lottery ← wire ← session ← engine ← reactor ← bin/server
-//! lottery ← storage ← engine
+//! lottery ← wire ← session ← hub ← reactor ← bin/server
+//! lottery ← storage ← hub
 //! lottery ← wire ← agency ← bin/client
 //! config, limits, timers, keepalive, signals, logging: used by all, using none of them
 //! ```
@@ -54,11 +54,13 @@
 
 pub mod agency;
 pub mod config;
-pub mod engine;
+pub mod hub;
 pub mod keepalive;
 pub mod limits;
 pub mod logging;
 pub mod lottery;
+#[doc(hidden)]
+pub mod mutants;
 pub mod reactor;
 pub mod session;
 pub mod signals;

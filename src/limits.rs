@@ -1,172 +1,170 @@
-//! Every bound of the server that is not configured, in one place, and how they relate.
+//! Every bound of the server that is not configured, and the relations between the bounds.
 
 use std::time::Duration;
 
 /// The longest line that the echo exchange sends back, in bytes.
 pub const ECHO_LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// How much of a line that is echoed the log shows, in bytes. Anyone can send lines, and long ones.
+/// How much of an echoed line the log shows, in bytes: any peer can send long lines.
 pub const ECHO_LOGGED_BYTES_MAX: usize = 256;
 
-/// How long an unfinished echo line may be silent before it is sent back as it stands: some netcats neither
-/// end the line nor half-close.
+/// The silence after which an unfinished echo line is sent back: some netcats neither end the line nor half-close.
 pub const ECHO_SILENCE: Duration = Duration::from_millis(200);
 
-/// How long first bytes that fit two dialects may stay as they are before the silence decides.
+/// The silence that decides the dialect of first bytes that fit two dialects.
 pub const DETECT_SILENCE: Duration = Duration::from_secs(1);
 
-/// The bytes of the longest first line that may still be a `text` length: nine digits and a line feed.
+/// The longest first line that can be a `text` length, in bytes: nine digits and a line feed.
 pub const TEXT_LENGTH_LINE_BYTES_MAX: usize = 10;
 
-/// How often the agencies still missing are logged while queries are parked.
+/// How often the agencies that the draw waits for are logged while queries are parked.
 pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
 
-/// Connections that tables have room for from the start. It costs addresses, not memory, until they come; tables
-/// that grew instead would leave their old places behind, half as much again.
+/// Connections that tables have capacity for from the start. Until they are used they cost address space, not memory.
+/// A table that grows leaves its old allocation behind, half as much again.
 pub const CONNECTIONS_RESERVED: usize = 16 * 1024;
 
-/// Bytes of the journal that one turn may read to compare batches that come again.
+/// Bytes of the journal that one turn may read to compare batches that are sent again.
 pub const TURN_LOOKED_AT_BYTES: usize = 1024 * 1024;
 
 /// The shared buffer that sockets are read into, in bytes; larger ones gained nothing.
 pub const READ_BYTES: usize = 256 * 1024;
 
-/// What all connections together may have read in one turn, in bytes: the turn then commits and answers, and
-/// the rest of the connections in line are read in the next one.
+/// The budget of all connections together in one turn, in bytes. The turn then commits and replies; the rest of the read
+/// queue is read in the next turn.
 ///
-/// With many connections this is what a turn is: few enough of them that their peers work while the next ones are read,
-/// and that what is read is still in the processor's cache when it is written; many enough to share a sync. A thousand
-/// peers in lockstep, 6 KiB each, are four turns.
+/// With many connections this bounds a turn. It is low enough that their peers work while the next ones are read,
+/// and that the input is still in the processor's cache when it is written. It is high enough that many batches share a
+/// sync. A thousand peers in lockstep, 6 KiB each, are four turns.
 pub const TURN_BYTES: usize = 1536 * 1024;
 
-/// What one connection may have read in one turn, in bytes, where few others have something.
+/// The budget of one connection in one turn, in bytes, where few others are read.
 pub const TURN_BYTES_PER_CONNECTION: usize = 1024 * 1024;
 
-/// The same where so many others are read that [`TURN_BYTES`] among them is less: a frame of a common
-/// client, 8 KiB, still comes in one read.
+/// The budget of one connection where its share of [`TURN_BYTES`] would be lower: one read still takes a frame of a
+/// common client, 8 KiB.
 pub const TURN_BYTES_PER_CONNECTION_MIN: usize = 16 * 1024;
 
-/// Untrusted connections that one turn reads, and as many that run deferred work: thousands of them come between an agency
-/// and its answer only so far, each with an answer to send. The rest of them follow in the next turns. Where a turn reads
-/// more trusted connections than this, it reads as many untrusted ones: they may be agencies that have just come.
+/// Untrusted connections that one turn reads, and as many that run deferred work. It bounds how long thousands of them
+/// delay an agency's reply. The rest of them follow in the next turns. A turn that reads more trusted connections than
+/// this reads as many untrusted ones, because these may be agencies that have just connected.
 pub const UNTRUSTED_PER_TURN: usize = 4;
 
-/// What one turn reads of all untrusted connections, in bytes.
+/// The budget of all untrusted connections in one turn, in bytes.
 pub const UNTRUSTED_TURN_BYTES: usize = 64 * 1024;
 
-/// Rows staged in one turn, in bytes, after which the turn commits before it reads on.
+/// Rows staged in one turn, in bytes, after which it commits.
 pub const TURN_ROWS_BYTES: usize = 16 * 1024 * 1024;
 
-/// Requests in one turn after which it commits before it decodes on: small requests cost more than their bytes.
+/// Requests in one turn after which it commits: small requests cost more than their bytes.
 pub const TURN_REQUESTS: usize = 16 * 1024;
 
-/// Requests of one connection that one turn takes; what follows them is decoded after their replies.
+/// Requests of one connection that one turn takes; later ones are deferred until after their replies.
 pub const TURN_REQUESTS_PER_CONNECTION: u32 = 4096;
 
-/// The same of an untrusted connection; and the number of all their requests after which no more of them are decoded: of
-/// deferred ones, and of those that are read.
+/// Requests of one untrusted connection that one turn takes. It is also the budget of all untrusted connections
+/// together, once for deferred requests and once for requests that are read.
 pub const UNTRUSTED_TURN_REQUESTS: u32 = 64;
 
-/// Bytes that a connection may have waiting to be read by its peer before the hub stops reading it.
+/// Unsent bytes of a connection above which the hub stops reading it.
 pub const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
 
-/// A peer that has replies waiting must take so many bytes of them in each `WRITE_TIMEOUT`, or all that there
-/// are: one byte now and then is not reading.
+/// Bytes that a peer with unsent replies must read in each `WRITE_TIMEOUT`, unless it reads all: a byte now and then must
+/// not extend the time-out.
 pub const WRITE_STEP_BYTES: usize = 16 * 1024;
 
-/// Bytes kept of a peer that goes on talking while its reply is held.
+/// Bytes that are buffered after a parked query.
 pub const PARKED_INBOX_BYTES: usize = 16 * 1024;
 
-/// How long a stopping server keeps sending what is committed, and waits for its peers to end their sides.
+/// How long a stopping server sends replies of committed turns and waits for its peers to half-close.
 pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(500);
 
-/// How long after a first SIGTERM or SIGINT another is the same request: wrappers and shells deliver one twice, within
-/// milliseconds. Less than [`SHUTDOWN_FLUSH`], so that a person who does not want to wait for that need not.
+/// How long after a first SIGTERM or SIGINT another one is ignored: wrappers and shells deliver a signal twice, within
+/// milliseconds. Less than [`SHUTDOWN_FLUSH`], so that a person can cut the flush short.
 pub const SIGNAL_REPEAT: Duration = Duration::from_millis(200);
 
-/// Peers that can be told at once that there are too many connections; others are closed without a word.
+/// Refused connections at one time; further ones are closed without a reply.
 pub const REFUSALS_MAX: usize = 64;
 
-/// How long a peer may leave its dialect open before it gives its place to another, where places are scarce. An
-/// honest client shows it with its first bytes.
+/// How long a connection without a known dialect is safe from eviction. The first bytes of an honest client show its
+/// dialect.
 pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);
 
-/// Connections that an agency may always have: over it, and over its share of all places, they give way to newcomers as
-/// an untrusted one's do.
+/// Connections that an agency may always have. Above this number and its share of all slots, its connections can be
+/// evicted.
 pub const AGENCY_CONNECTIONS: usize = 8;
 
-/// Agencies that one connection may speak for by turns: of more, the earliest no longer counts as connected by it. Four
-/// bytes each.
+/// Agencies that one connection keeps connected. If it sends requests of more, the earliest no longer counts as connected
+/// by it. An agency costs four bytes.
 pub const AGENCIES_PER_CONNECTION: usize = 4096;
 
-/// Places that are looked at in search of one for a newcomer, or of a connection that holds much memory.
+/// Slots that are searched for a connection to evict, or for one that uses much memory.
 pub const PLACES_LOOKED_AT: usize = 64;
 
-/// Bytes of a conversation in one TLS record (RFC 8446, 5.1), and what is encrypted before a socket has taken it.
+/// Plaintext bytes of one TLS record (RFC 8446, 5.1). No more are encrypted before a socket has taken them.
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;
 
-/// The longest TLS record on its way, with its header and what encryption adds (RFC 8446, 5.2).
+/// The longest encrypted TLS record, with its header and what encryption adds (RFC 8446, 5.2).
 pub const TLS_RECORD_WIRE_BYTES: usize = 5 + TLS_RECORD_BYTES + 256;
 
-/// What one turn spends on TLS handshakes, each step of which costs as much as a thousand bets: others wait in
-/// line.
+/// Steps of TLS handshakes in one turn, each of which costs as much as a thousand bets; others stay in the queue.
 pub const TLS_HANDSHAKES_PER_TURN: usize = 16;
 
-/// Bytes kept of a TLS record, or a message of the handshake, that is not whole: more than any certificate chain.
+/// Bytes buffered of an incomplete TLS record or handshake message: more than any certificate chain.
 pub const TLS_INCOMING_BYTES_MAX: usize = 32 * 1024;
 
-/// What the TLS library keeps for a connection besides buffers: its keys, its state and the peer's certificate.
-/// Rounded up from what a thousand of them were seen to cost; `tests/hub_tls.rs` notices if it grows.
+/// Memory of the TLS library for a connection besides buffers: its keys, its state and the peer's certificate.
+/// Measured on a thousand connections and rounded up; `tests/hub_tls.rs` fails if it grows.
 pub const TLS_CONNECTION_BYTES: usize = 8 * 1024;
 
-/// Connections accepted in one turn, each of which may cost another its place: some 25 µs. The rest follow in the
-/// next.
+/// Connections accepted in one turn, each of which may cost an eviction: some 25 µs.
 pub const ACCEPT_PER_TURN: usize = 4;
 
-/// Refused requests of an untrusted connection of which each has a line in the log; after them only the 128th, the
-/// 256th and so on. A refused request is a dozen bytes, and the disk that the log fills may be the bets' own.
+/// Rejected requests of an untrusted connection that are logged each; after them only the 128th, the 256th and so on
+/// are. A rejected request is a dozen bytes, and the log may be on the disk of the store.
 pub const REFUSALS_LOGGED: u32 = 100;
 
-/// A turn, or a poll behind its time, that takes longer has stood still: for its disk, for want of a processor, or
-/// because the program was stopped. Of that time time-outs count no more than this.
+/// A turn that takes longer, or a poll that exceeds its time-out by more, has stalled: its disk was slow, it had no
+/// processor, or the program was stopped. No time-out counts more than this of a stall.
 pub const STALL: Duration = Duration::from_millis(100);
 
-/// The longest poll while anything is timed: what a pause may count towards time-outs. A poll that was asked to
-/// wait for longer could not tell a pause from its wait.
+/// The longest poll while any deadline is set, and so the most that a pause of the program counts towards time-outs: a
+/// pause cannot be told apart from the time that a poll was asked to wait.
 pub const POLL_MAX: Duration = Duration::from_secs(1);
 
-/// How soon after the end of a lost agency's grace it is looked for again, while a connection may be its own and has not
-/// named it yet.
+/// How soon after a lost agency's grace period its return is checked again, while a connection that has not named its
+/// agency may be this agency's.
 pub const RETURN_RETRY: Duration = Duration::from_millis(500);
 
-/// By how much later than it came a connection, or a frame of it, may have begun to be read: a pause counts so much.
+/// By how much later than it arrived a connection, or a frame, may have begun to be read, a pause of the program included.
 pub const RETURN_LATENESS: Duration = Duration::from_secs(2);
 
-/// How often the hub looks whether the store's files are still where they were: nothing is acknowledged when the last
-/// look is longer ago.
+/// How often the hub checks the names and lengths of the store's files: nothing is acknowledged when the last check is
+/// longer ago.
 pub const STORE_CHECK_PERIOD: Duration = Duration::from_millis(250);
 
-/// How soon a standard output is tried again that nobody reads any more, or whose disk is full.
+/// How soon the hub writes again to a standard output that has no reader or whose disk is full.
 pub const LOG_RETRY: Duration = Duration::from_millis(250);
 
-/// The pause before accepting is tried again after running out of descriptors.
+/// The pause before the hub accepts again after it ran out of descriptors.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// How long a closed connection may take to end its own side before it is cut. Closing at once would reset
-/// it where bytes of the peer are unread, and a reset can destroy the last reply on its way.
+/// How long a draining connection may take to end its own side. Closing at once would reset a connection with unread
+/// bytes, and a reset can destroy the last reply.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long behind its last bytes a peer whose query is parked may end its side and still wait for the answer, as
-/// `printf … | nc -N` does. Later it has closed, and its slot is free at once. A pause of the hub counts so much at most.
+/// How long after its last bytes a peer with a parked query may half-close and still wait for the reply, as
+/// `printf … | nc -N` does. A later half-close counts as a close and frees the slot. A pause of the hub counts for at most
+/// as much.
 pub const HALF_CLOSE_GRACE: Duration = Duration::from_secs(2);
 
-/// Bytes that a closing connection's peer may still send before it is cut: twice what a client has in flight, 64
-/// batches of 8 KiB, which it goes on sending until the last reply has reached it.
+/// Bytes that the peer of a draining connection may still send: twice what a client has in flight, 64 batches of 8 KiB,
+/// which it sends until it has received the last reply.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of all inboxes and outboxes together; over it, a connection that holds more than most is closed.
-/// What the allocator cannot give back at once comes on top, some 120 MiB under attack; `make hostile` sees that the hub
-/// does not pass 384 in all.
+/// Bytes of all inboxes and outboxes together; above it, a connection that uses more than most is closed.
+/// Memory that the allocator cannot return at once is additional, some 120 MiB under attack; `make hostile` checks that
+/// the hub stays under 384 MiB in all.
 pub const BUFFERS_BYTES_MAX: usize = 224 * 1024 * 1024;
 
 /// Parked connections that one turn answers after the draw; the rest follow in the next turns.
@@ -175,35 +173,34 @@ pub const FLUSH_PER_TURN: usize = 256;
 /// Bytes of winners that one turn encodes or copies for parked connections.
 pub const FLUSH_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 
-/// The shortest list of winners that is encoded once for all who ask for it, in bytes; shorter ones are copied.
+/// The shortest list of winners that is encoded once and shared by all queries for it, in bytes; shorter lists are copied.
 pub const SHARED_LIST_BYTES_MIN: usize = 4 * 1024;
 
-/// While shared lists of winners hold more bytes than this, no more are encoded: queries wait for those that are read.
+/// Bytes of shared lists of winners above which no more are encoded: queries wait until others are read.
 pub const LISTS_BYTES_HIGH: usize = BUFFERS_BYTES_MAX / 4;
 
-/// The same for agencies, who go first: what others do not read does not keep their winners back.
+/// The same for trusted connections: lists that untrusted peers do not read must not delay agencies' winners.
 pub const LISTS_BYTES_HIGH_OF_AGENCIES: usize = BUFFERS_BYTES_MAX / 2;
 
-/// How long a peer may take nothing of its winners while others wait for the memory. It may ask again.
+/// How long a peer may read nothing of its winners while others wait for the memory. It may query again.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Deadlines that one turn acts on; the rest follow in the next turns.
 pub const DUE_PER_TURN: usize = 16;
 
-/// Places in line of connections that are gone, or have nothing to go on with, that one turn passes over besides.
+/// Stale queue entries (the connection is gone, or has no deferred work) that one turn skips besides.
 pub const LEFTOVERS_PER_TURN: usize = 256;
 
-/// Reminders of connections that are gone, and places in line that nobody holds any more, are cleared away once there
-/// are more of them than this and than of the others.
+/// Stale reminders and queue entries are removed once there are more of them than this and more than of the others.
 pub const LEFTOVERS_MIN: usize = 1024;
 
-/// After the disk was full: how long batches are rejected without trying it again.
+/// How long batches are rejected without a write after the disk was full.
 pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long the store is idle before its books are closed with a seal.
+/// How long the store is idle before it is sealed.
 pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 
-// A read fits its budget, a connection's budget that of all, and what a turn reads the rows that it may stage.
+// A read fits the budget of its connection, this budget that of all connections, and the input of a turn its rows.
 const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(UNTRUSTED_TURN_BYTES <= TURN_BYTES);
@@ -211,23 +208,23 @@ const _: () = assert!(TURN_BYTES_PER_CONNECTION <= TURN_BYTES && TURN_BYTES <= T
 const _: () = assert!((TURN_REQUESTS_PER_CONNECTION as usize) <= TURN_REQUESTS);
 const _: () = assert!(UNTRUSTED_TURN_REQUESTS <= TURN_REQUESTS_PER_CONNECTION);
 const _: () = assert!(4 * (UNTRUSTED_TURN_REQUESTS as usize) <= TURN_REQUESTS);
-// A line that is echoed, and what a parked peer may say, fit one read.
+// An echoed line, and the bytes after a parked query, fit one read.
 const _: () = assert!(ECHO_LINE_BYTES_MAX <= READ_BYTES && PARKED_INBOX_BYTES <= READ_BYTES);
-// Shared lists leave half of the buffers to connections' own, and what one turn encodes passes their limit by little.
+// Shared lists leave half of the buffers to the connections, and one turn exceeds their limit by little.
 const _: () = assert!(LISTS_BYTES_HIGH < LISTS_BYTES_HIGH_OF_AGENCIES);
 const _: () = assert!(LISTS_BYTES_HIGH_OF_AGENCIES + FLUSH_BYTES_PER_TURN < BUFFERS_BYTES_MAX / 4 * 3);
-// One connection's own bytes never fill the buffers of all: what it may have unsent, and a frame of any size.
+// The unsent bytes of one connection, and a frame of any size, never fill the buffers of all.
 const _: () = assert!(OUTBOX_BYTES_HIGH < BUFFERS_BYTES_MAX / 4 && WRITE_STEP_BYTES < OUTBOX_BYTES_HIGH);
 const _: () = assert!(SHARED_LIST_BYTES_MIN < OUTBOX_BYTES_HIGH);
 // A client's whole window may follow its last reply.
 const _: () = assert!(2 * 64 * 8 * 1024 <= DISCARD_BYTES_MAX);
-// A whole record always fits what is kept of one.
+// A whole record always fits the buffer of an incomplete one.
 const _: () = assert!(TLS_RECORD_BYTES + 1024 < TLS_INCOMING_BYTES_MAX && TLS_INCOMING_BYTES_MAX < READ_BYTES);
 const _: () = assert!(TLS_RECORD_BYTES <= WRITE_STEP_BYTES);
-// What decides by silence decides before what ends by time.
+// A silence decides before a time-out ends the connection.
 const _: () = assert!(ECHO_SILENCE.as_millis() < DETECT_SILENCE.as_millis());
 const _: () = assert!(STALL.as_millis() < ECHO_SILENCE.as_millis());
 const _: () = assert!(DETECT_SILENCE.as_millis() < UNDECIDED_GRACE.as_millis());
-// What a pause may cost a peer is what a returning agency may be late.
+// A pause of the program never makes a returning agency, or a half-close, late.
 const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < RETURN_LATENESS.as_millis());
 const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < HALF_CLOSE_GRACE.as_millis());

@@ -1,6 +1,6 @@
 //! Monotonic time as a value, and one heap of deadlines.
 //!
-//! Nothing here reads a clock: whoever runs the loop says what time it is, which a simulation can do too.
+//! Nothing here reads a clock: the caller passes the time, so that a simulation can choose it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 /// A point in monotonic time: nanoseconds since an origin that the loop chose, which is its default.
 ///
-/// Counted from one, so that an `Option` of it takes no more room, in each of ten thousand connections.
+/// Counted from one, so that an `Option` of it needs no extra memory in each of ten thousand connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(NonZeroU64);
 
 impl Moment {
-    /// So long after the origin.
+    /// The point that is `elapsed` after the origin.
     pub fn after_origin(elapsed: Duration) -> Moment {
         Moment::default() + elapsed
     }
 
-    /// From here to `later`; zero where that is not later.
+    /// The time from this moment to `later`; zero if `later` is not later.
     pub fn until(self, later: Moment) -> Duration {
         Duration::from_nanos(later.0.get().saturating_sub(self.0.get()))
     }
@@ -39,34 +39,34 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// How long a program has run, without the time in which it stood still: while it was stopped or its machine suspended,
-/// while it had no processor, while its disk answered nothing. It read nothing in that time, so that its peers' silence
-/// means nothing, and no time-out counts it.
+/// How long a program has run, without its stalls: while it was stopped or its machine suspended, while it had no
+/// processor, while its disk did not respond. The program did not read its peers in that time, so that no time-out may
+/// count it.
 ///
-/// Its owner reads a monotonic clock, and says after each step how long that step should have taken.
+/// The owner reads a monotonic clock, and reports after each step how long that step should have taken.
 #[derive(Clone, Copy, Debug)]
 pub struct RunningTime {
-    /// What a step may take beyond its time before that is a stall.
+    /// By how much a step may exceed its expected time before that is a stall.
     stall: Duration,
     discounted: Duration,
-    /// What the owner's clock said at the last call of [`account`](Self::account).
+    /// The owner's clock at the last call of [`account`](Self::account).
     accounted: Duration,
 }
 
 impl RunningTime {
-    /// No time has passed. What a step takes beyond its time and `stall` is discounted.
+    /// No time has passed. The time by which a step exceeds its expected time and `stall` is discounted.
     pub fn new(stall: Duration) -> RunningTime {
         RunningTime { stall, discounted: Duration::ZERO, accounted: Duration::ZERO }
     }
 
-    /// The time when the owner's clock says `elapsed`.
+    /// The running time when the owner's clock reads `elapsed`.
     pub fn at(&self, elapsed: Duration) -> Moment {
         Moment::after_origin(elapsed.saturating_sub(self.discounted))
     }
 
-    /// The owner's clock says `elapsed`; returns the time. What happened since the last call should have taken `expected`
-    /// at most. Of what it took beyond that as much counts as is no stall, and the rest is discounted: a program whose
-    /// every step stalls still has a time that passes.
+    /// Ends a step when the owner's clock reads `elapsed`, and returns the running time. The step should have taken
+    /// `expected` at most. Of the excess, as much as is no stall counts, and the rest is discounted: running time advances
+    /// even if every step stalls.
     pub fn account(&mut self, elapsed: Duration, expected: Duration) -> Moment {
         let excess = elapsed.saturating_sub(self.accounted).saturating_sub(expected);
         self.discounted += excess.saturating_sub(self.stall);
@@ -75,11 +75,10 @@ impl RunningTime {
     }
 }
 
-/// Deadlines of things known by a key `K`.
+/// Reminders of deadlines, by a key `K`.
 ///
-/// An entry is a reminder to look, not a verdict: a deadline that has moved on is looked at again when its
-/// old entry comes up, and an entry whose key has been reused finds a deadline that is not due. That makes
-/// moving a deadline further away, which every received byte does, free.
+/// A reminder makes its owner check a deadline and decides nothing: the deadline may have moved, or the key may have been
+/// reused. So a deadline that moves further away, as it does with every received byte, costs nothing.
 #[derive(Debug)]
 pub struct Timers<K> {
     heap: BinaryHeap<Reverse<(Moment, K)>>,
@@ -92,12 +91,12 @@ impl<K: Ord + Copy> Default for Timers<K> {
 }
 
 impl<K: Ord + Copy> Timers<K> {
-    /// None yet, with room for so many.
+    /// No reminders, with capacity for `reminders`.
     pub fn with_capacity(reminders: usize) -> Timers<K> {
         Timers { heap: BinaryHeap::with_capacity(reminders) }
     }
 
-    /// Asks to be reminded of `key` at `at`.
+    /// Adds a reminder of `key` at `at`.
     pub fn remind(&mut self, key: K, at: Moment) {
         self.heap.push(Reverse((at, key)));
     }
@@ -107,7 +106,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes one reminder that is due by `now`.
+    /// Removes and returns one reminder that is due by `now`.
     pub fn take_due(&mut self, now: Moment) -> Option<(Moment, K)> {
         if self.next()? > now {
             return None;
@@ -115,7 +114,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.heap.pop().map(|Reverse(entry)| entry)
     }
 
-    /// Forgets the reminders for which `wanted` says no.
+    /// Removes the reminders for which `wanted` is false.
     pub fn retain(&mut self, mut wanted: impl FnMut(Moment, K) -> bool) {
         self.heap.retain(|Reverse((at, key))| wanted(*at, *key));
     }

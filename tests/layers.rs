@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["logging", "lottery", "wire"], &["std::net::Tcp", "mio::"]),
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
+    ("mutants", &[], &["std::net", "std::fs", "mio::"]),
     ("timers", &[], &["std::net", "std::fs", "mio::", "Instant", "SystemTime"]),
     ("keepalive", &[], &["std::fs", "mio::", "Instant", "SystemTime"]),
     ("signals", &["limits"], &["std::net", "std::fs", "mio::"]),
@@ -16,15 +17,15 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
     ("session", &["wire", "lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime"]),
-    ("storage", &["lottery"], &["std::net", "mio::", "Instant", "SystemTime"]),
+    ("storage", &["lottery", "mutants"], &["std::net", "mio::", "Instant", "SystemTime"]),
     (
-        "engine",
-        &["session", "wire", "storage", "lottery", "limits", "timers", "logging"],
+        "hub",
+        &["session", "wire", "storage", "lottery", "limits", "timers", "logging", "mutants"],
         &["std::net", "std::fs", "mio::", "Instant", "SystemTime"],
     ),
     (
         "reactor",
-        &["engine", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
+        &["hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
     ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),
@@ -100,7 +101,7 @@ fn every_room_uses_only_the_rooms_below_it() {
 fn the_client_uses_none_of_the_servers_layers() {
     for path in sources(Path::new("src/bin")).into_iter().filter(|path| path.to_str().unwrap().contains("client")) {
         let code = code(&path);
-        for layer in ["session", "engine", "reactor", "storage"] {
+        for layer in ["session", "hub", "reactor", "storage"] {
             assert!(!code.contains(&format!("loteria::{layer}")), "{} uses {layer}", path.display());
         }
     }

@@ -195,7 +195,7 @@ fn our_client_writes_the_canonical_frames() {
                     let sequence = batch.sequence.unwrap_or(0);
                     dialect.put_batch(agency, sequence, body.count, &body.bytes, &mut written);
                     let overhead = exchange.frame.len() - body.bytes.len();
-                    assert!(overhead <= dialect.rules().batch_overhead_bytes, "{name}: overhead of {overhead}");
+                    assert!(overhead <= dialect.client_rules().batch_overhead_bytes, "{name}: overhead of {overhead}");
                 }
                 Request::EmptyBatch => dialect.put_batch(agency, 0, 0, &[], &mut written),
                 Request::Finish(Speaker::Named(who)) => dialect.put_finish(who, &mut written),

@@ -60,7 +60,7 @@ fn frame_of(dialect: Dialect, bets: &[Bet]) -> Vec<u8> {
     let mut frame = Vec::new();
     let count = u32::try_from(bets.len()).unwrap();
     dialect.put_batch(AGENCY, 5, count, &body, &mut frame);
-    assert!(frame.len() <= body.len() + dialect.rules().batch_overhead_bytes, "{}", dialect.name());
+    assert!(frame.len() <= body.len() + dialect.client_rules().batch_overhead_bytes, "{}", dialect.name());
     frame
 }
 
@@ -120,12 +120,12 @@ proptest! {
         let named = |speaker| [Speaker::Named(agency), Speaker::Connection].contains(&speaker);
         for dialect in dialects() {
             let mut bytes = Vec::new();
-            if dialect.rules().hello {
+            if dialect.client_rules().hello {
                 dialect.put_hello(agency, &mut bytes);
                 let hello = dialect.decode(&bytes, &context(true));
                 prop_assert!(matches!(hello, Ok(Request::Hello(who)) if who == agency), "{}", dialect.name());
             }
-            if dialect.rules().finish {
+            if dialect.client_rules().finish {
                 bytes.clear();
                 dialect.put_finish(agency, &mut bytes);
                 let finish = dialect.decode(&bytes, &context(false));
@@ -133,7 +133,7 @@ proptest! {
             }
             bytes.clear();
             dialect.put_query(agency, &mut bytes);
-            let asked = match (dialect.decode(&bytes, &context(false)), dialect.rules().finish) {
+            let asked = match (dialect.decode(&bytes, &context(false)), dialect.client_rules().finish) {
                 (Ok(Request::Query(who)), true) | (Ok(Request::FinishAndQuery(who)), false) => named(who),
                 _ => false,
             };

@@ -4,11 +4,11 @@
 #   tools/certificados.sh [-n AGENCIES] [-s NAME[,NAME...]] [-w] [DIR]
 #
 #   -n  how many agencies (default 5): agency-1 to agency-N
-#   -s  names and addresses by which clients reach the hub (default server,localhost,127.0.0.1,::1)
-#   -w  also certificates that a hub or a client has to refuse, for tests
-#   DIR where to (default .tls). An authority that is there already is used again, so that agencies can be added.
+#   -s  the hub's names and addresses (default server,localhost,127.0.0.1,::1)
+#   -w  also certificates that a hub or a client must refuse, for tests
+#   DIR the output folder (default .tls). An existing authority is used again, so that agencies can be added.
 #
-# For trying things out and for tests: whoever has ca.key can be any agency.
+# For tests only: the holder of ca.key can act as any agency.
 
 set -eu
 
@@ -43,8 +43,8 @@ umask 077
 mkdir -p "$dir"
 cd "$dir"
 
-# What openssl asks for, in one file: the kinds of certificates, and the books of `openssl ca`, which alone can
-# make one that has expired.
+# The configuration of openssl: the kinds of certificates, and the database of `openssl ca`, which is needed to
+# make an expired certificate.
 config=$(mktemp)
 books=$(mktemp -d)
 trap 'rm -rf "$config" "$books"' EXIT

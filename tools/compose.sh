@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs Docker Compose on a file: `docker compose` where it is installed, else the older docker-compose.
+# Runs Docker Compose on a file: `docker compose` if it is installed, else the older docker-compose.
 #
 #   tools/compose.sh FILE COMMAND [ARGUMENT ...]
 #
-# The older one knows no `name:` in a file, so it gets the name as an option and the file without that line.
+# The older one does not support `name:` in a file, so it gets the name as an option and the file without that line.
 
 [ $# -ge 2 ] || { echo "compose: usage: $0 FILE COMMAND [ARGUMENT ...]" >&2; exit 2; }
 file=$1

@@ -1,13 +1,13 @@
 #!/bin/sh
 # One whole draw on loopback: the hub, and one client per agency file, with nothing but Rust.
 #
-#   tools/demo.sh        DIALECT=native   the dialect that the agencies speak, or mixed: each another
+#   tools/demo.sh        DIALECT=native   the agencies' dialect, or mixed: each agency speaks another one
 #                        DATA=.data       the folder with agency-1.csv … agency-N.csv
-#                        STORE=DIR        keep the stored bets there; without it they go as the demo ends
+#                        STORE=DIR        the folder that keeps the stored bets; without it they are deleted at the end
 #                        WINNING_NUMBER=7574
 #
-# Shows the draw and, per agency, what was sent, what is stored and who won. Exit 0 only where every program
-# ended well and the hub's answers are what the agencies' own files say.
+# Prints the draw and, per agency, the sent bets, the stored bets and the winners. Exits with 0 only if every program
+# succeeded and the hub's replies match the agencies' files.
 
 DIALECT=${DIALECT:-native} DATA=${DATA:-.data} WINNING_NUMBER=${WINNING_NUMBER:-7574}
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -41,7 +41,7 @@ clean() {
     rm -rf "$work"
 }
 trap clean EXIT
-# What was started last may not have been written down yet.
+# The process that was started last may not be recorded yet.
 trap 'last=$!; exit 130' INT
 trap 'last=$!; exit 143' TERM
 if [ -n "${STORE:-}" ]; then
@@ -51,7 +51,7 @@ else
     store=$work/bets.csv
 fi
 
-# Each program with the project's configuration file, and over it what the demo decides.
+# Runs a program with the project's configuration file and the demo's overrides.
 configured() { # configured PROGRAM FILE
     for file in "$root/$1/$2" "$root/$2"; do
         [ ! -f "$file" ] || { echo "$file"; return; }
@@ -60,7 +60,7 @@ configured() { # configured PROGRAM FILE
 server_config=$(configured server config.ini)
 client_config=$(configured client config.yaml)
 
-# The server's log comes through a pipe, so that its being ready, or its end, is waited for and not slept for.
+# The server's log comes through a pipe, so that the demo can wait for its start or end without sleeping.
 mkfifo "$work/pipe" || fail "no pipe can be made in $work"
 cd "$work" || exit 1
 SERVER_PORT=0 BIND_ADDRESS=127.0.0.1 LOGGING_LEVEL=INFO STORAGE_PATH=$store \
@@ -79,18 +79,18 @@ done
 [ -n "$address" ] || { cat server.log server.err >&2; fail "the server did not start"; }
 echo "hub listening on $address; $agencies agencies upload $data, dialect $DIALECT"
 
-# Plays agency $1. Without it there will be no draw, so its failure stops the hub, and that the others.
+# Runs agency $1. Without this agency there is no draw, so its failure stops the hub, and so the others.
 agency() {
     client='' stopped=''
     trap 'stopped=1; [ -z "$client" ] || kill -TERM "$client" 2>/dev/null' TERM
     CLI_ID=$1 CLI_MODE=agency CLI_PROTOCOL=$(speaks "$1") CLI_SERVER_ADDRESS=$address CLI_DATA=$data/agency-$1.csv \
         CLI_LOG_LEVEL=INFO "$bin/client" ${client_config:+--config "$client_config"} >"client-$1.log" 2>&1 &
     client=$!
-    # A signal that came before the client had a number.
+    # A signal may have been received before the client's process id was known.
     [ -z "$stopped" ] || kill -TERM "$client" 2>/dev/null
     wait "$client"
     code=$?
-    # A signal ends the first wait early, and the client has yet to end.
+    # A signal ends the first wait early, while the client is still ending.
     [ "$code" -le 128 ] || { wait "$client"; code=$?; }
     [ "$code" -eq 0 ] || kill -TERM "$server" 2>/dev/null
     exit "$code"
@@ -104,7 +104,7 @@ while [ "$i" -lt "$agencies" ]; do
     clients="$clients $!"
 done
 
-# The rest of the log, to its end; if that comes before the work is done, there is nothing left to wait for.
+# Prints the rest of the log; if the log ends before the work is done, the demo does not wait any longer.
 { cat <&3 >>server.log; [ -e stopping ] || kill -TERM $clients 2>/dev/null; } &
 copier=$!
 
@@ -129,7 +129,7 @@ draws=$(grep 'action: sorteo | result: success' server.log)
 [ "$(echo "$draws" | grep -c .)" -eq 1 ] || complain "there was not exactly one draw"
 printf '\n%s\n\n' "${draws:-no draw}"
 
-# What the agencies' files say, against what the hub stored and answered.
+# Compares the agencies' files with the stored bets and the hub's replies.
 printf '%-7s %-10s %9s %9s %8s  %s\n' agency dialect sent stored winners documents
 sent_all=0 stored_all=0 winners_all=0 expected='' answered=''
 i=0

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Unpacks .data/dataset.zip (or datasets.zip), where somebody put one: its agency files are the data then, and not
-# those that come with the project. Every change is said. A file that would be lost is kept as agency-N.csv.kept.
+# Unpacks .data/dataset.zip (or datasets.zip) if it exists: its agency files replace those that come with the
+# project. Every change is printed. A file that would be lost is kept as agency-N.csv.kept.
 #
 #   tools/desempacar.sh
 #
-# Once an archive is unpacked, what is changed by hand after it stays, committed or not: .data/.unpacked holds the
-# archive's checksum and, line by line, those of the project's own files that it replaced. One of these that a
-# checkout brought back is replaced again. A file that is replaced while it is as git has it is not kept.
+# Edits by hand after the archive was unpacked stay, committed or not: .data/.unpacked has the archive's checksum and,
+# line by line, those of the project's files that it replaced. A file of these that a checkout restored is
+# replaced again. A replaced file that is as in git is not kept.
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 data=${here%/tools}/.data
@@ -33,7 +33,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 if command -v unzip >/dev/null; then
     unzip -o -q "$archive" '*agency-*.csv' -d "$work/all"
-    # 1 is a warning, as of an archive whose names have backslashes; what it unpacked is checked below.
+    # 1 is a warning, such as for names with backslashes; the unpacked files are checked below.
     [ $? -le 1 ] || fail "$name cannot be unpacked"
     rm -rf "$work/all/__MACOSX"
     find "$work/all" -type f -name 'agency-*.csv' -exec mv -f {} "$work" \;
@@ -57,8 +57,8 @@ again=
 [ -f "$data/agency-1.csv" ] && [ "$(sed -n 1p "$mark" 2>/dev/null)" = "$sum" ] && again=yes
 
 as_in_git() { git -C "$data" ls-files --error-unmatch "$1" >/dev/null 2>&1 && git -C "$data" diff --quiet HEAD -- "$1" 2>/dev/null; }
-# Whether a file is the project's own. After the first run only one that was replaced then is: what is as git has it
-# may be what the user committed since.
+# Whether a file is the project's. After the first run only a file that was replaced then is: other files in git may
+# have been committed by the user since.
 replaced=$(sed 1d "$mark" 2>/dev/null)
 is_own() {
     line="$(cksum <"$data/$1") $1"
@@ -91,7 +91,7 @@ for new in "$work"/agency-*.csv; do
     mv -f "$new" "$data/$file" || fail "$data/$file cannot be written"
     unpacked=$((unpacked + 1))
 done
-# Agencies that the archive does not have take no part in its draw.
+# Agencies that the archive lacks take no part in its draw.
 for old in "$data"/agency-*.csv; do
     file=${old##*/}
     case $agencies in *" $file "*) continue ;; esac

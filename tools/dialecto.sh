@@ -1,7 +1,7 @@
-# Read by the scripts beside it: which dialect agency $1 speaks where every agency speaks another.
+# Sourced by other scripts: the dialect of agency $1 if every agency speaks another one.
 #
-# Only one agency may speak csv: that dialect names no agency, so the hub is told which one its connection is
-# ($unnumbered_agency). From the seventh on the others come round again.
+# Only one agency may speak csv: that dialect names no agency, so the agency is configured ($unnumbered_agency).
+# From the seventh agency on the other dialects repeat.
 
 unnumbered_agency=5
 

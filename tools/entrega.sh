@@ -1,12 +1,12 @@
 #!/bin/sh
-# Lays the project out as the course's graders expect it.
+# Writes the project in the layout of the course's graders.
 #
-#   tools/entrega.sh DIR        DIR is made; it must not hold anything yet
+#   tools/entrega.sh DIR        DIR is created; it must be empty if it exists
 #
 # DIR becomes a git repository with branches ej1 to ej8. Each holds the project as it is committed or changed
 # here, and: generar-compose.sh and validar-echo-server.sh at its root, and server/ and client/, each with its
-# Dockerfile and its configuration file. The branches differ in what the compose file has the clients do:
-# the echo loop up to ej4, one bet each in ej5, the agencies' files from ej6 on. The images are the same in all.
+# Dockerfile and its configuration file. The branches differ in the clients of the compose file:
+# the echo loop up to ej4, one bet each in ej5, the agencies' files from ej6 on. The images are the same in all branches.
 
 fail() {
     echo "entrega: $1" >&2
@@ -20,7 +20,7 @@ git -C "$root" rev-parse --verify -q HEAD >/dev/null || fail "$root is not a git
 mkdir -p "$1" && dir=$(cd "$1" && pwd) || fail "$1 cannot be made"
 [ -z "$(ls -A "$dir")" ] || fail "$dir is not empty; name a folder that is, or a new one" 2
 
-# What git tracks here, as it stands in the work tree; what was deleted there and not committed stays away.
+# The files that git tracks, with their content in the work tree; deleted files are left out.
 git -C "$root" ls-files -z --cached --deduplicate >"$dir/.files" || fail "git cannot list the files of $root"
 (cd "$root" && xargs -0 sh -c 'for f; do [ ! -f "$f" ] || printf "%s\0" "$f"; done' sh <"$dir/.files" |
     tar --null -T - -cf -) | tar -C "$dir" -xf - || fail "the files cannot be copied to $dir"
@@ -28,12 +28,12 @@ rm "$dir/.files"
 cd "$dir" || exit 1
 [ -f Dockerfile ] && [ -f config.ini ] && [ -f config.yaml ] || fail "Dockerfile, config.ini or config.yaml is missing in $root"
 
-# The Dockerfile, less the stage of the other program: the last stage left is what a build without a target
-# makes, and all before it is the same in both, so that the second build finds the layers of the first.
+# The Dockerfile without the stage of the other program: a build without a target makes the last stage, and all stages
+# before it are the same in both, so that the second build finds the layers of the first.
 #
-# The images descend from the build instead of a bare Debian: the graders run `docker image prune -f` between the
-# exercises, and it removes every image that has no name and from which none with a name descends. With a base of
-# their own the images would be smaller, but the compiled programs would go each time, and be compiled again.
+# The images are based on the build instead of a bare Debian: the graders run `docker image prune -f` between the
+# exercises, which removes every image that has no name and is not the base of a named one. With a separate base the
+# images would be smaller, but the programs would be compiled again for each exercise.
 stage() { # stage OTHER
     awk -v other="$1" '
         $1 == "FROM" { skip = ($NF == other) }
@@ -49,7 +49,7 @@ rm Dockerfile
 mv config.ini server/config.ini
 mv config.yaml client/config.yaml
 
-# The graders call these two at the root; what they do stays in one place.
+# The graders call these two scripts at the root; each calls the script in tools/.
 for script in generar-compose.sh validar-echo-server.sh; do
     cat >"$script" <<EOF
 #!/bin/sh
@@ -59,14 +59,14 @@ EOF
     chmod +x "$script"
 done
 
-# What the clients do where the compose file is written without saying.
+# The default mode of the clients in a compose file.
 default_mode() {
     sed "s/^default_mode=.*/default_mode=$1/" tools/generar-compose.sh >generar.part &&
         cat generar.part >tools/generar-compose.sh && rm generar.part
     [ "$(grep -c "^default_mode=$1\$" tools/generar-compose.sh)" -eq 1 ] || fail "tools/generar-compose.sh has no default_mode"
 }
 
-# The author is whoever runs this; where git does not know them, the project.
+# The author is git's configured user, or else the project.
 repository() { git -c core.hooksPath=/dev/null -c commit.gpgSign=false "$@"; }
 git init -q . && git symbolic-ref HEAD refs/heads/ej1
 git config user.name >/dev/null || git config user.name "Lotería"

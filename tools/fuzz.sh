@@ -1,12 +1,12 @@
 #!/bin/sh
-# Runs the fuzz targets of fuzz/, one after the other, each for a while, and says how it went.
+# Runs the fuzz targets of fuzz/, one after the other, and prints the results.
 #
-#   tools/fuzz.sh        FUZZ_SECONDS=60        for how long, each
-#                        FUZZ_TARGET=engine     only this one
-#                        FUZZ_SANITIZER=none    or address: slower, and sees what code of dependencies does to memory
+#   tools/fuzz.sh        FUZZ_SECONDS=60        the time of each target
+#                        FUZZ_TARGET=engine     runs this target only
+#                        FUZZ_SANITIZER=none    or address: slower, and checks the memory accesses of dependencies
 #
-# A run starts from fuzz/corpus, which is committed, and from what earlier runs have found worth keeping in
-# fuzz/target/corpus. Inputs that break something are left in fuzz/artifacts. Exit 1 where there are any.
+# A run starts from the committed fuzz/corpus and from the inputs of earlier runs in fuzz/target/corpus. Failing inputs
+# are left in fuzz/artifacts. Exits with 1 if there are any.
 
 FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZ_SANITIZER=${FUZZ_SANITIZER:-none}
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -33,7 +33,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 bin=${CARGO_TARGET_DIR:-$root/fuzz/target}/$host/release
 cd "$root/fuzz" || exit 1
 
-# What cargo-fuzz asks of the compiler is not stable. It is there all the same, and this is no program for others.
+# cargo-fuzz needs unstable options, which RUSTC_BOOTSTRAP=1 enables in a stable compiler.
 for target in $targets; do
     RUSTC_BOOTSTRAP=1 cargo fuzz build --sanitizer "$FUZZ_SANITIZER" "$target" || exit 1
 done

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Writes a compose file: the hub and N agencies on a network of their own.
+# Writes a compose file: the hub and N agencies on their own network.
 #
 #   tools/generar-compose.sh FILE [N] [agency|bet|echo] [mixed]
 #
-# N        how many agencies. Without it there are five, and .data/dataset.zip is unpacked where somebody put one
-# agency   each client uploads .data/agency-I.csv, mounted alone, and asks for its winners (the default)
-# bet      each client sends the one bet that is written here into its environment
-# echo     each client plays the echo loop of config.yaml
+# N        the number of agencies. Without it there are five, and .data/dataset.zip is unpacked if it exists
+# agency   each client uploads .data/agency-I.csv, mounted alone, and queries its winners (the default)
+# bet      each client sends one bet from its environment, which is written into the file
+# echo     each client runs the echo loop of config.yaml
 # mixed    with agency: each client speaks another dialect, all in one draw
 #
-# The programs' configuration is mounted, never copied: what config.ini and config.yaml say holds without
-# writing this file again. Compose sees no change of a mounted file, only of its own: the labels have the checksums of
-# the configuration, tools/preparar.sh keeps them true, and so `up -d` makes a container again whose configuration
-# changed. The stored bets live in the server's container and go with it.
+# config.ini and config.yaml are mounted, never copied, so that a change needs no new compose file. Compose detects
+# changes of its own file only, not of a mounted one. So the labels have the checksums of the configuration, which
+# tools/preparar.sh updates, and `up -d` recreates the containers whose configuration changed. The stored bets are in
+# the server's container and are deleted with it.
 # Plain POSIX shell.
 
 default_mode=agency
@@ -61,11 +61,11 @@ folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $fil
 
 [ -z "$unpack" ] || sh "$here/desempacar.sh" || exit
 
-# Compose takes a relative path from where its file lies: short ones where that is the project.
+# Compose resolves a relative path from the folder of its file: relative paths if that is the project's.
 base=$root
 [ "$folder" = "$root" ] && base=.
 
-# The delivered layout keeps each program's configuration in the program's own folder.
+# The graders' layout has each program's configuration in the program's own folder.
 server_config=config.ini client_config=config.yaml
 [ -f "$root/server/$server_config" ] && server_config=server/$server_config
 [ -f "$root/client/$client_config" ] && client_config=client/$client_config
@@ -91,8 +91,8 @@ bet() {
 EOF
 }
 
-# One file of the project, mounted read-only. The long form, since the short one makes a folder of a file that
-# is missing, where this one says so.
+# One file of the project, mounted read-only. The long form reports a missing file; the short one creates a folder
+# instead.
 mount() {
     cat <<EOF
       - type: bind
@@ -102,7 +102,7 @@ mount() {
 EOF
 }
 
-# Run as the one who owns the configuration, who can read it whatever its mode: not as root, unless root's it is.
+# Run as the owner of the configuration, who can read it in any mode: not as root, unless root is the owner.
 owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
 [ -n "$owner" ] || fail "$root/$server_config is missing; the server's configuration is mounted from there"
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes what `make docker-compose-up` needs: the agencies' files, unpacked where there is a .data/dataset.zip, and
-# the compose file, written for as many agencies as there are files.
+# Prepares `make docker-compose-up`: unpacks .data/dataset.zip if it exists, and writes the compose file for as many
+# agencies as there are files.
 #
-#   tools/preparar.sh FILE        a FILE that is there stays as it is, but for the checksums in its labels
+#   tools/preparar.sh FILE        an existing FILE is not changed, except for the checksums in its labels
 
 [ $# -eq 1 ] || { echo "preparar: usage: $0 FILE" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
@@ -17,7 +17,7 @@ if [ -f "$1" ]; then
     uploads=$(grep -c '^      CLI_MODE: agency$' "$1")
     [ "$uploads" -eq 0 ] || [ "$uploads" -eq "$agencies" ] ||
         echo "preparar: $1 has $uploads agencies, .data has files of $agencies; remove $1 to have it written again" >&2
-    # Its labels say which configuration the containers have: see generar-compose.sh.
+    # The labels have the checksums of the configuration: see generar-compose.sh.
     grep -q '^      loteria\.config\.' "$1" ||
         echo "preparar: $1 has no loteria.config labels: its containers are not created again when their configuration changes" >&2
     . "$here/sumas.sh"
@@ -26,7 +26,7 @@ if [ -f "$1" ]; then
             [ -f "$config" ] || continue
             sed "s/^\\(      loteria\\.$name: \\).*/\\1\"$(sum "$config")\"/" "$1" >"$1.part" || exit 1
             if cmp -s "$1.part" "$1"; then rm -f "$1.part"; else 
-                # Written over and not replaced: its mode stays, and a link stays a link.
+                # Overwritten in place, so that its mode stays, and a link stays a link.
                 { cat "$1.part" >"$1" && rm -f "$1.part"; } || exit 1
             fi
         done

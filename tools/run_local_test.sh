@@ -1,9 +1,9 @@
 #!/bin/sh
-# A whole run through containers: down, up, wait for the clients, logs.txt, and a verdict from it.
+# Recreates the containers, waits for the clients, writes the logs to logs.txt and checks them.
 #
-#   tools/run_local_test.sh [FILE]      FILE is the compose file, docker-compose-dev.yaml if none is named
+#   tools/run_local_test.sh [FILE]      FILE is the compose file (default docker-compose-dev.yaml)
 #
-# The containers stay, for a look at them; `make docker-compose-down` removes them. Exit 0 where all is well.
+# The containers are kept; `make docker-compose-down` removes them. Exits with 0 on success.
 
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
@@ -24,7 +24,7 @@ make -s docker-compose-up COMPOSE_FILE="$file" || fail "make docker-compose-up f
 clients=$(sed -n 's/^    container_name: \(client[0-9]*\)$/\1/p' "$file")
 mode=$(sed -n 's/^      CLI_MODE: //p' "$file" | head -n 1)
 
-# The exit code of container $1, as soon as it has ended; nothing where that takes too long.
+# The exit code of container $1 after its end; nothing after a time-out.
 exit_code() {
     while :; do
         set -- "$1" $(docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' "$1")
@@ -45,12 +45,12 @@ for client in $clients; do
     code=$(exit_code "$client")
     [ "$code" = 0 ] || complain "$client: exit code ${code:-none within $seconds_max seconds}"
 done
-# Some versions of Compose begin every line by clearing it, into a file too.
+# Some versions of Compose begin every line with a code that clears it, even in a file.
 compose logs --no-color >"$logs.raw" || complain "the logs could not be read"
 sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g" "$logs.raw" >"$logs" && rm "$logs.raw"
 
-# How many bets an agency file has, as the client reads it: by the client's own image, which has what counts them.
-# As the file's owner, who can read it whatever its mode.
+# The number of bets in an agency file, counted by `datos` of the client's image. It runs as the file's owner, who can
+# read the file in any mode.
 bets_of() { # FILE
     docker run --rm --network none --user "$(ls -nL "$1" | awk '{ print $3 ":" $4 }')" --entrypoint datos \
         --mount "type=bind,source=$root/$1,target=/loteria/$1,readonly" client:latest --count "$1" |

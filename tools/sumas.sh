@@ -1,3 +1,3 @@
-# Read by the scripts beside it: the checksum of a configuration file, as the labels of a compose file have it.
+# Sourced by other scripts: the checksum of a configuration file, as in the labels of a compose file.
 
 sum() { cksum <"$1" 2>/dev/null | tr ' ' -; }

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Checks that the running server is an echo server: sends it a line with netcat and compares the whole answer.
+# Checks that the running server is an echo server: sends a line with netcat and compares the whole reply.
 #
-#   validar-echo-server.sh [-v]      prints one line, exits 0 on success and 1 on failure; -v says why on stderr
+#   validar-echo-server.sh [-v]      prints one line, exits 0 on success and 1 on failure; -v prints the reason to stderr
 #
 # Netcat runs in a container of the project's network: nothing is installed here and no port is published.
-# A refused connection is tried again for a few seconds, since a server that was just started may not listen yet.
+# A refused connection is retried for a few seconds, because a server that was just started may not listen yet.
 
 network=tp0_testing_net
 image=busybox:latest
 host=server
 
-# Not by the name of /dev/stderr: to open that again would empty a file that it is.
+# Not through /dev/stderr: opening it again would truncate a file that stderr is redirected to.
 if [ "${1:-}" = -v ]; then exec 3>&2; else exec 3>/dev/null; fi
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,9 +24,9 @@ fail() {
     exit 1
 }
 
-# The port is the one that the running server logged last that it listens on: its file may have changed since it
-# started, and the system may have chosen the port. Where that line is not logged, it is what the server reads out of
-# its configuration: the one that runs, with its environment, or else its image with the file that is mounted.
+# The port is the last one that the running server logged: its file may have changed since its start, and the system may
+# have chosen the port. Without this log line, `server --check` reports the configured port: in the running container,
+# or else in a new one of its image with the mounted file.
 port_of() { sed -n 's/^SERVER_PORT = +*0*\([0-9]*\)  ; .*/\1/p'; }
 port=$(docker logs "$host" 2>&1 </dev/null |
     sed -n 's/^[^|]* action: listen | result: success | address: [^ ]*:\([0-9][0-9]*\)[^0-9]*$/\1/p' | tail -n 1)
@@ -41,8 +41,8 @@ fi
 port=${port:-12345}
 message="echo $$ $(date +%s): ¿ñandú | 7574?"
 
-# A netcat that exits with an error and said nothing was refused. One that connected is not tried again,
-# whatever it got; five seconds bound it, for a server that answers but never closes.
+# A netcat that exits with an error and without output was refused. A netcat that connected is not retried. Its time-out
+# is five seconds, for a server that replies but never closes.
 inside='
 tries=0
 while :; do
@@ -60,7 +60,7 @@ printf "%s" "$answer"
 '
 answer=$(docker run --rm --network "$network" "$image" sh -c "$inside" sh "$message" "$host" "$port" 2>&3 </dev/null)
 
-# What came back, less the line with netcat's exit that was put behind it.
+# The reply, without the line with netcat's exit code after it.
 echoed=${answer%exit *}
 expected="$message
 "

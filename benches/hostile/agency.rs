@@ -126,7 +126,7 @@ fn one(agency: &Agency, address: SocketAddr, batch: usize, pause: Duration) -> R
     let mut waits = Waits::new();
     let mut line = None;
     let (mut body, mut frame) = (Vec::new(), Vec::new());
-    if dialect.rules().hello {
+    if dialect.client_rules().hello {
         dialect.put_hello(*id, &mut frame);
         let (entered, _, took) = enter(address, *dialect, &frame, Expecting::Welcome)?;
         (line, waits.entry) = (Some(entered), took);
@@ -162,7 +162,7 @@ fn one(agency: &Agency, address: SocketAddr, batch: usize, pause: Duration) -> R
         std::thread::sleep(pause);
     }
     let mut line = line.ok_or("it has no bets")?;
-    if dialect.rules().finish {
+    if dialect.client_rules().finish {
         frame.clear();
         dialect.put_finish(*id, &mut frame);
         line.ask(&frame, Expecting::Finished)?;

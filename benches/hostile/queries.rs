@@ -50,7 +50,7 @@ pub fn bet(address: SocketAddr) -> Result<String, String> {
 pub fn park(address: SocketAddr, index: usize) -> Result<Query, String> {
     let dialect = DIALECTS[index % DIALECTS.len()];
     let mut said = Vec::new();
-    if dialect.rules().hello {
+    if dialect.client_rules().hello {
         dialect.put_hello(AGENCY, &mut said);
     }
     dialect.put_query(AGENCY, &mut said);
@@ -98,7 +98,7 @@ impl Query {
     /// No answer, or another one.
     pub fn is_answered(&mut self, winner: &str) -> Result<bool, String> {
         let mut inbox = Vec::new();
-        let mut expecting = if self.dialect.rules().hello { Expecting::Welcome } else { Expecting::Winners };
+        let mut expecting = if self.dialect.client_rules().hello { Expecting::Welcome } else { Expecting::Winners };
         loop {
             match self.dialect.read_answer(&inbox, expecting).map_err(|error| error.to_string())? {
                 Some((bytes, Answer::Welcome { .. })) => {

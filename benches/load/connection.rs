@@ -64,7 +64,7 @@ impl Connection {
     /// Makes a connection whose batches are not answered end with its agency's finish, which is.
     pub fn finish_of(&mut self, agency: AgencyId) {
         if let Protocol::Hub(dialect) = self.protocol
-            && !dialect.rules().batches_answered
+            && !dialect.client_rules().batches_answered
         {
             dialect.put_finish(agency, &mut self.finish);
             self.window = self.quota;

@@ -67,7 +67,7 @@ impl Ring {
                     put_bets(dialect, agency, batch, &mut body);
                     let count = u32::try_from(batch.len()).expect("a batch is far smaller than 2^32 bets");
                     dialect.put_batch(agency, 0, count, &body, &mut ring.bytes);
-                    if dialect.rules().exactly_once {
+                    if dialect.client_rules().exactly_once {
                         ring.patches.push(Patch::of(dialect, agency, count, &body, &ring.bytes[start..]));
                     }
                 }

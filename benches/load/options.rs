@@ -116,7 +116,7 @@ impl Options {
     /// Refuses what a dialect's own rules make impossible.
     fn check(&self) -> Result<(), String> {
         let Protocol::Hub(dialect) = self.protocol else { return Ok(()) };
-        let rules = dialect.rules();
+        let rules = dialect.client_rules();
         let agency_is_the_connection = rules.exactly_once || !rules.batches_answered || dialect.name() == "csv";
         if agency_is_the_connection && self.connections > self.agencies {
             return Err(format!("--protocol {}: at most one connection an agency; raise --agencies", dialect.name()));

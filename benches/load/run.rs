@@ -119,7 +119,7 @@ fn open(options: &Options, agency: AgencyId) -> Result<(TcpStream, u64), String>
     let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(ANSWER_TIMEOUT)));
     set.map_err(|error| error.to_string())?;
     let Protocol::Hub(dialect) = options.protocol else { return Ok((stream, 0)) };
-    if !dialect.rules().hello {
+    if !dialect.client_rules().hello {
         return Ok((stream, 0));
     }
     let mut hello = Vec::new();
@@ -212,7 +212,7 @@ fn draw(options: &Options, connections: Vec<Connection>) -> Result<(Duration, u6
 
 /// Sends an agency's finish, where that is a message of its own and has not been sent, and its query.
 fn finish_and_query(dialect: Dialect, agency: AgencyId, stream: &mut TcpStream) -> Result<(), String> {
-    let rules = dialect.rules();
+    let rules = dialect.client_rules();
     let mut message = Vec::new();
     if rules.finish && rules.batches_answered {
         dialect.put_finish(agency, &mut message);

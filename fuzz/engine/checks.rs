@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use loteria::engine::Engine;
+use loteria::hub::Hub;
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Standing};
 use loteria::storage::{CommitError, File, OpenError, Store};
@@ -13,11 +13,11 @@ use super::{BUFFERS_BYTES_MAX, Session, WAITS_MAX, WINNING_NUMBER, peer};
 impl Session {
     /// What was committed is on the disk.
     pub(super) fn note_committed(&mut self) {
-        let lottery = self.engine.lottery();
+        let lottery = self.hub.lottery();
         let state = |id: &AgencyId| lottery.agency(*id).expect("an agency of the roster").clone();
         self.committed.agencies = self.roster.ids().iter().map(state).collect();
         self.committed.drawn = lottery.drawn();
-        if self.engine.store().group() == std::mem::replace(&mut self.committed.group, self.engine.store().group()) {
+        if self.hub.keeper().group() == std::mem::replace(&mut self.committed.group, self.hub.keeper().group()) {
             return;
         }
         // Whether they are durable, too, only a power cut shows: the disk may have them in the redo log.
@@ -38,20 +38,20 @@ impl Session {
             assert!(stored, "bet {document} of agency {agency:?} was acknowledged, and is not stored");
         }
         for agency in &self.acknowledged.finishes {
-            let standing = self.engine.lottery().agency(AgencyId(*agency)).expect("an agency of the roster").standing;
+            let standing = self.hub.lottery().agency(AgencyId(*agency)).expect("an agency of the roster").standing;
             assert_eq!(standing, Standing::Finished, "agency {agency} was told that it has finished");
         }
     }
 
     pub(super) fn assert_bounds(&self) {
-        let connections = self.engine.connections();
+        let connections = self.hub.connections();
         let held = self.peers.len() * 255 * 128;
-        let buffers = self.engine.buffered_bytes();
+        let buffers = self.hub.buffered_bytes();
         assert!(buffers <= connections * BUFFERS_BYTES_MAX + held, "{buffers} bytes for {connections} connections");
-        let places = self.engine.places();
-        let wanted = 2 * self.engine.parked() + connections + limits::LEFTOVERS_MIN;
+        let places = self.hub.parked_slots();
+        let wanted = 2 * self.hub.parked() + connections + limits::LEFTOVERS_MIN;
         assert!(places <= wanted, "{places} places in the queue for the draw, of {wanted}");
-        let reminders = self.engine.reminders();
+        let reminders = self.hub.reminders();
         let wanted = 2 * limits::LEFTOVERS_MIN + 400 * (connections + 1);
         assert!(reminders <= wanted, "{reminders} reminders, of {wanted}");
     }
@@ -85,7 +85,7 @@ impl Session {
         }
         self.assert_remembered(&lottery);
         self.torn = false;
-        self.engine = Engine::new(self.policy.clone(), lottery, store, self.now);
+        self.hub = Hub::new(self.policy.clone(), lottery, store, self.now);
         self.disk.fail_sync(None);
         self.rows.clear();
         (self.committed.rows_bytes, self.committed.group) = (0, 0);
@@ -111,9 +111,9 @@ impl Session {
 
     /// An orderly end, and a new start.
     pub(super) fn stop(&mut self) {
-        self.engine.shut_down(self.now);
+        self.hub.shut_down(self.now);
         if self.turn() {
-            if let Err(error) = self.engine.close_store() {
+            if let Err(error) = self.hub.close_store() {
                 assert!(matches!(error, CommitError::Fatal(_)), "a seal is no promise");
                 self.torn = true;
             }
@@ -130,21 +130,21 @@ impl Session {
         self.peers.iter_mut().for_each(|peer| peer.arrives(usize::MAX));
         self.settle();
         for peer in &self.peers {
-            let lacks = peer.lacks_an_answer(self.engine.lottery().drawn()) && !self.engine.is_closing(peer.id);
+            let lacks = peer.lacks_an_answer(self.hub.lottery().drawn()) && !self.hub.is_closing(peer.id);
             assert!(!lacks, "{:?} waits for an answer, and the hub for nothing", peer.id);
         }
         for waits in 0.. {
             self.settle();
-            if self.engine.connections() == self.engine.parked() {
+            if self.hub.connections() == self.hub.parked() {
                 break;
             }
-            assert!(waits < WAITS_MAX, "{} connections do not end", self.engine.connections());
-            self.now = self.engine.next_deadline().expect("a connection that is not parked has a deadline");
+            assert!(waits < WAITS_MAX, "{} connections do not end", self.hub.connections());
+            self.now = self.hub.next_deadline().expect("a connection that is not parked has a deadline");
         }
         while !self.peers.is_empty() {
             self.lose(0);
         }
-        assert_eq!((self.engine.connections(), self.engine.buffered_bytes()), (0, 0), "nobody is left");
+        assert_eq!((self.hub.connections(), self.hub.buffered_bytes()), (0, 0), "nobody is left");
         self.finish_and_ask();
         self.settle();
         self.stop();
@@ -154,8 +154,7 @@ impl Session {
     fn finish_and_ask(&mut self) {
         self.pass(limits::FULL_DISK_PAUSE);
         let ids: Vec<AgencyId> = self.roster.ids().to_vec();
-        let excluded =
-            |session: &Session, id| session.engine.lottery().agency(id).unwrap().standing == Standing::Excluded;
+        let excluded = |session: &Session, id| session.hub.lottery().agency(id).unwrap().standing == Standing::Excluded;
         let (mut asking, mut waiting) = (0, Vec::new());
         for id in ids {
             // Those who come late may be excluded while others ask.
@@ -168,24 +167,24 @@ impl Session {
             Dialect::Native.put_finish(id, &mut words);
             Dialect::Native.put_query(id, &mut words);
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let connection = self.engine.open(address, self.now).or_else(|_| {
+            let connection = self.hub.open(address, self.now).or_else(|_| {
                 // Where there are fewer places than agencies, those that wait for the draw can be told later.
                 let first = waiting.remove(0);
-                self.engine.closed(first, self.now);
-                self.engine.open(address, self.now)
+                self.hub.closed(first, self.now);
+                self.hub.open(address, self.now)
             });
             let connection = connection.expect("there is room");
-            self.engine.receive(connection, &words, self.now);
+            self.hub.receive(connection, &words, self.now);
             self.settle();
             waiting.push(connection);
         }
         if asking > 0 {
-            assert!(self.engine.lottery().drawn(), "every agency has finished");
-            assert_eq!(self.engine.parked(), 0, "every query is answered after the draw");
+            assert!(self.hub.lottery().drawn(), "every agency has finished");
+            assert_eq!(self.hub.parked(), 0, "every query is answered after the draw");
         }
         for connection in waiting {
-            assert!(self.engine.unsent(connection).len() >= 13 + 25 + 13, "welcome, finish and winners");
-            self.engine.closed(connection, self.now);
+            assert!(self.hub.unsent(connection).len() >= 13 + 25 + 13, "welcome, finish and winners");
+            self.hub.closed(connection, self.now);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Whole sessions: the input's bytes say what peers, disk and clock do to an engine, step by step. The body of the
+//! Whole sessions: the input's bytes say what peers, disk and clock do to a hub, step by step. The body of the
 //! fuzz target `engine`, and of its short run in the tests.
 //!
-//! What holds whatever they say: nothing panics, the engine's own invariants hold between turns, no step goes on for
+//! What holds whatever they say: nothing panics, the hub's own invariants hold between turns, no step goes on for
 //! ever, buffers and queues stay within bounds, and what was acknowledged is stored, over kills and power cuts too.
 //! At the end nobody is waited for but who waits for the draw, and healthy agencies still bring it about.
 
@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use loteria::engine::{EarlyQuery, Engine, OnAgencyLoss, Policy};
+use loteria::hub::{EarlyQuery, Hub, OnAgencyLoss, Policy};
 use loteria::limits;
 use loteria::lottery::{Agency, AgencyId, Lottery, Roster};
 use loteria::storage::{CommitError, Options, Store};
@@ -82,7 +82,7 @@ const WAITS_MAX: usize = 5000;
 /// What one connection's buffers may hold: twice what may wait to be read, since they grow by doubling, with the
 /// replies of one turn on top, and a frame.
 const BUFFERS_BYTES_MAX: usize = 4 * limits::OUTBOX_BYTES_HIGH;
-/// How far time goes in one step, in milliseconds: around what the engine waits for.
+/// How far time goes in one step, in milliseconds: around what the hub waits for.
 const PAUSES_MS: [u64; 16] =
     [0, 1, 199, 200, 250, 999, 1000, 1001, 2001, 5000, 9999, 10_001, 30_001, 60_000, 299_999, 300_001];
 
@@ -120,7 +120,7 @@ struct Committed {
 /// A hub on its disk, its peers, and what it must not forget.
 pub struct Session {
     disk: SimDisk,
-    engine: Engine<Mounted>,
+    hub: Hub<Store<Mounted>>,
     policy: Policy,
     options: Options,
     roster: Roster,
@@ -185,7 +185,7 @@ impl Session {
         let lottery = Lottery::new(roster.clone(), WINNING_NUMBER);
         let agencies = vec![Agency::default(); agencies];
         Session {
-            engine: Engine::new(policy.clone(), lottery, store, now),
+            hub: Hub::new(policy.clone(), lottery, store, now),
             disk,
             policy,
             options,
@@ -270,16 +270,16 @@ impl Session {
             return;
         }
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(from % 4).expect("four of them")));
-        let mut admitted = self.engine.open(address, self.now).ok();
+        let mut admitted = self.hub.open(address, self.now).ok();
         if admitted.is_none()
-            && let Some(id) = self.engine.evict(Some(address))
+            && let Some(id) = self.hub.evict(Some(address))
         {
-            self.engine.closed(id, self.now);
+            self.hub.closed(id, self.now);
             self.peers.retain(|peer| peer.id != id);
-            admitted = Some(self.engine.open(address, self.now).expect("a place has come free"));
+            admitted = Some(self.hub.open(address, self.now).expect("a place has come free"));
         }
         let told_off = admitted.is_none();
-        if let Some(id) = admitted.or_else(|| self.engine.refuse(address, self.now)) {
+        if let Some(id) = admitted.or_else(|| self.hub.refuse(address, self.now)) {
             let mut peer = Peer::new(id, told_off);
             peer.set_takes(takes);
             self.peers.push(peer);
@@ -305,24 +305,24 @@ impl Session {
         self.deliver(at);
     }
 
-    /// What has arrived of a peer's words is read, as far as the engine wants it.
+    /// What has arrived of a peer's words is read, as far as the hub wants it.
     fn deliver(&mut self, at: usize) {
         let Some(at) = at.checked_rem(self.peers.len()) else { return };
         let id = self.peers[at].id;
         loop {
-            let room = self.engine.read_room(id).min(limits::READ_BYTES);
+            let room = self.hub.read_room(id).min(limits::READ_BYTES);
             let bytes = self.peers[at].take_arrived(room);
             if bytes.is_empty() {
                 break;
             }
             self.moved += bytes.len();
             self.tell(|_| format!("  {id:?} says {}", bytes.escape_ascii()));
-            if !self.engine.is_closing(id) {
-                self.engine.receive(id, &bytes, self.now);
+            if !self.hub.is_closing(id) {
+                self.hub.receive(id, &bytes, self.now);
             }
         }
-        if self.engine.wants_read(id) && self.peers[at].ends_now() {
-            self.engine.half_close(id, self.now);
+        if self.hub.wants_read(id) && self.peers[at].ends_now() {
+            self.hub.half_close(id, self.now);
         }
         self.close_if_done(at);
     }
@@ -335,15 +335,15 @@ impl Session {
     fn lose(&mut self, at: usize) {
         if !self.peers.is_empty() {
             let peer = self.peers.remove(at % self.peers.len());
-            self.engine.closed(peer.id, self.now);
+            self.hub.closed(peer.id, self.now);
         }
     }
 
     /// Ends our side of a connection that has said all, and closes it once its peer has, too.
     fn close_if_done(&mut self, at: usize) {
         let peer = &self.peers[at];
-        if self.engine.is_done(peer.id) && (peer.told_end || self.engine.is_cut(peer.id)) {
-            self.engine.closed(peer.id, self.now);
+        if self.hub.is_done(peer.id) && (peer.told_end || self.hub.is_cut(peer.id)) {
+            self.hub.closed(peer.id, self.now);
             self.peers.remove(at);
         }
     }
@@ -353,11 +353,11 @@ impl Session {
         let count = self.peers.len();
         let Some(peer) = self.peers.get_mut(at % count.max(1)) else { return };
         match what {
-            0..8 => self.engine.certify(peer.id, AgencyId(u32::try_from(what).expect("a byte"))),
-            8..255 => self.engine.hold(peer.id, what * 128, self.now),
+            0..8 => self.hub.certify(peer.id, AgencyId(u32::try_from(what).expect("a byte"))),
+            8..255 => self.hub.hold(peer.id, what * 128, self.now),
             _ => {
                 peer.muddle();
-                self.engine.hang_up(peer.id, self.now);
+                self.hub.hang_up(peer.id, self.now);
             }
         }
     }
@@ -366,7 +366,7 @@ impl Session {
     fn churn(&mut self, count: usize, first: usize) {
         let agency = 1 + self.agency(first, 0);
         for _ in 0..count {
-            let Ok(id) = self.engine.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else { return };
+            let Ok(id) = self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else { return };
             let mut query = Vec::new();
             let dialect = Dialect::ALL[first % Dialect::ALL.len()];
             dialect.put_hello(AgencyId(agency), &mut query);
@@ -374,11 +374,11 @@ impl Session {
                 // It waits for the draw, and does not wait.
                 Dialect::Binary.put_query(AgencyId(agency), &mut query);
             }
-            self.engine.receive(id, &query, self.now);
+            self.hub.receive(id, &query, self.now);
             if !self.turn() {
                 return;
             }
-            self.engine.closed(id, self.now);
+            self.hub.closed(id, self.now);
         }
     }
 
@@ -394,7 +394,7 @@ impl Session {
             self.turn();
             turns = if self.moved == moved { turns + 1 } else { 0 };
             moved = self.moved;
-            if !self.engine.has_work() && self.engine.next_deadline().is_none_or(|at| at > self.now) {
+            if !self.hub.has_work() && self.hub.next_deadline().is_none_or(|at| at > self.now) {
                 return;
             }
         }
@@ -403,17 +403,18 @@ impl Session {
 
     /// One turn, as the reactor's; says whether the hub is the same still.
     fn turn(&mut self) -> bool {
-        self.engine.polled(self.now);
-        self.engine.watermark().none_to_accept();
-        self.engine.begin_reads(self.now);
+        self.hub.polled(self.now);
+        self.hub.watermark().none_to_accept();
+        self.hub.watermark().writes_tried();
+        self.hub.begin_reads(self.now);
         (0..self.peers.len()).rev().for_each(|at| self.deliver(at));
-        self.engine.end_reads(self.now);
-        let ticked = self.engine.tick(self.now);
-        let committed = ticked.and_then(|()| self.engine.commit(self.now));
+        self.hub.end_reads(self.now);
+        let ticked = self.hub.tick(self.now);
+        let committed = ticked.and_then(|()| self.hub.commit(self.now));
         match committed {
             Ok(committed) if !self.disk.crashed() => {
                 self.note_committed();
-                self.engine.release(committed, self.now);
+                self.hub.release(committed, self.now);
             }
             Err(CommitError::Full(error)) => panic!("finishes and the draw find no room: {error}"),
             Ok(_) | Err(CommitError::Fatal(_)) => {
@@ -422,9 +423,9 @@ impl Session {
                 return false;
             }
         }
-        self.engine.assert_invariants();
+        self.hub.assert_invariants();
         self.assert_bounds();
-        while self.engine.take_dirty().is_some() {}
+        while self.hub.take_dirty().is_some() {}
         self.hear();
         true
     }
@@ -433,10 +434,10 @@ impl Session {
     fn hear(&mut self) {
         for at in (0..self.peers.len()).rev() {
             let id = self.peers[at].id;
-            let taken = self.peers[at].takes.min(self.engine.outgoing(id).len());
+            let taken = self.peers[at].takes.min(self.hub.outgoing(id).len());
             if taken > 0 {
-                let bytes = self.engine.outgoing(id)[..taken].to_vec();
-                self.engine.sent(id, taken, self.now);
+                let bytes = self.hub.outgoing(id)[..taken].to_vec();
+                self.hub.sent(id, taken, self.now);
                 self.moved += taken;
                 self.tell(|_| format!("  {id:?} hears {}", bytes.escape_ascii()));
                 let before = self.acknowledged.bets.len();

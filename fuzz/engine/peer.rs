@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use loteria::engine::ConnectionId;
+use loteria::hub::ConnectionId;
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::{Answer, Dialect, Expecting};
 
@@ -150,7 +150,7 @@ impl Peer {
     pub fn say(&mut self, what: usize, agency: u32, count: usize, document: u32) {
         let dialect = *self.dialect.get_or_insert(Dialect::ALL[what / 8 % Dialect::ALL.len()]);
         let mut frame = Vec::new();
-        if dialect.rules().hello && self.agency.is_none() {
+        if dialect.client_rules().hello && self.agency.is_none() {
             dialect.put_hello(AgencyId(agency), &mut frame);
             self.agency = Some(agency);
             self.ask(Expecting::Welcome, None);
@@ -161,7 +161,7 @@ impl Peer {
                 dialect.put_hello(AgencyId(agency), &mut frame);
                 self.muddled |= !frame.is_empty();
             }
-            5 if dialect.rules().finish => {
+            5 if dialect.client_rules().finish => {
                 dialect.put_finish(AgencyId(agency), &mut frame);
                 // In `case-id` it is the query that says whose it is.
                 let named = dialect != Dialect::CaseId;
@@ -233,7 +233,7 @@ impl Peer {
     /// Whether it has been heard to the end in a dialect that answers everything, and lacks an answer all the same.
     /// A query may have to wait for the draw.
     pub fn lacks_an_answer(&self, drawn: bool) -> bool {
-        let lockstep = self.dialect.is_some_and(|it| it.rules().batches_answered && !it.rules().hello);
+        let lockstep = self.dialect.is_some_and(|it| it.client_rules().batches_answered && !it.client_rules().hello);
         let first = self.asked.front().filter(|_| lockstep && !self.muddled && self.takes == usize::MAX);
         self.said.is_empty() && first.is_some_and(|first| drawn || first.what != Expecting::Winners)
     }
@@ -242,7 +242,7 @@ impl Peer {
     pub fn hear(&mut self, bytes: &[u8], acknowledged: &mut Acknowledged) {
         let Some(dialect) = self.dialect.filter(|_| !self.muddled) else { return };
         self.heard.extend(bytes);
-        let answered = dialect.rules().batches_answered;
+        let answered = dialect.client_rules().batches_answered;
         while !self.muddled
             && let Some(first) = self.asked.iter().find(|asked| answered || !asked.is_batch())
         {
@@ -290,7 +290,10 @@ impl Peer {
                         break;
                     }
                     // Where batches have no answers, this is the answer to all of them.
-                    assert!(!dialect.rules().batches_answered, "a finish is answered before what came before it");
+                    assert!(
+                        !dialect.client_rules().batches_answered,
+                        "a finish is answered before what came before it"
+                    );
                     if all_stored {
                         stored(&asked);
                     }
@@ -302,7 +305,7 @@ impl Peer {
             }
             // The refusal of a finish or a query, in dialects that go on then.
             Answer::Winners { .. } | Answer::NotDrawn | Answer::Error { .. }
-                if dialect.rules().batches_answered && !dialect.rules().hello =>
+                if dialect.client_rules().batches_answered && !dialect.client_rules().hello =>
             {
                 self.asked.pop_front();
             }

@@ -1,13 +1,12 @@
-//! Bets into batches.
+//! Divides bets into batches.
 //!
-//! Owns where a batch ends. The same bets, dialect and limits always give the same batches: a client that was
-//! stopped relies on it when it goes on.
+//! The same bets, dialect and limits always give the same batches: a restarted client relies on it.
 
 use super::slips::{SlipError, Slips};
 use crate::lottery::AgencyId;
 use crate::wire::Dialect;
 
-/// The longest frame of a batch, in bytes. The course's limit: no packet over 8 kB.
+/// The longest frame of a batch, in bytes; the course limits packets to 8 kB.
 pub const BATCH_FRAME_BYTES_MAX: usize = 8192;
 
 /// Makes one batch after another.
@@ -21,22 +20,22 @@ pub struct Batcher<S> {
     batches: u64,
     bets: u64,
     position: u64,
-    /// The current slip did not fit into the last batch; it opens the next one.
+    /// Whether the current bet did not fit into the last batch; it is the first of the next one.
     held: bool,
 }
 
 /// A batch that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
-    /// Which, from 0.
+    /// The batch's index, from 0.
     pub index: u64,
-    /// Its bets, at least 1.
+    /// The number of its bets, at least 1.
     pub bets: u32,
     /// The line of its first bet.
     pub first_line: u64,
     /// The line of its last bet.
     pub last_line: u64,
-    /// How much of the slips' extent had been read when it was whole.
+    /// How much of the source's extent had been read at its end.
     pub position: u64,
 }
 
@@ -47,13 +46,13 @@ impl<S: Slips> Batcher<S> {
         Batcher { slips, dialect, agency, bets_max, body: Vec::new(), batches: 0, bets: 0, position: 0, held: false }
     }
 
-    /// Makes the next batch; `None` where there are no more bets.
+    /// Makes the next batch; `None` if there are no more bets.
     ///
     /// # Errors
-    /// A bet that cannot be read or that the dialect cannot carry. Nothing of its batch is made, and no batch
+    /// A bet that cannot be read or that the dialect cannot carry. Its batch is not made, and no batch
     /// can be made after it without [`rewind`](Self::rewind).
     pub fn make(&mut self) -> Result<Option<Made>, SlipError> {
-        let room = BATCH_FRAME_BYTES_MAX - self.dialect.rules().batch_overhead_bytes;
+        let room = BATCH_FRAME_BYTES_MAX - self.dialect.client_rules().batch_overhead_bytes;
         self.body.clear();
         let (mut bets, mut first_line, mut last_line) = (0, 0, 0);
         while bets < self.bets_max {
@@ -75,7 +74,7 @@ impl<S: Slips> Batcher<S> {
             bets += 1;
         }
         if bets == 0 {
-            // A single bet of a kilobyte at most leaves room in every dialect.
+            // A single bet has at most a kilobyte in every dialect.
             assert!(!self.held, "a bet fits into a frame of its own");
             return Ok(None);
         }
@@ -86,7 +85,7 @@ impl<S: Slips> Batcher<S> {
         Ok(Some(Made { index, bets, first_line, last_line, position: self.position }))
     }
 
-    /// Appends the frame of the batch that was made last, numbered `sequence`.
+    /// Appends the frame of the batch that was made last, with the number `sequence`.
     pub fn put(&self, made: &Made, sequence: u64, out: &mut Vec<u8>) {
         self.dialect.put_batch(self.agency, sequence, made.bets, &self.body, out);
     }
@@ -96,12 +95,12 @@ impl<S: Slips> Batcher<S> {
         self.batches
     }
 
-    /// How many bets they have.
+    /// How many bets these batches have.
     pub fn bets(&self) -> u64 {
         self.bets
     }
 
-    /// How much of the extent the batches made so far reach to.
+    /// How much of the source's extent these batches cover.
     pub fn position(&self) -> u64 {
         self.position
     }

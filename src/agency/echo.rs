@@ -1,10 +1,8 @@
-//! One turn of the echo loop: a line goes out and has to come back.
-//!
-//! Knows no sockets and no clock.
+//! One turn of the echo loop, without sockets or clocks: a line is sent and must be echoed.
 
 use crate::lottery::AgencyId;
 
-/// A line on its way to the hub and back.
+/// A line and its echo.
 #[derive(Debug)]
 pub struct EchoTurn {
     line: String,
@@ -12,14 +10,14 @@ pub struct EchoTurn {
     heard: Vec<u8>,
 }
 
-/// What became of a line.
+/// The result of an echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Echoed {
-    /// It is not back yet.
+    /// The echo is incomplete.
     Waiting,
-    /// It is back, unchanged.
+    /// The echo is the line.
     Same,
-    /// Something else came back.
+    /// The echo differs.
     Different,
 }
 
@@ -34,25 +32,25 @@ impl EchoTurn {
         self.line.trim_end_matches('\n')
     }
 
-    /// Bytes to be sent.
+    /// The unsent bytes.
     pub fn outgoing(&self) -> &[u8] {
         &self.line.as_bytes()[self.sent..]
     }
 
-    /// The first `bytes` of [`outgoing`](Self::outgoing) have been sent.
+    /// Marks the first `bytes` of [`outgoing`](Self::outgoing) as sent.
     pub fn sent(&mut self, bytes: usize) {
         self.sent += bytes;
         assert!(self.sent <= self.line.len(), "no more can be sent than waits");
     }
 
-    /// Bytes have arrived.
+    /// Takes received bytes.
     pub fn received(&mut self, bytes: &[u8]) {
-        // One byte more than the line tells that it is another: a peer that goes on talking takes no memory.
+        // One byte more than the line shows that the echo differs; further bytes are dropped, to bound the memory.
         let room = (self.line.len() + 1).saturating_sub(self.heard.len());
         self.heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// What came back.
+    /// The result so far.
     pub fn echoed(&self) -> Echoed {
         if self.heard == self.line.as_bytes() {
             Echoed::Same
@@ -63,12 +61,12 @@ impl EchoTurn {
         }
     }
 
-    /// What came back instead, without its line end.
+    /// The received bytes as text, without the line end.
     pub fn heard(&self) -> String {
         String::from_utf8_lossy(&self.heard).trim_end_matches('\n').to_owned()
     }
 
-    /// The connection is lost: the line goes out again on another.
+    /// Starts again on a new connection.
     pub fn again(&mut self) {
         self.sent = 0;
         self.heard.clear();

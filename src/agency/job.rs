@@ -1,4 +1,4 @@
-//! What a configuration asks for, checked.
+//! The client's job, from a checked configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::config::client::{BetVariables, ClientConfig, Mode};
 use crate::lottery::{Bet, BetError};
 use crate::wire::Dialect;
 
-/// What a client is to do.
+/// The job of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// The echo loop.
@@ -28,16 +28,16 @@ pub enum Job {
     },
 }
 
-/// The dialects in which an agency can speak: all but the echo.
+/// The dialects of agencies: all but the echo.
 pub fn protocols() -> Vec<&'static str> {
     Dialect::ALL.iter().filter(|dialect| **dialect != Dialect::Echo).map(|dialect| dialect.name()).collect()
 }
 
 impl Job {
-    /// What `config` asks for, its mode decided by what there is.
+    /// The job of `config`, with the mode `auto` resolved.
     ///
     /// # Errors
-    /// A bet that is none, or a dialect that cannot do what is asked for.
+    /// An invalid bet, or a dialect that cannot do the job.
     pub fn new(config: &ClientConfig) -> Result<Job, ConfigError> {
         let dialect = Dialect::from_name(&config.protocol)
             .ok_or_else(|| ConfigError(format!("protocol is '{}', which is no dialect", config.protocol)))?;
@@ -50,7 +50,7 @@ impl Job {
         }
     }
 
-    /// The mode that it came to.
+    /// The resolved mode.
     pub fn mode(&self) -> Mode {
         match self {
             Job::Echo => Mode::Echo,
@@ -60,7 +60,7 @@ impl Job {
     }
 
     fn bet(dialect: Dialect, variables: &BetVariables) -> Result<Job, ConfigError> {
-        if !dialect.rules().batches_answered {
+        if !dialect.client_rules().batches_answered {
             return Err(ConfigError(format!(
                 "protocol is {}, which confirms no single bet: choose another for mode bet",
                 dialect.name()
@@ -87,7 +87,7 @@ fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
     ConfigError(format!("environment: {} is '{}': {error}", field.name, field.value.escape_debug()))
 }
 
-/// A directory in the file's place is what a container gets for a file that is not there.
+/// A directory does not count: Docker creates one as the mount of a missing file.
 fn is_there(data: &Path) -> bool {
     data.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }
@@ -155,7 +155,7 @@ mod tests {
         for protocol in protocols() {
             let dialect = Dialect::from_name(protocol).unwrap();
             let env = [&BET[..], &[("CLI_PROTOCOL", protocol)]].concat();
-            assert_eq!(job(&env).is_ok(), dialect.rules().batches_answered, "{protocol}");
+            assert_eq!(job(&env).is_ok(), dialect.client_rules().batches_answered, "{protocol}");
         }
     }
 }

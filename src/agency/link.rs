@@ -1,4 +1,4 @@
-//! The connection to the hub: a non-blocking socket that remembers what it is ready for, encrypted or not.
+//! The connection to the hub: a non-blocking socket with its readiness, with or without TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -16,44 +16,43 @@ use super::waiter::{Halt, LINK, Waiter, Wake};
 use crate::keepalive::KeepAlive;
 use crate::timers::Moment;
 
-/// How long opening a connection to one address may take.
+/// The time-out of a connect to one address, and of a TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long looking up a name may take before it is tried anew.
+/// The time-out of a name look-up.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A hub from which nothing was received for so long, answers to keep-alive probes included, is gone: a query may be
-/// parked for hours, and only this tells a dead hub from one that waits for the draw. As long as the hub's own default
-/// for its peers.
+/// The silence, keep-alive replies included, after which the hub is dead. A query may be parked for hours, and only the
+/// keep-alive tells a dead hub from one that waits for the draw. The value is the hub's default for its peers.
 const DEAD_HUB_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What is encrypted in one go: a record, so that nothing waits encrypted that the hub may never ask for.
+/// How much is encrypted at once: a record, so that little is buffered encrypted while the hub does not read.
 const RECORD_BYTES: usize = 16 * 1024;
 
 /// An open connection.
 #[derive(Debug)]
 pub struct Link {
     stream: TcpStream,
-    /// What encrypts it, if anything does.
+    /// The TLS session, if TLS is used.
     session: Option<Box<ClientConnection>>,
     ready: Wake,
     since: Moment,
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes.
+    /// The number of bytes read.
     Bytes(usize),
-    /// None now.
+    /// The read would block.
     Nothing,
-    /// None any more.
+    /// The hub has closed its side.
     End,
 }
 
 impl Link {
-    /// Connects to the first of `host`'s addresses that answers; or else says in words why none did.
+    /// Connects to the first of `host`'s addresses that accepts.
     ///
     /// # Errors
-    /// [`Halt`] alone; a hub that is out of reach is the inner error.
+    /// [`Halt`]; the inner error is the reason why no address accepts.
     pub fn connect(
         waiter: &mut Waiter,
         (host, port): (&str, u16),
@@ -92,7 +91,7 @@ impl Link {
             match established(&stream) {
                 Ok(true) => {
                     let _ = stream.set_nodelay(true);
-                    // Thousands of clients may be on one machine: the port makes their probes differ.
+                    // The port spreads the probes of thousands of clients on one machine.
                     let number = stream.local_addr().map_or(0, |address| u32::from(address.port()));
                     let _ = KeepAlive::new(DEAD_HUB_TIMEOUT).apply(&SockRef::from(&stream), number);
                     return Ok(Ok(Link { stream, session: None, ready, since: waiter.now() }));
@@ -104,7 +103,7 @@ impl Link {
         }
     }
 
-    /// Shakes hands with the hub, where `tls` says so: a connection that is open can be used.
+    /// Completes the TLS handshake, if `tls` is configured.
     fn encrypted(mut self, waiter: &mut Waiter, tls: Option<&Tls>) -> Result<io::Result<Link>, Halt> {
         let Some(tls) = tls else { return Ok(Ok(self)) };
         let mut session = match tls.session() {
@@ -117,11 +116,11 @@ impl Link {
                 .and_then(|()| take_records(&mut session, &mut self.stream, &mut self.ready));
             match exchanged {
                 Err(error) => {
-                    // The hub is told why.
+                    // Sends the TLS alert.
                     let _ = flush(&mut session, &mut self.stream, &mut self.ready);
                     return Ok(Err(error));
                 }
-                // The last step of the handshake is ours.
+                // The client sends the last message of the handshake.
                 Ok(_) if !session.is_handshaking() => {
                     let flushed = flush(&mut session, &mut self.stream, &mut self.ready);
                     self.session = Some(session);
@@ -137,17 +136,17 @@ impl Link {
         }
     }
 
-    /// When it was opened.
+    /// When the connection was opened.
     pub fn since(&self) -> Moment {
         self.since
     }
 
-    /// Takes note of what a wait brought.
+    /// Adds the readiness that a wait found.
     pub fn wake(&mut self, wake: Wake) {
         self.ready.add(wake);
     }
 
-    /// Sends some of `bytes`, which are not empty; 0 where there is no room now.
+    /// Sends some of `bytes`, which are not empty; 0 if a write would block.
     ///
     /// # Errors
     /// The connection is lost.
@@ -185,7 +184,7 @@ impl Link {
                     Err(error) => return Err(error),
                 }
                 let more = take_records(session, &mut self.stream, &mut self.ready);
-                // What there is to send of its own, a reason to part among it.
+                // TLS has messages of its own, such as alerts.
                 flush(session, &mut self.stream, &mut self.ready)?;
                 if !more? {
                     return Ok(Received::Nothing);
@@ -206,7 +205,7 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// Tells the hub, where it can be told, that the end is meant.
+    /// Sends `close_notify` if it can, so that the hub can tell the close from a truncation.
     fn drop(&mut self) {
         if let Some(session) = &mut self.session {
             session.send_close_notify();
@@ -215,7 +214,7 @@ impl Drop for Link {
     }
 }
 
-/// Sends what is encrypted already, as far as there is room.
+/// Sends encrypted bytes until a write would block.
 fn flush(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wake) -> io::Result<()> {
     while ready.writable && session.wants_write() {
         match session.write_tls(stream) {
@@ -228,7 +227,7 @@ fn flush(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wak
     Ok(())
 }
 
-/// Receives some of what the hub sent, and decrypts it; says whether there was any.
+/// Receives and decrypts some bytes; returns whether there were any.
 fn take_records(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wake) -> io::Result<bool> {
     while ready.readable {
         match session.read_tls(stream) {
@@ -245,13 +244,13 @@ fn take_records(session: &mut ClientConnection, stream: &mut TcpStream, ready: &
     Ok(false)
 }
 
-/// Whether a connection that was begun stands.
+/// Whether a connect has completed.
 fn established(stream: &TcpStream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
     match stream.peer_addr() {
-        // A port that nobody listens on may be given to this very connection, which then talks to itself.
+        // The kernel may choose the hub's port as the source port if no process listens on it: a TCP self-connect.
         Ok(peer) if stream.local_addr()? == peer => Err(io::ErrorKind::ConnectionRefused.into()),
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
@@ -259,8 +258,7 @@ fn established(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// The addresses of `host`. Only the system's own look-up knows every way in which names are found, and it
-/// blocks: it gets a thread, so that a signal need not wait for it.
+/// The addresses of `host`. The system's look-up blocks, so it runs in a thread and does not delay a signal.
 fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<SocketAddr>>, Halt> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(Ok(vec![SocketAddr::new(address, port)]));
@@ -269,7 +267,7 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
     let (waker, name) = (waiter.waker(), host.to_owned());
     let spawned = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
         let addresses = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Nobody listens any more where a signal has ended the client, or the look-up took too long.
+        // The receiver is gone if a signal has ended the client, or the look-up timed out.
         let _ = sender.send(addresses);
         let _ = waker.wake();
     });

@@ -1,8 +1,7 @@
-//! The agency: reads bets, sends them in batches in any dialect, and asks for its winners.
+//! The client: reads an agency's bets, sends them in batches in any dialect, and queries the winners.
 //!
-//! Owns the client's side of a draw: what is sent when, what is sent again, when to wait and when to give up.
-//! [`upload`] and [`echo`] decide, without sockets or clocks; [`run`] carries out, with both. Never uses the
-//! server's layers: what it shares with the hub is the wire and what a bet is.
+//! [`upload`] and [`echo`] decide what to send, resend and wait for, without sockets or clocks. [`run`] has the sockets
+//! and the clock. The client shares the wire and the lottery's bets with the hub, and uses none of the server's layers.
 
 mod batcher;
 pub mod echo;

@@ -1,7 +1,7 @@
-//! The client's log on its way out: beside the bar, without waiting for a reader that does not read.
+//! Writes the client's log beside the progress bar, without waiting for a reader that does not read.
 //!
-//! Lines are written as the reader takes them. A reader that is slower than the client, but reads, holds the client up
-//! while much is waiting, so that it loses no line. A reader that reads nothing for [`READER_GRACE`] holds up nothing.
+//! Lines are written as the reader takes them. The client waits for a reader that is far behind but reads, so that no
+//! line is lost. It does not wait for a reader that has taken nothing for [`READER_GRACE`].
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -11,44 +11,44 @@ use crate::limits;
 use crate::logging::{Flow, LogOutput};
 use crate::timers::Moment;
 
-/// How long a reader may take nothing before the client no longer waits for it.
+/// How long a working client waits for a reader that takes nothing.
 const READER_GRACE: Duration = Duration::from_secs(1);
-/// How long it may take nothing at the end, when there is nothing else to do than to wait for it.
+/// How long a client that ends waits for a reader that takes nothing.
 const READER_GRACE_AT_END: Duration = Duration::from_secs(3);
-/// How long in all the end waits for it after a signal, or where the lines cannot be written.
+/// How long a client that ends waits in all after a signal, or while writes fail.
 const DRAIN_MAX: Duration = Duration::from_millis(200);
 
-/// Standard output, and how its reader does.
+/// Standard output and the progress of its reader.
 #[derive(Debug)]
 pub struct Output {
     log: LogOutput,
     progress: Progress,
     flow: Flow,
-    /// How much had been written when it was last looked at.
+    /// Bytes written up to the last call of [`write`](Self::write).
     written: u64,
-    /// When the reader last took something.
+    /// When the reader last took something, by the client's clock, which does not run while the client is stopped.
     taken: Moment,
-    /// When to try again what failed.
+    /// When to write again after a failed write.
     retry: Option<Moment>,
 }
 
 impl Output {
-    /// The lines of `log`, from now on.
+    /// Writes the lines of `log`, with `progress` out of the way.
     pub fn new(log: LogOutput, progress: Progress) -> Output {
         Output { log, progress, flow: Flow::Done, written: 0, taken: Moment::default(), retry: None }
     }
 
-    /// What becomes writable when a reader that stalled goes on.
+    /// The descriptor that becomes writable when the reader takes more, if there is one.
     pub fn descriptor(&self) -> Option<RawFd> {
         self.log.descriptor()
     }
 
-    /// When to call [`write`](Self::write) again, although no event says so.
+    /// When to call [`write`](Self::write) again without an event.
     pub fn retry(&self) -> Option<Moment> {
         self.retry
     }
 
-    /// The descriptor has become writable.
+    /// Tells that the descriptor has become writable.
     pub fn try_again(&mut self) {
         self.log.try_again();
         self.flow = Flow::Done;
@@ -74,14 +74,13 @@ impl Output {
         }
     }
 
-    /// Until when the client waits for the reader before it makes more lines; `None` where it need not.
+    /// Until when the client waits for the reader before it logs more lines; `None` where it need not wait.
     pub fn holds_up(&self, now: Moment) -> Option<Moment> {
-        let until = self.taken + READER_GRACE;
-        (self.flow == Flow::Stalled && self.log.is_crowded() && now < until).then_some(until)
+        self.log.hold_for(self.taken.until(now), READER_GRACE).map(|left| now + left)
     }
 
-    /// Until when a client that ends waits for the reader: it has been ending since `began`, `stopped` by a signal or
-    /// not. `None` where everything is written.
+    /// Until when a client that ends waits for the reader; `None` where everything is written. The end began at
+    /// `began`; `stopped` says whether a signal caused it.
     pub fn ends_by(&self, began: Moment, stopped: bool) -> Option<Moment> {
         match self.flow {
             Flow::Done => None,

@@ -1,4 +1,4 @@
-//! The bar on a terminal, and the log beside it.
+//! The progress bar on a terminal, beside the log.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::terminal::Terminal;
 
-/// How often the bar is drawn, at most, a second.
+/// How often the bar is drawn at most, per second.
 const DRAWS_A_SECOND: u8 = 10;
 const TEMPLATE: &str = "{prefix} {bar:32} {percent:>3}%  {bets} bets  {rate}  {left}";
 
-/// How far an upload is, drawn on standard error where that is a terminal; nothing otherwise.
+/// The progress of an upload, drawn on standard error if that is a terminal.
 #[derive(Clone, Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -43,31 +43,31 @@ impl Progress {
         self.bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(terminal), DRAWS_A_SECOND));
     }
 
-    /// `bets` are stored, and they are as much of all as `position` is of `extent`.
+    /// Updates the bar: `bets` are stored, the share `position` of `extent`.
     pub fn update(&self, bets: u64, position: u64, extent: u64) {
-        // How many bets there will be is not known before the last; the part of the file tells about.
+        // The number of bets is not known before the last; it is estimated from the share of the file.
         let all = if position == 0 { 0 } else { u128::from(bets) * u128::from(extent) / u128::from(position) };
         self.bar.set_length(u64::try_from(all).unwrap_or(u64::MAX).max(bets));
         self.bar.set_position(bets);
     }
 
-    /// Bets that an earlier run has uploaded do not count for the rate.
+    /// As [`update`](Self::update), but the bets of an earlier run do not count for the rate.
     pub fn resume(&self, bets: u64, position: u64, extent: u64) {
         self.update(bets, position, extent);
         self.bar.reset_eta();
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Does `write`, which writes log lines, while the bar is out of the way.
+    /// Calls `write`, which writes log lines, while the bar is hidden.
     pub fn step_aside<R>(&self, write: impl FnOnce() -> R) -> R {
         self.bar.suspend(write)
     }
 
-    /// Draws what a terminal that was held did not take.
+    /// Writes what the terminal did not take before.
     pub fn catch_up(&self) {
         if let Some(terminal) = &self.terminal {
             terminal.catch_up();

@@ -1,4 +1,4 @@
-//! The client's log lines, all in one place.
+//! The client's log lines.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl Report {
         );
     }
 
-    /// What happened in an upload; `elapsed` since it began.
+    /// Logs an event of an upload; `elapsed` is the time since it began.
     pub fn event(self, event: &Event, dialect: Dialect, elapsed: Duration) {
         let (id, dialect) = (self.id, dialect.name());
         match event {
@@ -153,7 +153,7 @@ impl Report {
                 format_duration(Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
             ),
             Event::Finished => debug!("action: finish | result: success | client_id: {id}"),
-            // The first of these is told by `awaits_draw`.
+            // `awaits_draw` logs the first of these.
             Event::NotDrawn => {}
         }
     }
@@ -217,7 +217,7 @@ impl Report {
         error!(target: CRITICAL, "action: start | result: fail | client_id: {} | error: {}", self.id, Value(error));
     }
 
-    /// A resource is closed: at a signal for everyone to see, otherwise for those who look closely.
+    /// Logs that a resource is closed, at INFO after a signal, else at DEBUG.
     pub fn closed(self, what: &str, stopping: bool) {
         let level = if stopping { log::Level::Info } else { log::Level::Debug };
         log::log!(level, "action: close_{what} | result: success | client_id: {}", self.id);

@@ -1,7 +1,7 @@
-//! Carrying out a job: connections, bytes, pauses and signals.
+//! The client's event loop: connections, bytes, pauses and signals.
 //!
-//! One thread and one poll. What is sent and what an answer means is decided in [`upload`](super::upload) and
-//! [`echo`](super::echo); this is their hands and their clock.
+//! One thread and one poll. [`upload`](super::upload) and [`echo`](super::echo) decide what is sent and what a reply
+//! means.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,11 +24,11 @@ use crate::wire::Dialect;
 
 /// The shared buffer that the socket is read into, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Winners that take longer than this wait for a draw, and the log says so.
+/// How long a query waits before the log says that it waits for the draw.
 const DRAW_AWAITED: Duration = Duration::from_secs(1);
-/// Winners that are logged in one go: their lines take a small part of the log's room.
+/// Winners that are logged before the log is written: their lines take a small part of the log's buffer.
 const WINNERS_IN_A_ROW: usize = 1000;
-/// What is sent or received in one go, in reads and writes, before signals are looked at.
+/// Reads, and writes, before signals are checked.
 const STEPS_PER_TURN: usize = 16;
 
 /// How a client ended.
@@ -36,13 +36,13 @@ const STEPS_PER_TURN: usize = 16;
 pub enum Ending {
     /// The job is done.
     Done,
-    /// A signal came first, and everything is closed.
+    /// A signal stopped the client, and everything is closed.
     Stopped,
-    /// The job cannot be done; the log says why.
+    /// The job failed; the log has the reason.
     Failed,
 }
 
-/// Does `job`, logs to `log` what becomes of it, and stays as long as configured.
+/// Runs `job`, logs to `log`, and stays as long as configured.
 pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput) -> Ending {
     let report = Report::new(config.id);
     let progress = Progress::hidden();
@@ -69,14 +69,14 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         draw_awaited: false,
         buffer: vec![0; READ_BYTES],
     };
-    // Before anything that may block, such as a data file on a network.
+    // Written before a call that may block, such as opening a data file on a network.
     let worked = client.waiter.write_log().and_then(|_| match job {
         Job::Echo => client.echo(),
         Job::Bet { dialect, bet } => client.bet(*dialect, bet),
         Job::Agency { dialect, data } => client.agency(*dialect, data),
     });
     client.progress.clear();
-    // Work that failed stays as well: what it said should be seen.
+    // A failed client stays as well, so that its log can be read.
     let stopped = worked == Err(Halt::Signal) || client.rest(config.linger).is_err();
     client.close(stopped);
     if stopped {
@@ -91,11 +91,11 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
     }
 }
 
-/// What has bytes to send and to receive.
+/// A protocol without its socket.
 trait Talker {
     fn outgoing(&self) -> &[u8];
     fn sent(&mut self, bytes: usize);
-    /// An error is why the connection is of no more use.
+    /// An error is the reason to close the connection.
     fn received(&mut self, bytes: &[u8]) -> Result<(), String>;
 }
 
@@ -136,11 +136,11 @@ struct Client<'a> {
     waiter: Waiter,
     link: Option<Link>,
     file_open: bool,
-    /// When a byte last went either way, or the connection was opened.
+    /// When a byte was last sent or received, or the connection was opened.
     moved: Moment,
-    /// When the hub was first found out of reach, if it has not been reached since.
+    /// Since when the hub is unreachable.
     unreachable_since: Option<Moment>,
-    /// The log has said that it waits for the draw.
+    /// Whether it is logged that the client waits for the draw.
     draw_awaited: bool,
     buffer: Vec<u8>,
 }
@@ -181,7 +181,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Sends a line and waits until something is back, or the connection is lost.
+    /// Sends a line and waits until a line is received, or the connection is lost.
     fn echo_once(&mut self, turn: &mut EchoTurn) -> Result<Result<(), String>, Halt> {
         while turn.echoed() == Echoed::Waiting {
             let deadline = self.answer_due();
@@ -238,7 +238,7 @@ impl Client<'_> {
         }
     }
 
-    /// Logs the winners. They may be more than the log has room for, so its reader gets its turn in between.
+    /// Logs the winners. The log is written in between, because the winners may exceed its buffer.
     fn winners(&mut self, winners: &[String]) -> Result<(), Halt> {
         self.report.winners(winners.len());
         for documents in winners.chunks(WINNERS_IN_A_ROW) {
@@ -255,7 +255,7 @@ impl Client<'_> {
         Plan { agency: AgencyId(self.config.id), dialect, bets_max: self.config.batch_max_amount, goal }
     }
 
-    /// Does an upload to its end, whichever that is.
+    /// Runs an upload to its outcome.
     fn upload<S: Slips>(&mut self, mut upload: Upload<S>, dialect: Dialect) -> Result<Outcome, Halt> {
         let began = Instant::now();
         let mut pause_over = None;
@@ -297,7 +297,7 @@ impl Client<'_> {
                 pause_over = None;
                 upload.pause_over();
             } else if deadline.is_some() && self.waiter.is_over(self.answer_due()) {
-                // However long it stood, a connection without the answer that was due was of no use.
+                // A connection whose reply times out was of no use, however long it was open.
                 self.lose(&mut upload, "no answer", Duration::ZERO)?;
             } else if self.draw_awaited_at(&upload).is_some_and(|at| self.waiter.is_over(at)) {
                 self.await_draw();
@@ -305,12 +305,12 @@ impl Client<'_> {
         }
     }
 
-    /// An answer that is due has to come by then, else the connection counts as lost.
+    /// The deadline of a reply, after which the connection counts as lost.
     fn answer_due(&self) -> Moment {
         self.moved + self.config.answer_timeout
     }
 
-    /// When to say that the draw is awaited, where it is and nobody has said so.
+    /// When to log that the client waits for the draw, unless it is logged or does not wait.
     fn draw_awaited_at<S: Slips>(&self, upload: &Upload<S>) -> Option<Moment> {
         (upload.awaits_draw() && !self.draw_awaited).then(|| self.moved + DRAW_AWAITED)
     }
@@ -321,7 +321,7 @@ impl Client<'_> {
         }
     }
 
-    /// Logs what has happened and moves the bar.
+    /// Logs the upload's events and updates the progress bar.
     fn tell<S: Slips>(&mut self, upload: &mut Upload<S>, dialect: Dialect, began: Instant, bets: &mut u64) {
         while let Some(event) = upload.take_event() {
             match &event {
@@ -345,7 +345,7 @@ impl Client<'_> {
         }
     }
 
-    /// The connection is lost after it was of use for so long, or was not to be had.
+    /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
     fn lose<S: Slips>(&mut self, upload: &mut Upload<S>, reason: &str, lasted: Duration) -> Result<(), Halt> {
         self.hang_up();
         upload.lost(lasted);
@@ -355,7 +355,7 @@ impl Client<'_> {
         }
     }
 
-    /// Says that the hub is out of reach, or gives up where it has been for too long.
+    /// Logs that the hub is unreachable, or gives up after `patience`.
     fn out_of_reach(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
         let now = self.waiter.now();
         if losses <= 1 {
@@ -370,7 +370,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Opens a connection; the inner error says why there is none.
+    /// Opens a connection; the inner error is the reason why it failed.
     fn connect(&mut self) -> Result<Result<(), String>, Halt> {
         match Link::connect(&mut self.waiter, self.config.host_and_port(), self.tls)? {
             Ok(link) => {
@@ -383,8 +383,8 @@ impl Client<'_> {
         }
     }
 
-    /// Sends and receives what can be at once, or else waits for more, at most `until`. The inner error is why
-    /// the connection is of no more use.
+    /// Sends and receives without blocking, or else waits, at most `until`. The inner error is the reason to close the
+    /// connection.
     fn exchange(&mut self, talker: &mut impl Talker, until: Option<Moment>) -> Result<Result<(), String>, Halt> {
         let Some(link) = self.link.as_mut() else { return Ok(Err("not connected".to_owned())) };
         let mut moved = false;
@@ -400,7 +400,7 @@ impl Client<'_> {
                     talker.sent(bytes);
                 }
                 Err(error) => {
-                    // What the hub said before it closed is still to be read.
+                    // Replies that the hub sent before it closed are still to be read.
                     unsent = Some(error.to_string());
                     break;
                 }
@@ -448,7 +448,7 @@ impl Client<'_> {
         }
     }
 
-    /// Closes whatever is open. The file went with the work that read it.
+    /// Closes the connection, and logs it. The file was closed with the upload; it is logged here.
     fn close(&mut self, stopping: bool) {
         if self.link.take().is_some() {
             self.report.closed("connection", stopping);

@@ -1,4 +1,4 @@
-//! Where an agency's bets come from: one after another, and from the start again.
+//! The bet reader: reads an agency's bets one after another, any number of times.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -10,40 +10,39 @@ use crate::lottery::{Bet, RawBet, parse_number, parse_yyyymmdd};
 
 /// The fields of a row: first name, last name, document, birthdate, number.
 const FIELDS: usize = 5;
-/// A row longer than this, in bytes, is no bet; most likely a quote in it is never closed. It bounds the memory
-/// that a row takes.
+/// The longest row, in bytes; a longer one probably has a quote that is never closed. It bounds the memory of a row.
 const ROW_BYTES_MAX: u64 = 64 * 1024;
 /// How much of the file is read at once, in bytes.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
-/// What is handed to the CSV reader at once, in bytes: a line, of any bet that is valid.
+/// The CSV reader's buffer in bytes: a line of any valid bet fits.
 const LINE_BYTES: usize = 2048;
-/// The byte order mark of UTF-8, which some editors put before a text.
+/// The byte order mark of UTF-8, which some editors write at the start of a text.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// An agency's betting slips, in their order. The order and the slips are the same each time from the start.
+/// A source of an agency's bets. Every pass yields the same bets in the same order.
 pub trait Slips {
-    /// Goes on to the next slip; false where there is none.
+    /// Advances to the next bet; false at the end.
     ///
     /// # Errors
-    /// A slip that is no valid bet, or a source that cannot be read.
+    /// An invalid bet, or a source that cannot be read.
     fn advance(&mut self) -> Result<bool, SlipError>;
 
-    /// The slip that [`advance`](Self::advance) went on to: a valid bet. None before the first, or after the last.
+    /// The current bet, which is valid; `None` before the first and after the last.
     fn current(&self) -> Option<RawBet<'_>>;
 
-    /// The line of the current slip, from 1; where it has several, the last.
+    /// The line of the current bet, from 1; its last line if it has several.
     fn line(&self) -> u64;
 
-    /// How much has been read, in bytes or any other unit, of [`extent`](Self::extent).
+    /// How much of [`extent`](Self::extent) has been read, in its unit.
     fn position(&self) -> u64;
 
-    /// How much there is to read in all; 0 where that is not known.
+    /// The size of the source, in bytes or another unit; 0 if it is not known.
     fn extent(&self) -> u64;
 
-    /// What a person calls the source.
+    /// The name of the source, for messages.
     fn name(&self) -> &str;
 
-    /// Goes back to before the first slip.
+    /// Returns to the start.
     ///
     /// # Errors
     /// A source that cannot be read again.
@@ -56,9 +55,9 @@ pub trait Slips {
 pub struct SlipError {
     /// The file.
     pub source_name: String,
-    /// The line, from 1, where one line is to blame.
+    /// The line of the error, from 1, if it is in one line.
     pub line: Option<u64>,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
 }
 
@@ -76,7 +75,7 @@ impl BetFile {
     /// Opens `path`.
     ///
     /// # Errors
-    /// A file that is not there, or is no file.
+    /// A file that cannot be opened, or is a directory.
     pub fn open(path: &Path) -> Result<BetFile, SlipError> {
         let name = path.display().to_string();
         let failed = |error: io::Error| SlipError { source_name: name.clone(), line: None, reason: error.to_string() };
@@ -105,7 +104,7 @@ impl Slips for BetFile {
         self.has_row = match self.reader.read_byte_record(&mut self.row) {
             Ok(more) => more,
             Err(error) => {
-                // The crate's own words put more before those of the system.
+                // The crate's message has a prefix before that of the system.
                 let reason =
                     if let csv::ErrorKind::Io(error) = error.kind() { error.to_string() } else { error.to_string() };
                 return Err(SlipError { source_name: self.name.clone(), line: Some(previous + 1), reason });
@@ -160,18 +159,18 @@ impl Slips for BetFile {
     }
 }
 
-/// A file that is handed on line by line: whoever reads it knows which line it is in, however far the file
-/// itself was read ahead. The CSV reader's own count is off by one in files with CRLF. A byte order mark before a
-/// line is passed over; there is one in the middle where files were put together.
+/// A file that is read line by line, so that the line number is known although the file is read ahead. The CSV reader's
+/// own count is off by one in files with CRLF. A byte order mark before any line is skipped: concatenated files have
+/// one in the middle.
 #[derive(Debug)]
 struct Lines<R> {
     inner: BufReader<R>,
-    /// The line that was handed on last, from 1.
+    /// The line that was read last, from 1.
     line: u64,
     ended: bool,
-    /// How many bytes may still be handed on; each row renews it.
+    /// How many bytes of the current row may still be read.
     ration: u64,
-    /// The bytes of byte order marks.
+    /// The bytes of skipped byte order marks.
     passed_over: u64,
 }
 
@@ -181,7 +180,7 @@ impl<R: Read> Lines<R> {
         Lines { inner, line: 0, ended: true, ration: 0, passed_over: 0 }
     }
 
-    /// Passes over the marks that come next. What began as one, and is none, is returned to be handed on.
+    /// Skips byte order marks. Returns the bytes of an incomplete mark, which are data.
     fn pass_over_marks(&mut self) -> io::Result<&'static [u8]> {
         loop {
             let mut matched = 0;
@@ -205,7 +204,7 @@ impl<R: Read> Read for Lines<R> {
             )));
         }
         let begun = if self.ended { self.pass_over_marks()? } else { &[] };
-        // The CSV reader's buffer has room for far more than the mark.
+        // The CSV reader's buffer is longer than a mark.
         let (head, room) = buffer.split_at_mut(begun.len());
         head.copy_from_slice(begun);
         let ahead = self.inner.fill_buf()?;
@@ -232,16 +231,16 @@ impl<R: Seek> Seek for Lines<R> {
     }
 }
 
-/// Bets that are in memory.
+/// Bets in memory.
 #[derive(Clone, Debug, Default)]
 pub struct BetList {
     bets: Vec<Bet>,
-    /// How many bets have been gone on to; the last of them is the current one.
+    /// How many bets have been read; the last of them is the current one.
     taken: usize,
 }
 
 impl BetList {
-    /// These bets, in this order.
+    /// A source of these bets, in this order.
     pub fn new(bets: Vec<Bet>) -> BetList {
         BetList { bets, taken: 0 }
     }
@@ -304,7 +303,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_a_name() {
         let row = ",Paz,11,2000-01-02,3\r\n";
-        // The second is what two files are that were put together, each with a mark of its own.
+        // The second is two concatenated files, each with its own mark.
         for content in [
             format!("\u{feff}Ana{row}\"Ana\"{row}"),
             format!("\u{feff}\"Ana\"{row}\u{feff}Ana{row}"),
@@ -399,7 +398,7 @@ mod tests {
             let (keep, mut bets) = file(format!("{good}{good}{row}\r\n{good}").as_bytes());
             let (rows, error) = read(&mut bets);
             let error = error.unwrap();
-            // A row that breaks its line is known by its last one.
+            // A row of several lines is reported by its last line.
             let line = if row.contains('\n') { 4 } else { 3 };
             assert_eq!((rows.len(), error.line), (2, Some(line)), "{row}");
             let said = error.to_string();

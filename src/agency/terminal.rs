@@ -1,7 +1,7 @@
-//! The terminal that the bar is drawn on, which never makes the client wait.
+//! The terminal of the progress bar, written without blocking.
 //!
-//! A terminal can be held (Ctrl-S), or its window be out of reach. What it does not take is kept; of the pictures that
-//! follow only the latest is.
+//! A terminal can be stopped (Ctrl-S), or its connection be slow. What it does not take is buffered; of the pictures
+//! that follow, only the latest is kept.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use indicatif::TermLike;
 use rustix::fs::{Mode, OFlags};
 
-/// The width of a terminal that does not tell.
+/// The width of a terminal that does not report one.
 const USUAL_WIDTH: u16 = 80;
 
-/// Standard error, where it is a terminal.
+/// Standard error, if it is a terminal.
 #[derive(Clone, Debug)]
 pub struct Terminal {
     shared: Arc<Mutex<Shared>>,
@@ -22,18 +22,18 @@ pub struct Terminal {
 
 #[derive(Debug)]
 struct Shared {
-    /// Opened anew: the non-blocking flag of the one given is shared with other programs.
+    /// Opened again, because the non-blocking flag of the inherited descriptor is shared with other programs.
     file: File,
-    /// What is being drawn.
+    /// The picture that is being drawn.
     picture: Vec<u8>,
-    /// What the terminal has taken a part of, or the picture that follows; both whole.
+    /// The rest of a picture that was written in part, or the next whole one.
     waiting: Vec<u8>,
-    /// The picture after that.
+    /// The latest whole picture after that.
     latest: Vec<u8>,
 }
 
 impl Terminal {
-    /// `None` where standard error is no terminal that can move its cursor, or cannot be opened without blocking.
+    /// `None` if standard error is no terminal with a movable cursor, or cannot be opened without blocking.
     pub fn stderr() -> Option<Terminal> {
         let is_dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
         if is_dumb || !io::stderr().is_terminal() {
@@ -49,7 +49,7 @@ impl Terminal {
         Terminal { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Writes what was kept, as far as the terminal takes it; says whether it took all.
+    /// Writes buffered pictures until a write would block; returns whether all were written.
     pub fn catch_up(&self) -> bool {
         self.lock().write()
     }
@@ -77,7 +77,7 @@ impl Shared {
                     Ok(bytes) => drop(self.waiting.drain(..bytes)),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                    // The terminal is gone.
+                    // The terminal is closed.
                     Err(_) => self.waiting.clear(),
                 }
             }
@@ -131,7 +131,7 @@ impl TermLike for Terminal {
         Ok(())
     }
 
-    /// A picture is complete.
+    /// Ends a picture.
     fn flush(&self) -> io::Result<()> {
         let mut shared = self.lock();
         let picture = std::mem::take(&mut shared.picture);

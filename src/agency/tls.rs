@@ -1,4 +1,4 @@
-//! Whom the client trusts, and who it says it is.
+//! The client's TLS: authorities, certificate and key.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig as RustlsConfig, ClientConnection, RootCertStore};
 use crate::config::ConfigError;
 use crate::config::client::{ClientConfig, TlsPaths};
 
-/// What every connection to the hub is encrypted with.
+/// The TLS configuration of every connection to the hub.
 #[derive(Clone, Debug)]
 pub struct Tls {
     config: Arc<RustlsConfig>,
@@ -19,10 +19,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// What the configuration says; `None` where it says nothing of TLS.
+    /// Loads the files of `config`; `None` without TLS.
     ///
     /// # Errors
-    /// A file that is of no use, by its key.
+    /// A file that cannot be used; the message names its key.
     pub fn load(config: &ClientConfig) -> Result<Option<Tls>, ConfigError> {
         let Some(TlsPaths { ca, identity }) = &config.tls else { return Ok(None) };
         let (host, _) = config.host_and_port();
@@ -50,7 +50,7 @@ impl Tls {
         Ok(Some(Tls { config: Arc::new(config), hub }))
     }
 
-    /// The client's end of a new connection.
+    /// A TLS session for a new connection.
     pub(super) fn session(&self) -> io::Result<Box<ClientConnection>> {
         let session = ClientConnection::new(Arc::clone(&self.config), self.hub.clone());
         session.map(Box::new).map_err(io::Error::other)

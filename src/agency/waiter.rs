@@ -1,4 +1,4 @@
-//! Waiting: for the socket, for a moment, and always for a signal too. The log is written meanwhile.
+//! Waits for the socket, for a deadline and for signals, and writes the log meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -14,46 +14,46 @@ use crate::limits;
 use crate::signals::SecondSignal;
 use crate::timers::{Moment, RunningTime};
 
-/// The one socket.
+/// The token of the socket.
 pub const LINK: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const WAKER: Token = Token(2);
 const LOG: Token = Token(3);
-/// What a shell reports of a program that a signal ended, less the signal's number.
+/// The exit code of a shell for a program that a signal ended, without the signal's number.
 const EXIT_BY_SIGNAL: i32 = 128;
 
-/// Why the client stops waiting for good.
+/// Why the client ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// SIGTERM or SIGINT: it is to end at once.
+    /// SIGTERM or SIGINT.
     Signal,
-    /// It cannot go on. What there is to say has been logged.
+    /// A failure, which has been logged.
     Failed,
 }
 
-/// What the socket is ready for.
+/// The readiness of the socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wake {
-    /// There may be something to read.
+    /// A read may return bytes.
     pub readable: bool,
-    /// There may be room to write.
+    /// A write may take bytes.
     pub writable: bool,
 }
 
 impl Wake {
-    /// Adds what another wait brought.
+    /// Adds the readiness that another wait found.
     pub fn add(&mut self, other: Wake) {
         self.readable |= other.readable;
         self.writable |= other.writable;
     }
 }
 
-/// The poll with its signals, and the client's only clock. Everything that waits does it here, so that a signal ends
-/// every wait, and that one rule says when a deadline is over.
+/// The poll with its signals, and the client's only clock. Every wait is here, so that a signal ends it, and one rule
+/// decides when a deadline is over.
 pub struct Waiter {
     origin: Instant,
     time: RunningTime,
-    /// Everything that had arrived by this moment has been read.
+    /// The input watermark: everything that had arrived by this moment has been read.
     read_until: Moment,
     poll: Poll,
     events: Events,
@@ -63,11 +63,10 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// A waiter that has taken over SIGTERM and SIGINT. A second one that is no repeat of the
-    /// first ends the process whatever it is doing.
+    /// A waiter that handles SIGTERM and SIGINT. A second signal that is no repeat of the first ends the process at once.
     ///
     /// # Errors
-    /// A system without descriptors left.
+    /// No free descriptors.
     pub fn new(log: Output) -> io::Result<Waiter> {
         let poll = Poll::new()?;
         SecondSignal::register(|signal| EXIT_BY_SIGNAL + signal)?.arm_after_first()?;
@@ -75,7 +74,7 @@ impl Waiter {
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         if let Some(descriptor) = log.descriptor() {
-            // Refused for what is always writable, such as /dev/null.
+            // Fails for files that are always writable, such as /dev/null.
             let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
         }
         let (origin, time) = (Instant::now(), RunningTime::new(limits::STALL));
@@ -83,31 +82,31 @@ impl Waiter {
         Ok(Waiter { origin, time, read_until, poll, events: Events::with_capacity(16), signals, waker, log })
     }
 
-    /// Where the socket is registered.
+    /// The registry for the socket.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Ends a wait from another thread.
+    /// A handle that ends a wait from another thread.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
 
-    /// What time it is. Time in which the client was stopped does not count.
+    /// The time, without the time in which the client was stopped.
     pub fn now(&mut self) -> Moment {
         self.time.account(self.origin.elapsed(), Duration::ZERO)
     }
 
-    /// Whether `deadline` is over, and all that had arrived by then has been read.
+    /// Whether `deadline` is over and all bytes that had arrived by then have been read.
     pub fn is_over(&self, deadline: Moment) -> bool {
         self.read_until >= deadline
     }
 
-    /// Waits until the socket is ready, the waker is used, or `until`, or for a shorter time; a moment that is past
-    /// only looks. What an earlier wait found ready has been read, and written as far as there was room.
+    /// Waits until the socket is ready, the waker is used, or `until`, or for a shorter time. With a moment in the past it
+    /// does not block. The caller must have read and written the socket until a call would block.
     ///
     /// # Errors
-    /// [`Halt::Signal`] where a signal came, whatever else did.
+    /// [`Halt::Signal`] after a signal.
     pub fn wait(&mut self, until: Option<Moment>) -> Result<Wake, Halt> {
         let wake = self.write_log()?;
         if wake.readable || wake.writable {
@@ -116,13 +115,13 @@ impl Waiter {
         let began = self.now();
         let wake = self.poll(until)?;
         if wake.is_some() && self.events.is_empty() {
-            // Proof that everything that had arrived when it began was read before.
+            // A poll without events shows that everything that had arrived before it has been read.
             self.read_until = began;
         }
         Ok(wake.unwrap_or_default())
     }
 
-    /// Writes the log, and waits for its reader where it is behind but reads. Says what the socket was ready for
+    /// Writes the log, and waits for a reader that is slow but reads. Returns the readiness of the socket that was found
     /// meanwhile.
     ///
     /// # Errors
@@ -137,8 +136,7 @@ impl Waiter {
         }
     }
 
-    /// Writes the last lines: for as long as they are read, or else for a bounded time. A signal, now or before, makes
-    /// that short.
+    /// Writes the last lines for as long as they are read, or else for a bounded time, which a signal shortens.
     pub fn finish_log(&mut self, mut stopped: bool) {
         let mut began = self.now();
         loop {
@@ -154,7 +152,7 @@ impl Waiter {
         }
     }
 
-    /// One poll; `None` where it was interrupted, and tells nothing.
+    /// One poll; `None` if it was interrupted.
     fn poll(&mut self, until: Option<Moment>) -> Result<Option<Wake>, Halt> {
         let now = self.now();
         let until = until.into_iter().chain(self.log.retry()).min();
@@ -162,7 +160,7 @@ impl Waiter {
         let polled = self.poll.poll(&mut self.events, timeout);
         self.time.account(self.origin.elapsed(), timeout.unwrap_or(Duration::MAX));
         match polled {
-            // After a stop and a continue. There may be something ready: the next poll tells.
+            // After SIGSTOP and SIGCONT. The next poll finds what is ready.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(None),
             Err(error) => {
                 log::error!(target: crate::logging::CRITICAL, "action: poll | result: fail | error: {error}");
@@ -175,7 +173,7 @@ impl Waiter {
         for event in &self.events {
             match event.token() {
                 LINK => {
-                    // An error or a hang-up shows itself in the read or the write that follows.
+                    // The next read or write returns the error or the hang-up.
                     wake.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                     wake.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
                 }

@@ -1,7 +1,7 @@
 //! The client's configuration: the environment, then `config.yaml`, then the default.
 //!
-//! Owns the keys, their names in the environment, and what a value must look like. Never touches the network
-//! or the agency's data, and knows no dialect: the caller says which protocols there are.
+//! Defines the keys, their names in the environment, and the format of values. Never touches the network
+//! or the agency's data, and knows no dialect: the caller passes the names of the protocols.
 
 use std::env::VarError;
 use std::path::{Path, PathBuf};
@@ -14,67 +14,67 @@ mod yaml;
 
 use yaml::Yaml;
 
-/// The file that is read where the command line names none.
+/// The file that is read if the command line names none.
 pub const DEFAULT_FILE: &str = "config.yaml";
-/// The dialect spoken where nothing names another.
+/// The default dialect.
 const DEFAULT_PROTOCOL: &str = "native";
-/// A bet in the environment: these variables, or the same with `CLI_` before them.
+/// The variables of a bet in the environment, with or without the prefix `CLI_`.
 const BET_VARIABLES: [&str; 5] = ["NOMBRE", "APELLIDO", "DOCUMENTO", "NACIMIENTO", "NUMERO"];
 
-/// Everything that a client can be told.
+/// The client's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// The agency, from 1.
     pub id: u32,
-    /// Where the hub is: host and port, as configured.
+    /// The hub's host and port, as configured.
     pub server_address: String,
     /// How many messages the echo loop sends.
     pub loop_amount: u32,
     /// The pause between two of them.
     pub loop_period: Duration,
-    /// The least urgent lines that are shown.
+    /// The lowest level that is logged.
     pub log_level: LogLevel,
     /// The most bets in a batch, at least 1.
     pub batch_max_amount: u32,
-    /// What to do.
+    /// The mode.
     pub mode: Mode,
-    /// The name of the dialect to speak; one of those that the caller of [`ClientConfig::load`] gave.
+    /// The name of the dialect; one of the protocols passed to [`ClientConfig::load`].
     pub protocol: String,
-    /// The agency's bets, its id already in the place of `{id}`.
+    /// The file of the agency's bets, with `{id}` replaced.
     pub data: PathBuf,
     /// How long to stay after the work is done.
     pub linger: Duration,
-    /// How long an answer that is due may take before the connection counts as lost; not zero.
+    /// How long a reply may take before the connection counts as lost; not zero.
     pub answer_timeout: Duration,
-    /// How long the hub may be out of reach before the client gives up.
+    /// How long the hub may be unreachable before the client gives up.
     pub patience: Duration,
-    /// Whether and how connections are encrypted.
+    /// The files of TLS; `None` without TLS.
     pub tls: Option<TlsPaths>,
-    /// The bet of mode `bet`, where the environment has one.
+    /// The bet of mode `bet`, if the environment has one.
     pub bet: Option<BetVariables>,
-    /// What a person should know about the configuration, such as keys that nobody reads: a line each.
+    /// Warnings about the configuration, such as unknown keys: a line each.
     pub warnings: Vec<String>,
 }
 
-/// The files of an encrypted connection, PEM.
+/// The files of TLS, PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPaths {
-    /// `tls.ca`: the authorities of which the hub must have a certificate.
+    /// `tls.ca`: authorities, one of which must have issued the hub's certificate.
     pub ca: PathBuf,
-    /// `tls.cert` and `tls.key`: the agency's own certificate and its key, where the hub asks for one.
+    /// `tls.cert` and `tls.key`: the agency's certificate and its key, for a hub that requires one.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// What a client does.
+/// The client's mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `Bet` where the bet's variables are set, else `Agency` where the data file exists, else `Echo`.
+    /// `Bet` if the bet's variables are set, else `Agency` if the data file exists, else `Echo`.
     Auto,
-    /// Sends numbered lines and expects them back.
+    /// Sends numbered lines and reads the echoes.
     Echo,
-    /// Sends the one bet of the environment.
+    /// Sends the bet of the environment.
     Bet,
-    /// Sends the bets of a file and asks for the winners.
+    /// Sends the bets of a file and queries the winners.
     Agency,
 }
 
@@ -82,7 +82,7 @@ impl Mode {
     const ALL: [(&'static str, Mode); 4] =
         [("auto", Mode::Auto), ("echo", Mode::Echo), ("bet", Mode::Bet), ("agency", Mode::Agency)];
 
-    /// Its name in configuration and logs.
+    /// The name in configuration and logs.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Auto => "auto",
@@ -93,28 +93,28 @@ impl Mode {
     }
 }
 
-/// A bet as the environment has it, unchecked.
+/// The unchecked bet of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BetVariables {
     /// First name, last name, document, birthdate, number.
     pub fields: [Variable; 5],
 }
 
-/// A variable that was found.
+/// A variable of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// The name that it has in the environment.
+    /// The name.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
 impl ClientConfig {
-    /// Reads the configuration. `file` is what the command line named: it has to exist, which [`DEFAULT_FILE`]
-    /// in the working directory need not. `env` reads a variable, as [`std::env::var`] does.
+    /// Reads the configuration. `file` is the file of the command line, which must exist; without it,
+    /// [`DEFAULT_FILE`] in the working directory is read if it exists. `env` reads a variable, as [`std::env::var`] does.
     ///
     /// # Errors
-    /// The first value that is present and wrong, or a file that cannot be read, in one line.
+    /// The first invalid value, or a file that cannot be read, in one line.
     pub fn load(
         file: Option<&Path>,
         env: &dyn Fn(&str) -> Result<String, VarError>,
@@ -218,7 +218,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The value of `key`, which must be `what`; `None` where neither the environment nor the file has it.
+    /// The value of `key`, which must be `what`; `None` if neither the environment nor the file has it.
     fn value<T>(
         &self,
         key: &'static str,

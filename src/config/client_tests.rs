@@ -32,7 +32,7 @@ fn an_empty_file_gives_the_defaults() {
 fn the_file_that_ships_says_the_defaults_and_nothing_unknown() {
     let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.yaml")).unwrap();
     assert_eq!(load(&shipped, &[]), load("", &[]));
-    // What it shows commented out is known and true as well.
+    // Its commented lines must hold known keys and their defaults, too.
     let whole: String = shipped
         .lines()
         .map(|line| {

@@ -16,7 +16,7 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads a duration that is not negative; `None` for anything that Go would not read, or over 292 years.
+/// Parses a duration that is not negative; `None` for anything that Go does not accept, or over 292 years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -46,7 +46,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     let mut unit = scale;
     for digit in fraction.chars() {
         let digit = u64::from(digit.to_digit(10)?);
-        // Below a nanosecond there is nothing left to add; Go drops it too.
+        // Go also drops fractions of a nanosecond.
         value = value.checked_add(unit * digit / 10)?;
         unit /= 10;
     }

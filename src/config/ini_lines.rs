@@ -1,14 +1,14 @@
-//! The line of each key in an INI text. The crate that reads the file keeps keys and values, and no lines.
+//! The line of each key in an INI text. The INI crate does not report lines.
 
 /// The lines, from 1, on which the keys of `text` begin, in the order of the text. Comments, sections, quotes and
-/// backslashes are passed over as the reader does; `text` is one that the reader has taken, its lines ended by LF.
+/// backslashes are parsed as the INI crate does; the crate must have accepted `text`, and its line ends must be LF.
 pub fn lines_of_keys(text: &str) -> Vec<usize> {
     let mut lines = Vec::new();
     walk(text, |line, is_key| lines.extend(is_key.then_some(line)));
     lines
 }
 
-/// The line, from 1, on which the last key or section of `text` begins: what is left open where a text ends too soon.
+/// The line, from 1, on which the last key or section of `text` begins: the one that is open if the text ends too soon.
 pub fn line_of_the_last(text: &str) -> usize {
     let mut last = 1;
     walk(text, |line, _| last = line);
@@ -56,7 +56,7 @@ impl Walk<'_> {
         }
     }
 
-    /// To the first of `ends`; a backslash takes the character behind it along.
+    /// Advances to the first of `ends`; a backslash escapes the character after it.
     fn until(&mut self, ends: &[char]) {
         while let Some(c) = self.next.filter(|c| !ends.contains(c)) {
             if c == '\\' {
@@ -66,7 +66,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Over a separator and the value behind it: quoted parts, which may have several lines, then the rest of the line.
+    /// Advances past a separator and its value: quoted parts, which may have several lines, then the rest of the line.
     fn value(&mut self) {
         self.step();
         while self.next.is_some_and(|c| c.is_whitespace() && c != '\n') {
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(lines_of_keys(text), [2, 5, 8, 10, 12]);
     }
 
-    /// What a text is put together from.
+    /// The parts from which the tests compose texts.
     const PARTS: [&str; 16] =
         ["\n", "#", ";", "[", "]", "=", ":", "a", " ", "\"", "'", "\\", "\u{b}", "é", "k = v\n", "[S]\n"];
 

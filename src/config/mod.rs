@@ -1,4 +1,4 @@
-//! Configuration: from the environment, then the file, then the default; a wrong value is refused by name.
+//! Configuration: from the environment, then the file, then the default. The error of an invalid value names its key.
 
 pub mod client;
 mod duration;
@@ -10,7 +10,7 @@ pub use duration::{format_duration, parse_duration};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
 
-/// A text without the byte order marks that some editors put before it.
+/// The text without byte order marks at its start, which some editors write.
 fn without_mark(text: &str) -> &str {
     text.trim_start_matches('\u{feff}')
 }

@@ -1,4 +1,4 @@
-//! `config.ini` beneath the environment: one value at a time, each remembered with where it came from.
+//! Values of the environment, `config.ini` and the defaults, each recorded with its source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,10 +10,10 @@ use ini::Ini;
 use super::ini_lines::{line_of_the_last, lines_of_keys};
 use super::{ConfigError, without_mark};
 
-/// The section whose keys are environment names by themselves.
+/// The section whose keys have no prefix in the environment.
 pub const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// Where configuration is looked up: the environment, then a file, then the default.
+/// A lookup in the environment, then a file, then the default.
 #[derive(Debug)]
 pub struct Settings {
     file: Ini,
@@ -37,7 +37,7 @@ pub struct Chosen {
 }
 
 impl Settings {
-    /// Reads the file at `path`. One that is not there is empty, unless it was `asked_for` by name.
+    /// Reads the file at `path`. A missing file counts as empty, unless it was `asked_for` on the command line.
     ///
     /// # Errors
     /// A file that cannot be read, or is no INI file.
@@ -67,11 +67,11 @@ impl Settings {
         })
     }
 
-    /// The value of `key`, read by `parse`, which says in words what it expected. An empty value in the
+    /// The value of `key`, parsed by `parse`, whose error describes the expected value. An empty value in the
     /// environment counts as absent.
     ///
     /// # Errors
-    /// A value that is present and wrong: the line names the key and where it stands.
+    /// An invalid value: the message names the key and its source.
     pub fn get<T, E: Display>(
         &mut self,
         section: &'static str,
@@ -100,12 +100,12 @@ impl Settings {
         Ok(parsed)
     }
 
-    /// Every value chosen so far, in the order of asking.
+    /// Every value so far, in the order of lookup.
     pub fn chosen(&self) -> &[Chosen] {
         &self.chosen
     }
 
-    /// The file's keys that nobody has asked for, as `[SECTION] KEY`.
+    /// The file's keys that were never looked up, as `[SECTION] KEY`.
     pub fn unknown(&self) -> Vec<String> {
         let sections = self.file.iter().map(|(section, keys)| (section.unwrap_or(DEFAULT_SECTION), keys));
         let keys = sections.flat_map(|(section, keys)| keys.iter().map(move |(key, _)| (section, key)));
@@ -114,8 +114,8 @@ impl Settings {
             .collect()
     }
 
-    /// Sections and keys are found whatever their case, as Python's configparser finds keys. Keys before any
-    /// section belong to the default one.
+    /// Sections and keys are case-insensitive, as keys are in Python's configparser. Keys before any section belong to
+    /// the default one.
     fn in_file(&self, section: &str, key: &str) -> Option<String> {
         let sections =
             self.file.iter().filter(|(name, _)| name.unwrap_or(DEFAULT_SECTION).eq_ignore_ascii_case(section));
@@ -124,17 +124,18 @@ impl Settings {
     }
 }
 
-/// Why a line that is no key and value is refused.
+/// The error of a line that is no key and value.
 const NO_VALUE: &str = "must be KEY = value, but there is no '='";
 
-/// The text with its lines ended by LF, whatever ended them, and without blanks before them: the reader takes an
-/// indented comment for a part of the next key.
+/// The text with line ends of LF and without indentation: the INI crate takes an indented comment for a part of the
+/// next key.
 pub(super) fn normal_lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     text.split_inclusive('\n').map(|line| line.trim_start_matches(|c: char| c.is_whitespace() && c != '\n')).collect()
 }
 
-/// What the reader refused, in words. One that met the end of the text gives that end as the line.
+/// A parse error of the INI crate as a message. The crate reports an unexpected end at the end of the text; the message
+/// names the line of the last key instead.
 fn refused(name: &str, text: &str, error: &ini::ParseError) -> ConfigError {
     let (line, reason) = match error.msg.strip_suffix("but found EOF.") {
         Some(expected) if expected.contains("'='") => (line_of_the_last(text), NO_VALUE),
@@ -145,8 +146,8 @@ fn refused(name: &str, text: &str, error: &ini::ParseError) -> ConfigError {
     ConfigError(format!("{name}:{line}: {reason}"))
 }
 
-/// Refuses what the reader takes without a word: a key that is given twice, of which only one value can hold, and
-/// a line without `=`, which the reader puts before the next line's key.
+/// Rejects errors that the INI crate accepts: a repeated key, and a line without `=`, which the crate joins to the next
+/// line's key.
 fn refuse_broken_keys(name: &str, text: &str, file: &Ini) -> Result<(), ConfigError> {
     let mut seen = BTreeMap::new();
     let keys = file.iter().flat_map(|(section, keys)| keys.iter().map(move |(key, _)| (section, key)));

@@ -2,7 +2,7 @@
 
 const UNITS: [(&str, usize); 5] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
 
-/// Reads a size; `None` for anything else, or one that does not fit.
+/// Parses a size; `None` for anything else, or a size over `usize::MAX`.
 pub fn parse_size(text: &str) -> Option<usize> {
     let (number, scale) = UNITS.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
     number.trim_end().parse::<usize>().ok()?.checked_mul(*scale)

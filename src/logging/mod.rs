@@ -1,8 +1,8 @@
 //! Log lines: `2024-08-21 22:11:15 INFO     action: x | result: y | key: value`.
 //!
-//! Owns the shape of a line, the names of the levels and the cleaning of values. Where the lines go is the
-//! caller's: any writer, which may drop lines rather than wait. Never fails: a line that cannot be written is
-//! lost, and the program goes on.
+//! This module owns the format of a line, the names of the levels and the escaping of values. The caller passes the
+//! writer, which may drop lines instead of blocking. Logging never fails: a line that cannot be written is lost, and
+//! the program goes on.
 
 mod output;
 
@@ -18,38 +18,38 @@ pub use output::{Flow, LogOutput, say_on_stderr};
 
 /// The target of the lines that a level of CRITICAL still shows: `log::error!(target: logging::CRITICAL, …)`.
 ///
-/// The logging facade knows no such level; these lines are printed with it.
+/// The `log` crate has no such level, so the target marks these lines.
 pub const CRITICAL: &str = "loteria::critical";
 
-/// Whose lines are shown. A library's own lines do not have the project's shape.
+/// The targets that are shown. The lines of other crates do not have the project's format.
 const OWN_TARGETS: [&str; 3] = ["loteria", "server", "client"];
 
-/// The least urgent lines that are shown. The names are those of Python's `logging`.
+/// The lowest level that is shown. The names are those of Python's `logging`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Everything.
+    /// Details for debugging.
     Debug,
-    /// What happens in ordinary work.
+    /// Events of normal work.
     Info,
-    /// What a person should look at.
+    /// Events that an operator should look at.
     Warning,
-    /// What went wrong.
+    /// Failures.
     Error,
-    /// Only what stops the program.
+    /// Failures that end the program.
     Critical,
 }
 
 impl LogLevel {
-    /// Every level, the most talkative first.
+    /// Every level, the lowest first.
     pub const ALL: [LogLevel; 5] =
         [LogLevel::Debug, LogLevel::Info, LogLevel::Warning, LogLevel::Error, LogLevel::Critical];
 
-    /// The level called `name`, in either case; `None` for any other text.
+    /// The level with this name, in upper or lower case; `None` for any other text.
     pub fn from_name(name: &str) -> Option<LogLevel> {
         LogLevel::ALL.into_iter().find(|level| level.name().eq_ignore_ascii_case(name))
     }
 
-    /// Its name in configuration and in the lines.
+    /// The level's name in the configuration and in the lines.
     pub fn name(self) -> &'static str {
         match self {
             LogLevel::Debug => "DEBUG",
@@ -77,9 +77,9 @@ impl Display for LogLevel {
     }
 }
 
-/// A value that is safe inside a line: each `|`, line break or control character is shown as `.`.
+/// A value made safe for a line: each `|`, line break or control character is shown as `.`.
 ///
-/// Everything that a peer, a file or the environment says goes through this on its way into a line.
+/// Every text from a peer, a file or the environment is wrapped in it before it is logged.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<T>(pub T);
 
@@ -103,15 +103,15 @@ impl fmt::Write for Cleaner<'_, '_> {
     }
 }
 
-/// The line and paragraph separators are no control characters, but programs that read logs split at them.
+/// U+2028 and U+2029 are not control characters, but programs that read logs break lines at them.
 fn breaks_a_line(c: char) -> bool {
     c == '|' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Sends every line of `level` and above to `out`, each in one `write_all` and a `flush`. The first call of a
-/// process counts, later ones change nothing.
+/// Sends every line of `level` and above to `out`, each in one `write_all` and a `flush`. Only the first call in a
+/// process has an effect.
 ///
-/// `out` is called with a lock held and must log nothing itself. An error that it returns loses the line.
+/// `out` is called with a lock held and must not log. If it returns an error, the line is lost.
 pub fn init(level: LogLevel, out: Box<dyn Write + Send>) {
     let logger = logger(level, out);
     let most = logger.filter();
@@ -120,7 +120,7 @@ pub fn init(level: LogLevel, out: Box<dyn Write + Send>) {
     }
 }
 
-/// Whether `line`, as [`init`] sends it, is of level DEBUG.
+/// Whether `line`, in the format of [`init`], has the level DEBUG.
 pub fn is_debug(line: &[u8]) -> bool {
     line.get("2024-08-21 22:11:15 ".len()..).is_some_and(|rest| rest.starts_with(b"DEBUG "))
 }
@@ -146,7 +146,7 @@ fn logger(level: LogLevel, out: Box<dyn Write + Send>) -> Logger {
     builder.build()
 }
 
-/// The time of day as text, made anew once a second: a busy server writes many lines in each.
+/// Date and time as text, formatted once a second: a busy server writes many lines in one second.
 #[derive(Default)]
 struct Stamp {
     second: Option<i64>,
@@ -159,7 +159,7 @@ impl Stamp {
         self.at(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 
-    /// UTC, `2024-08-21 22:11:15`.
+    /// The text for a Unix time in seconds: UTC, `2024-08-21 22:11:15`.
     fn at(&mut self, second: i64) -> &str {
         if self.second != Some(second) {
             self.second = Some(second);
@@ -196,12 +196,12 @@ mod tests {
         logger.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
     }
 
-    /// The names of the levels whose lines are shown at `level`.
+    /// The names of the levels that are shown at `level`.
     fn shown_at(level: LogLevel) -> Vec<String> {
         let lines = Lines::default();
         let logger = logger(level, Box::new(lines.clone()));
         for own in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
-            log_to(&logger, own, "loteria::engine", "action: x");
+            log_to(&logger, own, "loteria::hub", "action: x");
             log_to(&logger, own, "rustls", "not ours");
         }
         log_to(&logger, Level::Error, CRITICAL, "action: x");

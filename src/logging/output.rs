@@ -1,12 +1,12 @@
-//! Standard output that never makes the loop wait.
+//! Standard output without blocking writes.
 //!
-//! Lines go into a bounded buffer; the loop writes it out once a turn, as far as the reader takes it. What
-//! does not fit is dropped and counted, and the count is told once lines flow again. Where the reader stalls,
-//! nothing is written until an event says that it goes on, or, where no event can, until a moment has passed.
+//! Lines go into a bounded buffer. The loop writes the buffer out once a turn, as far as the reader takes it. A line
+//! that does not fit is dropped and counted, and the count is logged once lines flow again. When the reader takes no
+//! more, nothing is written until an event reports room, or, where no event can, until the caller tries again.
 //!
-//! DEBUG lines are taken only while the buffer holds little: the rest of it is for the others. A reader that is slow,
-//! but reads, gets all of those: while it has much to catch up on, [`LogOutput::hold`] asks the loop to take in
-//! nothing new. A reader that does not read is not waited for.
+//! DEBUG lines may fill only a part of the buffer: the rest is for the other levels. A slow reader gets every line of
+//! those levels: while it is far behind, [`LogOutput::hold`] asks the loop to take in nothing new. A reader that takes
+//! nothing is not waited for.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,42 +21,41 @@ use rustix::net::SendFlags;
 
 use crate::logging;
 
-/// Lines kept while the reader does not read, in bytes.
+/// The size of the buffer, in bytes.
 const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The same, over which DEBUG lines are dropped.
+/// Bytes in the buffer above which DEBUG lines are dropped.
 const DEBUG_BYTES_MAX: usize = 1024 * 1024;
-/// The same, over which a reader that reads is given time to catch up. The lines of a turn fit into what is left.
+/// Bytes in the buffer above which a slow reader is waited for. The lines of one turn fit into the rest.
 const HOLD_BYTES: usize = 4 * 1024 * 1024;
-/// A reader that has taken nothing for so long does not read.
+/// How long the hub waits for a reader that takes nothing.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
-/// Memory that is kept for lines when all are written, in bytes.
+/// Bytes of memory that an empty buffer keeps.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
-/// A pipe that polls as writable takes so much without blocking (`PIPE_BUF` on Linux, pipe(7)).
+/// Bytes that a pipe takes without blocking once it polls as writable (`PIPE_BUF` on Linux, pipe(7)).
 const PIPE_BYTES: usize = 4096;
-/// A terminal that polls as writable has room for so much (the kernel's threshold for it, `WAKEUP_CHARS`).
+/// Bytes that a terminal takes without blocking once it polls as writable (the kernel's threshold, `WAKEUP_CHARS`).
 const TERMINAL_BYTES: usize = 256;
-/// How long an ending program waits for a reader that takes nothing.
+/// How long a program that ends waits for a reader that takes nothing.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(200);
-/// How long an ending program waits for a reader that is slow: Docker kills a container that is stopped after 10 s.
+/// How long a program that ends waits for a slow reader: Docker kills a stopped container after 10 s.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
-/// How long between tries in that time.
+/// The time between two tries of a program that ends.
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
-/// The program's standard output, shared by the logger, which fills it, and the loop, which empties it.
+/// The program's standard output. The logger fills it and the loop empties it; clones share one buffer.
 #[derive(Clone, Debug)]
 pub struct LogOutput {
     shared: Arc<Mutex<Shared>>,
 }
 
-/// How far the lines got.
+/// The outcome of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Everything is written.
     Done,
-    /// The reader takes no more now. An event of [`LogOutput::descriptor`] tells when it does; then
-    /// [`LogOutput::try_again`].
+    /// The reader takes no more now. After an event of [`LogOutput::descriptor`], call [`LogOutput::try_again`].
     Stalled,
-    /// They cannot be written now: the disk is full, or the reader is gone. No event tells when that changes.
+    /// A write failed: the disk is full, or the reader is gone. No event reports when that changes.
     Failed,
 }
 
@@ -64,17 +63,17 @@ pub enum Flow {
 struct Shared {
     buffer: VecDeque<u8>,
     dropped: Dropped,
-    /// Bytes written in all.
+    /// Bytes written since the start.
     total: u64,
     sink: Sink,
     flow: Flow,
-    /// The reader was behind once: what is taken since then shows that it reads.
+    /// A write has found no room before. Bytes taken after that show that there is a reader that reads.
     has_stalled: bool,
-    /// When a reader that was behind last took something.
+    /// When the reader last took something, after it was behind for the first time.
     read_at: Option<Instant>,
 }
 
-/// How many lines were dropped since that was last told.
+/// Lines dropped since the last report of dropped lines.
 #[derive(Clone, Copy, Debug, Default)]
 struct Dropped {
     debug: u64,
@@ -87,19 +86,20 @@ impl Dropped {
     }
 }
 
-/// How to write without blocking, which depends on what standard output is.
+/// The kind of standard output, which decides how to write without blocking.
 #[derive(Debug)]
 enum Sink {
-    /// A pipe or terminal, opened anew: the non-blocking flag of the one given is shared with other programs.
+    /// A pipe or terminal, opened again: other programs share the flags of the inherited descriptor, the non-blocking
+    /// one included.
     Reopened(File),
-    /// A pipe or terminal that cannot be opened anew: written to in pieces, each only after it polls ready.
+    /// A pipe or terminal that cannot be opened again. Each piece is written after the descriptor polls ready.
     Polled {
-        /// The most bytes of one write.
+        /// The maximum of one write, in bytes.
         piece: usize,
     },
-    /// A socket, where each write can say that it does not want to wait.
+    /// A socket. Each write has a flag against blocking.
     Socket,
-    /// A file, whose writes do not wait for anyone.
+    /// A file. Its writes wait for no reader.
     File,
     /// There is no standard output.
     Closed,
@@ -111,12 +111,12 @@ impl LogOutput {
         LogOutput { shared: Arc::new(Mutex::new(Shared::new(Sink::find()))) }
     }
 
-    /// The end that the logger writes to.
+    /// The writer for the logger. Each `write` is one whole line.
     pub fn writer(&self) -> impl Write + Send + use<> {
         LineWriter(self.clone())
     }
 
-    /// What becomes writable when a stalled reader goes on; `None` where that says nothing.
+    /// The descriptor that becomes writable when the reader takes more; `None` for a file and a closed output.
     pub fn descriptor(&self) -> Option<RawFd> {
         match &self.lock().sink {
             Sink::Reopened(file) => Some(file.as_raw_fd()),
@@ -125,7 +125,8 @@ impl LogOutput {
         }
     }
 
-    /// Writes what the reader takes now; nothing after it took no more, until [`try_again`](Self::try_again).
+    /// Writes what the reader takes now. After a [`Flow`] other than `Done` it writes nothing until
+    /// [`try_again`](Self::try_again).
     pub fn flush(&self) -> Flow {
         let mut shared = self.lock();
         let flow = shared.flush();
@@ -139,38 +140,37 @@ impl LogOutput {
         self.lock().flush()
     }
 
-    /// How long to take in nothing that has lines to write: the reader is behind, but reads, and no line but those of
-    /// DEBUG is dropped while it does. `None` where there is no reason to wait, or a reader that takes nothing. An
-    /// event of [`descriptor`](Self::descriptor) may end it sooner.
+    /// How long to take in nothing that produces lines, because the reader is behind but reads; `None` where there is no
+    /// reason to wait. No line above DEBUG is dropped while the caller waits. An event of
+    /// [`descriptor`](Self::descriptor) may end the wait earlier.
     pub fn hold(&self) -> Option<Duration> {
         let mut shared = self.lock();
         shared.flush();
-        let behind = shared.flow == Flow::Stalled && shared.buffer.len() > HOLD_BYTES;
-        let since = shared.read_at.filter(|_| behind)?.elapsed();
-        READER_PATIENCE.checked_sub(since).filter(|left| !left.is_zero())
+        shared.hold_for(shared.read_at?.elapsed(), READER_PATIENCE)
     }
 
-    /// How many bytes have been written in all: where the number grows, somebody reads.
+    /// As [`hold`](Self::hold), for a caller with a clock and a time limit of its own: what is left of `limit` when the
+    /// reader last took something `silence` ago.
+    pub fn hold_for(&self, silence: Duration, limit: Duration) -> Option<Duration> {
+        self.lock().hold_for(silence, limit)
+    }
+
+    /// Bytes written since the start. Growth shows that the reader reads.
     pub fn written(&self) -> u64 {
         self.lock().total
     }
 
-    /// Whether nothing waits to be written.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.lock().buffer.is_empty()
     }
 
-    /// Whether so much waits that a reader that reads is given time to catch up.
-    pub fn is_crowded(&self) -> bool {
-        self.lock().buffer.len() > HOLD_BYTES
-    }
-
-    /// The reader may take more now.
+    /// Lets the next flush write, after one that stalled or failed.
     pub fn try_again(&self) {
         self.lock().flow = Flow::Done;
     }
 
-    /// Writes what is left, as long as the reader takes it, for a bounded time: the program is ending.
+    /// Writes the rest of the buffer at the program's end: at most 8 s, and at most 200 ms without progress.
     pub fn drain(&self) {
         let began = Instant::now();
         let (mut left, mut taken_at) = (self.lock().buffer.len(), began);
@@ -194,6 +194,12 @@ impl Shared {
     fn new(sink: Sink) -> Shared {
         let (buffer, dropped) = (VecDeque::new(), Dropped::default());
         Shared { buffer, dropped, total: 0, sink, flow: Flow::Done, has_stalled: false, read_at: None }
+    }
+
+    /// What is left of `limit` for a reader that is behind and last took something `silence` ago.
+    fn hold_for(&self, silence: Duration, limit: Duration) -> Option<Duration> {
+        let behind = self.flow == Flow::Stalled && self.buffer.len() > HOLD_BYTES;
+        limit.checked_sub(silence).filter(|left| behind && !left.is_zero())
     }
 
     fn push(&mut self, line: &[u8]) {
@@ -262,14 +268,15 @@ impl Sink {
     }
 }
 
-/// Writes one line to standard error, unless its reader takes nothing: a program that ends must not wait for that.
+/// Writes one line to standard error. The line is lost if standard error has no room for 200 ms, since a program that
+/// ends must not wait for the reader.
 pub fn say_on_stderr(line: &str) {
     let end = line.floor_char_boundary(PIPE_BYTES - 1);
     let line = format!("{}\n", &line[..end]);
     let _ = write_if_ready(io::stderr().as_fd(), line.as_bytes(), DRAIN_PATIENCE);
 }
 
-/// Writes to what may block, once it polls ready; for a pipe, `bytes` are at most [`PIPE_BYTES`].
+/// Writes to a descriptor that may block, once it polls ready. For a pipe, `bytes` is at most [`PIPE_BYTES`] long.
 fn write_if_ready(fd: BorrowedFd<'_>, bytes: &[u8], patience: Duration) -> io::Result<usize> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
@@ -279,7 +286,7 @@ fn write_if_ready(fd: BorrowedFd<'_>, bytes: &[u8], patience: Duration) -> io::R
     Ok(rustix::io::write(fd, bytes)?)
 }
 
-/// Takes whole lines, as the logger writes them.
+/// The logger's end. Each `write` is one whole line.
 struct LineWriter(LogOutput);
 
 impl Write for LineWriter {
@@ -349,6 +356,24 @@ mod tests {
             output.flush();
         }
         assert_eq!(output.hold(), None, "it has caught up");
+    }
+
+    #[test]
+    fn the_time_to_wait_is_what_the_silence_leaves_of_the_limit() {
+        let (output, mut reader) = piped();
+        let hold = |silence| output.hold_for(Duration::from_millis(silence), Duration::from_millis(300));
+        push(&output, LINE, HOLD_BYTES + 1024 * 1024);
+        assert_eq!(hold(0), None, "no write has stalled yet");
+        output.flush();
+        for (silence, left) in [(0, Some(300)), (100, Some(200)), (299, Some(1)), (300, None), (301, None)] {
+            assert_eq!(hold(silence), left.map(Duration::from_millis), "{silence} ms");
+        }
+        while output.lock().buffer.len() > HOLD_BYTES {
+            reader.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+            output.try_again();
+            assert_eq!(output.flush(), Flow::Stalled);
+        }
+        assert_eq!(hold(0), None, "the reader is no longer far behind");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Who takes part: agency ids and the roster of one draw.
+//! Agency ids and the roster of one draw.
 
 use std::fmt;
 
-/// The number by which an agency is known in every dialect and in the stored rows.
+/// The number of an agency in every dialect and in the stored rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgencyId(pub u32);
 
@@ -18,30 +18,30 @@ pub struct Roster {
     ids: Vec<AgencyId>,
 }
 
-/// Why a roster's text was refused.
+/// Why the text of a roster is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RosterError {
     /// Neither a count nor a list of ids and ranges.
     #[error("'{0}' is neither a number of agencies nor a list of ids such as 1-5,9")]
     Syntax(String),
-    /// Id 0 cannot be said: a count of 0 already means "no agencies".
+    /// Id 0, which is reserved: a count of 0 means "no agencies".
     #[error("agency ids start at 1")]
     Zero,
-    /// More agencies than one hub is built for.
+    /// More agencies than [`Roster::AGENCIES_MAX`].
     #[error("{0} agencies are too many: at most {max}", max = Roster::AGENCIES_MAX)]
     TooMany(u64),
 }
 
 impl Roster {
-    /// The most agencies that one draw may have; it bounds the memory that a configuration can ask for.
+    /// The most agencies of one draw; it bounds the memory that a configuration can require.
     pub const AGENCIES_MAX: u64 = 100_000;
 
-    /// Reads `5` (ids 1 to 5), `0` (nobody) or `1-5,9` (these ids).
+    /// Parses `5` (ids 1 to 5), `0` (no agencies) or `1-5,9` (these ids).
     ///
-    /// A lone number is a count; a list or range names ids. To name a single id, write it as a range: `9-9`.
+    /// A single number is a count; a list or a range names ids. A single id is written as a range: `9-9`.
     ///
     /// # Errors
-    /// What is wrong with the text, in words for the person who wrote it.
+    /// The reason why the text is invalid, for the operator.
     pub fn parse(text: &str) -> Result<Roster, RosterError> {
         let text = text.trim();
         let syntax = || RosterError::Syntax(text.to_owned());
@@ -83,14 +83,14 @@ impl Roster {
         &self.ids
     }
 
-    /// Whether `agency` takes part.
+    /// Whether the roster has `agency`.
     pub fn contains(&self, agency: AgencyId) -> bool {
         self.position(agency).is_some()
     }
 
-    /// Where `agency` stands in [`ids`](Self::ids).
+    /// The index of `agency` in [`ids`](Self::ids).
     pub fn position(&self, agency: AgencyId) -> Option<usize> {
-        // Ids are nearly always 1 … N: try that place before searching.
+        // Ids are nearly always 1 … N: try that index before searching.
         let guess = (agency.0 as usize).wrapping_sub(1);
         if self.ids.get(guess) == Some(&agency) {
             return Some(guess);
@@ -100,7 +100,7 @@ impl Roster {
 }
 
 impl fmt::Display for Roster {
-    /// Ranges where ids follow one another: `1-5,9`.
+    /// Consecutive ids as ranges: `1-5,9`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ids.is_empty() {
             return f.write_str("0");

@@ -1,4 +1,4 @@
-//! What a bet is: the unchecked fields of a frame, and the checked value.
+//! A bet: the unchecked fields of a frame, and the checked value.
 
 use super::birthdate::Birthdate;
 
@@ -7,7 +7,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The longest document, in digits.
 pub const DOCUMENT_DIGITS_MAX: usize = 10;
 
-/// A field of a frame: `len` bytes at the start of `window`, which reaches as far as the frame does.
+/// A field of a frame: `len` bytes at the start of `window`, which reaches to the end of the frame.
 ///
 /// The bytes after the field let a reader copy a fixed number of bytes, which is several times faster than
 /// copying exactly as many as the field has.
@@ -18,19 +18,19 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// The first `len` bytes of `window`; `None` when it has fewer.
+    /// The first `len` bytes of `window`; `None` if it has fewer.
     #[inline]
     pub fn new(window: &'a [u8], len: usize) -> Option<Text<'a>> {
         (len <= window.len()).then_some(Text { window, len })
     }
 
-    /// The field's own bytes.
+    /// The field's bytes.
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         &self.window[..self.len]
     }
 
-    /// The field's bytes and whatever follows them in the frame.
+    /// The field's bytes and all that follow them in the frame.
     #[inline]
     pub fn window(&self) -> &'a [u8] {
         self.window
@@ -55,7 +55,7 @@ impl<'a> From<&'a [u8]> for Text<'a> {
     }
 }
 
-/// The fields of a bet as a frame has them: borrowed, and not checked at all.
+/// The fields of a bet in a frame: borrowed and unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct RawBet<'a> {
     /// First name, as sent.
@@ -64,13 +64,13 @@ pub struct RawBet<'a> {
     pub last_name: Text<'a>,
     /// The document's digits, as sent.
     pub document: Text<'a>,
-    /// `YYYYMMDD`, or a number that is no date (0 where a dialect's text had another shape).
+    /// `YYYYMMDD`, or a number that is no date (0 if a dialect's text has another format).
     pub birthdate: u32,
-    /// The number bet on; `None` where a dialect's text is not a number of 32 bits.
+    /// The number bet on; `None` if a dialect's text is not a number of 32 bits.
     pub number: Option<u32>,
 }
 
-/// A valid bet: it cannot be made otherwise than by [`Bet::check`].
+/// A valid bet: only [`Bet::check`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bet {
     first_name: Box<str>,
@@ -80,10 +80,10 @@ pub struct Bet {
     number: u32,
 }
 
-/// Which rule of "what a bet is" was broken.
+/// The rule that a bet breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BetError {
-    /// Empty, too long, not UTF-8, a control character, or a start that a spreadsheet would run.
+    /// Empty, too long, not UTF-8, with a control character, or with the first byte of a spreadsheet formula.
     #[error(
         "first name must be 1 to 255 bytes of UTF-8 without control characters, not starting with '=', '+', '-' or '@'"
     )]
@@ -102,7 +102,7 @@ pub enum BetError {
     /// Not a decimal number of 32 bits.
     #[error("number must be 0 to 4294967295")]
     Number,
-    /// The bet does not have the fields that its dialect writes.
+    /// The bet does not have the fields of its dialect.
     #[error("a bet has the wrong fields")]
     Fields,
     /// The bets of one batch name more than one agency.
@@ -111,10 +111,10 @@ pub enum BetError {
 }
 
 impl Bet {
-    /// Checks every rule, the slow and obvious way.
+    /// Checks every rule, in the slow and obvious way.
     ///
     /// # Errors
-    /// The first rule broken, in the order of the fields.
+    /// The first broken rule, in the order of the fields.
     pub fn check(raw: &RawBet<'_>) -> Result<Bet, BetError> {
         Ok(Bet {
             first_name: check_name(raw.first_name.bytes()).ok_or(BetError::FirstName)?,
@@ -125,7 +125,7 @@ impl Bet {
         })
     }
 
-    /// Checks fields that are text, as a CSV file or an environment has them.
+    /// Checks fields in text form, from a CSV file or an environment.
     ///
     /// # Errors
     /// As [`Bet::check`].
@@ -154,7 +154,7 @@ impl Bet {
         &self.document
     }
 
-    /// The document as a number; every valid document is one.
+    /// The document as a number.
     pub fn document_number(&self) -> u32 {
         self.document.parse().expect("a checked document is a number of 32 bits")
     }
@@ -181,7 +181,7 @@ impl Bet {
     }
 }
 
-/// The bytes that must not open a name: a spreadsheet that opens the stored file would run what follows.
+/// The bytes that must not begin a name: a spreadsheet that opens the stored file would take the name for a formula.
 #[inline]
 pub fn opens_a_formula(byte: u8) -> bool {
     matches!(byte, b'=' | b'+' | b'-' | b'@')
@@ -199,7 +199,7 @@ fn check_document(bytes: &[u8]) -> Option<Box<str>> {
     std::str::from_utf8(bytes).ok().map(Into::into)
 }
 
-/// The number of 32 bits that 1 to 10 decimal digits spell.
+/// The number of 32 bits of 1 to 10 decimal digits.
 #[inline]
 pub fn parse_number(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > DOCUMENT_DIGITS_MAX {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A real calendar date of the years 1900 to 9999, held as the number `YYYYMMDD`.
+/// A real calendar date of the years 1900 to 9999, stored as the number `YYYYMMDD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Birthdate(u32);
 
 impl Birthdate {
-    /// The date that `yyyymmdd` says, if there is such a day.
+    /// The date of the number `yyyymmdd`, if there is such a day.
     pub fn from_yyyymmdd(yyyymmdd: u32) -> Option<Birthdate> {
         is_date(yyyymmdd).then_some(Birthdate(yyyymmdd))
     }
@@ -25,9 +25,9 @@ impl fmt::Display for Birthdate {
     }
 }
 
-/// The number `YYYYMMDD` that the ten bytes `YYYY-MM-DD` spell, or 0, which is no date, for anything else.
+/// The number `YYYYMMDD` of the ten bytes `YYYY-MM-DD`, or 0, which is no date, for anything else.
 ///
-/// Checks the shape only; [`Birthdate::from_yyyymmdd`] says whether there is such a day.
+/// Checks the format only; [`Birthdate::from_yyyymmdd`] checks that there is such a day.
 #[inline]
 pub fn parse_yyyymmdd(text: &[u8]) -> u32 {
     let Ok(&[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1]) = <&[u8; 10]>::try_from(text) else { return 0 };
@@ -42,7 +42,7 @@ pub fn is_date(yyyymmdd: u32) -> bool {
     plausible || is_late_date(year, month, day)
 }
 
-/// The days after the 28th, which not every month has; most birthdates never get here.
+/// Checks days after the 28th, which not every month has; kept apart because most birthdates need no such check.
 fn is_late_date(year: u32, month: u32, day: u32) -> bool {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {

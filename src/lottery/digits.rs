@@ -10,8 +10,8 @@ pub fn eight_digits(value: u32) -> [u8; 8] {
 /// lowest lane: numbers of 0 to 99 in lanes of 16 bits.
 #[inline]
 pub fn pairs(value: u32) -> u64 {
-    // Splits into halves, then both halves at once. No lane can run over for values below 100,000,000, and wrapping
-    // spares the checks; what a larger value gives is of no use to anyone.
+    // Splits into halves, then both halves at once. No lane overflows for values below 100,000,000, and wrapping
+    // arithmetic avoids the checks; the result for larger values is unspecified.
     let value = u64::from(value);
     let halves = (value / 10_000) | (value % 10_000) << 32;
     let high = (halves.wrapping_mul(10_486) >> 20) & 0x7f_0000_007f;
@@ -26,18 +26,18 @@ pub fn digits_of_pairs(pairs: u64) -> [u8; 8] {
     (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
-/// The number that eight decimal digits spell; `None` if one of them is none.
+/// The number of eight decimal digits; `None` if one of the bytes is no digit.
 #[inline]
 pub fn parse_eight(digits: [u8; 8]) -> Option<u32> {
     let (len, number) = leading_digits(digits);
     (len == 8).then_some(number)
 }
 
-/// How many of eight bytes are decimal digits before the first that is none, and the number that those spell.
+/// How many of eight bytes are decimal digits before the first other byte, and the number of these digits.
 #[inline]
 pub fn leading_digits(bytes: [u8; 8]) -> (usize, u32) {
     let values = u64::from_le_bytes(bytes) ^ 0x3030_3030_3030_3030;
-    // The top bit of every byte that is no digit. Only such a byte carries, and only into what is behind it.
+    // The top bit of every byte that is no digit. Only such a byte carries, and only into the bytes after it.
     let wrong = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
     let len = wrong.trailing_zeros() / 8;
     // The digits alone, as the last of eight.

@@ -1,5 +1,7 @@
 //! One draw: who has bet, who has finished, who won.
 
+use std::collections::VecDeque;
+
 use super::agency::{AgencyId, Roster};
 use super::bet::Bet;
 
@@ -25,29 +27,54 @@ pub struct Agency {
     pub bets: u64,
     /// Those of its bets that are on the winning number, in the order in which they were stored.
     pub winners: Vec<Bet>,
-    savepoint: Option<Savepoint>,
+    /// One for each turn that has changed it and is not committed, oldest first.
+    savepoints: Vec<Savepoint>,
 }
 
 impl Default for Agency {
     fn default() -> Self {
-        Agency { standing: Standing::Betting, batches: 0, bets: 0, winners: Vec::new(), savepoint: None }
+        Agency { standing: Standing::Betting, batches: 0, bets: 0, winners: Vec::new(), savepoints: Vec::new() }
     }
 }
 
 impl Agency {
-    /// How it stood when the turn in hand began: what the turn has changed since may still be taken back.
-    pub fn committed_standing(&self) -> Standing {
-        self.savepoint.map_or(self.standing, |savepoint| savepoint.standing)
+    /// What of it is stored: turns that are not committed may still be taken back.
+    pub fn committed(&self) -> CommittedAgency {
+        self.savepoints.first().map_or_else(|| self.now(), |savepoint| savepoint.before)
+    }
+
+    fn now(&self) -> CommittedAgency {
+        let Agency { standing, batches, bets, .. } = *self;
+        CommittedAgency { standing, batches, bets, winners: self.winners.len() }
     }
 }
 
-/// An agency as it was before the turn in hand.
+/// What is stored of an agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedAgency {
+    /// How it stands.
+    pub standing: Standing,
+    /// Batches.
+    pub batches: u64,
+    /// Bets.
+    pub bets: u64,
+    /// How many of [`Agency::winners`], the first ones.
+    pub winners: usize,
+}
+
+/// An agency as it was before a turn.
 #[derive(Clone, Copy, Debug)]
 struct Savepoint {
-    standing: Standing,
-    batches: u64,
-    bets: u64,
-    winners: usize,
+    turn: u64,
+    before: CommittedAgency,
+}
+
+/// What a turn has changed, while it is in hand or in flight.
+#[derive(Clone, Debug, Default)]
+struct Turn {
+    /// Positions of agencies.
+    touched: Vec<usize>,
+    drawn_before: bool,
 }
 
 /// Why the lottery did not take a request.
@@ -67,8 +94,8 @@ pub enum Refusal {
     Excluded,
 }
 
-/// The state of one draw. Changes are provisional until [`commit`](Self::commit): the turn that made them
-/// can be taken back whole, because what cannot be stored must not have happened.
+/// The state of one draw. Changes are provisional until [`commit`](Self::commit): the turns that made them can be taken back
+/// whole, because what cannot be stored must not have happened. Several turns may be in flight, ended and not committed.
 #[derive(Clone, Debug)]
 pub struct Lottery {
     roster: Roster,
@@ -77,8 +104,10 @@ pub struct Lottery {
     betting: usize,
     finished: usize,
     drawn: bool,
-    drawn_before_turn: bool,
-    touched: Vec<usize>,
+    /// Turns in flight, oldest first, and the one in hand behind them.
+    turns: VecDeque<Turn>,
+    /// The number of the oldest of them.
+    first_turn: u64,
 }
 
 impl Lottery {
@@ -93,8 +122,8 @@ impl Lottery {
             betting,
             finished: 0,
             drawn: false,
-            drawn_before_turn: false,
-            touched: Vec::new(),
+            turns: VecDeque::from([Turn::default()]),
+            first_turn: 0,
         }
     }
 
@@ -113,7 +142,7 @@ impl Lottery {
     /// Takes over that the draw has been.
     pub fn restore_drawn(&mut self) {
         self.drawn = true;
-        self.drawn_before_turn = true;
+        self.turns.iter_mut().for_each(|turn| turn.drawn_before = true);
     }
 
     /// The agencies of this draw.
@@ -129,6 +158,11 @@ impl Lottery {
     /// Whether the draw has been.
     pub fn drawn(&self) -> bool {
         self.drawn
+    }
+
+    /// Whether the draw has been, and is stored.
+    pub fn draw_is_committed(&self) -> bool {
+        self.turns[0].drawn_before
     }
 
     /// What is known of `agency`.
@@ -219,27 +253,40 @@ impl Lottery {
         states.filter(|(_, state)| state.standing == Standing::Betting).map(|(id, _)| *id)
     }
 
-    /// What the turn did is stored: it stays.
-    pub fn commit(&mut self) {
-        for place in self.touched.drain(..) {
-            self.agencies[place].savepoint = None;
-        }
-        self.drawn_before_turn = self.drawn;
+    /// The turn in hand is in flight from here on, and the next one begins.
+    pub fn end_turn(&mut self) {
+        self.turns.push_back(Turn { drawn_before: self.drawn, ..Turn::default() });
     }
 
-    /// What the turn did could not be stored: it has not happened.
-    pub fn roll_back(&mut self) {
-        for place in std::mem::take(&mut self.touched) {
-            self.count(place, -1);
-            let state = &mut self.agencies[place];
-            let before = state.savepoint.take().expect("a touched agency has a savepoint");
-            state.standing = before.standing;
-            state.batches = before.batches;
-            state.bets = before.bets;
-            state.winners.truncate(before.winners);
-            self.count(place, 1);
+    /// What the oldest turn in flight did is stored: it stays.
+    ///
+    /// # Panics
+    /// Where no turn is in flight.
+    pub fn commit(&mut self) {
+        assert!(self.turns.len() > 1, "a turn is in flight before it is committed");
+        let turn = self.turns.pop_front().unwrap_or_default();
+        for place in turn.touched {
+            self.agencies[place].savepoints.remove(0);
         }
-        self.drawn = self.drawn_before_turn;
+        self.first_turn += 1;
+    }
+
+    /// What all turns did that are not committed could not be stored: it has not happened.
+    pub fn roll_back(&mut self) {
+        self.drawn = self.draw_is_committed();
+        for turn in std::mem::take(&mut self.turns) {
+            for place in turn.touched {
+                let Some(oldest) = self.agencies[place].savepoints.first().copied() else { continue };
+                self.count(place, -1);
+                let state = &mut self.agencies[place];
+                (state.standing, state.batches, state.bets) =
+                    (oldest.before.standing, oldest.before.batches, oldest.before.bets);
+                state.winners.truncate(oldest.before.winners);
+                state.savepoints.clear();
+                self.count(place, 1);
+            }
+        }
+        self.turns.push_back(Turn { drawn_before: self.drawn, ..Turn::default() });
     }
 
     fn place(&self, agency: AgencyId) -> Result<usize, Refusal> {
@@ -254,14 +301,15 @@ impl Lottery {
         Ok(true)
     }
 
-    /// Keeps `agency` as it was before this turn, once a turn.
+    /// Keeps `agency` as it was before the turn in hand, once a turn.
     fn touch(&mut self, agency: AgencyId) -> Result<usize, Refusal> {
         let place = self.place(agency)?;
+        let in_flight = self.turns.len() - 1;
+        let turn = self.first_turn + in_flight as u64;
         let state = &mut self.agencies[place];
-        if state.savepoint.is_none() {
-            let Agency { standing, batches, bets, .. } = *state;
-            state.savepoint = Some(Savepoint { standing, batches, bets, winners: state.winners.len() });
-            self.touched.push(place);
+        if state.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn) {
+            state.savepoints.push(Savepoint { turn, before: state.now() });
+            self.turns[in_flight].touched.push(place);
         }
         Ok(place)
     }
@@ -343,6 +391,7 @@ mod tests {
     fn a_turn_rolls_back_whole() {
         let mut lottery = lottery("2");
         lottery.store(A, 2, vec![bet("11")]).unwrap();
+        lottery.end_turn();
         lottery.commit();
         lottery.store(A, 2, vec![bet("12")]).unwrap();
         lottery.finish(A).unwrap();
@@ -354,5 +403,43 @@ mod tests {
         assert_eq!(state.standing, Standing::Betting);
         assert_eq!(lottery.pending().collect::<Vec<_>>(), [A, B]);
         assert!(!lottery.drawn() && !lottery.due());
+    }
+
+    #[test]
+    fn turns_in_flight_are_committed_one_by_one_and_taken_back_together() {
+        let mut lottery = lottery("2");
+        let committed = |lottery: &Lottery| {
+            let of = |agency| lottery.agency(agency).unwrap().committed();
+            (of(A).batches, of(B).batches, of(B).standing, lottery.draw_is_committed())
+        };
+        for document in ["11", "12"] {
+            lottery.store(A, 1, vec![bet(document)]).unwrap();
+            lottery.end_turn();
+        }
+        lottery.store(B, 1, vec![]).unwrap();
+        lottery.finish(B).unwrap();
+        lottery.end_turn();
+        lottery.finish(A).unwrap();
+        lottery.draw();
+        assert_eq!(committed(&lottery), (0, 0, Standing::Betting, false));
+        lottery.commit();
+        assert_eq!(committed(&lottery), (1, 0, Standing::Betting, false));
+        let mut stored = lottery.clone();
+        lottery.roll_back();
+        let state = lottery.agency(A).unwrap();
+        assert_eq!((state.batches, state.bets, state.winners.len(), state.standing), (1, 1, 1, Standing::Betting));
+        assert_eq!(lottery.agency(B).unwrap().batches, 0);
+        assert!(!lottery.drawn() && !lottery.due());
+        assert_eq!(lottery.pending().collect::<Vec<_>>(), [A, B]);
+
+        stored.end_turn();
+        stored.commit();
+        assert_eq!(committed(&stored), (2, 0, Standing::Betting, false));
+        stored.commit();
+        assert_eq!(committed(&stored), (2, 1, Standing::Finished, false));
+        stored.commit();
+        assert_eq!(committed(&stored), (2, 1, Standing::Finished, true));
+        stored.roll_back();
+        assert!(stored.drawn(), "what is committed stays");
     }
 }

@@ -1,7 +1,7 @@
 //! The lottery itself: bets, agencies and the draw.
 //!
-//! Owns what a valid bet is, who takes part, who has finished, and who won. Knows nothing of bytes on a
-//! wire, sockets, files, clocks or dialects: requests come in as calls, answers go out as values.
+//! Defines valid bets, the roster, the standing of each agency, and the winners. Knows nothing of bytes on a
+//! wire, sockets, files, clocks or dialects.
 
 mod agency;
 mod batch;
@@ -15,4 +15,4 @@ pub use batch::{BatchError, BetSink, BetSource};
 pub use bet::{Bet, BetError, DOCUMENT_DIGITS_MAX, NAME_BYTES_MAX, RawBet, Text, opens_a_formula, parse_number};
 pub use birthdate::{Birthdate, is_date, parse_yyyymmdd};
 pub use digits::{digits_of_pairs, eight_digits, leading_digits, pairs};
-pub use draw::{Agency, Lottery, Refusal, Standing};
+pub use draw::{Agency, CommittedAgency, Lottery, Refusal, Standing};

@@ -7,12 +7,12 @@ use super::listener::Accepted;
 use super::socket::{ReadOutcome, Socket};
 use super::transport::{Transport, hear, write_plain, write_tls};
 use super::{Accept, Reactor, token_of};
-use crate::engine::ConnectionId;
+use crate::hub::ConnectionId;
 use crate::limits;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
-impl<D: Disk> Reactor<D> {
+impl<K: Keep> Reactor<K> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
         let Some(socket) = self.socket(id) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -20,8 +20,8 @@ impl<D: Disk> Reactor<D> {
             socket.read_closed |= event.is_read_closed() || event.is_error();
             socket.failed |= event.is_error();
             let failed = socket.failed;
-            self.engine.readable(id);
-            if failed && !self.engine.wants_read(id) {
+            self.hub.readable(id);
+            if failed && !self.hub.wants_read(id) {
                 // What it has to say is not wanted now, and there is no peer left to wait for.
                 self.close(id, now);
             }
@@ -35,7 +35,7 @@ impl<D: Disk> Reactor<D> {
     pub(super) fn accept(&mut self, now: Moment) {
         self.accept_some(now);
         if self.accept != Accept::Pending {
-            self.engine.watermark().none_to_accept();
+            self.hub.watermark().none_to_accept();
         }
     }
 
@@ -45,14 +45,14 @@ impl<D: Disk> Reactor<D> {
             Accept::Paused(until) if now < until => return,
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
-        for _ in 0..self.engine.accepts() {
+        for _ in 0..self.hub.accepts() {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
-                    self.engine.watermark().accepted();
+                    self.hub.watermark().accepted();
                     self.open(stream, peer.ip().to_canonical(), now);
                 }
-                Accepted::Lost => self.engine.watermark().accepted(),
+                Accepted::Lost => self.hub.watermark().accepted(),
                 Accepted::NoneLeft => {
                     self.accept = Accept::Idle;
                     if std::mem::take(&mut self.accept_exhausted) {
@@ -85,7 +85,7 @@ impl<D: Disk> Reactor<D> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
             // The kernel watches no more sockets for now: this connection is lost, the others are not.
-            self.engine.closed(id, now);
+            self.hub.closed(id, now);
             return self.pause_accepting(&error, now);
         }
         let slot = id.slot as usize;
@@ -95,17 +95,17 @@ impl<D: Disk> Reactor<D> {
         let mut socket = Socket::new(stream, Transport::new(self.tls.as_ref()), id.generation);
         // What a client sends right after connecting is often here already.
         socket.readable = true;
-        self.engine.set_handshaking(id, socket.transport.may_shake_hands());
+        self.hub.set_handshaking(id, socket.transport.may_shake_hands());
         self.sockets[slot] = Some(socket);
-        self.engine.readable(id);
+        self.hub.readable(id);
     }
 
     /// Finds a place for a newcomer: a free one, or one that somebody has to leave for it, or one among those
     /// who are only told that there is none.
     fn admit(&mut self, peer: std::net::IpAddr, now: Moment) -> Option<ConnectionId> {
-        let mut admitted = self.engine.open(peer, now);
+        let mut admitted = self.hub.open(peer, now);
         if admitted.is_err() && self.displace(Some(peer), now) {
-            admitted = self.engine.open(peer, now);
+            admitted = self.hub.open(peer, now);
         }
         match admitted {
             Ok(id) => {
@@ -114,7 +114,7 @@ impl<D: Disk> Reactor<D> {
             }
             Err(full) => {
                 log::warn!("action: accept_connections | result: fail | ip: {peer} | reason: {full}");
-                self.engine.refuse(peer, now)
+                self.hub.refuse(peer, now)
             }
         }
     }
@@ -122,23 +122,23 @@ impl<D: Disk> Reactor<D> {
     /// Closes a connection that others need the place of; says whether there was one.
     fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
         // Who has said something that has not been read yet has not been silent.
-        let Some(id) = self.engine.evict(newcomer) else { return false };
-        if let Some(peer) = self.engine.peer(id) {
+        let Some(id) = self.hub.evict(newcomer) else { return false };
+        if let Some(peer) = self.hub.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
         }
         self.close(id, now);
         true
     }
 
-    /// Reads whom the engine says, and how much it says.
+    /// Reads whom the hub says, and how much it says.
     pub(super) fn read_all(&mut self, now: Moment) {
-        self.engine.begin_reads(now);
-        while let Some(grant) = self.engine.next_read(self.handshakes_left > 0) {
+        self.hub.begin_reads(now);
+        while let Some(grant) = self.hub.next_read(self.handshakes_left > 0) {
             let bytes = self.read(grant.id, grant.bytes, now);
             let more = self.socket(grant.id).is_some_and(|socket| socket.readable);
-            self.engine.read(grant, bytes, more);
+            self.hub.read(grant, bytes, more);
         }
-        self.engine.end_reads(now);
+        self.hub.end_reads(now);
     }
 
     /// Reads one socket; returns how many bytes.
@@ -147,7 +147,7 @@ impl<D: Disk> Reactor<D> {
         let mut left = budget;
         while socket.readable && left > 0 {
             let held = socket.transport.incoming().len();
-            let room = socket.transport.least_room(self.engine.read_room(id));
+            let room = socket.transport.least_room(self.hub.read_room(id));
             let room = room.min(left).min(self.scratch.len() - held);
             if room == 0 {
                 break;
@@ -170,7 +170,7 @@ impl<D: Disk> Reactor<D> {
                 }
             };
             left -= bytes;
-            if self.engine.is_closing(id) {
+            if self.hub.is_closing(id) {
                 // At the hub's end time is the limit, and it is short.
                 if socket.discard(bytes) && self.listener.is_some() {
                     self.close(id, now);
@@ -179,25 +179,25 @@ impl<D: Disk> Reactor<D> {
                 continue;
             }
             let records = &mut self.scratch[..held + bytes];
-            let steps = hear((id, socket), &mut self.engine, self.tls.as_ref(), records, last, now);
+            let steps = hear((id, socket), &mut self.hub, self.tls.as_ref(), records, last, now);
             self.handshakes_left = self.handshakes_left.saturating_sub(steps);
             if !socket.transport.is_flushed() {
                 self.writable.push(id);
             }
             if last {
-                self.engine.half_close(id, now);
+                self.hub.half_close(id, now);
             }
             // What came while this was decoded joins a commit that is dear; else it would need another one.
             // Where commits are cheap the peer is better served by an early answer, and one that waits for each
             // answer has sent no more.
-            let sends_ahead = self.engine.requests_in_hand(id) > 1;
-            socket.readable |= bytes > 0 && self.engine.commits_wait() && (sends_ahead || socket.sends_ahead);
+            let sends_ahead = self.hub.requests_in_hand(id) > 1;
+            socket.readable |= bytes > 0 && self.hub.commits_wait() && (sends_ahead || socket.sends_ahead);
             socket.sends_ahead = sends_ahead;
         }
-        self.engine.set_handshaking(id, socket.transport.may_shake_hands());
+        self.hub.set_handshaking(id, socket.transport.may_shake_hands());
         let lost = socket.failed && socket.readable;
         self.close_if_done(id, now);
-        if lost && !self.engine.wants_read(id) {
+        if lost && !self.hub.wants_read(id) {
             self.close(id, now);
         }
         budget - left
@@ -205,7 +205,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Sends what there is to send, to those who have something new and to those who take more now.
     pub(super) fn write_all(&mut self, now: Moment) {
-        while let Some(id) = self.engine.take_dirty() {
+        while let Some(id) = self.hub.take_dirty() {
             self.write(id, now);
         }
         self.write_ready(now);
@@ -216,19 +216,18 @@ impl<D: Disk> Reactor<D> {
         for id in std::mem::take(&mut self.writable) {
             self.write(id, now);
         }
+        self.hub.watermark().writes_tried();
     }
 
     fn write(&mut self, id: ConnectionId, now: Moment) {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
         let written = match &mut socket.transport {
-            // What the engine dropped is not sent, though a record of it may be encrypted already.
-            _ if self.engine.is_cut(id) => Ok(()),
-            Transport::Undecided { .. } | Transport::Plain => {
-                write_plain(&mut socket.stream, &mut self.engine, id, now)
-            }
+            // What the hub dropped is not sent, though a record of it may be encrypted already.
+            _ if self.hub.is_cut(id) => Ok(()),
+            Transport::Undecided { .. } | Transport::Plain => write_plain(&mut socket.stream, &mut self.hub, id, now),
             Transport::Tls(session) => {
-                let written = write_tls(&mut socket.stream, session, &mut self.engine, id, now);
-                self.engine.hold(id, session.memory_bytes(), now);
+                let written = write_tls(&mut socket.stream, session, &mut self.hub, id, now);
+                self.hub.hold(id, session.memory_bytes(), now);
                 written
             }
         };
@@ -241,11 +240,11 @@ impl<D: Disk> Reactor<D> {
 
     /// Ends our side of a connection that has said everything; closes it when the peer has ended its own.
     fn close_if_done(&mut self, id: ConnectionId, now: Moment) {
-        if !self.engine.is_done(id) {
+        if !self.hub.is_done(id) {
             return;
         }
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
-        let cut = self.engine.is_cut(id);
+        let cut = self.hub.is_cut(id);
         if cut || socket.transport.is_finished() {
             socket.shut();
             if socket.at_end || cut {
@@ -260,7 +259,7 @@ impl<D: Disk> Reactor<D> {
             return;
         }
         *socket = None;
-        self.engine.closed(id, now);
+        self.hub.closed(id, now);
         if let Accept::Paused(_) = self.accept {
             self.accept = Accept::Pending;
         }

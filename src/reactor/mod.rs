@@ -1,7 +1,7 @@
 //! The loop: one thread, one poll, every socket, timer and signal.
 //!
-//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the engine what happened and
-//! does what the engine says.
+//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the hub what happened and
+//! does what the hub says.
 
 mod clock;
 mod connections;
@@ -28,11 +28,11 @@ pub use signals::StopSignals;
 use socket::Socket;
 use tls::Tls;
 
-use crate::engine::{ConnectionId, Engine};
+use crate::hub::{ConnectionId, Hub};
 use crate::limits;
 use crate::logging::{Flow, LogOutput};
 use crate::signals::SecondSignal;
-use crate::storage::{CommitError, Disk};
+use crate::storage::{CommitError, Keep};
 use crate::timers::Moment;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -60,8 +60,8 @@ impl From<CommitError> for RunError {
 }
 
 /// The hub on real sockets.
-pub struct Reactor<D: Disk> {
-    engine: Engine<D>,
+pub struct Reactor<K: Keep> {
+    hub: Hub<K>,
     poll: Poll,
     listener: Option<Listener>,
     signals: Signals,
@@ -94,20 +94,20 @@ enum Accept {
     Paused(Moment),
 }
 
-impl<D: Disk> Reactor<D> {
-    /// A loop around `engine`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
+impl<K: Keep> Reactor<K> {
+    /// A loop around `hub`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
     /// end.
     ///
     /// # Errors
     /// As the system says.
     pub fn new(
-        mut engine: Engine<D>,
+        mut hub: Hub<K>,
         mut listener: Listener,
         tls: Option<Tls>,
         signals: StopSignals,
         mut clock: Clock,
         log: LogOutput,
-    ) -> io::Result<Reactor<D>> {
+    ) -> io::Result<Reactor<K>> {
         let poll = Poll::new()?;
         let (mut signals, second_signal) = (signals.signals, signals.second);
         poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE)?;
@@ -118,9 +118,9 @@ impl<D: Disk> Reactor<D> {
         }
         // What came before the loop is no stall of it.
         clock.account(Duration::MAX);
-        engine.watermark().set_backlog(listener.backlog());
+        hub.watermark().set_backlog(listener.backlog());
         Ok(Reactor {
-            engine,
+            hub,
             poll,
             listener: Some(listener),
             signals,
@@ -144,7 +144,7 @@ impl<D: Disk> Reactor<D> {
     /// # Errors
     /// A disk or a system that fails.
     pub fn run(mut self) -> Result<(), RunError> {
-        let mut events = Events::with_capacity(self.engine.connections_max() + EVENTS_BESIDES);
+        let mut events = Events::with_capacity(self.hub.connections_max() + EVENTS_BESIDES);
         // A draw that was due when an earlier run ended is made before anyone is heard.
         self.end_turn(self.clock.now())?;
         loop {
@@ -156,13 +156,12 @@ impl<D: Disk> Reactor<D> {
             // What is not read is not timed out either: the input watermark stands still.
             if self.log.hold().is_none() {
                 self.accept(now);
-                // Before time is judged: a peer that has made room is reading.
                 self.write_ready(now);
                 self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
                 self.read_all(now);
             }
-            let judged = self.engine.watermark().at();
-            self.engine.tick(judged)?;
+            let judged = self.hub.watermark().at();
+            self.hub.tick(judged)?;
             self.end_turn(now)?;
         }
     }
@@ -170,14 +169,14 @@ impl<D: Disk> Reactor<D> {
     /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
-        let committed = self.engine.commit(now)?;
+        let committed = self.hub.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
         // By real time: what another program did while the hub was stopped is seen before anything is acknowledged.
         if self.store_checked.elapsed() >= limits::STORE_CHECK_PERIOD {
-            self.engine.check_store()?;
+            self.hub.check_store()?;
             self.store_checked = Instant::now();
         }
-        self.engine.release(committed, now);
+        self.hub.release(committed, now);
         self.log.flush();
         self.write_all(now);
         self.flush_log(now);
@@ -196,7 +195,7 @@ impl<D: Disk> Reactor<D> {
 
     /// Whether there are sockets in line.
     fn is_busy(&self) -> bool {
-        self.engine.has_reads() || !self.writable.is_empty()
+        self.hub.has_reads() || !self.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
@@ -205,12 +204,12 @@ impl<D: Disk> Reactor<D> {
         if let Some(left) = self.log.hold() {
             return self.poll(events, Some(left.min(self.until_store_check())));
         }
-        let busy = self.is_busy() || self.engine.has_work() || self.accept == Accept::Pending;
+        let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
-            let deadlines = [self.engine.next_deadline(), paused, self.log_retry].into_iter().flatten();
+            let deadlines = [self.hub.next_deadline(), paused, self.log_retry].into_iter().flatten();
             let next = deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX));
             Some(next.unwrap_or(limits::POLL_MAX).min(self.until_store_check()))
         };
@@ -225,7 +224,7 @@ impl<D: Disk> Reactor<D> {
         let before = self.clock.account(Duration::ZERO);
         let polled = self.poll.poll(events, timeout);
         let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
-        self.engine.polled(before);
+        self.hub.polled(before);
         match polled {
             Ok(()) => Ok(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

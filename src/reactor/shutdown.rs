@@ -5,21 +5,21 @@ use std::time::Duration;
 use mio::Events;
 
 use super::{Reactor, RunError};
-use crate::engine::ConnectionId;
+use crate::hub::ConnectionId;
 use crate::limits;
-use crate::storage::Disk;
+use crate::storage::Keep;
 use crate::timers::Moment;
 
-impl<D: Disk> Reactor<D> {
+impl<K: Keep> Reactor<K> {
     pub(super) fn shut_down(mut self, events: &mut Events) -> Result<(), RunError> {
         let began = self.clock.now();
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener.socket);
             log::info!("action: close_listener | result: success | address: {}", listener.address());
         }
-        let peers: Vec<(ConnectionId, _)> = self.engine.peers().collect();
+        let peers: Vec<(ConnectionId, _)> = self.hub.peers().collect();
         // What was received before the signal has been committed and answered; what is under way is not.
-        self.engine.shut_down(began);
+        self.hub.shut_down(began);
         self.end_turn(began)?;
         self.part(events, began + limits::SHUTDOWN_FLUSH)?;
         let now = self.clock.now();
@@ -28,7 +28,7 @@ impl<D: Disk> Reactor<D> {
             log::info!("action: close_connection | result: success | ip: {peer}");
             self.log.flush();
         }
-        self.engine.close_store()?;
+        self.hub.close_store()?;
         log::info!("action: close_store | result: success");
         log::info!("action: shutdown | result: success");
         Ok(())
@@ -40,7 +40,7 @@ impl<D: Disk> Reactor<D> {
     fn part(&mut self, events: &mut Events, until: Moment) -> Result<(), RunError> {
         let mut now = self.clock.now();
         let mut is_over = false;
-        while self.engine.connections() > 0 && !is_over {
+        while self.hub.connections() > 0 && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
             is_over = now >= until;
             let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until) };

@@ -1,15 +1,15 @@
-//! A connection's socket and what is known of its readiness.
+//! A connection's socket and its readiness.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use super::transport::Transport;
+use super::tls::Transport;
 use crate::limits;
 
-/// A non-blocking socket. Readiness is told once, when it changes, so it is remembered here until a read
-/// or write finds nothing more.
+/// A non-blocking socket. An event reports a change of readiness once, so it is stored here until a read finds nothing
+/// more.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) stream: TcpStream,
@@ -17,27 +17,28 @@ pub(super) struct Socket {
     pub(super) generation: u32,
     /// There may be something to read.
     pub(super) readable: bool,
-    /// The peer is known to have ended its side: the end is still to be read.
+    /// An event has reported the end of the peer's side, which is still to be read.
     pub(super) read_closed: bool,
-    /// The connection is lost, though bytes that came before may still be there to be read.
+    /// The connection is lost. Bytes that came before may still be readable.
     pub(super) failed: bool,
-    /// The peer's end has been read.
+    /// The end of the peer's side has been read.
     pub(super) at_end: bool,
-    /// Its peer does not wait for an answer before it sends on: it had several requests in the last turn that heard it.
+    /// The peer sends requests without waiting for answers: several were in hand after the last read.
     pub(super) sends_ahead: bool,
-    /// Our side has been ended.
+    /// Our side has been shut down.
     shut: bool,
+    /// Bytes read and dropped.
     discarded: u32,
 }
 
-/// What a read found.
+/// The outcome of a read.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
-    /// So many bytes.
+    /// The number of bytes read.
     Bytes(usize),
-    /// Nothing now.
+    /// There is nothing to read now.
     Nothing,
-    /// The peer's end.
+    /// The end of the peer's side.
     End,
     /// The connection is lost.
     Lost(io::Error),
@@ -68,8 +69,7 @@ impl Socket {
                     return ReadOutcome::End;
                 }
                 Ok(bytes) => {
-                    // A short read has emptied the socket, unless the end is behind it, which no further
-                    // event would tell.
+                    // A short read has emptied the socket. If the end comes next, no further event reports it.
                     self.readable = bytes == buffer.len() || self.read_closed;
                     return ReadOutcome::Bytes(bytes);
                 }
@@ -83,21 +83,24 @@ impl Socket {
         }
     }
 
-    /// Ends our side, once.
+    /// Shuts our side down; later calls do nothing.
     pub(super) fn shut(&mut self) {
         if !std::mem::replace(&mut self.shut, true) {
             let _ = self.stream.shutdown(Shutdown::Write);
         }
     }
 
-    /// Counts bytes that nobody wants; says whether there were too many of them.
+    /// Counts bytes that are read and dropped. Returns whether their sum is over the limit.
     pub(super) fn discard(&mut self, bytes: usize) -> bool {
         self.discarded = self.discarded.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.discarded as usize > limits::DISCARD_BYTES_MAX
     }
 }
 
-/// Writes; `None` when the peer takes nothing now.
+/// Writes as much as the socket takes; `None` when it takes nothing now.
+///
+/// # Errors
+/// The connection is lost.
 pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
         match stream.write(bytes) {

@@ -1,18 +1,18 @@
-//! The bytes of a frame that is not whole yet.
+//! The bytes of an incomplete frame.
 
-/// Bytes received and not decoded: the start of one frame, or frames that wait behind a held reply. Empty
-/// whenever nothing waits, and then it is one pointer to nothing, so that an idle connection costs no more.
+/// Bytes that were received and not decoded: an incomplete frame, or frames that are deferred while the session is
+/// paused. An empty inbox is a null pointer, which is all that an idle connection costs.
 ///
-/// Invariant: what waits is at least one byte.
+/// Invariant: `waiting` has at least one byte.
 #[derive(Debug, Default)]
 pub struct Inbox {
     waiting: Option<Box<Waiting>>,
 }
 
-/// What an inbox that is not empty holds.
+/// The buffer of an inbox that is not empty.
 ///
-/// Invariant: `start ≤ scanned ≤ bytes.len()`, and `start < bytes.len()`. What is consumed only moves `start`, and
-/// the bytes before it go when they are half of all: taking many small frames from a full inbox stays linear.
+/// Invariant: `start ≤ scanned ≤ bytes.len()`, and `start < bytes.len()`. Consuming bytes only moves `start`. The bytes
+/// before it are dropped when they are half of all, so that the cost of many small frames stays linear.
 #[derive(Debug)]
 struct Waiting {
     bytes: Vec<u8>,
@@ -22,33 +22,33 @@ struct Waiting {
 }
 
 impl Inbox {
-    /// Whether no frame is unfinished.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_none()
     }
 
-    /// The unfinished frame.
+    /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         self.waiting.as_deref().map_or(&[], Waiting::bytes)
     }
 
-    /// How many bytes wait.
+    /// How many bytes there are.
     pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
-    /// Memory held, in bytes.
+    /// Memory used, in bytes.
     pub fn capacity(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.bytes.capacity() + size_of::<Waiting>())
     }
 
-    /// How many of the bytes have been looked at already.
+    /// How many of the bytes were scanned already.
     pub fn scanned(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.scanned - waiting.start)
     }
 
-    /// Moves bytes from the front of `input` behind those that wait, as many as the frame is known to lack, and no
-    /// more: what follows the frame is decoded where it lies. A frame whose end must be searched for takes all.
+    /// Appends bytes from the front of `input`, as many as the frame is known to lack: bytes after the frame are decoded in
+    /// place, without a copy. A frame whose end must be searched for takes all.
     pub fn top_up(&mut self, input: &mut &[u8], searched_for: bool) {
         let Some(waiting) = &mut self.waiting else { return };
         let lacking = if searched_for { input.len() } else { waiting.need.saturating_sub(waiting.bytes().len()) };
@@ -57,7 +57,7 @@ impl Inbox {
         *input = rest;
     }
 
-    /// Drops what has been decoded, and keeps the rest as the start of a frame.
+    /// Drops the decoded bytes, and keeps the rest as the start of a frame.
     pub fn consume(&mut self, progress: Progress) {
         let all = progress.consumed == self.len();
         match &mut self.waiting {
@@ -66,7 +66,7 @@ impl Inbox {
         }
     }
 
-    /// Starts over with what was left undecoded of `input`.
+    /// Keeps the bytes of `input` that were not decoded. The inbox must be empty.
     pub fn keep(&mut self, input: &[u8], progress: Progress) {
         debug_assert!(self.is_empty(), "an unfinished frame is never replaced");
         if progress.consumed < input.len() {
@@ -99,19 +99,19 @@ impl Waiting {
     }
 }
 
-/// How far decoding came in a run of bytes.
+/// How far a run of bytes was decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes that were decoded, or are not wanted.
+    /// Bytes that were decoded or are discarded.
     pub consumed: usize,
-    /// Bytes that the frame after them needs at least.
+    /// The least length of the frame after them, in bytes.
     pub need: usize,
-    /// Bytes of that frame that need not be looked at again.
+    /// Bytes of that frame that need not be scanned again.
     pub scanned: usize,
 }
 
 impl Progress {
-    /// Nothing is left of `bytes`.
+    /// All of `bytes` was decoded.
     pub fn all(bytes: &[u8]) -> Progress {
         Progress { consumed: bytes.len(), need: 0, scanned: 0 }
     }

@@ -10,7 +10,7 @@ pub use inbox::{Inbox, Progress};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::wire::detect::{Detection, detect};
-use crate::wire::{Bets, Conduct, Context, Dialect, Framing, Malformed, Request};
+use crate::wire::{Bets, Context, Dialect, Framing, Malformed, Request, ServerRules};
 
 /// Where a connection's stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Phase {
     /// Frames are decoded as they come.
     Speaking(Dialect),
     /// A reply is held: for the turn's commit, or until the draw. Nothing is decoded meanwhile.
-    Waiting(Dialect),
+    Paused(Dialect),
     /// Nothing is decoded any more; what is queued is sent, then the connection is closed.
     Closing(Option<Dialect>),
 }
@@ -56,8 +56,6 @@ pub enum Step<'a> {
 pub struct Session {
     /// Where it stands.
     pub phase: Phase,
-    /// The unfinished frame.
-    pub inbox: Inbox,
     /// The agency that the connection speaks for, once it has shown or been given one.
     pub agency: Option<AgencyId>,
     /// The only agency that it may speak for, where a certificate says so.
@@ -80,7 +78,6 @@ impl Default for Session {
     fn default() -> Self {
         Session {
             phase: Phase::Detecting { silence: None },
-            inbox: Inbox::default(),
             agency: None,
             certified: None,
             rejected_any: false,
@@ -98,14 +95,14 @@ impl Session {
     pub fn dialect(&self) -> Option<Dialect> {
         match self.phase {
             Phase::Detecting { .. } => None,
-            Phase::Speaking(dialect) | Phase::Waiting(dialect) => Some(dialect),
+            Phase::Speaking(dialect) | Phase::Paused(dialect) => Some(dialect),
             Phase::Closing(dialect) => dialect,
         }
     }
 
-    /// What its dialect asks of the hub; nothing, while it is not known.
-    pub fn conduct(&self) -> Conduct {
-        self.dialect().map_or_else(Conduct::default, Dialect::conduct)
+    /// What the hub does differently in the dialect; the default while the dialect is not known.
+    pub fn server_rules(&self) -> ServerRules {
+        self.dialect().map_or_else(ServerRules::default, Dialect::server_rules)
     }
 
     /// Whether frames are being decoded.
@@ -152,20 +149,20 @@ impl Session {
                 self.phase = Phase::Speaking(dialect);
                 true
             }
-            Phase::Detecting { silence: None } | Phase::Speaking(_) | Phase::Waiting(_) | Phase::Closing(_) => false,
+            Phase::Detecting { silence: None } | Phase::Speaking(_) | Phase::Paused(_) | Phase::Closing(_) => false,
         }
     }
 
-    /// Holds decoding until a reply has been released.
-    pub fn wait(&mut self) {
+    /// Pauses decoding until a reply has been released.
+    pub fn pause(&mut self) {
         if let Phase::Speaking(dialect) = self.phase {
-            self.phase = Phase::Waiting(dialect);
+            self.phase = Phase::Paused(dialect);
         }
     }
 
     /// Goes on decoding.
     pub fn resume(&mut self) {
-        if let Phase::Waiting(dialect) = self.phase {
+        if let Phase::Paused(dialect) = self.phase {
             self.phase = Phase::Speaking(dialect);
         }
     }
@@ -173,7 +170,6 @@ impl Session {
     /// Stops decoding for good.
     pub fn close(&mut self) {
         self.phase = Phase::Closing(self.dialect());
-        self.inbox = Inbox::default();
     }
 
     fn undecided<'a>(&mut self, bytes: &[u8], silence: Option<Dialect>) -> Step<'a> {

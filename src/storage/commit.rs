@@ -10,19 +10,6 @@ use super::state::{Store, Tip};
 use crate::lottery::AgencyId;
 use std::io;
 
-/// Proof that everything staged so far is as durable as configured. Only a successful
-/// [`Store::commit`] makes one, and releasing a reply takes one.
-///
-/// No other code can make one:
-///
-/// ```compile_fail,E0451
-/// let forged = loteria::storage::Committed { _made_by_commit: () };
-/// ```
-#[derive(Debug)]
-pub struct Committed {
-    _made_by_commit: (),
-}
-
 /// How a commit becomes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
@@ -40,18 +27,17 @@ impl<D: Disk> Store<D> {
     /// [`CommitError::Full`]: everything staged was rolled back, durably, and the store can be used. Finishes and the
     /// draw, staged again without batches, fit into slots that are reserved for them. [`CommitError::Fatal`]: the state
     /// of the disk is not known; every later commit fails too, and only a new start can determine it.
-    pub fn commit(&mut self) -> Result<Committed, CommitError> {
+    pub fn commit(&mut self) -> Result<(), CommitError> {
         self.commit_by(Durability::Log)
     }
 
-    fn commit_by(&mut self, by: Durability) -> Result<Committed, CommitError> {
-        let done = Committed { _made_by_commit: () };
+    fn commit_by(&mut self, by: Durability) -> Result<(), CommitError> {
         self.journal.bytes_read = 0;
         if self.failed {
             return Err(CommitError::Fatal(io::Error::other("the store has failed before")));
         }
         if self.staged.records.is_empty() {
-            return Ok(done);
+            return Ok(());
         }
         let result = self.write_group(by);
         match result {
@@ -59,7 +45,7 @@ impl<D: Disk> Store<D> {
             Err(_) => self.drop_staged(),
         }
         self.failed = matches!(result, Err(CommitError::Fatal(_)));
-        result.map(|_| done)
+        result.map(|_| ())
     }
 
     /// Writes a seal, where the last group is none. The next start reports damage to any byte before a seal; without

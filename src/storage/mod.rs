@@ -19,6 +19,8 @@ mod files;
 mod format;
 mod index;
 mod journal_space;
+mod keep;
+mod keep_files;
 mod mutant;
 mod open;
 mod presence;
@@ -26,12 +28,11 @@ mod redo_log;
 mod stage;
 mod state;
 
-pub use commit::Committed;
 pub use copy::{Copied, copy};
 pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
+pub use keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
 #[doc(hidden)]
 pub use mutant::Mutant;
-pub use stage::StagedBatch;
 pub use state::{Discarded, Options, Recovered, Store};

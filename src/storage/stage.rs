@@ -4,20 +4,10 @@ use super::error::MatchError;
 use super::files::disk::{Disk, File};
 use super::files::stream::Stream;
 use super::format::record::{Kind, RECORD_BYTES, Record, record_offset};
+use super::keep::StagedBatch;
 use super::state::Store;
-use crate::lottery::{AgencyId, BatchError, Bet, BetSource};
+use crate::lottery::{AgencyId, BatchError, BetSource};
 use std::io;
-
-/// A batch whose rows are staged.
-#[derive(Debug)]
-pub struct StagedBatch {
-    /// How many bets it has.
-    pub bets: u32,
-    /// Those on the winning number, in order.
-    pub winners: Vec<Bet>,
-    /// CRC-32C of its rows.
-    pub checksum: u32,
-}
 
 impl<D: Disk> Store<D> {
     /// Encodes the rows of a batch behind those already staged and stages its record. Nothing is staged on an

@@ -4,6 +4,7 @@
 use super::format::record::{Kind, Record};
 use super::format::row::rows::Rows;
 use super::index::SparseIndex;
+use super::keep::Settled;
 use super::mutant::Mutant;
 use crate::lottery::{self, AgencyId};
 use std::collections::HashMap;
@@ -178,6 +179,8 @@ pub struct Store<D> {
     pub(super) redo: RedoLog,
     /// A commit has failed for good: nothing may be acknowledged any more.
     pub(super) failed: bool,
+    /// What became of the turn that was submitted, until the hub asks.
+    pub(super) settled: Option<Settled>,
 }
 
 impl<D> Store<D> {
@@ -194,6 +197,7 @@ impl<D> Store<D> {
             staged: Staged::default(),
             redo: RedoLog::default(),
             failed: false,
+            settled: None,
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The `binary` dialect: u32 type and u32 length, in either order, and fixed-width numbers.
 //!
-//! Source: `docs/PROTOCOLS.md`, binary. Documents and dates travel as numbers; the answer to a batch is one
+//! Source: `docs/PROTOCOLS.md`, binary. Documents and dates are numbers; the reply to a batch is one
 //! byte. A first word of 1, 2 or 3 is a type and the second word the length of the rest; any other first
 //! word is the length of the whole message, its own four bytes included, and the second word the type.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Text, eight_digits};
@@ -18,13 +18,14 @@ const OK: u8 = 0;
 const ERROR: u8 = 1;
 /// Two words: type and length, or length and type.
 const HEADER_BYTES: usize = 8;
-/// The fewest bytes that a bet can have: two empty names and three numbers.
+/// The shortest bet: two empty names and three numbers.
 const BET_BYTES_MIN: usize = 20;
-/// The running clients print documents with at least so many digits.
+/// The digits with which existing clients print documents, at least.
 const DOCUMENT_DIGITS: usize = 8;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
+/// Behaviour that this dialect needs from the hub.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -48,10 +49,10 @@ pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     }
 }
 
-/// What a whole frame asks for.
+/// The request of a whole frame.
 ///
 /// # Errors
-/// A body that does not have its type's fields.
+/// A body without its type's fields.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     let mut reader = Reader::new(frame);
     let short = Malformed("frame shorter than its fields");
@@ -77,8 +78,8 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
-    /// what is declared can be more than the frame has. Never more than declared.
+    /// The number of bets, one that overruns the frame included, and at most the declared number. The lengths are
+    /// followed, because the declared number can be more than the frame holds.
     pub fn count(&self) -> u32 {
         let mut reader = Reader::new(self.bytes);
         let mut count = 0;
@@ -123,7 +124,7 @@ fn read_bet<S: BetSink>(reader: &mut Reader<'_>, digits: &mut Digits, sink: &mut
     Some(())
 }
 
-/// A document number as the digits that the running clients print: zero-padded to eight.
+/// A document number as digits, zero-padded to eight as existing clients print it.
 #[derive(Default)]
 struct Digits {
     buffer: [u8; 16],
@@ -178,13 +179,13 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 /// The client's side.
 pub mod client {
     use super::{
-        AgencyId, Answer, BATCH, Cause, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet, Reader, Rules,
-        Unsayable,
+        AgencyId, Answer, BATCH, Cause, ClientRules, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet,
+        Reader, Unsayable,
     };
     use crate::lottery::parse_number;
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// ClientRules for a client.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,
@@ -197,10 +198,10 @@ pub mod client {
     /// This dialect has no hello.
     pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Every bet; the hub writes its document with the digits that this dialect's numbers are printed with.
+    /// Accepts every bet; the hub pads the document's digits.
     ///
     /// # Errors
-    /// None: the signature is every dialect's.
+    /// None; all dialects share the signature.
     pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
         Ok(())
     }
@@ -231,10 +232,10 @@ pub mod client {
         message(QUERY, &[agency.0], &[], out);
     }
 
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    /// Reads one reply, and returns its length in bytes and its meaning; `None` while it is incomplete.
     ///
     /// # Errors
-    /// Bytes that no answer starts with.
+    /// Bytes with which no reply starts.
     pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
         let mut reader = Reader::new(bytes);
         let Some(status) = reader.u8() else { return Ok(None) };
@@ -259,7 +260,7 @@ pub mod client {
         Ok(Some((bytes.len() - reader.rest().len(), answer)))
     }
 
-    /// One message in the order of the running clients: type, length of the rest.
+    /// One message in the word order of existing clients: type, length of the rest.
     fn message(kind: u32, words: &[u32], body: &[u8], out: &mut Vec<u8>) {
         out.extend(kind.to_be_bytes());
         out.extend(length(words.len() * 4 + body.len()).to_be_bytes());
@@ -325,8 +326,12 @@ mod tests {
             (3, &two[..two.len() - 1], 2),
             (3, &two[..bet.len()], 1),
             (u32::MAX, &[], 0),
-            // The form of one bet, without a type: letters stand where the count is expected.
-            (u32::from_be_bytes(*b"Sant"), b"iago Lionel\0\0\0\x05Lorca\x01\xd7\x90\x91\x01\x31\x07\x2d\0\0\x1d\x96", 1),
+            // The form of one bet, without a type: letters at the offset of the count.
+            (
+                u32::from_be_bytes(*b"Sant"),
+                b"iago Lionel\0\0\0\x05Lorca\x01\xd7\x90\x91\x01\x31\x07\x2d\0\0\x1d\x96",
+                1,
+            ),
         ] {
             assert_eq!(Bets { count: declared, bytes }.count(), expected, "{declared} in {bytes:?}");
         }

@@ -1,11 +1,11 @@
-//! The `case-id` dialect: one byte of case, then fields behind u32 lengths.
+//! The `case-id` dialect: one byte of case, then fields with u32 lengths.
 //!
-//! Source: `docs/PROTOCOLS.md`, case-id. Batches are not answered: the answer to the finish says whether
-//! all of the connection's were stored. The finish names no agency, every bet and the query do.
+//! Source: `docs/PROTOCOLS.md`, case-id. Batches have no reply: the reply to the finish says whether all of the
+//! connection's batches are stored. The finish names no agency; every bet and the query do.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -14,15 +14,16 @@ use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, Ra
 const BETS: u8 = 0x01;
 const FINISH: u8 = 0x02;
 const QUERY: u8 = 0x03;
-/// The answer to a finish: every batch of the connection was stored.
+/// The reply to a finish: every batch of the connection is stored.
 const ALL_STORED: u8 = 0x02;
-/// The answer to a finish: not every batch was.
+/// The reply to a finish: at least one batch was rejected.
 const NOT_ALL_STORED: u8 = 0x00;
 /// Case and length, or case and agency.
 const HEADER_BYTES: usize = 5;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: true };
+/// Behaviour that this dialect needs from the hub.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: true };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -45,7 +46,7 @@ pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     }
 }
 
-/// What a whole frame asks for.
+/// The request of a whole frame.
 ///
 /// # Errors
 /// Bets too short to name an agency.
@@ -77,8 +78,7 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
-    /// no field says it.
+    /// The number of bets, one that overruns the frame included.
     pub fn count(&self) -> u32 {
         let mut reader = Reader::new(self.bytes);
         let mut count = 0;
@@ -119,9 +119,9 @@ fn read_bet<'a>(reader: &mut Reader<'a>) -> Option<(AgencyId, RawBet<'a>)> {
 
 /// A reply's bytes.
 ///
-/// There is no error byte, and a peer that waits for the answer to a finish cannot be told from one that waits for
-/// winners: `00`, then the end. It reads as "not all stored" where a finish is answered, and as an answer cut
-/// short where winners are; a length of zero would be a lie, "no winners".
+/// The dialect has no error byte, and the encoder does not know whether the peer waits for the reply to a finish or for
+/// winners. So an error is `00`, then the end: to a finish it means "not all stored", and as winners it is a truncated
+/// reply. A length of zero would mean "no winners".
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Finished { all_stored, .. } => out.push(if *all_stored { ALL_STORED } else { NOT_ALL_STORED }),
@@ -131,7 +131,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
             return After::Close;
         }
         Reply::ShuttingDown | Reply::Unwelcome(_) => return After::Close,
-        // Queries wait for the draw in this dialect: it has no byte for "ask again".
+        // The dialect has no "not yet": its queries are always parked.
         Reply::NotDrawn => return After::CloseUnsaid,
         Reply::Stored { .. } | Reply::Rejected { .. } | Reply::Welcome { .. } | Reply::Echo(_) => {}
     }
@@ -150,7 +150,7 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
     After::Close
 }
 
-/// Appends a string behind its length.
+/// Appends a string with its length before it.
 fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend(u32::try_from(bytes.len()).expect("a field is far under 4 GiB").to_be_bytes());
     out.extend_from_slice(bytes);
@@ -159,12 +159,12 @@ fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 /// The client's side.
 pub mod client {
     use super::{
-        ALL_STORED, AgencyId, Answer, BETS, Cause, Expecting, FINISH, HEADER_BYTES, Malformed, NOT_ALL_STORED, QUERY,
-        RawBet, Reader, Rules, Unsayable, plain, push_string,
+        ALL_STORED, AgencyId, Answer, BETS, Cause, ClientRules, Expecting, FINISH, HEADER_BYTES, Malformed,
+        NOT_ALL_STORED, QUERY, RawBet, Reader, Unsayable, plain, push_string,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// ClientRules for a client.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: usize::MAX,
         batches_answered: false,
@@ -177,10 +177,10 @@ pub mod client {
     /// This dialect has no hello.
     pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Every bet.
+    /// Accepts every bet.
     ///
     /// # Errors
-    /// None: the signature is every dialect's.
+    /// None; all dialects share the signature.
     pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
         Ok(())
     }
@@ -213,10 +213,10 @@ pub mod client {
         out.extend(agency.0.to_be_bytes());
     }
 
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    /// Reads one reply, and returns its length in bytes and its meaning; `None` while it is incomplete.
     ///
     /// # Errors
-    /// Bytes that no answer starts with.
+    /// Bytes with which no reply starts.
     pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
         let mut reader = Reader::new(bytes);
         let answer = match expecting {

@@ -1,12 +1,12 @@
-//! The `csv` dialect: a kind, a u16 length and fields separated by nothing but commas.
+//! The `csv` dialect: a kind, a u16 length and fields separated by commas.
 //!
-//! Source: `docs/PROTOCOLS.md`, csv. No agency is on the wire: the connection is given one. The end of the
-//! bets is the query too. White space around a field is dropped, a line break between bets too; nothing is
-//! quoted or escaped, so that no name can hold a comma, nor begin or end with a space.
+//! Source: `docs/PROTOCOLS.md`, csv. No agency is on the wire: the hub assigns one to the connection. The end of the
+//! bets is the finish and the query. White space around a field is trimmed, a line break between bets too. Nothing is
+//! quoted or escaped, so that a name cannot contain a comma, nor begin or end with a space.
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -17,15 +17,16 @@ use crate::lottery::{
 const BETS: u8 = 0x01;
 const STORED: u8 = 0x02;
 const WINNERS: u8 = 0x03;
-/// From the client: no more bets. From the hub: no.
+/// From the client: no more bets. From the hub: an error.
 const END: u8 = 0xff;
 /// Kind and length.
 const HEADER_BYTES: usize = 3;
 const FIELDS: usize = 5;
 const DATE_BYTES: usize = 10;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+/// Behaviour that this dialect needs from the hub.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -44,10 +45,10 @@ pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     }
 }
 
-/// What a whole frame asks for.
+/// The request of a whole frame.
 ///
 /// # Errors
-/// None on a frame that [`frame`] found: bets that make no sense are the batch's own trouble.
+/// None on a frame that [`frame`] found: invalid bets are errors of the batch.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     if frame.first() == Some(&END) {
         return Ok(Request::FinishAndQuery(Speaker::Connection));
@@ -63,7 +64,7 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are by the number of fields, one that lacks some included.
+    /// The number of bets by their fields, one with missing fields included.
     pub fn count(&self) -> u32 {
         let open_field = plain::trim_end(self.text).last().is_some_and(|&byte| byte != b',');
         let fields = memchr::memchr_iter(b',', self.text).count() + usize::from(open_field);
@@ -115,7 +116,7 @@ impl<'a> Fields<'a> {
         Some(RawBet { first_name, last_name, document, birthdate, number })
     }
 
-    /// The next `len` bytes, which a comma follows or nothing.
+    /// The next `len` bytes, which end at a comma or at the end of the text.
     #[inline(always)]
     fn take(&mut self, len: usize) -> Option<Text<'a>> {
         let rest = self.rest?;
@@ -144,7 +145,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
             return After::Close;
         }
         Reply::ShuttingDown | Reply::Unwelcome(_) => return After::Close,
-        // Queries wait for the draw in this dialect: it has no byte for "ask again".
+        // The dialect has no "not yet": its queries are always parked.
         Reply::NotDrawn => {
             out.push(END);
             return After::CloseUnsaid;
@@ -154,7 +155,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     After::Open
 }
 
-/// The winners, where their documents fit a u16 length; else the one error that there is.
+/// The winners if their documents fit a u16 length, else an error.
 fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
     let start = out.len();
     out.extend([WINNERS, 0, 0]);
@@ -171,12 +172,12 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
 /// The client's side.
 pub mod client {
     use super::{
-        AgencyId, Answer, BETS, Cause, END, Expecting, HEADER_BYTES, Malformed, RawBet, Reader, Rules, STORED,
+        AgencyId, Answer, BETS, Cause, ClientRules, END, Expecting, HEADER_BYTES, Malformed, RawBet, Reader, STORED,
         Unsayable, WINNERS, plain,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// ClientRules for a client.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,
@@ -189,10 +190,10 @@ pub mod client {
     /// This dialect has no hello.
     pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Names without a comma, and without a space at either end.
+    /// Accepts names without a comma, and without a space at either end.
     ///
     /// # Errors
-    /// Which it is.
+    /// The reason.
     pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
         for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
             if name.contains(&b',') {
@@ -220,7 +221,7 @@ pub mod client {
     /// Writes the frame of a batch whose `count` bets are in `body`.
     ///
     /// # Panics
-    /// Where `body` has more than 65,535 bytes.
+    /// If `body` has more than 65,535 bytes.
     pub fn batch(_: AgencyId, _sequence: u64, _count: u32, body: &[u8], out: &mut Vec<u8>) {
         let length = u16::try_from(body.len()).expect("a batch's bets have at most 65,535 bytes");
         out.push(BETS);
@@ -228,7 +229,7 @@ pub mod client {
         out.extend_from_slice(body);
     }
 
-    /// The query says it.
+    /// Writes nothing: the query includes the finish.
     pub fn finish(_: AgencyId, _: &mut Vec<u8>) {}
 
     /// Writes the end of the bets, which is the query for the winners.
@@ -236,10 +237,10 @@ pub mod client {
         out.push(END);
     }
 
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    /// Reads one reply, and returns its length in bytes and its meaning; `None` while it is incomplete.
     ///
     /// # Errors
-    /// Bytes that no answer starts with.
+    /// Bytes with which no reply starts.
     pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
         let mut reader = Reader::new(bytes);
         let Some(kind) = reader.u8() else { return Ok(None) };
@@ -273,7 +274,7 @@ mod tests {
         Context { frame_bytes_max: 1000, opening: false, scanned: 0 }
     }
 
-    /// The bets of a text, or what is wrong, and how many it is said to have.
+    /// The bets of a text or their error, and their count.
     fn read(text: &str) -> (Result<Vec<Bet>, BatchError>, u32) {
         let mut frame = vec![BETS];
         frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
@@ -351,7 +352,7 @@ mod tests {
     fn winners_that_no_length_can_say_are_refused() {
         let bet = |digits: &str| Bet::from_text(b"Ana", b"Paz", digits.as_bytes(), b"1999-03-17", b"7574").unwrap();
         // 8,191 documents of seven digits and the commas between them are 65,527 bytes: one more of seven
-        // digits fills what a u16 can say, one of eight is too much.
+        // digits reaches the u16 limit, one of eight exceeds it.
         let mut bets = vec![bet("1234567"); 8191];
         bets.push(bet("12345678"));
         let mut out = Vec::new();

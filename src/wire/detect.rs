@@ -1,25 +1,24 @@
-//! Which dialect a connection speaks, from its first bytes alone.
+//! Detection of a connection's dialect from its first bytes.
 //!
-//! Source: `docs/PROTOCOLS.md`, detection. A pure function: the same bytes give the same verdict however
-//! they arrived, and silence is told by the caller, not measured here. More bytes never change a verdict of
-//! [`Detection::Known`].
+//! Source: `docs/PROTOCOLS.md`, detection. A pure function: the same bytes give the same result in any pieces, and the
+//! caller measures silence. More bytes never change a result of [`Detection::Known`].
 
 use super::Dialect;
 use super::native::MAGIC;
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
 
-/// What the first bytes say.
+/// The result of a detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detection {
     /// The dialect.
     Known(Dialect),
-    /// Nothing yet; more bytes will tell.
+    /// Unknown until more bytes are received.
     NeedMore,
-    /// More bytes will tell, and so will their absence: after a silence or a half-close it is this dialect.
+    /// Unknown until more bytes are received; after a silence or a half-close it is this dialect.
     SilenceMeans(Dialect),
 }
 
-/// Looks at all the bytes that have arrived, and consumes none.
+/// Detects the dialect of a stream from all its bytes so far.
 pub fn detect(bytes: &[u8]) -> Detection {
     match bytes {
         [] => Detection::NeedMore,
@@ -27,7 +26,7 @@ pub fn detect(bytes: &[u8]) -> Detection {
         [0x00, _, _, _, 0x00, ..] => Detection::Known(Dialect::Binary),
         [0x00, _, _, _, _, ..] => Detection::Known(Dialect::KeyValue),
         [0x00, ..] => Detection::NeedMore,
-        // A u32 length under 64 KiB, or a u16 length of nothing, whose sender waits for the answer.
+        // A u32 length under 64 KiB, or a u16 length of zero, whose sender waits for a reply.
         [0x01, 0x00, 0x00] => Detection::SilenceMeans(Dialect::Csv),
         [0x01, 0x00, 0x00, ..] => Detection::Known(Dialect::CaseId),
         [0x01, _, _, ..] => Detection::Known(Dialect::Csv),
@@ -36,13 +35,13 @@ pub fn detect(bytes: &[u8]) -> Detection {
         [0xff, ..] => Detection::Known(Dialect::Csv),
         [b'0'..=b'9', ..] => digits(bytes),
         _ if bytes.starts_with(&MAGIC) => Detection::Known(Dialect::Native),
-        // No netcat sends this by itself, so that silence says nothing.
+        // A netcat user does not type these bytes, so that silence decides nothing.
         _ if MAGIC.starts_with(bytes) => Detection::NeedMore,
         _ => Detection::Known(Dialect::Echo),
     }
 }
 
-/// A first line of digits is a `text` length once a byte follows it, and an echo line while none does.
+/// A first line of digits is a `text` length if a byte follows it, and an echo line otherwise.
 fn digits(bytes: &[u8]) -> Detection {
     let line = &bytes[..bytes.len().min(TEXT_LENGTH_LINE_BYTES_MAX)];
     match line.iter().position(|byte| !byte.is_ascii_digit()) {
@@ -58,7 +57,7 @@ mod tests {
     use super::Detection::{Known, NeedMore, SilenceMeans};
     use super::*;
 
-    /// The verdict after each byte of `bytes`, the empty prefix first.
+    /// The result after each byte of `bytes`, the empty prefix first.
     fn verdicts(bytes: &[u8]) -> Vec<Detection> {
         (0..=bytes.len()).map(|len| detect(&bytes[..len])).collect()
     }

@@ -1,16 +1,16 @@
-//! The `echo` exchange: a line comes back unchanged, then the connection is closed.
+//! The `echo` exchange: the hub sends a line back unchanged, then closes the connection.
 //!
-//! Source: `docs/PROTOCOLS.md`, echo. A line that never ends is taken as it stands when the peer half-closes
-//! or falls silent: the session decides that, not this file.
+//! Source: `docs/PROTOCOLS.md`, echo. The session, not this file, ends an unfinished line at a half-close or a silence.
 
 use super::message::{
-    After, Answer, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Unsayable,
+    After, Answer, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules, Unsayable,
 };
 use crate::limits;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
 
-/// What this exchange asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+/// Behaviour that this exchange needs from the hub.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a line ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -23,23 +23,23 @@ pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     }
 }
 
-/// Every line asks for itself.
+/// The request of a line: its own bytes.
 ///
 /// # Errors
-/// None: the signature is every dialect's.
+/// None; all dialects share the signature.
 pub fn decode<'a>(_: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     Ok(Request::Echo)
 }
 
-/// There are no bets in an echo.
+/// The bets of an echo: none.
 #[derive(Clone, Debug)]
 pub enum Bets<'a> {
-    /// Cannot be made.
+    /// Cannot be constructed.
     Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
 impl Bets<'_> {
-    /// None.
+    /// Never called.
     pub fn count(&self) -> u32 {
         match self {
             Bets::Never(never, _) => match *never {},
@@ -63,12 +63,12 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     After::Close
 }
 
-/// The client's side: no agency speaks echo, so that all but the line is empty.
+/// The client's side: empty, because no agency uses echo.
 pub mod client {
-    use super::{AgencyId, Answer, Expecting, Malformed, RawBet, Rules, Unsayable};
+    use super::{AgencyId, Answer, ClientRules, Expecting, Malformed, RawBet, Unsayable};
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// ClientRules for a client.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 0,
         batches_answered: false,
@@ -78,7 +78,7 @@ pub mod client {
         resumable: true,
     };
 
-    /// No bet.
+    /// Accepts no bet.
     ///
     /// # Errors
     /// Always.
@@ -97,7 +97,7 @@ pub mod client {
     /// Nothing.
     pub fn query(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// No answer of an agency is an echo.
+    /// Never called.
     ///
     /// # Errors
     /// Always.

@@ -1,8 +1,8 @@
 //! The `key-value` dialect: a u32 length and `KEY:VALUE` pairs joined by `|`, ended by a line feed.
 //!
-//! Source: `docs/PROTOCOLS.md`, key-value. Pairs come in any order; in a value, `\` escapes the next byte. A
-//! bet is a value that is itself a list of pairs: `bet` reads and writes it. The finish is the query too.
-//! Pairs with unknown keys are passed over: the number of bets is checked, so that a mistyped one is noticed.
+//! Source: `docs/PROTOCOLS.md`, key-value. Pairs are in any order; in a value, `\` escapes the next byte. A
+//! bet is a value that is itself a list of pairs: `bet` reads and writes it. The finish is also the query.
+//! Pairs with unknown keys are ignored; a mistyped key of a bet is still an error, because the number of bets is checked.
 
 mod bet;
 #[cfg(test)]
@@ -10,8 +10,8 @@ mod tests;
 
 use self::bet::{BET, Fields, Scratch};
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Reply, Request, Rules, Speaker,
-    Unsayable,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
+    Speaker, Unsayable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -22,7 +22,7 @@ const LENGTH_BYTES: usize = 4;
 const BATCH_SIZE: &[u8] = b"BATCH_SIZE";
 const ACTION: &[u8] = b"ACTION";
 const AGENCY_ID: &[u8] = b"AGENCY_ID";
-/// Both spellings of "no more bets" that the documents have.
+/// Both spellings of the finish in the original documents.
 const FINISH: [&[u8]; 2] = [b"FINISH_BETTING", b"BETTING_FINISHED"];
 const STATUS: &[u8] = b"STATUS";
 const SUCCESS: &[u8] = b"SUCCESS";
@@ -30,8 +30,9 @@ const ERROR: &[u8] = b"ERROR";
 const MESSAGE: &[u8] = b"MESSAGE";
 const WINNERS: &[u8] = b"WINNERS";
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+/// Behaviour that this dialect needs from the hub.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -46,17 +47,17 @@ pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     }
 }
 
-/// The pairs of a payload: all of it but its closing line feed, which may be absent, and the white space at its
-/// end. In the original's own example a space stands before the line feed.
+/// The pairs of a payload, without its final line feed, which may be absent, and without the white space at its
+/// end: the original's example has a space before the line feed.
 fn pairs_of(payload: &[u8]) -> &[u8] {
     plain::trim_end(payload)
 }
 
-/// What a whole frame asks for. Where it starts as clients write it, with the batch's size and a bet, the rest
-/// is not looked at.
+/// The request of a whole frame. If it starts with the batch's size and a bet, as clients write it, the rest
+/// is not read yet.
 ///
 /// # Errors
-/// None on a frame that [`frame`] found: pairs that make no sense have an answer of their own.
+/// None on a frame that [`frame`] found: invalid pairs have an error reply.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     let payload = frame.get(LENGTH_BYTES..).ok_or(Malformed("frame shorter than its length"))?;
     let pairs = pairs_of(payload);
@@ -115,7 +116,7 @@ fn is_key(key: &[u8]) -> bool {
     memchr::memchr2(b'|', b'\\', key).is_none()
 }
 
-/// The pairs of a message, each as key and escaped value, or `None` where it has no `:` behind a key.
+/// The pairs of a message, each as key and escaped value, or `None` if it has no `:` after a key.
 struct Pairs<'a> {
     rest: Option<&'a [u8]>,
 }
@@ -141,13 +142,13 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, whatever is declared: that can be more than the frame has.
+    /// The number of bets in the frame, which can be less than the declared number.
     pub fn count(&self) -> u32 {
         count_bets(self.pairs)
     }
 }
 
-/// How many of the pairs are bets, readable or not.
+/// How many of the pairs are bets, valid or not.
 fn count_bets(pairs: &[u8]) -> u32 {
     let bets = Pairs { rest: Some(pairs) }.flatten().filter(|(key, _)| key.starts_with(BET));
     u32::try_from(bets.count()).unwrap_or(u32::MAX)
@@ -195,17 +196,17 @@ impl BetSource for Bets<'_> {
     }
 }
 
-/// Which numbers the bets of a batch have had: each at most once, in any order.
+/// The numbers of the bets of a batch so far: each at most once, in any order.
 #[derive(Default)]
 struct Numbers {
-    /// All from 1 to this one have come in order.
+    /// The numbers from 1 to this one were received in order.
     in_order: u32,
-    /// Those that have come, by number; empty while all come in order.
+    /// The received numbers, as a bitmap; empty while they are in order.
     taken: Vec<bool>,
 }
 
 impl Numbers {
-    /// Takes one more number; false where it came before, or is over `number_max`.
+    /// Adds a number; false if it was received before, or is over `number_max`.
     #[inline]
     fn take(&mut self, number: u32, number_max: usize) -> bool {
         if self.taken.is_empty() && number == self.in_order + 1 {
@@ -253,7 +254,7 @@ fn close(after: After) -> After {
     }
 }
 
-/// Appends a message of a status and one more pair, whose value `write` appends; one that no length can say is
+/// Appends a message of a status and one more pair, whose value `write` appends. A message whose length exceeds a u32 is
 /// not sent.
 fn say(status: &[u8], key: &[u8], out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> After {
     let start = out.len();
@@ -283,18 +284,18 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 /// The client's side.
 pub mod client {
     use super::{
-        ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, Context, ERROR, Expecting, FINISH, Framing,
-        LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, Rules, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
+        ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, ClientRules, Context, ERROR, Expecting, FINISH,
+        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
         bet::unescape, pairs_of, plain,
     };
 
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
+    /// ClientRules for a client.
+    pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,
         batches_answered: true,
         finish: false,
-        // The size is a number of at most ten digits; a `:` behind its key, a line feed at the end.
+        // The size is a number of at most ten digits, with a `:` after its key and a line feed at the end.
         batch_overhead_bytes: LENGTH_BYTES + BATCH_SIZE.len() + 1 + 10 + 1,
         exactly_once: false,
         resumable: true,
@@ -303,10 +304,10 @@ pub mod client {
     /// This dialect has no hello.
     pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Every bet.
+    /// Accepts every bet.
     ///
     /// # Errors
-    /// None: the signature is every dialect's.
+    /// None; all dialects share the signature.
     pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
         Ok(())
     }
@@ -325,10 +326,10 @@ pub mod client {
         message(&[BATCH_SIZE, b":", count.to_string().as_bytes(), body], out);
     }
 
-    /// The query says it.
+    /// Writes nothing: the query includes the finish.
     pub fn finish(_: AgencyId, _: &mut Vec<u8>) {}
 
-    /// Writes the finish, which is the query for the winners too.
+    /// Writes the finish, which is also the query.
     pub fn query(agency: AgencyId, out: &mut Vec<u8>) {
         message(&[ACTION, b":", FINISH[0], b"|", AGENCY_ID, b":", agency.to_string().as_bytes()], out);
     }
@@ -340,10 +341,10 @@ pub mod client {
         out.push(b'\n');
     }
 
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+    /// Reads one reply, and returns its length in bytes and its meaning; `None` while it is incomplete.
     ///
     /// # Errors
-    /// Bytes that no answer starts with, or an answer without what was asked for.
+    /// Bytes with which no reply starts, or a reply to another request.
     pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
         let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
         let end = match super::frame(bytes, &context) {

@@ -1,13 +1,13 @@
-//! What every dialect's bytes mean: requests, replies, and the client's view of an answer.
+//! The meaning of every dialect's bytes: requests, replies, and a reply as a client reads it.
 
 use crate::lottery::{AgencyId, BatchError, Bet, Refusal};
 
-/// What the first bytes of a stream hold.
+/// The first frame of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not a whole frame yet; one cannot be whole before `need` bytes are here.
+    /// An incomplete frame, which has at least `need` bytes.
     Incomplete {
-        /// Bytes from the start of the frame, more than there are now.
+        /// Bytes from the start of the frame, more than have been received.
         need: usize,
     },
     /// The first `bytes` bytes are one frame.
@@ -15,32 +15,32 @@ pub enum Framing {
         /// The frame's length in bytes, at least 1.
         bytes: usize,
     },
-    /// No frame of this dialect starts like this.
+    /// Bytes with which no frame of this dialect starts.
     Malformed(Malformed),
 }
 
-/// A stream that cannot be read on: what is wrong with it, in words for the log.
+/// A malformed stream, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);
 
-/// What a dialect needs to know besides the bytes.
+/// The input of a decoder besides the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// The longest frame that is accepted, in bytes.
     pub frame_bytes_max: usize,
     /// No frame has been decoded on this connection yet.
     pub opening: bool,
-    /// How many of the bytes an earlier look has already seen.
+    /// How many of the bytes were scanned before without finding the frame's end.
     pub scanned: usize,
 }
 
-/// Which agency a request speaks for.
+/// The agency of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
-    /// The one that the frame names.
+    /// The agency that the frame names.
     Named(AgencyId),
-    /// The one that the connection has shown or been given.
+    /// The agency that the connection has named or was assigned.
     Connection,
 }
 
@@ -57,21 +57,21 @@ pub enum Request<B> {
     Query(Speaker),
     /// The agency has no more bets and wants its winners.
     FinishAndQuery(Speaker),
-    /// A batch of no bets which, having none, names no agency either: in dialects where only bets name one
-    /// (`case-id`, `key-value`) and an empty batch is no error. It is answered as stored, whoever sent it,
-    /// and neither stores nor changes anything; [`Reply::Stored::next`] says nothing there.
+    /// A batch without bets, and so without an agency, in dialects where only bets name the agency
+    /// (`case-id`, `key-value`) and an empty batch is no error. The reply is [`Reply::Stored`], whose
+    /// [`next`](Reply::Stored::next) has no meaning, and nothing is stored or changed.
     EmptyBatch,
-    /// A batch whose first bet cannot be read, or that has none and has to, in dialects where bets name the
-    /// agency: nobody's bets, and nothing to look up in the draw. It is answered with [`Reply::Rejected`] as a
-    /// batch that failed to decode, and logged with its count. An agency that is a number is never the cause:
-    /// it is left to the draw to know it (a number over 32 bits stands as agency 0, which no draw has).
+    /// A batch without a known agency, in dialects where bets name the agency: its first bet cannot be read, or it must
+    /// have bets and has none. The reply is [`Reply::Rejected`] as for a batch that failed to decode, and the count is logged.
+    /// An agency that is a number is never the cause, because only the draw knows the roster (a number over 32 bits
+    /// becomes agency 0, which is in no roster).
     BadBatch {
         /// As [`Bets::count`](super::Bets::count).
         count: u32,
-        /// What is wrong with it; never [`BatchError::Malformed`].
+        /// The reason; never [`BatchError::Malformed`].
         error: BatchError,
     },
-    /// A request that is whole but says nothing that can be done; its dialect has an answer for it.
+    /// An invalid request in a well-formed frame, for which the dialect has an error reply.
     Refused(Malformed),
     /// Send the frame's own bytes back.
     Echo,
@@ -80,9 +80,9 @@ pub enum Request<B> {
 /// A batch of bets, still in its dialect's bytes.
 #[derive(Clone, Debug)]
 pub struct Batch<B> {
-    /// Whose bets they are.
+    /// The bets' agency.
     pub agency: Speaker,
-    /// The sequence number that the client gave it, in dialects that have one.
+    /// The sequence number, in dialects that have one.
     pub sequence: Option<u64>,
     /// The bets; see [`BetSource`](crate::lottery::BetSource), and [`Bets::count`](super::Bets::count).
     pub bets: B,
@@ -91,46 +91,46 @@ pub struct Batch<B> {
 /// Why a batch was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// Its bets.
+    /// A bet is invalid, or the batch is.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// Its agency, or its time.
+    /// The agency is not in the roster, or the batch is too late.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Other bets are stored under its sequence number.
     #[error("other bets are stored under this sequence number")]
     Conflict,
-    /// There is no room for it on the disk; uploads go on when there is.
+    /// The disk is full; batches are stored again when there is space.
     #[error("no space left to store it")]
     StorageFull,
-    /// The connection may not speak for its agency.
+    /// The connection may not act for the batch's agency.
     #[error("the connection may not speak for this agency")]
     Credentials,
 }
 
-/// Why a connection was not welcome.
+/// Why a hello was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unwelcome {
-    /// The agency is not of this draw, or no longer.
+    /// The agency is not in the roster, or is excluded.
     #[error("the agency is not of this draw")]
     UnknownAgency,
-    /// The connection's certificate is another agency's.
+    /// The connection's certificate names another agency.
     #[error("the connection may not speak for this agency")]
     Credentials,
-    /// The hub has no room for one more connection.
+    /// The hub has no free slot.
     #[error("the hub is busy")]
     Busy,
 }
 
-/// What the hub answers; each dialect has its own bytes for it, or none.
+/// A reply of the hub; each dialect has its own bytes for it, or none.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
-    /// The agency may go on at batch `next`.
+    /// The hello is accepted; the agency may continue with batch `next`.
     Welcome {
         /// Sequence number of the agency's next batch.
         next: u64,
     },
-    /// The connection is not wanted; it is closed.
+    /// The hello is refused; the connection is closed.
     Unwelcome(Unwelcome),
     /// A batch is stored, as durably as configured.
     Stored {
@@ -139,12 +139,12 @@ pub enum Reply<'a> {
     },
     /// Nothing of a batch is stored.
     Rejected {
-        /// The number that the client gave it.
+        /// The batch's sequence number.
         sequence: u64,
-        /// Why.
+        /// The reason.
         why: Rejection,
     },
-    /// A finish is noted.
+    /// A finish is stored.
     Finished {
         /// Batches stored for the agency.
         batches: u64,
@@ -155,20 +155,20 @@ pub enum Reply<'a> {
     },
     /// The agency's winners, after the draw.
     Winners {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
-        /// All of them, in the order in which they were stored.
+        /// All winners, in the order in which they were stored.
         bets: &'a [Bet],
     },
     /// A query before the draw, where early queries are rejected.
     NotDrawn,
-    /// A finish or a query was refused.
+    /// A finish or a query is refused.
     Refused(Refusal),
-    /// A whole request that says nothing that can be done.
+    /// An invalid request in a well-formed frame.
     BadRequest(Malformed),
     /// A sequence number above the next one; the connection is closed.
     Gap,
-    /// The stream cannot be read on; the connection is closed.
+    /// The stream is malformed; the connection is closed.
     Malformed(Malformed),
     /// The hub is stopping; the connection is closed.
     ShuttingDown,
@@ -176,136 +176,136 @@ pub enum Reply<'a> {
     Echo(&'a [u8]),
 }
 
-/// What becomes of a connection after a reply.
+/// What happens to a connection after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// It goes on.
+    /// It stays open.
     Open,
     /// It is closed once the reply has been sent.
     Close,
-    /// As [`After::Close`], but the reply is more than the dialect can say, so that what is sent is its error,
-    /// or nothing: the peer does not have what it asked for, and the log should say so.
+    /// As [`After::Close`], but the dialect cannot represent the reply, so that an error or nothing is sent. The log
+    /// should say that the peer did not get its reply.
     CloseUnsaid,
 }
 
-/// What a client reads from the hub.
+/// A reply as a client reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The hub expects batch `next` of this agency.
     Welcome {
-        /// Sequence number.
+        /// The sequence number.
         next: u64,
     },
-    /// The hub does not want this connection.
+    /// The hub refuses the hello.
     Unwelcome(Unwelcome),
-    /// The oldest unanswered batch is stored.
+    /// The oldest unacknowledged batch is stored.
     Stored,
     /// Every batch below `next` is stored.
     StoredBelow {
-        /// Sequence number.
+        /// The sequence number.
         next: u64,
     },
-    /// A batch was rejected: the oldest unanswered one, or the one numbered `sequence`.
+    /// A batch was rejected: the oldest unacknowledged one, or the one with number `sequence`.
     Rejected {
-        /// Which, in dialects that say so.
+        /// The batch's number, in dialects whose replies have it.
         sequence: Option<u64>,
-        /// What a client can do about it.
+        /// The cause.
         cause: Cause,
-        /// The hub's words, or the dialect's in words.
+        /// The hub's message, or a description of the dialect's reply.
         reason: String,
     },
-    /// The finish is noted.
+    /// The finish is stored.
     Finished {
-        /// False where the hub rejected a batch of this connection.
+        /// False if the hub rejected a batch of this connection.
         all_stored: bool,
-        /// Bets stored for the agency, in dialects that say so.
+        /// Bets stored for the agency, in dialects whose replies have it.
         bets: Option<u64>,
     },
     /// The agency's winners.
     Winners {
-        /// A document each.
+        /// The document of each winner.
         documents: Vec<String>,
     },
-    /// The draw has not been: ask again.
+    /// The draw has not been: query again.
     NotDrawn,
-    /// The hub refuses what was asked, or closes.
+    /// The hub refuses the request, or closes.
     Error {
-        /// What a client can do about it.
+        /// The cause.
         cause: Cause,
-        /// The hub's words, or the dialect's in words.
+        /// The hub's message, or a description of the dialect's reply.
         reason: String,
     },
 }
 
-/// Why the hub refused something, as far as a client has to tell it apart.
+/// Why the hub refused a request, as far as a client acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The dialect does not say.
+    /// The dialect does not carry the cause.
     Unsaid,
-    /// The same bytes will be refused again.
+    /// The same request would be refused again.
     Permanent,
     /// The agency has finished, or the draw has been.
     Late,
     /// Other bets are stored under this sequence number.
     Conflict,
-    /// The hub has no room now; later it may.
+    /// The hub's disk is full now.
     StorageFull,
-    /// The hub is stopping; the next one may answer.
+    /// The hub is stopping; it may be started again.
     ShuttingDown,
-    /// The stream is out of step or damaged; a new connection starts afresh.
+    /// The stream is out of sequence or damaged; a new connection starts a new one.
     Stream,
 }
 
-/// What a client waits for; some dialects' answers can only be told apart by it.
+/// The reply that a client waits for; in some dialects it is needed to parse the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expecting {
-    /// The answer to a hello.
+    /// The reply to a hello.
     Welcome,
-    /// The answer to a batch.
+    /// The reply to a batch.
     Stored,
-    /// The answer to a finish.
+    /// The reply to a finish.
     Finished,
-    /// The answer to a query.
+    /// The reply to a query.
     Winners,
 }
 
-/// A bet that a dialect has no bytes for: why, in words for the person whose bet it is. Sent all the same, it
-/// would reach the hub as another bet, or as none.
+/// A bet that a dialect cannot represent, with a reason for the user. If it were sent, the hub would read another bet,
+/// or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsayable(pub &'static str);
 
-/// How a client of a dialect has to behave.
+/// ClientRules for a client of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// A hello opens the connection, and its answer says where to go on.
+pub struct ClientRules {
+    /// Whether a hello opens the connection; its reply has the number of the next batch.
     pub hello: bool,
-    /// How many batches may be on their way unanswered; `usize::MAX` where none is ever answered.
+    /// The window in batches; `usize::MAX` if batches are not acknowledged.
     pub window: usize,
-    /// Whether batches are answered at all.
+    /// Whether batches are acknowledged.
     pub batches_answered: bool,
-    /// Whether a finish is a message of its own; else the query says it too.
+    /// Whether the finish is a message of its own; otherwise the query includes it.
     pub finish: bool,
     /// The most bytes that a batch's frame has besides its bets.
     pub batch_overhead_bytes: usize,
-    /// Whether a batch sent twice is stored once.
+    /// Whether a batch that is sent twice is stored once.
     pub exactly_once: bool,
-    /// Whether a client can go on with a new connection where one was lost: not where the connection is what
-    /// the hub knows the agency by, nor where no answer says which batches are stored.
+    /// Whether a client can continue on a new connection after a lost one. It cannot if the hub knows the agency by its
+    /// connection only, or if no reply says which batches are stored.
     pub resumable: bool,
 }
 
-/// What a dialect asks of the hub beyond answering its frames.
+/// Behaviour that a dialect needs from the hub, besides replies to its frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conduct {
-    /// Batches are in flight unanswered: acknowledgements are cumulative, and after a rejection nothing
-    /// counts until the rejected number comes again.
+pub struct ServerRules {
+    /// Many batches may be in flight: acknowledgements are cumulative, and after a rejection later batches are dropped
+    /// until the rejected number is sent again.
     pub in_flight: bool,
-    /// An early query may be answered "not yet", where `EARLY_QUERY = reject`: its clients poll.
+    /// The reply to an early query may be "not yet", with `EARLY_QUERY = reject`.
     pub polls: bool,
-    /// Its clients may open a connection per message, so that an agency is lost by silence, not by a
-    /// connection that ends.
+    /// Clients may open a connection per message, so that an agency is lost by its silence, not by the end of a
+    /// connection.
     pub reconnects: bool,
-    /// A finish may come before the connection has shown whose it is; its query will tell.
+    /// A finish may be received before the connection's agency is known; the query then names the agency.
     pub finish_before_agency: bool,
 }

@@ -1,15 +1,15 @@
-//! The dialects: bytes to requests, replies to bytes, and the client's mirror of both.
+//! The dialects: requests from bytes, replies to bytes, and both for a client.
 //!
 //! One file per dialect, each with the same parts in the same order:
 //!
-//! 0. `CONDUCT`: what it asks of the hub beyond answering its frames;
+//! 0. `SERVER_RULES`: behaviour that the dialect needs from the hub, besides replies to its frames;
 //! 1. `frame`: where the first frame of a stream ends;
-//! 2. `decode`: what a whole frame asks for;
+//! 2. `decode`: the request of a whole frame;
 //! 3. `Bets`: the bets of a batch, read straight from the frame;
 //! 4. `encode`: a reply's bytes;
-//! 5. `client`: the other side.
+//! 5. `client`: the client's side.
 //!
-//! A new dialect is one such file, one line in `dialects!` below and its row in [`detect`].
+//! A new dialect is one file, one line in `dialects!` below and a row in [`detect`].
 //! Nothing here knows sockets, time or the lottery's state.
 
 pub mod detect;
@@ -18,8 +18,8 @@ mod plain;
 mod reader;
 
 pub use message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
-    Speaker, Unsayable, Unwelcome,
+    After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Rejection, Reply, Request,
+    ServerRules, Speaker, Unsayable, Unwelcome,
 };
 pub use reader::Reader;
 
@@ -43,9 +43,8 @@ macro_rules! dialects {
         }
 
         impl Bets<'_> {
-            /// How many bets the batch has or appears to have: for the log where it is rejected. Its bytes are looked
-            /// through, so that it is never more than the frame holds, whatever that declares. Of a batch that
-            /// can be read it is what `feed` returns.
+            /// The number of bets in the frame, for the log line of a rejected batch. The bets are counted, because the
+            /// declared number can be more than the frame holds. Of a well-formed batch it is what `feed` returns.
             pub fn count(&self) -> u32 {
                 match self {
                     $(Bets::$variant(bets) => bets.count(),)*
@@ -66,7 +65,7 @@ macro_rules! dialects {
             /// Every dialect.
             pub const ALL: &[Dialect] = &[$(Dialect::$variant,)*];
 
-            /// Its name in configuration and documents.
+            /// The name in configuration and documents.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Dialect::$variant => $name,)*
@@ -81,7 +80,7 @@ macro_rules! dialects {
                 }
             }
 
-            /// What a whole frame asks for.
+            /// The request of a whole frame.
             ///
             /// # Errors
             /// A frame whose fields contradict it.
@@ -100,26 +99,26 @@ macro_rules! dialects {
                 }
             }
 
-            /// What it asks of the hub beyond answering its frames.
+            /// Behaviour that the dialect needs from the hub, besides replies to its frames.
             #[inline]
-            pub fn conduct(self) -> Conduct {
+            pub fn server_rules(self) -> ServerRules {
                 match self {
-                    $(Dialect::$variant => $module::CONDUCT,)*
+                    $(Dialect::$variant => $module::SERVER_RULES,)*
                 }
             }
 
-            /// How a client of this dialect behaves.
-            pub fn rules(self) -> Rules {
+            /// ClientRules for a client of this dialect.
+            pub fn client_rules(self) -> ClientRules {
                 match self {
                     $(Dialect::$variant => $module::client::RULES,)*
                 }
             }
 
-            /// Client: whether the dialect can carry this bet's text unchanged; asked before
-            /// [`put_bet`](Self::put_bet), which does not ask again. Whether the bet is valid is another question.
+            /// Client: checks that the dialect can carry this bet's text unchanged. [`put_bet`](Self::put_bet) does not
+            /// check it. Whether the bet is valid is not checked.
             ///
             /// # Errors
-            /// Why it cannot.
+            /// The reason why the dialect cannot carry it.
             pub fn carries(self, bet: &RawBet<'_>) -> Result<(), Unsayable> {
                 match self {
                     $(Dialect::$variant => $module::client::carries(bet),)*
@@ -161,10 +160,10 @@ macro_rules! dialects {
                 }
             }
 
-            /// Client: reads one answer: how many bytes it has and what it says; `None` while it is not whole.
+            /// Client: reads one reply, and returns its length in bytes and its meaning; `None` while it is incomplete.
             ///
             /// # Errors
-            /// Bytes that no answer starts with.
+            /// Bytes with which no reply starts.
             pub fn read_answer(
                 self,
                 bytes: &[u8],
@@ -179,15 +178,15 @@ macro_rules! dialects {
 }
 
 dialects! {
-    /// u32 type and u32 length, fixed-width numbers, one byte back.
+    /// A u32 type and a u32 length, fixed-width numbers; replies of one byte.
     Binary = binary, "binary";
-    /// One byte of case, then fields behind u32 lengths; batches are not answered.
+    /// One byte of case, then fields with u32 lengths; batches have no reply.
     CaseId = case_id, "case-id";
     /// A decimal length and lines of fields between `|`.
     Text = text, "text";
     /// A u32 length and `KEY:VALUE` pairs.
     KeyValue = key_value, "key-value";
-    /// A kind, a u16 length and fields between commas; no agency on the wire.
+    /// A kind, a u16 length and comma-separated fields; no agency on the wire.
     Csv = csv, "csv";
     /// The project's own: checksums, sequence numbers, batches in flight.
     Native = native, "native";
@@ -196,14 +195,14 @@ dialects! {
 }
 
 impl Dialect {
-    /// The dialect called `name`.
+    /// The dialect with this name.
     pub fn from_name(name: &str) -> Option<Dialect> {
         Dialect::ALL.iter().copied().find(|dialect| dialect.name() == name)
     }
 }
 
 impl<B> Request<B> {
-    /// The same request with its bets told otherwise.
+    /// The same request with its bets converted.
     #[inline]
     fn map<C>(self, bets: impl FnOnce(B) -> C) -> Request<C> {
         match self {

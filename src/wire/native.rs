@@ -1,19 +1,23 @@
 //! The `native` dialect, version 1: batches in flight, exactly-once, resumption and checksums.
 //!
-//! Source: `docs/PROTOCOLS.md`, native. A hello of fixed length opens the connection and names its agency;
-//! after it, both sides send frames of u32 length, kind, body and a CRC-32C of kind and body.
+//! Source: `docs/PROTOCOLS.md`, native. A hello of fixed length opens the connection and names its agency. After the
+//! hello, both sides send frames: u32 length, kind, body, and a CRC-32C of kind and body.
+
+pub mod client;
+#[cfg(test)]
+mod tests;
 
 use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
-    Speaker, Unsayable, Unwelcome,
+    After, Batch, Context, Framing, Malformed, Rejection, Reply, Request, ServerRules, Speaker, Unwelcome,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Refusal};
 
-/// The first bytes of either side: a byte that opens no text, the project's initials, the version.
+/// The first bytes of both sides: a byte that no text starts with, the project's initials, the version.
 pub const MAGIC: [u8; 4] = [0xb7, b'L', b'N', 1];
-/// Magic and agency.
+/// The length of a hello: magic and agency.
 const HELLO_BYTES: usize = 8;
+/// The status of a hello that is accepted.
 const WELCOME: u8 = 0;
 
 const BATCH: u8 = 0x01;
@@ -25,7 +29,7 @@ const FINISHED: u8 = 0x83;
 const WINNERS: u8 = 0x84;
 const ERROR: u8 = 0x85;
 
-/// The codes of rejects and errors.
+/// The codes in rejects and errors.
 mod code {
     pub const BAD_FRAME: u16 = 1;
     pub const BAD_CHECKSUM: u16 = 2;
@@ -40,17 +44,18 @@ mod code {
 
 const LENGTH_BYTES: usize = 4;
 const CHECKSUM_BYTES: usize = 4;
-/// The fewest bytes that a bet can have: three empty texts and two numbers.
+/// The minimum size of a bet: three empty texts and two numbers.
 const BET_BYTES_MIN: usize = 11;
-/// Told apart from other damage by its own code.
+/// Has an error code of its own.
 const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match");
-/// As [`BAD_CHECKSUM`].
+/// Has an error code of its own.
 const TOO_LARGE: Malformed = Malformed("frame over the limit");
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
 
-/// Where a frame ends.
+/// Finds the end of the first frame.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     if context.opening {
         return hello_frame(bytes);
@@ -80,10 +85,10 @@ fn hello_frame(bytes: &[u8]) -> Framing {
     Framing::Complete { bytes: HELLO_BYTES }
 }
 
-/// What a whole frame asks for.
+/// Decodes a whole frame.
 ///
 /// # Errors
-/// A frame that is damaged, of an unknown kind, or whose body does not have its kind's fields.
+/// A damaged frame, an unknown kind, or a body without the fields of its kind.
 pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     if context.opening {
         let agency = Reader::new(frame.get(MAGIC.len()..).unwrap_or_default()).u32();
@@ -106,7 +111,7 @@ pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>
     }
 }
 
-/// The kind and body of a whole frame whose checksum holds.
+/// Checks the checksum of a whole frame and returns its kind and body.
 fn open(frame: &[u8]) -> Result<(u8, &[u8]), Malformed> {
     let content = frame.get(LENGTH_BYTES..).and_then(<[u8]>::split_last_chunk::<CHECKSUM_BYTES>);
     let Some((covered @ [kind, body @ ..], checksum)) = content else {
@@ -126,8 +131,8 @@ pub struct Bets<'a> {
 }
 
 impl Bets<'_> {
-    /// How many there are, one that overruns the frame included: found by hopping from length to length, since
-    /// what is declared can be more than the frame has. Never more than declared.
+    /// The number of bets in the frame, an incomplete last one included. It is counted from the bytes and never more
+    /// than the declared number, which can be too high.
     pub fn count(&self) -> u32 {
         let mut reader = Reader::new(self.bytes);
         let mut count = 0;
@@ -170,7 +175,7 @@ fn read_bet<'a>(reader: &mut Reader<'a>) -> Option<RawBet<'a>> {
     })
 }
 
-/// A reply's bytes.
+/// Appends the bytes of a reply.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Welcome { next } => welcome(WELCOME, *next, out),
@@ -207,13 +212,12 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         Reply::Malformed(malformed) | Reply::BadRequest(malformed) => error(damage_code(*malformed), malformed, out),
         Reply::Gap => error(code::GAP, &"a batch before this one is missing", out),
         Reply::ShuttingDown => error(code::SHUTTING_DOWN, &"the hub is stopping", out),
-        // Queries wait for the draw in this dialect: it has no words for "ask again".
+        // A query waits for the draw: this dialect has no message for "ask again".
         Reply::NotDrawn | Reply::Echo(_) => After::CloseUnsaid,
     }
 }
 
-/// `LATE` also stands for the refusals of an agency that the hello let through, and that no later batch of
-/// the connection would escape.
+/// `LATE` also stands for refusals of the agency itself: every later batch of the connection would be refused, too.
 fn reject_code(why: &Rejection) -> u16 {
     match why {
         Rejection::Batch(BatchError::BadBet { .. } | BatchError::Empty | BatchError::Count { .. }) => code::BAD_BET,
@@ -248,7 +252,7 @@ fn error(code: u16, why: &dyn std::fmt::Display, out: &mut Vec<u8>) -> After {
     After::Close
 }
 
-/// Appends a frame whose body `write` appends; a body that no length can say is not sent.
+/// Appends a frame whose body `write` appends. A body whose length does not fit into a u32 is not sent.
 fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> After {
     let start = out.len();
     out.extend([0; LENGTH_BYTES]);
@@ -264,7 +268,7 @@ fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Aft
     After::Open
 }
 
-/// Appends a bet. A text over 255 bytes, which no valid bet has, is cut to its first 255.
+/// Appends a bet. Each text is cut to 255 bytes; no valid bet has more.
 fn push_bet(bet: &RawBet<'_>, out: &mut Vec<u8>) {
     for text in [bet.first_name, bet.last_name, bet.document] {
         let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
@@ -273,247 +277,4 @@ fn push_bet(bet: &RawBet<'_>, out: &mut Vec<u8>) {
     }
     out.extend(bet.birthdate.to_be_bytes());
     out.extend(bet.number.unwrap_or(0).to_be_bytes());
-}
-
-/// The client's side.
-pub mod client {
-    use super::{
-        ACK, AgencyId, Answer, BATCH, CHECKSUM_BYTES, Cause, Context, ERROR, Expecting, FINISH, FINISHED, Framing,
-        LENGTH_BYTES, MAGIC, Malformed, QUERY, REJECT, RawBet, Reader, Rules, Unsayable, Unwelcome, WELCOME, WINNERS,
-        code, message, open, push_bet, read_bet,
-    };
-
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
-        hello: true,
-        window: 64,
-        batches_answered: true,
-        finish: true,
-        batch_overhead_bytes: LENGTH_BYTES + 1 + 8 + 2 + CHECKSUM_BYTES,
-        exactly_once: true,
-        resumable: true,
-    };
-
-    /// Writes the hello.
-    pub fn hello(agency: AgencyId, out: &mut Vec<u8>) {
-        out.extend(MAGIC);
-        out.extend(agency.0.to_be_bytes());
-    }
-
-    /// Every valid bet.
-    ///
-    /// # Errors
-    /// A name over 255 bytes.
-    pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
-        if [bet.first_name, bet.last_name, bet.document].iter().any(|text| text.len() > usize::from(u8::MAX)) {
-            return Err(Unsayable("the native dialect cannot carry a name over 255 bytes"));
-        }
-        Ok(())
-    }
-
-    /// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
-    pub fn bet(_: AgencyId, _index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
-        push_bet(bet, body);
-    }
-
-    /// Writes the frame of a batch whose `count` bets are in `body`.
-    ///
-    /// # Panics
-    /// Where there are more than 65,535 bets.
-    pub fn batch(_: AgencyId, sequence: u64, count: u32, body: &[u8], out: &mut Vec<u8>) {
-        let count = u16::try_from(count).expect("a batch has at most 65,535 bets");
-        message(BATCH, out, |frame| {
-            frame.extend(sequence.to_be_bytes());
-            frame.extend(count.to_be_bytes());
-            frame.extend_from_slice(body);
-        });
-    }
-
-    /// Writes "no more bets".
-    pub fn finish(_: AgencyId, out: &mut Vec<u8>) {
-        message(FINISH, out, |_| {});
-    }
-
-    /// Writes the query for the winners.
-    pub fn query(_: AgencyId, out: &mut Vec<u8>) {
-        message(QUERY, out, |_| {});
-    }
-
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
-    ///
-    /// # Errors
-    /// Bytes that no answer starts with, or that are damaged.
-    pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
-        // A hub that refuses the hello itself says so in a frame; no frame is as long as the magic is as a length.
-        if expecting == Expecting::Welcome && bytes.first() == Some(&MAGIC[0]) {
-            return welcome(bytes);
-        }
-        let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
-        match super::frame(bytes, &context) {
-            Framing::Complete { bytes: end } => Ok(Some((end, said(&bytes[..end])?))),
-            Framing::Incomplete { .. } => Ok(None),
-            Framing::Malformed(malformed) => Err(malformed),
-        }
-    }
-
-    fn welcome(bytes: &[u8]) -> Result<Option<(usize, Answer)>, Malformed> {
-        let known = bytes.len().min(MAGIC.len());
-        if bytes[..known] != MAGIC[..known] {
-            return Err(Malformed("the hub does not speak this version of the native dialect"));
-        }
-        let mut reader = Reader::new(&bytes[known..]);
-        let (Some(status), Some(next)) = (reader.u8(), reader.u64()) else { return Ok(None) };
-        let answer = match status {
-            WELCOME => Answer::Welcome { next },
-            1 => Answer::Unwelcome(Unwelcome::UnknownAgency),
-            2 => Answer::Unwelcome(Unwelcome::Credentials),
-            3 => Answer::Unwelcome(Unwelcome::Busy),
-            _ => return Err(Malformed("the hub's hello has an unknown status")),
-        };
-        Ok(Some((bytes.len() - reader.rest().len(), answer)))
-    }
-
-    fn said(frame: &[u8]) -> Result<Answer, Malformed> {
-        let (kind, body) = open(frame)?;
-        let mut reader = Reader::new(body);
-        let answer = match kind {
-            ACK => reader.u64().map(|next| Answer::StoredBelow { next }),
-            REJECT => rejected(&mut reader),
-            FINISHED => finished(&mut reader),
-            WINNERS => winners(&mut reader),
-            ERROR => reader.u16().map(|code| Answer::Error { cause: cause(code), reason: words(&mut reader) }),
-            _ => return Err(Malformed("unknown kind of answer")),
-        };
-        answer.filter(|_| reader.is_empty()).ok_or(Malformed("the answer does not have its kind's fields"))
-    }
-
-    fn rejected(reader: &mut Reader<'_>) -> Option<Answer> {
-        let (sequence, code) = (reader.u64()?, reader.u16()?);
-        Some(Answer::Rejected { sequence: Some(sequence), cause: cause(code), reason: words(reader) })
-    }
-
-    fn finished(reader: &mut Reader<'_>) -> Option<Answer> {
-        let (_batches, bets) = (reader.u64()?, reader.u64()?);
-        // What was rejected was said batch by batch.
-        Some(Answer::Finished { all_stored: true, bets: Some(bets) })
-    }
-
-    fn winners(reader: &mut Reader<'_>) -> Option<Answer> {
-        let count = reader.u32()?;
-        let mut documents = Vec::new();
-        for _ in 0..count {
-            documents.push(String::from_utf8_lossy(read_bet(reader)?.document.bytes()).into_owned());
-        }
-        Some(Answer::Winners { documents })
-    }
-
-    /// The hub's words: the rest of the frame.
-    fn words(reader: &mut Reader<'_>) -> String {
-        let rest = reader.bytes(reader.rest().len()).unwrap_or_default();
-        String::from_utf8_lossy(rest).into_owned()
-    }
-
-    fn cause(code: u16) -> Cause {
-        match code {
-            code::BAD_FRAME | code::BAD_CHECKSUM | code::GAP => Cause::Stream,
-            code::BAD_BET | code::TOO_LARGE => Cause::Permanent,
-            code::LATE => Cause::Late,
-            code::STORAGE => Cause::StorageFull,
-            code::SHUTTING_DOWN => Cause::ShuttingDown,
-            code::CONFLICT => Cause::Conflict,
-            _ => Cause::Unsaid,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn context(opening: bool) -> Context {
-        Context { frame_bytes_max: 1000, opening, scanned: 0 }
-    }
-
-    /// A frame with these bytes as kind and body.
-    fn sealed(content: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        message(content[0], &mut out, |body| body.extend_from_slice(&content[1..]));
-        out
-    }
-
-    #[test]
-    fn a_hello_is_recognised_by_its_first_wrong_byte() {
-        for bytes in [&b"x"[..], b"\xb7LN\x02", b"\xb7LM"] {
-            assert!(matches!(frame(bytes, &context(true)), Framing::Malformed(_)), "{bytes:?}");
-        }
-        for len in 0..HELLO_BYTES {
-            let hello = b"\xb7LN\x01\0\0\0\x03";
-            assert_eq!(frame(&hello[..len], &context(true)), Framing::Incomplete { need: 8 });
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_anywhere_behind_the_length_is_found() {
-        let good = sealed(&[BATCH, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0]);
-        assert!(matches!(
-            decode(&good, &context(false)),
-            Ok(Request::Batch(Batch { sequence: Some(7), agency: Speaker::Connection, .. }))
-        ));
-        for bit in LENGTH_BYTES * 8..good.len() * 8 {
-            let mut bad = good.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&bad, &context(false)).err(), Some(BAD_CHECKSUM), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn frames_that_cannot_be() {
-        for (length, expected) in [
-            (0u32, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),
-            (4, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),
-            (5, Framing::Incomplete { need: 9 }),
-            (996, Framing::Incomplete { need: 1000 }),
-            (997, Framing::Malformed(TOO_LARGE)),
-            (1 << 31, Framing::Malformed(TOO_LARGE)),
-            (u32::MAX, Framing::Malformed(TOO_LARGE)),
-        ] {
-            assert_eq!(frame(&length.to_be_bytes(), &context(false)), expected, "{length}");
-        }
-        for content in [&[0x04][..], &[0x81], &[FINISH, 0], &[QUERY, 0], &[BATCH, 0, 0]] {
-            assert!(decode(&sealed(content), &context(false)).is_err(), "{content:?}");
-        }
-    }
-
-    #[test]
-    fn bets_fill_their_frame_exactly() {
-        let bet = [1, b'a', 1, b'b', 1, b'7', 0x01, 0x31, 0x05, 0x35, 0, 0, 0x1d, 0x96];
-        let feed = |count: u32, bytes: &[u8]| Bets { count, bytes }.feed(&mut Vec::new());
-        assert_eq!(feed(1, &bet), Ok(1));
-        assert_eq!(feed(0, &[]), Err(BatchError::Empty));
-        for (count, len) in [(1, bet.len() - 1), (2, bet.len()), (0, 1), (65_535, 14)] {
-            assert_eq!(feed(count, &bet[..len]), Err(BatchError::Malformed), "{count} in {len}");
-        }
-        assert_eq!(feed(1, &[bet, bet].concat()), Err(BatchError::Malformed));
-        for (declared, len, expected) in [(1, bet.len(), 1), (65_535, bet.len(), 1), (65_535, 13, 1), (65_535, 0, 0)] {
-            assert_eq!(Bets { count: declared, bytes: &bet[..len] }.count(), expected, "{declared} in {len}");
-        }
-    }
-
-    #[test]
-    fn damage_has_codes_of_its_own() {
-        for (malformed, expected) in [(BAD_CHECKSUM, 2), (TOO_LARGE, 6), (Malformed("unknown kind of frame"), 1)] {
-            let mut out = Vec::new();
-            assert_eq!(encode(&Reply::Malformed(malformed), &mut out), After::Close);
-            let (kind, body) = open(&out).unwrap();
-            assert_eq!((kind, &body[..2]), (ERROR, &[0, expected][..]));
-        }
-    }
-
-    #[test]
-    fn a_hub_that_refuses_the_hello_in_a_frame_is_understood() {
-        let mut out = Vec::new();
-        encode(&Reply::ShuttingDown, &mut out);
-        let answer = client::answer(&out, Expecting::Welcome).unwrap().unwrap();
-        assert!(matches!(answer.1, Answer::Error { cause: Cause::ShuttingDown, .. }), "{answer:?}");
-    }
 }

@@ -1,18 +1,16 @@
-//! Fields as plain text: what the text dialects read and write alike.
+//! Fields as plain text, shared by the text dialects: white space, decimal numbers, dates and lists of documents.
 //!
-//! Owns white space, decimal numbers, dates and lists of documents. Knows no dialect's separators but the comma
-//! between documents, which two of them share.
+//! The only separator here is the comma between documents, which two dialects share.
 
 use crate::lottery::{AgencyId, Bet, Text, leading_digits, parse_number, parse_yyyymmdd};
 
-/// Whether a byte is white space, which is dropped around a field.
+/// Whether a byte is white space, which is trimmed around a field.
 #[inline(always)]
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// The first `len` bytes of `window` without the white space around them; `None` when it has fewer. What most
-/// fields cost is a look at their first and their last byte.
+/// The first `len` bytes of `window` without the white space around them; `None` if it has fewer.
 #[inline(always)]
 pub fn trimmed(window: &[u8], len: usize) -> Option<Text<'_>> {
     let field = window.get(..len)?;
@@ -40,9 +38,9 @@ pub fn trim_end(bytes: &[u8]) -> &[u8] {
     &bytes[..len]
 }
 
-/// The agency that `digits` name; `None` where they are not digits.
+/// The agency of this id; `None` if `digits` has anything but digits.
 ///
-/// More than 32 bits are an agency all the same, one that no draw has: id 0.
+/// An id over 32 bits gives agency 0, which is in no roster.
 #[inline]
 pub fn agency(digits: &[u8]) -> Option<AgencyId> {
     match parse_number(digits) {
@@ -52,16 +50,16 @@ pub fn agency(digits: &[u8]) -> Option<AgencyId> {
     }
 }
 
-/// A number of one to eight digits at the start of `window` and how many there are, where `mark` follows them.
+/// A number of one to eight digits at the start of `window` and the count of its digits, if `mark` follows.
 ///
-/// A quick look, which spares the search for the field's end: `None` says nothing of what the field is.
+/// A fast path that needs no search for the field's end: the field may be a number even if the result is `None`.
 #[inline(always)]
 pub fn number_before(mark: u8, window: &[u8]) -> Option<(u32, usize)> {
     let (len, number) = leading_digits(*window.first_chunk()?);
     (len > 0 && window.get(len) == Some(&mark)).then_some((number, len))
 }
 
-/// The date `YYYYMMDD` whose ten bytes are at the start of `window`, where `mark` follows them. A quick look, as
+/// The date `YYYYMMDD` whose ten bytes are at the start of `window`, if `mark` follows them. A fast path, as
 /// [`number_before`].
 #[inline(always)]
 pub fn date_before(mark: u8, window: &[u8]) -> Option<u32> {

@@ -2,7 +2,7 @@
 
 use crate::lottery::Text;
 
-/// The unread bytes of one frame. A read that the frame is too short for is `None`, and reads nothing.
+/// The unread bytes of one frame. A read beyond its end returns `None` and reads nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -15,13 +15,13 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes }
     }
 
-    /// What has not been read.
+    /// The unread bytes.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Whether all has been read.
+    /// Whether all bytes have been read.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    /// The next `len` bytes as a field that knows what follows it.
+    /// The next `len` bytes as a field that can see the bytes after it.
     #[inline]
     pub fn text(&mut self, len: usize) -> Option<Text<'a>> {
         let text = Text::new(self.rest, len)?;
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// A length of four bytes and as many bytes as it says.
+    /// A u32 length and as many bytes.
     #[inline]
     pub fn text_u32(&mut self) -> Option<Text<'a>> {
         let mut ahead = *self;
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// A length of one byte and as many bytes as it says.
+    /// A u8 length and as many bytes.
     #[inline]
     pub fn text_u8(&mut self) -> Option<Text<'a>> {
         let mut ahead = *self;

@@ -1,14 +1,15 @@
 //! The `text` dialect: a decimal length, a line feed and that many bytes of text.
 //!
-//! Source: `docs/PROTOCOLS.md`, text. Bets are lines of fields between `|`; every bet names its agency, and
-//! so does the query, which is the finish too. Every answer is a message in the same framing. White space
-//! around a field, a line and a message is dropped, the CR of a CRLF included. Nothing is escaped, so that no
-//! field can hold a `|`, nor begin or end with a space.
+//! Source: `docs/PROTOCOLS.md`, text. A bet is a line of fields separated by `|`. Every bet names its agency, and so does
+//! the query, which is also the finish. Every answer is a message in the same framing. White space around a field, a
+//! line and a message is dropped, the CR of a CRLF included. There are no escapes, so no field can contain a `|`, or
+//! begin or end with a space.
 
-use super::message::{
-    After, Answer, Batch, Cause, Conduct, Context, Expecting, Framing, Malformed, Rejection, Reply, Request, Rules,
-    Speaker, Unsayable,
-};
+pub mod client;
+#[cfg(test)]
+mod tests;
+
+use super::message::{After, Batch, Context, Framing, Malformed, Rejection, Reply, Request, ServerRules, Speaker};
 use super::plain;
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
 use crate::lottery::{
@@ -24,18 +25,19 @@ const INVALID_BATCH: &[u8] = b"ERROR_INVALID_BATCH";
 const INVALID_AGENCY: &[u8] = b"ERROR_INVALID_AGENCY";
 const INVALID_GET_WINNERS: &[u8] = b"ERROR_INVALID_GET_WINNERS";
 const NOT_ENDED: &[u8] = b"ERROR_LOTTERY_HASNT_ENDED";
-/// What stands in a winner's name for a `|` that another dialect brought: one in a field would move those
-/// that follow it, the document among them.
+/// Replaces a `|` in a winner's name that came in another dialect: a `|` inside a field would shift the fields after it,
+/// the document included.
 const INSTEAD_OF_SEPARATOR: u8 = b'.';
-/// The longest message that nine digits can announce, in bytes.
+/// The maximum length of a message, in bytes: nine digits.
 const MESSAGE_BYTES_MAX: usize = 999_999_999;
 
-/// What this dialect asks of the hub.
-pub const CONDUCT: Conduct = Conduct { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
+/// What the hub does differently in this dialect.
+pub const SERVER_RULES: ServerRules =
+    ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
-/// Where a frame ends.
+/// Finds the end of the first frame.
 ///
-/// Its length is one to nine digits, leading zeros allowed, as the original's `int()` reads them.
+/// The length is one to nine digits. Leading zeros are allowed, as in the original, which reads it with Python's `int()`.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     match length_line(bytes) {
         Ok(Some((line, message))) if line + message > context.frame_bytes_max => {
@@ -61,10 +63,10 @@ fn length_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     }
 }
 
-/// What a whole frame asks for.
+/// Decodes a whole frame.
 ///
 /// # Errors
-/// None on a frame that [`frame`] found: a message that makes no sense has an answer of its own.
+/// None for a frame that [`frame`] found: an invalid message is a request with an answer of its own.
 pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Malformed> {
     let Some((line, _)) = length_line(frame)? else { return Err(Malformed("frame shorter than its length")) };
     let lines = plain::trim(&frame[line..]);
@@ -87,24 +89,24 @@ pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Mal
     Ok(Request::Batch(Batch { agency: Speaker::Named(agency), sequence: None, bets }))
 }
 
-/// The bets of a message, a line each.
+/// The bets of a message, one per line.
 #[derive(Clone, Debug)]
 pub struct Bets<'a> {
     agency: AgencyId,
-    /// The agency as the first bet spells it, which is how the others nearly always do.
+    /// The agency's bytes in the first bet. The other bets almost always have the same bytes.
     spelled: &'a [u8],
-    /// At least one line; no white space at either end.
+    /// At least one line, without white space at either end.
     lines: &'a [u8],
 }
 
 impl Bets<'_> {
-    /// How many there are, a line each; blank lines are none.
+    /// The number of lines that are not blank.
     pub fn count(&self) -> u32 {
         count_lines(self.lines)
     }
 }
 
-/// How many lines there are that are not blank.
+/// The number of lines that are not blank.
 fn count_lines(lines: &[u8]) -> u32 {
     let bets = lines.split(|&byte| byte == b'\n').filter(|line| !plain::trim(line).is_empty());
     u32::try_from(bets.count()).unwrap_or(u32::MAX)
@@ -134,17 +136,17 @@ impl BetSource for Bets<'_> {
     }
 }
 
-/// One line, taken apart.
+/// The parts of one line.
 struct Line<'a> {
     bet: RawBet<'a>,
     agency: &'a [u8],
-    /// What follows its line feed, if it has one.
+    /// The bytes after its line feed, if it has one.
     behind: Option<&'a [u8]>,
 }
 
 impl<'a> Line<'a> {
-    /// The line at the start of `lines`; `None` where it has not six fields. An agency that is `spelled` so is
-    /// found without a search.
+    /// Reads the line at the start of `lines`; `None` where it does not have six fields. An agency whose bytes are
+    /// `spelled` is recognised without a search for its end.
     #[inline(always)]
     fn read(lines: &'a [u8], spelled: &[u8]) -> Option<Line<'a>> {
         let mut rest = lines;
@@ -173,8 +175,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The field at the start of `rest`, without the white space around it; `rest` then starts behind its separator.
-/// `None` where the line ends first.
+/// Takes the field at the start of `rest`, without the white space around it, and its separator. `None` where the line
+/// ends before a separator.
 #[inline(always)]
 fn field<'a>(rest: &mut &'a [u8]) -> Option<Text<'a>> {
     let end = memchr::memchr2(SEPARATOR, b'\n', rest).filter(|&end| rest[end] == SEPARATOR)?;
@@ -183,7 +185,7 @@ fn field<'a>(rest: &mut &'a [u8]) -> Option<Text<'a>> {
     text
 }
 
-/// The `len` bytes at the start of `rest`, which then starts behind the separator after them.
+/// Takes `len` bytes and the separator after them from the start of `rest`.
 #[inline(always)]
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<Text<'a>> {
     let text = Text::new(rest, len);
@@ -191,7 +193,7 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<Text<'a>> {
     text
 }
 
-/// A reply's bytes.
+/// Appends the bytes of a reply.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Stored { .. } => message(ACK, out),
@@ -227,7 +229,7 @@ fn message(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// The winners, in lines as the bets came.
+/// Appends the message with the winners: lines with the fields of a bet.
 fn winners(agency: AgencyId, bets: &[Bet], out: &mut Vec<u8>) -> After {
     let mut lines = Vec::new();
     for (index, bet) in bets.iter().enumerate() {
@@ -243,7 +245,7 @@ fn winners(agency: AgencyId, bets: &[Bet], out: &mut Vec<u8>) -> After {
     After::Open
 }
 
-/// Appends a bet's line, without a line feed.
+/// Appends the line of a bet, without a line feed.
 fn push_line(agency: AgencyId, bet: &RawBet<'_>, out: &mut Vec<u8>) {
     for name in [bet.first_name, bet.last_name] {
         out.extend(name.bytes().iter().map(|&byte| if byte == b'|' { INSTEAD_OF_SEPARATOR } else { byte }));
@@ -256,249 +258,4 @@ fn push_line(agency: AgencyId, bet: &RawBet<'_>, out: &mut Vec<u8>) {
     plain::push_number(bet.number.unwrap_or(0), out);
     out.push(b'|');
     plain::push_number(agency.0, out);
-}
-
-/// The client's side.
-pub mod client {
-    use super::{
-        ACK, AgencyId, Answer, Cause, Context, EMPTY_BATCH, Expecting, Framing, GET_WINNERS, INVALID_AGENCY,
-        INVALID_BATCH, INVALID_GET_WINNERS, Malformed, NOT_ENDED, RawBet, Rules, TEXT_LENGTH_LINE_BYTES_MAX, Unsayable,
-        length_line, message, push_line,
-    };
-
-    /// How a client behaves.
-    pub const RULES: Rules = Rules {
-        hello: false,
-        window: 1,
-        batches_answered: true,
-        finish: false,
-        batch_overhead_bytes: TEXT_LENGTH_LINE_BYTES_MAX,
-        exactly_once: false,
-        resumable: true,
-    };
-
-    /// This dialect has no hello.
-    pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
-
-    /// Names without a `|` and without a space at either end, the first not one that reads as a query.
-    ///
-    /// # Errors
-    /// Which it is.
-    pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
-        if bet.first_name.bytes().starts_with(GET_WINNERS) {
-            return Err(Unsayable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
-        }
-        for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
-            if name.contains(&b'|') {
-                return Err(Unsayable("the text dialect cannot carry a name with '|'"));
-            }
-            if name.first() == Some(&b' ') || name.last() == Some(&b' ') {
-                return Err(Unsayable("the text dialect cannot carry a name with a space at either end"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends one bet, the `index`th from 0 of its batch, to a batch's body.
-    pub fn bet(agency: AgencyId, index: u32, bet: &RawBet<'_>, body: &mut Vec<u8>) {
-        if index > 0 {
-            body.push(b'\n');
-        }
-        push_line(agency, bet, body);
-    }
-
-    /// Writes the frame of a batch whose `count` bets are in `body`.
-    pub fn batch(_: AgencyId, _sequence: u64, _count: u32, body: &[u8], out: &mut Vec<u8>) {
-        message(body, out);
-    }
-
-    /// The query says it.
-    pub fn finish(_: AgencyId, _: &mut Vec<u8>) {}
-
-    /// Writes the query for the winners, which is the finish too.
-    pub fn query(agency: AgencyId, out: &mut Vec<u8>) {
-        message(format!("GET_WINNERS|{agency}").as_bytes(), out);
-    }
-
-    /// Reads one answer: how many bytes it has and what it says; `None` while it is not whole.
-    ///
-    /// # Errors
-    /// Bytes that no answer starts with, or an answer to another question.
-    pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, Malformed> {
-        let context = Context { frame_bytes_max: usize::MAX, opening: false, scanned: 0 };
-        let end = match super::frame(bytes, &context) {
-            Framing::Complete { bytes } => bytes,
-            Framing::Incomplete { .. } => return Ok(None),
-            Framing::Malformed(malformed) => return Err(malformed),
-        };
-        let line = length_line(bytes)?.map_or(end, |(line, _)| line);
-        let text = &bytes[line..end];
-        let answer = match (expecting, refusal(text)) {
-            (Expecting::Winners, None) if text == NOT_ENDED => Answer::NotDrawn,
-            (Expecting::Winners, None) => Answer::Winners { documents: documents(text)? },
-            (_, None) if text == ACK => Answer::Stored,
-            (_, None) => return Err(Malformed("neither ACK nor an error that the text dialect has")),
-            (Expecting::Stored, Some((cause, reason))) => Answer::Rejected { sequence: None, cause, reason },
-            (_, Some((cause, reason))) => Answer::Error { cause, reason },
-        };
-        Ok(Some((end, answer)))
-    }
-
-    /// The hub's errors, in words.
-    fn refusal(text: &[u8]) -> Option<(Cause, String)> {
-        let (cause, words) = match text {
-            EMPTY_BATCH => (Cause::Permanent, "the batch has no bets"),
-            // Said of bets that come too late, and of a full disk, as well.
-            INVALID_BATCH => (Cause::Unsaid, "the hub rejected the batch"),
-            INVALID_AGENCY => (Cause::Permanent, "the agency is not of this draw"),
-            INVALID_GET_WINNERS => (Cause::Permanent, "the hub cannot read the query"),
-            _ => return None,
-        };
-        Some((cause, words.to_owned()))
-    }
-
-    /// The third field of every line.
-    fn documents(lines: &[u8]) -> Result<Vec<String>, Malformed> {
-        if lines.is_empty() {
-            return Ok(Vec::new());
-        }
-        let document = |line: &[u8]| {
-            let mut fields = line.split(|&byte| byte == b'|').skip(2);
-            Some(String::from_utf8_lossy(fields.next()?).into_owned())
-        };
-        let documents = lines.split(|&byte| byte == b'\n').map(document).collect::<Option<_>>();
-        documents.ok_or(Malformed("a winner's line without a document"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn context() -> Context {
-        Context { frame_bytes_max: 1000, opening: false, scanned: 0 }
-    }
-
-    fn request(message: &str) -> Request<Vec<Result<Bet, BetError>>> {
-        let frame = format!("{}\n{message}", message.len()).into_bytes();
-        assert_eq!(super::frame(&frame, &context()), Framing::Complete { bytes: frame.len() });
-        decode(&frame, &context()).unwrap().map(|bets| {
-            let mut list = Vec::new();
-            assert_eq!(bets.feed(&mut list), Ok(u32::try_from(list.len()).unwrap()));
-            list
-        })
-    }
-
-    fn fed(message: &str) -> Result<u32, BatchError> {
-        let frame = format!("{}\n{message}", message.len()).into_bytes();
-        let request = decode(&frame, &context()).unwrap();
-        if let Request::BadBatch { error, .. } = request {
-            return Err(error);
-        }
-        let Request::Batch(batch) = request else { panic!("{message} is no batch") };
-        batch.bets.feed(&mut Vec::new())
-    }
-
-    #[test]
-    fn a_length_is_one_to_nine_digits() {
-        for (bytes, expected) in [
-            ("", Framing::Incomplete { need: 1 }),
-            ("3", Framing::Incomplete { need: 2 }),
-            ("3\n", Framing::Incomplete { need: 5 }),
-            ("3\nACKx", Framing::Complete { bytes: 5 }),
-            ("000000003\nACK", Framing::Complete { bytes: 13 }),
-            ("0\n", Framing::Complete { bytes: 2 }),
-            ("998\n", Framing::Malformed(Malformed("frame over the limit"))),
-            ("996\n", Framing::Incomplete { need: 1000 }),
-            ("123456789", Framing::Incomplete { need: 10 }),
-        ] {
-            assert_eq!(frame(bytes.as_bytes(), &context()), expected, "{bytes:?}");
-        }
-        for bytes in ["\n", "x", "-1\n", "1 \n", "3\r\n", "0000000003", "1234567890\n"] {
-            assert!(matches!(frame(bytes.as_bytes(), &context()), Framing::Malformed(_)), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn queries_and_what_only_looks_like_one() {
-        for (message, agency) in [
-            ("GET_WINNERS|3", 3),
-            ("GET_WINNERS|03\n", 3),
-            ("GET_WINNERS|99999999999", 0),
-            ("GET_WINNERS|3\r\n", 3),
-            (" GET_WINNERS | 3 \n\n", 3),
-        ] {
-            let expected = Speaker::Named(AgencyId(agency));
-            assert!(matches!(request(message), Request::FinishAndQuery(speaker) if speaker == expected), "{message}");
-        }
-        for message in [
-            "GET_WINNERS",
-            "GET_WINNERS|",
-            "GET_WINNERS| ",
-            "GET_WINNERS|x",
-            "GET_WINNERS|1|2",
-            "GET_WINNERS|1 2",
-            "GET_WINNERS|1\n2",
-            "GET_WINNERS1",
-            "GET_WINNERS 1",
-            "GET_WINNERSX|b|1|1999-03-17|5|3",
-        ] {
-            assert!(matches!(request(message), Request::Refused(_)), "{message}");
-        }
-        assert!(matches!(request("GET_WINNER|b|1|1999-03-17|5|3"), Request::Batch(_)));
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_batch() {
-        let bad = |index, error| Err(BatchError::BadBet { index, error });
-        for (message, expected) in [
-            ("", Err(BatchError::Empty)),
-            ("\n", Err(BatchError::Empty)),
-            (" \r\n\r\n", Err(BatchError::Empty)),
-            ("a|b|1|1999-03-17|5|3", Ok(1)),
-            ("a|b|1|1999-03-17|5|3\n", Ok(1)),
-            ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|03", Ok(2)),
-            ("a|b|1|1999-03-17|5|3\n\n", Ok(1)),
-            ("a|b|1|1999-03-17|5|3\n\na|b|1|1999-03-17|5|3", bad(1, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|3 3", bad(0, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|3\ra|b|1|1999-03-17|5|3", bad(0, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|x", bad(0, BetError::Fields)),
-            ("a|b|1|1999-03-17|5", bad(0, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|3|", bad(0, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|3|7", bad(1, BetError::Fields)),
-            ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|4", bad(1, BetError::MixedAgencies)),
-            ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|", bad(1, BetError::Fields)),
-        ] {
-            assert_eq!(fed(message), expected, "{message:?}");
-        }
-    }
-
-    #[test]
-    fn white_space_around_fields_and_lines_is_dropped() {
-        let plain = "Ana Paula|Paz|30904465|1999-03-17|7574|3\nZoe|Gil|1234567|2004-02-29|2201|3";
-        let Request::Batch(plain) = request(plain) else { panic!("no batch") };
-        for message in [
-            "Ana Paula|Paz|30904465|1999-03-17|7574|3\r\nZoe|Gil|1234567|2004-02-29|2201|3\r\n",
-            " Ana Paula | Paz |\t30904465| 1999-03-17 |7574 | 3 \n Zoe|Gil | 1234567 |2004-02-29|2201|\t3",
-            "\r\nAna Paula|Paz|30904465|1999-03-17|7574|3 \r\nZoe|Gil|1234567|2004-02-29 |2201|3 \r\n\r\n",
-        ] {
-            let Request::Batch(batch) = request(message) else { panic!("{message:?} is no batch") };
-            assert_eq!((batch.agency, batch.bets), (plain.agency, plain.bets.clone()), "{message:?}");
-        }
-    }
-
-    #[test]
-    fn a_rejected_batch_is_counted_by_its_lines() {
-        for (message, expected) in [("x\ny\nz", 3), ("x", 1), ("x\n", 1), ("x\n\n \r\ny", 2), ("", 0)] {
-            assert!(matches!(request(message), Request::BadBatch { count, .. } if count == expected), "{message:?}");
-        }
-    }
-
-    #[test]
-    fn a_separator_in_a_winner_of_another_dialect_moves_no_field() {
-        let bet = Bet::from_text(b"Ana|Maria", b"Paz", b"30904465", b"1999-03-17", b"7574").unwrap();
-        let mut out = Vec::new();
-        encode(&Reply::Winners { agency: AgencyId(3), bets: &[bet] }, &mut out);
-        assert_eq!(out, b"40\nAna.Maria|Paz|30904465|1999-03-17|7574|3");
-    }
 }

@@ -1,18 +1,18 @@
 //! Which answers the hub may give: each is looked at as the hub releases it, whether it arrives or not.
 
-use loteria::engine::{EarlyQuery, Engine};
+use loteria::hub::{EarlyQuery, Hub};
 use loteria::lottery::{AgencyId, Standing};
 use loteria::wire::{Answer, Cause, Dialect, Expecting, Unwelcome};
 
 use crate::bets::Kind;
 use crate::model::Model;
 use crate::net::{Ask, HubEnd, Link, LinkId, Net, Request};
-use crate::storage_kit::disk::Mounted;
+use crate::reactor::Keeper;
 use crate::trace;
 
 impl Model {
     /// Takes in `bytes` that the hub has released for a link.
-    pub fn hear(&mut self, engine: &Engine<Mounted>, net: &mut Net, id: LinkId, bytes: &[u8]) {
+    pub fn hear(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, bytes: &[u8]) {
         let link = &mut net.links[id];
         let start = link.tapped - link.untold.len();
         link.untold.extend_from_slice(bytes);
@@ -39,9 +39,9 @@ impl Model {
             };
             trace::note(|| format!("hub answers | link: {id} | {answer:?}"));
             if link.dialect == Dialect::Native {
-                self.check_native(engine, net, id, &answer);
+                self.check_native(hub, net, id, &answer);
             } else {
-                self.check_in_order(engine, net, id, &answer);
+                self.check_in_order(hub, net, id, &answer);
             }
             net.links[id].answers.push_back((start + told, answer));
         }
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// Dialects whose requests are answered one after another.
-    fn check_in_order(&mut self, engine: &Engine<Mounted>, net: &mut Net, id: LinkId, answer: &Answer) {
+    fn check_in_order(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, answer: &Answer) {
         let link = &mut net.links[id];
         let silent = |request: &Request| {
             link.dialect == Dialect::CaseId && matches!(request.ask, Ask::Batch { .. } | Ask::Empty)
@@ -82,7 +82,7 @@ impl Model {
                 assert!(legal, "link {id}: an empty batch is rejected");
             }
             (Ask::Finish, Answer::Finished { all_stored, .. }) => {
-                self.check_finished(engine, net, id, *all_stored, missing);
+                self.check_finished(hub, net, id, *all_stored, missing);
             }
             (Ask::Finish, Answer::Error { .. }) => {
                 assert!(self.is_excluded(agency), "link {id}: the finish is refused: {answer:?}");
@@ -102,7 +102,7 @@ impl Model {
         }
     }
 
-    fn check_native(&mut self, engine: &Engine<Mounted>, net: &mut Net, id: LinkId, answer: &Answer) {
+    fn check_native(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, answer: &Answer) {
         let link = &mut net.links[id];
         let agency = link.agency.expect("native links are somebody's");
         let stored = self.agencies[&agency].batches;
@@ -139,7 +139,7 @@ impl Model {
             Answer::Finished { bets, .. } => {
                 assert_eq!(*bets, Some(self.agencies[&agency].bets), "link {id}: bets of the finished agency");
                 pop_through(link, &Ask::Finish);
-                self.check_finished(engine, net, id, true, 0);
+                self.check_finished(hub, net, id, true, 0);
             }
             Answer::Winners { documents } => {
                 pop_through(link, &Ask::Query);
@@ -217,7 +217,7 @@ impl Model {
         self.may_be_full || self.is_excluded(agency) || self.may_have_finished(net, id)
     }
 
-    fn check_finished(&mut self, engine: &Engine<Mounted>, net: &Net, id: LinkId, all_stored: bool, missing: usize) {
+    fn check_finished(&mut self, hub: &Hub<Keeper>, net: &Net, id: LinkId, all_stored: bool, missing: usize) {
         let link = &net.links[id];
         if link.dialect == Dialect::CaseId {
             let refused = self.is_excluded(link.agency);
@@ -235,7 +235,7 @@ impl Model {
             }
         }
         let Some(agency) = link.agency else { return };
-        let standing = engine.lottery().agency(AgencyId(agency)).map(|agency| agency.standing);
+        let standing = hub.lottery().agency(AgencyId(agency)).map(|agency| agency.standing);
         assert_eq!(standing, Ok(Standing::Finished), "link {id}: the finish is answered");
         self.agencies.get_mut(&agency).expect("it is there").finish_answered = true;
     }

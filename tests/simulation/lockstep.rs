@@ -258,7 +258,7 @@ impl Lockstep {
                 let end = &mut world.net.links[link];
                 self.dialect.put_query(loteria::lottery::AgencyId(agency), &mut end.up);
                 end.asked(Ask::Query);
-                if !self.dialect.rules().finish || self.dialect == Dialect::CaseId {
+                if !self.dialect.client_rules().finish || self.dialect == Dialect::CaseId {
                     self.note_finish(world, link);
                 }
                 self.asked = true;
@@ -273,7 +273,7 @@ impl Lockstep {
 
     fn move_on(&mut self) {
         if self.stage == Stage::Betting && self.todo.is_empty() && self.flying.is_empty() {
-            let finishes = self.dialect.rules().finish;
+            let finishes = self.dialect.client_rules().finish;
             self.go_to(if finishes { Stage::Finishing } else { Stage::Asking });
         }
     }

@@ -17,13 +17,14 @@ mod answers;
 mod bets;
 mod clients;
 mod counters;
-mod hub;
+mod late;
 mod lockstep;
 mod model;
 mod native;
 mod net;
 mod parked;
 mod plan;
+mod reactor;
 mod real;
 mod rng;
 mod run;
@@ -34,7 +35,7 @@ mod sweep;
 mod trace;
 mod turns;
 
-use loteria::engine::EngineMutant;
+use loteria::mutants;
 use loteria::storage::Mutant;
 
 use run::{Defect, run};
@@ -66,7 +67,7 @@ fn every_mutant_is_caught() {
     // A torn entry of the redo log that passes shows in a whole hub once in tens of thousands of runs; the store's own
     // simulation looks for that one (tests/store_simulation.rs).
     let stores = Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::SkipRedoChecksum).map(Defect::Store);
-    let engines = EngineMutant::ALL.into_iter().map(Defect::Engine);
+    let engines = mutants::Mutant::ALL.into_iter().map(Defect::Hub);
     let mut missed = Vec::new();
     let loops = [Defect::CountPauses, Defect::JudgeAfterPoll];
     for defect in stores.chain(engines).chain(loops) {

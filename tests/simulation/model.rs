@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use loteria::engine::{Engine, OnAgencyLoss, Policy};
+use loteria::hub::{Hub, OnAgencyLoss, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Standing};
 use loteria::storage::File;
@@ -12,9 +12,9 @@ use loteria::timers::Moment;
 use loteria::wire::Dialect;
 
 use crate::bets::{Batches, Kind};
-use crate::hub::Witness;
 use crate::net::{Ask, HubEnd, LinkId, Net};
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::reactor::{Keeper, Witness};
+use crate::storage_kit::disk::SimDisk;
 use crate::trace;
 
 /// One agency, as its stored rows and its clients' requests make it.
@@ -38,6 +38,8 @@ pub struct Agency {
     seen: BTreeSet<LinkId>,
     /// It came back after its grace: the hub may not have noticed before it excludes it.
     late: bool,
+    /// The hub has decided to exclude it, in a turn that may be in flight.
+    given_up: bool,
     /// When bytes of it were last read; `None` since the hub's last start.
     read_at: Option<Moment>,
     /// Bytes read on its live links: now, and a turn ago.
@@ -101,6 +103,7 @@ impl Model {
             here_at: Moment::default(),
             seen: BTreeSet::new(),
             late: false,
+            given_up: false,
             read_at: None,
             bytes_read: (0, 0),
         };
@@ -192,11 +195,12 @@ impl Model {
     fn compare(&mut self, net: &Net, lottery: &Lottery, restarted: bool) {
         let ids: Vec<u32> = self.agencies.keys().copied().collect();
         for id in ids {
-            let seen = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let agency = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let seen = agency.committed();
             let state = &self.agencies[&id];
             assert_eq!(seen.batches, state.batches, "batches of agency {id}, in memory and in the rows");
             assert_eq!(seen.bets, state.bets, "bets of agency {id}, in memory and in the rows");
-            let winners = seen.winners.iter().map(|bet| bet.document());
+            let winners = agency.winners[..seen.winners].iter().map(|bet| bet.document());
             assert!(winners.eq(state.winners.iter().map(String::as_str)), "winners of agency {id}");
             if seen.standing == state.standing {
                 continue;
@@ -204,13 +208,14 @@ impl Model {
             assert_eq!(state.standing, Standing::Betting, "agency {id} is {:?} no more", state.standing);
             match seen.standing {
                 Standing::Finished => self.check_finish(net, id),
-                Standing::Excluded => self.check_exclusion(id, restarted),
+                // Decided when the turn began, and checked then; or in the turn that a crash cut off.
+                Standing::Excluded => assert!(restarted || self.agencies[&id].given_up, "agency {id} is excluded"),
                 Standing::Betting => {}
             }
             trace::event("standing", &[("agency", u64::from(id)), ("now", seen.standing as u64)]);
             self.agencies.get_mut(&id).expect("it is there").standing = seen.standing;
         }
-        if lottery.drawn() != self.drawn {
+        if lottery.draw_is_committed() != self.drawn {
             assert!(!self.drawn, "the draw is forgotten");
             let betting = self.agencies.values().any(|agency| agency.standing == Standing::Betting);
             assert!(!betting, "the draw is made before every agency has finished");
@@ -228,14 +233,23 @@ impl Model {
         }
     }
 
-    fn check_exclusion(&self, id: u32, restarted: bool) {
+    /// Checks what the hub has decided in turns that are not committed.
+    fn check_decisions(&mut self, lottery: &Lottery) {
+        let ids: Vec<u32> = self.agencies.keys().copied().collect();
+        for id in ids {
+            let state = lottery.agency(AgencyId(id)).expect("an agency of the roster");
+            let given_up = state.standing == Standing::Excluded;
+            if given_up && !self.agencies[&id].given_up && self.agencies[&id].standing == Standing::Betting {
+                self.check_exclusion(id, state.batches);
+            }
+            self.agencies.get_mut(&id).expect("it is there").given_up = given_up;
+        }
+    }
+
+    fn check_exclusion(&self, id: u32, batches: u64) {
         let agency = &self.agencies[&id];
         assert_eq!(self.policy.on_agency_loss, OnAgencyLoss::Exclude, "agency {id} is excluded");
-        assert!(agency.batches > 0, "agency {id} is excluded and has not begun");
-        if restarted {
-            // It was excluded in the turn that the crash cut off: its time had come already.
-            return;
-        }
+        assert!(batches > 0, "agency {id} is excluded and has not begun");
         let needed = self.policy.loss_grace;
         let gone = agency.here_at.until(self.now);
         assert!(gone >= needed || agency.late, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
@@ -249,7 +263,7 @@ impl Model {
     }
 
     /// Notes which agencies are here, as far as the hub can know.
-    fn look_around(&mut self, engine: &Engine<Mounted>, net: &Net) {
+    fn look_around(&mut self, hub: &Hub<Keeper>, net: &Net) {
         for agency in self.agencies.values_mut() {
             agency.bytes_read.0 = 0;
         }
@@ -258,7 +272,7 @@ impl Model {
             if let Some((earlier, named_at)) = link.earlier
                 && link.up_read >= named_at
                 && let HubEnd::Open(id) = link.hub
-                && !engine.is_closing(id)
+                && !hub.is_closing(id)
             {
                 self.agencies.get_mut(&earlier).expect("an agency of the roster").see(number, grace, self.now);
             }
@@ -269,7 +283,7 @@ impl Model {
             }
             // What comes after the hub has closed its side is read and thrown away.
             if let HubEnd::Open(id) = link.hub
-                && !engine.is_closing(id)
+                && !hub.is_closing(id)
             {
                 agency.see(number, grace, self.now);
                 // A connection in a dialect that keeps its connection says nothing of a silence.
@@ -298,8 +312,8 @@ impl Model {
         }
     }
 
-    fn check_parked(&self, engine: &Engine<Mounted>, net: &Net) {
-        if engine.has_work() || self.stopping {
+    fn check_parked(&self, hub: &Hub<Keeper>, net: &Net) {
+        if hub.has_work() || !hub.is_settled() || self.stopping {
             return;
         }
         let mut waiting = Vec::new();
@@ -308,15 +322,11 @@ impl Model {
             let HubEnd::Open(connection) = link.hub else { continue };
             let query = link.requests.iter().find(|request| request.ask == Ask::Query);
             let asks = query.is_some_and(|query| link.up_read >= query.end);
-            if asks && !engine.is_closing(connection) {
+            if asks && !hub.is_closing(connection) {
                 waiting.push(*id);
             }
         }
-        assert_eq!(
-            engine.parked(),
-            waiting.len(),
-            "queries wait by the hub's count, and by what was asked: {waiting:?}"
-        );
+        assert_eq!(hub.parked(), waiting.len(), "queries wait by the hub's count, and by what was asked: {waiting:?}");
         let waiting = waiting.len();
         assert!(!self.drawn || waiting == 0, "{waiting} queries wait after the draw");
     }
@@ -327,8 +337,8 @@ impl Witness for Model {
         self.disk.crashed()
     }
 
-    fn committed(&mut self, engine: &Engine<Mounted>, net: &Net) {
-        self.look_around(engine, net);
+    fn committed(&mut self, hub: &Hub<Keeper>, net: &Net) {
+        self.look_around(hub, net);
         let disk = self.disk.clone();
         let known = self.file.len();
         let rows = disk.peek(File::Rows, |rows| {
@@ -338,22 +348,23 @@ impl Witness for Model {
         if let Some(rows) = rows {
             self.take_rows(&rows, net);
         }
-        self.compare(net, engine.lottery(), false);
+        self.check_decisions(hub.lottery());
+        self.compare(net, hub.lottery(), false);
     }
 
-    fn released(&mut self, engine: &Engine<Mounted>, net: &mut Net, link: LinkId, bytes: &[u8]) {
-        self.hear(engine, net, link, bytes);
+    fn released(&mut self, hub: &Hub<Keeper>, net: &mut Net, link: LinkId, bytes: &[u8]) {
+        self.hear(hub, net, link, bytes);
     }
 
-    fn turn_ended(&mut self, engine: &Engine<Mounted>, net: &Net) {
+    fn turn_ended(&mut self, hub: &Hub<Keeper>, net: &Net) {
         let logged = trace::logged();
         let stored = self.stored - self.stored_before;
         assert_eq!(logged.stored - self.logged_before.stored, stored, "stored batches, by the log and by the rows");
         let draws = u32::from(self.drawn && !self.drawn_before);
         assert_eq!(logged.draws - self.logged_before.draws, draws, "draws in the log");
-        assert!(engine.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
-        engine.assert_invariants();
-        self.check_parked(engine, net);
+        assert!(hub.buffered_bytes() <= limits::BUFFERS_BYTES_MAX, "buffers over their limit");
+        hub.assert_invariants();
+        self.check_parked(hub, net);
         self.check_ended(net);
     }
 }

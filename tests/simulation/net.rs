@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use loteria::engine::ConnectionId;
+use loteria::hub::ConnectionId;
 use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect};
 
@@ -92,6 +92,8 @@ pub struct Link {
     pub edge_write: bool,
     /// Since when something waits to be accepted or read, by the hub's clock.
     pub unread_since: Option<Moment>,
+    /// Since when it takes more and the hub has not tried, by the hub's clock.
+    pub room_since: Option<Moment>,
     /// When the first byte arrived, in milliseconds.
     pub first_byte_at: Option<u64>,
     /// Where the first request ends that says whose the link is.
@@ -150,6 +152,7 @@ impl Link {
             edge_read: false,
             edge_write: true,
             unread_since: None,
+            room_since: None,
             first_byte_at: None,
             named_at: None,
             gone_at: None,
@@ -266,12 +269,15 @@ impl Net {
         }
     }
 
-    /// Notes what waits to be accepted or read, `now` by the hub's clock.
+    /// Notes what waits to be accepted or read, and who has made room, `now` by the hub's clock.
     pub fn note_arrivals(&mut self, now: Moment) {
         for id in &self.live {
             let link = &mut self.links[*id];
             if link.hub == HubEnd::Backlog || link.up_read < link.up_arrived {
                 link.unread_since.get_or_insert(now);
+            }
+            if link.edge_write && link.room > 0 {
+                link.room_since.get_or_insert(now);
             }
         }
     }
@@ -283,6 +289,8 @@ impl Net {
             let link = &mut self.links[*id];
             let since = link.unread_since.filter(|since| link.edge_read || *since > before);
             link.unread_since = since.map(|_| just_after).or(link.unread_since);
+            let since = link.room_since.filter(|since| link.edge_write || *since > before);
+            link.room_since = since.map(|_| just_after).or(link.room_since);
         }
     }
 

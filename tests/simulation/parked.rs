@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use loteria::engine::{ConnectionId, Engine, Policy};
+use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Roster};
 use loteria::storage::{Options, Store};
@@ -10,8 +10,10 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::late::Late;
+use crate::reactor::Keeper;
 use crate::rng::Rng;
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::storage_kit::disk::SimDisk;
 
 const PARKED: usize = 100_000;
 /// What a parked connection may cost, in bytes of the process.
@@ -27,11 +29,11 @@ fn resident_bytes() -> Option<usize> {
     Some(kilobytes * 1024)
 }
 
-fn turn(engine: &mut Engine<Mounted>, now: Moment) {
-    engine.run_deferred(now);
-    engine.tick(now).unwrap();
-    let committed = engine.commit(now).unwrap();
-    engine.release(committed, now);
+fn turn(hub: &mut Hub<Keeper>, now: Moment) {
+    hub.run_deferred(now);
+    hub.tick(now).unwrap();
+    let committed = hub.commit(now).unwrap();
+    hub.release(committed, now);
 }
 
 /// A frame that `put` writes for `agency`.
@@ -47,24 +49,24 @@ fn a_hundred_thousand_parked_queries_cost_little_and_are_answered_in_slices() {
     let (store, _) = Store::open(SimDisk::new(0).mount(), Options::default()).unwrap();
     let lottery = Lottery::new(Roster::parse("2").unwrap(), WINNING_NUMBER);
     let policy = Policy { connections_max: PARKED + 1, ..Policy::default() };
-    let mut engine = Engine::new(policy, lottery, store, now);
+    let mut hub = Hub::new(policy, lottery, Late::prompt(store, WINNING_NUMBER), now);
 
     let before = resident_bytes();
-    let ids: Vec<ConnectionId> = (0..PARKED).map(|_| engine.open(PEER, now).unwrap()).collect();
+    let ids: Vec<ConnectionId> = (0..PARKED).map(|_| hub.open(PEER, now).unwrap()).collect();
     let mut batches = Batches::default();
     let batch = batches.make(&mut Rng::new(7), Some(1), Kind::Good, 30);
     let mut bets = Vec::new();
     batches.put(batch, DIALECT, 1, 0, 0, &mut bets);
-    engine.receive(ids[0], &bets, now);
-    engine.receive(ids[0], &frame(Dialect::put_finish, 1), now);
-    turn(&mut engine, now);
-    engine.sent(ids[0], engine.outgoing(ids[0]).len(), now);
+    hub.receive(ids[0], &bets, now);
+    hub.receive(ids[0], &frame(Dialect::put_finish, 1), now);
+    turn(&mut hub, now);
+    hub.sent(ids[0], hub.outgoing(ids[0]).len(), now);
     let query = frame(Dialect::put_query, 1);
     for some in ids.chunks(1000) {
-        some.iter().for_each(|id| engine.receive(*id, &query, now));
-        turn(&mut engine, now);
+        some.iter().for_each(|id| hub.receive(*id, &query, now));
+        turn(&mut hub, now);
     }
-    assert_eq!((engine.parked(), engine.buffered_bytes()), (PARKED, 0), "a parked query holds no buffer");
+    assert_eq!((hub.parked(), hub.buffered_bytes()), (PARKED, 0), "a parked query holds no buffer");
     if let (Some(before), Some(after)) = (before, resident_bytes()) {
         let each = after.saturating_sub(before) / PARKED;
         println!("{each} bytes of the process for each parked connection");
@@ -72,27 +74,27 @@ fn a_hundred_thousand_parked_queries_cost_little_and_are_answered_in_slices() {
     }
 
     // The last agency finishes: the draw.
-    let last = engine.open(PEER, now).unwrap();
-    engine.receive(last, &frame(Dialect::put_finish, 2), now);
+    let last = hub.open(PEER, now).unwrap();
+    hub.receive(last, &frame(Dialect::put_finish, 2), now);
     let winners: Vec<String> = batches.all[batch].winners().map(str::to_owned).collect();
     assert!(!winners.is_empty());
     let (mut turns, mut answered) = (0, 0);
-    while engine.has_work() || turns == 0 {
-        turn(&mut engine, now);
+    while hub.has_work() || turns == 0 {
+        turn(&mut hub, now);
         turns += 1;
         let mut slice = 0;
-        while let Some(id) = engine.take_dirty() {
-            let answer = DIALECT.read_answer(engine.outgoing(id), Expecting::Winners).unwrap();
+        while let Some(id) = hub.take_dirty() {
+            let answer = DIALECT.read_answer(hub.outgoing(id), Expecting::Winners).unwrap();
             if id != last {
                 assert_eq!(answer.unwrap().1, Answer::Winners { documents: winners.clone() });
                 slice += 1;
             }
-            engine.sent(id, engine.outgoing(id).len(), now);
+            hub.sent(id, hub.outgoing(id).len(), now);
         }
         assert!(slice <= limits::FLUSH_PER_TURN, "{slice} answers in one turn");
         answered += slice;
     }
-    assert_eq!((answered, engine.parked(), engine.buffered_bytes()), (PARKED, 0, 0));
+    assert_eq!((answered, hub.parked(), hub.buffered_bytes()), (PARKED, 0, 0));
     assert_eq!(turns, PARKED.div_ceil(limits::FLUSH_PER_TURN), "every slice is full");
-    engine.assert_invariants();
+    hub.assert_invariants();
 }

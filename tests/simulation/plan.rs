@@ -3,14 +3,15 @@
 
 use std::time::Duration;
 
-use loteria::engine::{Budgets, EarlyQuery, OnAgencyLoss, Policy};
+use loteria::hub::{Budgets, EarlyQuery, OnAgencyLoss, Policy};
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
 use crate::clients::Habits;
-use crate::hub::Pace;
+use crate::late::Lateness;
 use crate::lockstep::{self, Item};
 use crate::native;
+use crate::reactor::Pace;
 use crate::real;
 use crate::rng::Rng;
 use crate::storage_kit::disk::Faults;
@@ -82,6 +83,7 @@ pub struct Plan {
     pub disasters: Disasters,
     pub habits: Habits,
     pub pace: Pace,
+    pub lateness: Lateness,
     pub chunks: Chunks,
     /// Moves of clients and of the network in a step.
     pub moves: usize,
@@ -117,6 +119,7 @@ impl Plan {
                 budgets: if crowded { CROWDED } else { budgets(rng) },
                 short_turn_percent: rng.pick(&[0, 0, 20]),
             },
+            lateness: lateness(rng),
             chunks,
             moves: rng.range(1, 8),
             steps: rng.range(50, 300),
@@ -185,7 +188,7 @@ fn agency(rng: &mut Rng, id: u32, chunks: Chunks) -> AgencyPlan {
         let counters = (0..count.clamp(2, 4)).map(|_| counter()).collect();
         return AgencyPlan { id, dialect, lockstep: None, native: None, real: None, counters };
     }
-    let resumable = dialect.rules().resumable;
+    let resumable = dialect.client_rules().resumable;
     if resumable && rng.once_in(3) {
         let real = real::Manner { batches: count, bets_max: rng.range(1, 3), begins };
         return AgencyPlan { id, dialect, lockstep: None, native: None, real: Some(real), counters: Vec::new() };
@@ -284,4 +287,12 @@ fn habits(rng: &mut Rng) -> Habits {
         tiny_windows: now_and_then(5, &[300]),
         mischief: now_and_then(3, &[50, 200]),
     }
+}
+
+/// How late the hub's keeper is: mostly not at all, as files are.
+fn lateness(rng: &mut Rng) -> Lateness {
+    if !rng.once_in(3) {
+        return Lateness::default();
+    }
+    Lateness { in_flight: rng.range(1, 4), silent: rng.pick(&[0, 30, 80]), taken_back: rng.pick(&[0, 0, 10, 40]) }
 }

@@ -3,23 +3,27 @@
 
 mod disasters;
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::engine::{Engine, EngineMutant};
+use loteria::hub::Hub;
 use loteria::limits;
 use loteria::lottery::{Lottery, Roster, Standing};
+use loteria::mutants;
 use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
 use loteria::timers::{Moment, RunningTime};
 
 use crate::bets::WINNING_NUMBER;
 use crate::clients::{Habits, World};
 use crate::counters::Counters;
-use crate::hub::{Hub, Polled};
+use crate::late::{Late, Lateness};
 use crate::lockstep::Lockstep;
 use crate::model::Model;
 use crate::native::Native;
 use crate::net::{ClientEnd, HubEnd, Net};
 use crate::plan::{Chunks, Disasters, Plan};
+use crate::reactor::{Polled, Reactor};
 use crate::real::Real;
 use crate::rng::Rng;
 use crate::storage_kit::disk::SimDisk;
@@ -39,7 +43,7 @@ const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
 pub enum Defect {
     None,
     Store(Mutant),
-    Engine(EngineMutant),
+    Hub(mutants::Mutant),
     /// The loop takes a pause of its own for its peers' silence.
     CountPauses,
     /// The loop judges time as of a poll's end, not of its start.
@@ -74,7 +78,9 @@ struct Run {
     agencies: Vec<Agency>,
     /// Until when each agency's client is stopped, in milliseconds.
     stopped_until: Vec<u64>,
-    hub: Option<Hub>,
+    reactor: Option<Reactor>,
+    /// How late the hub's keeper is.
+    lateness: Rc<Cell<Lateness>>,
     now: u64,
     /// When the hub is started again.
     restart_at: u64,
@@ -107,6 +113,8 @@ struct Pause {
 
 /// Runs `seed`; panics where a promise is broken.
 pub fn run(seed: u64, defect: Defect, told: bool) -> Summary {
+    #[cfg(debug_assertions)]
+    let _introduced = mutants::introduce(if let Defect::Hub(mutant) = defect { Some(mutant) } else { None });
     trace::start(told);
     let mut rng = Rng::new(seed);
     let plan = Plan::new(&mut rng);
@@ -157,7 +165,8 @@ impl Run {
             model,
             stopped_until: vec![0; plan.agencies.len()],
             agencies: Vec::new(),
-            hub: None,
+            reactor: None,
+            lateness: Rc::new(Cell::new(plan.lateness)),
             now: 0,
             restart_at: 0,
             habits: plan.habits,
@@ -205,7 +214,7 @@ impl Run {
             model: &mut self.model,
             rng: &mut self.rng,
             now: self.now,
-            listening: self.hub.is_some(),
+            listening: self.reactor.is_some(),
             habits: self.habits,
         }
     }
@@ -220,11 +229,11 @@ impl Run {
         });
         // With everybody excluded there is no draw to wait for.
         let nobody = self.model.agencies.values().all(|agency| agency.standing == Standing::Excluded);
-        self.hub.is_some() && (done || nobody)
+        self.reactor.is_some() && (done || nobody)
     }
 
     fn describe(&self) -> String {
-        let mut lines: Vec<String> = vec![format!("at {} ms, hub up: {}", self.now, self.hub.is_some())];
+        let mut lines: Vec<String> = vec![format!("at {} ms, hub up: {}", self.now, self.reactor.is_some())];
         for agency in &self.agencies {
             lines.push(match agency {
                 Agency::Lockstep(agency) => agency.describe(),
@@ -246,18 +255,19 @@ impl Run {
         for _ in 0..self.plan.moves {
             moved |= self.move_something();
         }
-        if self.hub.is_none() && self.now >= self.restart_at {
+        if self.reactor.is_none() && self.now >= self.restart_at {
             self.start();
             moved = true;
         }
         self.settle_openings();
-        let due = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline()).is_some_and(|at| at <= self.moment());
+        let due =
+            self.reactor.as_ref().and_then(|reactor| reactor.hub.next_deadline()).is_some_and(|at| at <= self.moment());
         let edges = self.net.live.iter().any(|id| {
             let link = &self.net.links[*id];
             link.edge_read || link.edge_write
         });
         self.net.note_arrivals(self.moment());
-        let busy = self.hub.as_ref().is_some_and(Hub::is_busy) || !self.net.backlog.is_empty();
+        let busy = self.reactor.as_ref().is_some_and(Reactor::is_busy) || !self.net.backlog.is_empty();
         let polled = match self.pause.take_if(|pause| pause.until <= self.now) {
             Some(pause) => Some(self.go_on(pause)),
             None if self.pause.is_some() => None,
@@ -304,13 +314,13 @@ impl Run {
             // A client that is continued acts, whatever it waits for.
             if *stopped_until > self.now { Some(*stopped_until) } else { wake }
         });
-        let hub = self.hub.as_ref().and_then(|hub| hub.engine.next_deadline());
+        let hub = self.reactor.as_ref().and_then(|reactor| reactor.hub.next_deadline());
         let later = |at| self.now + u64::try_from(self.moment().until(at).as_millis()).unwrap_or(u64::MAX) + 1;
         let hub = match self.pause {
             Some(pause) => Some(pause.until),
             None => hub.map(later),
         };
-        let restart = self.hub.is_none().then_some(self.restart_at);
+        let restart = self.reactor.is_none().then_some(self.restart_at);
         let next = agencies.chain(hub).chain(restart).filter(|at| *at > self.now).min();
         self.now = next.unwrap_or(self.now + 1000);
         trace::event("time passes", &[("now", self.now)]);
@@ -407,23 +417,22 @@ impl Run {
             lottery.restore_drawn();
         }
         self.model.recovered(&self.net, &lottery);
-        self.model.may_be_full = self.tight || self.plan.disk.read_error > 0;
+        self.model.may_be_full = self.tight || self.plan.disk.read_error > 0 || self.plan.lateness.taken_back > 0;
         let now = self.moment();
-        let mut engine = Engine::new(self.plan.policy.clone(), lottery, store, now);
-        if let Defect::Engine(mutant) = self.defect {
-            engine.set_mutant(mutant);
-        }
-        let mut hub = Hub::new(engine, self.plan.pace, now);
-        let ended = hub.end_turn(&mut self.net, now, &mut self.model);
-        self.hub = Some(hub);
+        let number = lottery.winning_number();
+        let late = Late::new(store, number, Rc::clone(&self.lateness), Rng::new(self.rng.bits()));
+        let hub = Hub::new(self.plan.policy.clone(), lottery, late, now);
+        let mut reactor = Reactor::new(hub, self.plan.pace, now);
+        let ended = reactor.end_turn(&mut self.net, now, &mut self.model);
+        self.reactor = Some(reactor);
         self.ended(ended);
     }
 
     fn turn(&mut self, polled: Polled) {
         let now = self.moment();
         self.model.now = self.model_time();
-        let Some(hub) = &mut self.hub else { return };
-        let turned = hub.turn(&mut self.net, &mut self.rng, polled, now, &mut self.model);
+        let Some(reactor) = &mut self.reactor else { return };
+        let turned = reactor.turn(&mut self.net, &mut self.rng, polled, now, &mut self.model);
         self.ended(turned);
     }
 
@@ -448,7 +457,7 @@ impl Run {
     /// The hub is gone, and so are all connections; what it wrote and did not sync is still in memory, or is not.
     fn gone(&mut self) {
         trace::event("hub is gone", &[("now", self.now)]);
-        self.hub = None;
+        self.reactor = None;
         self.pause = None;
         self.net.hub_gone();
         self.disk.kill();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use loteria::engine::{ConnectionId, Engine, OnAgencyLoss, Policy};
+use loteria::hub::{ConnectionId, Hub, OnAgencyLoss, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Roster, Standing};
 use loteria::storage::{Options, Store};
@@ -11,12 +11,14 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::late::Late;
+use crate::reactor::Keeper;
 use crate::rng::Rng;
-use crate::storage_kit::disk::{Mounted, SimDisk};
+use crate::storage_kit::disk::SimDisk;
 
 /// A hub without a network.
 struct Desk {
-    engine: Engine<Mounted>,
+    hub: Hub<Keeper>,
     disk: SimDisk,
     batches: Batches,
     now: Moment,
@@ -28,7 +30,12 @@ impl Desk {
         let (store, _) = Store::open(disk.mount(), options).unwrap();
         let lottery = Lottery::new(Roster::parse(roster).unwrap(), WINNING_NUMBER);
         let now = Moment::default();
-        Desk { engine: Engine::new(policy, lottery, store, now), disk, batches: Batches::default(), now }
+        Desk {
+            hub: Hub::new(policy, lottery, Late::prompt(store, WINNING_NUMBER), now),
+            disk,
+            batches: Batches::default(),
+            now,
+        }
     }
 
     /// A hub for so many agencies, as it comes.
@@ -37,7 +44,7 @@ impl Desk {
     }
 
     fn connect(&mut self) -> ConnectionId {
-        self.engine.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap()
+        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap()
     }
 
     /// A native connection of `agency` that has been welcomed.
@@ -45,7 +52,7 @@ impl Desk {
         let id = self.connect();
         let mut hello = Vec::new();
         Dialect::Native.put_hello(AgencyId(agency), &mut hello);
-        self.engine.receive(id, &hello, self.now);
+        self.hub.receive(id, &hello, self.now);
         self.turn();
         assert!(matches!(self.answers(id, Expecting::Welcome)[..], [Answer::Welcome { .. }]));
         id
@@ -72,17 +79,17 @@ impl Desk {
     }
 
     fn turn(&mut self) {
-        self.engine.run_deferred(self.now);
-        self.engine.tick(self.now).unwrap();
-        let committed = self.engine.commit(self.now).unwrap();
-        self.engine.release(committed, self.now);
-        self.engine.assert_invariants();
+        self.hub.run_deferred(self.now);
+        self.hub.tick(self.now).unwrap();
+        let committed = self.hub.commit(self.now).unwrap();
+        self.hub.release(committed, self.now);
+        self.hub.assert_invariants();
     }
 
     /// Everything that the hub says to a connection now.
     fn answers(&mut self, id: ConnectionId, expecting: Expecting) -> Vec<Answer> {
-        let bytes = self.engine.outgoing(id).to_vec();
-        self.engine.sent(id, bytes.len(), self.now);
+        let bytes = self.hub.outgoing(id).to_vec();
+        self.hub.sent(id, bytes.len(), self.now);
         let (mut answers, mut rest) = (Vec::new(), &bytes[..]);
         while let Ok(Some((used, answer))) = Dialect::Native.read_answer(rest, expecting) {
             rest = &rest[used..];
@@ -94,13 +101,13 @@ impl Desk {
 
     /// Sends `frames` in one piece; what the hub says at the end of the turn.
     fn say(&mut self, id: ConnectionId, frames: &[Vec<u8>]) -> Vec<Answer> {
-        self.engine.receive(id, &frames.concat(), self.now);
+        self.hub.receive(id, &frames.concat(), self.now);
         self.turn();
         self.answers(id, Expecting::Stored)
     }
 
     fn standing(&self, agency: u32) -> Standing {
-        self.engine.lottery().agency(AgencyId(agency)).unwrap().standing
+        self.hub.lottery().agency(AgencyId(agency)).unwrap().standing
     }
 }
 
@@ -147,7 +154,7 @@ fn a_finish_before_a_rejected_batch_has_come_again_does_not_count_and_is_told_so
         let answers = desk.say(id, &[bad, behind, ending]);
         assert!(is_reject(&answers[0], 0, Cause::Permanent), "{answers:?}");
         assert!(answers.len() == 2 && is_gap(&answers[1]), "{answers:?}");
-        assert!(desk.engine.is_done(id), "the connection is closed");
+        assert!(desk.hub.is_done(id), "the connection is closed");
         assert_eq!(desk.standing(1), Standing::Betting);
     }
 }
@@ -161,8 +168,8 @@ fn a_full_disk_rejects_a_batch_and_what_is_behind_it_does_not_count() {
     let answers = desk.say(id, &[first, second, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)]);
     assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
     assert!(answers.len() == 2 && is_gap(&answers[1]), "nothing follows the answer that closes: {answers:?}");
-    assert_eq!((desk.standing(1), desk.engine.parked()), (Standing::Betting, 0));
-    desk.engine.shut_down(desk.now);
+    assert_eq!((desk.standing(1), desk.hub.parked()), (Standing::Betting, 0));
+    desk.hub.shut_down(desk.now);
     desk.turn();
     assert_eq!(desk.answers(id, Expecting::Stored), []);
 }
@@ -192,8 +199,8 @@ fn a_conflict_with_bets_that_a_full_disk_took_back_is_none() {
     let first = desk.batch(NATIVE, 1, Kind::Good, 0);
     let second = desk.batch(NATIVE, 1, Kind::Good, 0);
     desk.disk.set_space(Some(desk.disk.used()));
-    desk.engine.receive(one, &first, desk.now);
-    desk.engine.receive(other, &second, desk.now);
+    desk.hub.receive(one, &first, desk.now);
+    desk.hub.receive(other, &second, desk.now);
     desk.turn();
     for id in [one, other] {
         let answers = desk.answers(id, Expecting::Stored);
@@ -225,8 +232,8 @@ fn a_finish_that_only_another_finish_of_its_turn_allows_is_taken_back_with_it() 
     assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
     desk.now = desk.now + limits::FULL_DISK_PAUSE;
     // The disk is still full. `new` stores the batch and finishes; `old` finishes without sending it again.
-    desk.engine.receive(new, &[batch.clone(), Desk::finish(NATIVE, 1)].concat(), desk.now);
-    desk.engine.receive(old, &Desk::finish(NATIVE, 1), desk.now);
+    desk.hub.receive(new, &[batch.clone(), Desk::finish(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(old, &Desk::finish(NATIVE, 1), desk.now);
     desk.turn();
     for id in [old, new] {
         let answers = desk.answers(id, Expecting::Stored);
@@ -247,7 +254,7 @@ fn a_query_behind_an_acknowledged_batch_stays_parked() {
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
     assert_eq!(desk.say(id, &[batch, Desk::query(NATIVE, 1)]), [Answer::StoredBelow { next: 1 }]);
     desk.say(id, &[Desk::query(NATIVE, 1)]);
-    assert_eq!(desk.engine.parked(), 1, "a parked connection is not decoded: it parks once");
+    assert_eq!(desk.hub.parked(), 1, "a parked connection is not decoded: it parks once");
 }
 
 #[test]
@@ -257,14 +264,14 @@ fn an_agency_that_was_just_heard_is_not_lost_because_an_older_connection_ends_la
     let mut desk = Desk::new("2", policy, Options::default());
     let [old, new] = [desk.connect(), desk.connect()];
     let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-    desk.engine.receive(old, &batch, desk.now);
+    desk.hub.receive(old, &batch, desk.now);
     desk.turn();
     desk.now = desk.now + idle / 2;
     let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-    desk.engine.receive(new, &batch, desk.now);
+    desk.hub.receive(new, &batch, desk.now);
     desk.turn();
-    desk.engine.closed(new, desk.now);
-    desk.engine.closed(old, desk.now);
+    desk.hub.closed(new, desk.now);
+    desk.hub.closed(old, desk.now);
     desk.now = desk.now + (idle - Duration::from_millis(1));
     desk.turn();
     assert_eq!(desk.standing(1), Standing::Betting, "it was heard less than IDLE_TIMEOUT ago");
@@ -281,14 +288,14 @@ fn a_seal_that_finds_no_room_stops_nothing() {
     desk.disk.set_space(Some(desk.disk.used()));
     let id = desk.connect();
     for agency in 1..=57 {
-        desk.engine.receive(id, &Desk::finish(Dialect::Binary, agency), desk.now);
+        desk.hub.receive(id, &Desk::finish(Dialect::Binary, agency), desk.now);
         desk.turn();
     }
     let before = desk.disk.trace();
     desk.now = desk.now + 2 * limits::SEAL_AFTER;
     desk.turn();
     assert_ne!(desk.disk.trace(), before, "the hub has tried to seal");
-    desk.engine.close_store().unwrap();
+    desk.hub.close_store().unwrap();
 }
 
 #[test]
@@ -298,15 +305,15 @@ fn half_frames_of_strangers_do_not_hold_up_the_winners() {
     half.resize((1 << 20) - 1, b'x');
     for _ in 0..200 {
         let stranger = desk.connect();
-        desk.engine.receive(stranger, &half, desk.now);
+        desk.hub.receive(stranger, &half, desk.now);
     }
-    assert!(desk.engine.buffered_bytes() > limits::LISTS_BYTES_HIGH);
+    assert!(desk.hub.buffered_bytes() > limits::LISTS_BYTES_HIGH);
     let id = desk.native(1);
-    desk.engine.receive(id, &[Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(id, &[Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
     desk.turn();
-    assert!(desk.engine.lottery().drawn());
-    assert_eq!(desk.engine.parked(), 0, "its winners are on their way in the turn of the draw");
-    assert!(!desk.engine.outgoing(id).is_empty());
+    assert!(desk.hub.lottery().drawn());
+    assert_eq!(desk.hub.parked(), 0, "its winners are on their way in the turn of the draw");
+    assert!(!desk.hub.outgoing(id).is_empty());
 }
 
 #[test]
@@ -317,19 +324,19 @@ fn a_connection_in_another_dialect_that_comes_and_goes_does_not_make_an_agency_l
         let mut desk = Desk::new("2", policy.clone(), Options::default());
         let own = desk.connect();
         let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-        desk.engine.receive(own, &batch, desk.now);
+        desk.hub.receive(own, &batch, desk.now);
         desk.turn();
         if closes_first {
-            desk.engine.closed(own, desk.now);
+            desk.hub.closed(own, desk.now);
         }
         let other = desk.connect();
         let bad = desk.batch(Dialect::KeyValue, 1, Kind::Bad, 0);
-        desk.engine.receive(other, &bad, desk.now);
+        desk.hub.receive(other, &bad, desk.now);
         desk.turn();
         if !closes_first {
-            desk.engine.closed(own, desk.now);
+            desk.hub.closed(own, desk.now);
         }
-        desk.engine.closed(other, desk.now);
+        desk.hub.closed(other, desk.now);
         desk.now = desk.now + (idle - Duration::from_millis(1));
         desk.turn();
         assert_eq!(desk.standing(1), Standing::Betting, "it bets with a connection per message");
@@ -353,20 +360,20 @@ fn an_agency_is_there_while_a_connection_that_spoke_for_it_is() {
         let id = desk.connect();
         for agency in [1, 2, 1, 2] {
             let batch = desk.batch(dialect, agency, Kind::Good, 0);
-            desk.engine.receive(id, &batch, desk.now);
+            desk.hub.receive(id, &batch, desk.now);
             desk.turn();
         }
         // It goes on for agency 2 only.
         for _ in 0..10 {
             desk.now = desk.now + idle / 2;
             let batch = desk.batch(dialect, 2, Kind::Good, 0);
-            desk.engine.receive(id, &batch, desk.now);
+            desk.hub.receive(id, &batch, desk.now);
             desk.turn();
         }
         assert_eq!(desk.standing(1), Standing::Betting, "{}", dialect.name());
-        desk.engine.closed(id, desk.now);
+        desk.hub.closed(id, desk.now);
         let until = desk.now + (idle + grace);
-        while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= until) {
+        while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= until) {
             desk.now = at;
             desk.turn();
         }
@@ -385,10 +392,10 @@ fn a_connection_that_names_one_agency_after_another_keeps_a_bounded_number_of_th
     let id = desk.connect();
     for agency in (1..=agencies).chain(1..=agencies) {
         let batch = desk.batch(Dialect::Binary, agency, Kind::Bad, 0);
-        desk.engine.receive(id, &batch, desk.now);
+        desk.hub.receive(id, &batch, desk.now);
         desk.turn();
     }
-    desk.engine.closed(id, desk.now);
+    desk.hub.closed(id, desk.now);
     desk.turn();
 }
 
@@ -399,17 +406,17 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
     let (text, mut bets) = (Dialect::Text, Vec::new());
     let batch = desk.batches.make(&mut Rng::new(1), Some(1), Kind::Good, 6000);
     desk.batches.put(batch, text, 1, 0, 0, &mut bets);
-    desk.engine.receive(id, &bets, desk.now);
+    desk.hub.receive(id, &bets, desk.now);
     let queries = Desk::query(text, 1).repeat(500);
-    desk.engine.receive(id, &queries, desk.now);
+    desk.hub.receive(id, &queries, desk.now);
     let mut turns = 0;
-    while turns == 0 || desk.engine.has_work() {
+    while turns == 0 || desk.hub.has_work() {
         desk.turn();
         turns += 1;
         assert!(turns < 10_000, "the hub goes on although nobody reads");
     }
     let answer = desk.batches.all[batch].winners().count() * 50;
-    let held = desk.engine.buffered_bytes();
+    let held = desk.hub.buffered_bytes();
     assert!(
         held < 2 * (limits::OUTBOX_BYTES_HIGH + answer) + queries.len(),
         "{held} bytes are held after {turns} turns"
@@ -417,8 +424,8 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
     // Reading makes it go on, to the last query.
     let mut answers = 0;
     loop {
-        let unread = desk.engine.outgoing(id).to_vec();
-        if unread.is_empty() && !desk.engine.has_work() {
+        let unread = desk.hub.outgoing(id).to_vec();
+        if unread.is_empty() && !desk.hub.has_work() {
             break;
         }
         let mut rest = &unread[..];
@@ -428,7 +435,7 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
             rest = &rest[used..];
             answers += 1;
         }
-        desk.engine.sent(id, unread.len(), desk.now);
+        desk.hub.sent(id, unread.len(), desk.now);
         desk.turn();
     }
     assert_eq!(answers, 501, "the batch and every query are answered");
@@ -440,11 +447,11 @@ fn an_acknowledgement_covers_what_came_on_its_own_connection() {
     let id = desk.native(1);
     let good = desk.batch(NATIVE, 1, Kind::Good, 0);
     let bad = desk.batch(NATIVE, 1, Kind::Bad, 1);
-    desk.engine.receive(id, &[good, bad].concat(), desk.now);
+    desk.hub.receive(id, &[good, bad].concat(), desk.now);
     // In the same turn somebody else stores a batch of the agency, under the number of the bad one.
     let other = desk.connect();
     let another = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-    desk.engine.receive(other, &another, desk.now);
+    desk.hub.receive(other, &another, desk.now);
     let answers = desk.say(id, &[]);
     assert!(matches!(answers[0], Answer::StoredBelow { next: 1 }), "{answers:?}");
     assert!(is_reject(&answers[1], 1, Cause::Permanent), "{answers:?}");
@@ -455,17 +462,17 @@ fn a_parked_connection_whose_transport_fails_waits_no_longer() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
     desk.say(id, &[Desk::query(NATIVE, 1)]);
-    assert_eq!(desk.engine.parked(), 1);
-    desk.engine.hang_up(id, desk.now);
+    assert_eq!(desk.hub.parked(), 1);
+    desk.hub.hang_up(id, desk.now);
     desk.turn();
-    assert_eq!(desk.engine.parked(), 0);
+    assert_eq!(desk.hub.parked(), 0);
     // The draw, which comes before the connection is closed, has nothing to say to it.
     let other = desk.connect();
     let finishes = [Desk::finish(Dialect::Binary, 1), Desk::finish(Dialect::Binary, 2)].concat();
-    desk.engine.receive(other, &finishes, desk.now);
+    desk.hub.receive(other, &finishes, desk.now);
     desk.turn();
-    assert!(desk.engine.lottery().drawn());
-    assert_eq!(desk.engine.outgoing(id), b"");
+    assert!(desk.hub.lottery().drawn());
+    assert_eq!(desk.hub.outgoing(id), b"");
 }
 
 #[test]
@@ -475,13 +482,34 @@ fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
     let id = desk.native(1);
     desk.disk.set_space(Some(desk.disk.used()));
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.engine.receive(id, &batch, desk.now);
+    desk.hub.receive(id, &batch, desk.now);
     // It is gone before it hears that its batch is not stored.
-    desk.engine.closed(id, desk.now);
+    desk.hub.closed(id, desk.now);
     desk.turn();
-    while let Some(at) = desk.engine.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
+    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
         desk.now = at;
         desk.turn();
     }
     assert_eq!(desk.standing(1), Standing::Betting, "nothing of it is stored, and it may come again");
+}
+
+#[test]
+fn a_finish_of_a_connection_that_is_gone_does_not_count_without_its_batches() {
+    for dialect in [NATIVE, Dialect::Binary] {
+        let mut desk = Desk::of("2");
+        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
+        desk.disk.set_space(Some(desk.disk.used()));
+        let batch = desk.batch(dialect, 1, Kind::Good, 0);
+        desk.hub.receive(id, &[batch.clone(), Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.hub.closed(id, desk.now);
+        desk.turn();
+        assert_eq!(desk.standing(1), Standing::Betting, "{dialect:?}: its client will come again with both");
+        desk.disk.set_space(None);
+        desk.now = desk.now + limits::FULL_DISK_PAUSE;
+        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
+        desk.hub.receive(id, &[batch, Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.turn();
+        let state = desk.hub.lottery().agency(AgencyId(1)).unwrap();
+        assert_eq!((state.batches, state.standing), (1, Standing::Finished), "{dialect:?}");
+    }
 }

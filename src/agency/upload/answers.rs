@@ -1,4 +1,4 @@
-//! What the hub says, and what follows from it.
+//! The hub's replies and their effects.
 
 use super::{
     ANSWER_BYTES_MAX, Event, FULL_PAUSE_MAX, FULL_PAUSE_MIN, Failure, Flight, Goal, NOT_DRAWN_PAUSE, Outcome, Stage,
@@ -7,14 +7,14 @@ use super::{
 use crate::agency::slips::Slips;
 use crate::wire::{Answer, Cause, Unwelcome};
 
-/// The connection is of no more use: why, in words. The driver closes it.
+/// The reason to close the connection.
 pub type Useless = String;
 
 impl<S: Slips> Upload<S> {
-    /// Bytes have arrived.
+    /// Takes received bytes.
     ///
     /// # Errors
-    /// Where the connection is of no more use: the driver closes it, logs why, and calls [`lost`](Self::lost).
+    /// The reason to close the connection: the driver closes it, logs the reason, and calls [`lost`](Self::lost).
     pub fn received(&mut self, bytes: &[u8]) -> Result<(), Useless> {
         self.inbox.extend_from_slice(bytes);
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -69,7 +69,7 @@ impl<S: Slips> Upload<S> {
         Ok(())
     }
 
-    /// The hub expects batch `next` of this agency.
+    /// Acts on a welcome: the hub expects batch `next` of this agency.
     fn welcomed(&mut self, next: u64) {
         match self.plan.goal {
             Goal::Confirmed => self.welcomed_with_more(next),
@@ -81,7 +81,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// These bets come after all that the hub has.
+    /// Acts on a welcome when the bets follow those that the hub has.
     fn welcomed_with_more(&mut self, next: u64) {
         self.compared = true;
         match self.base {
@@ -90,8 +90,8 @@ impl<S: Slips> Upload<S> {
                 self.events.push_back(Event::Forgotten { next });
                 self.start_over();
             }
-            // The same numbers again: whether they were stored or not, nothing is stored twice. That the hub
-            // has as many does not say whose they are, where two clients speak for one agency.
+            // The batches are sent again under the same numbers, so that none is stored twice. They may not be stored even
+            // if the hub has these numbers: another client may upload for this agency.
             Some(_) if !self.flights.is_empty() => {}
             Some(_) | None => self.base = Some(next.saturating_sub(self.batcher.batches())),
         }
@@ -100,7 +100,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// The hub has batches of an earlier run of this client.
+    /// Acts on a welcome when the hub has batches of an earlier run.
     fn welcomed_again(&mut self, next: u64) {
         if self.flights.front().is_some_and(|flight| flight.made.index + 1 == next) {
             self.stage = Stage::Comparing;
@@ -113,7 +113,7 @@ impl<S: Slips> Upload<S> {
         self.stage = Stage::Skipping { to: next - 1 };
     }
 
-    /// The hub has batches of this run, or none.
+    /// Acts on a welcome when the hub has batches of this run, or none.
     fn welcomed_back(&mut self, next: u64) {
         let acknowledged = self.flights.iter().filter(|flight| flight.made.index < next).count();
         self.acknowledged(acknowledged);
@@ -122,7 +122,7 @@ impl<S: Slips> Upload<S> {
             return self.go_on();
         }
         if reached < next {
-            // Another client of this agency was faster.
+            // Another client uploads for this agency.
             if let Some(error) = self.broken.take() {
                 return self.fail(Failure::Slips(error));
             }
@@ -136,12 +136,12 @@ impl<S: Slips> Upload<S> {
         self.stage = Stage::Skipping { to: next };
     }
 
-    /// The index of the first batch that is not acknowledged.
+    /// The index of the first unacknowledged batch.
     fn reached(&self) -> u64 {
         self.flights.front().map_or(self.batcher.batches(), |flight| flight.made.index)
     }
 
-    /// The oldest `count` batches are stored.
+    /// Acts on an acknowledgement of the oldest `count` batches.
     fn acknowledged(&mut self, count: usize) {
         let (mut bets, mut position) = (0, 0);
         for flight in self.flights.drain(..count) {
@@ -165,15 +165,15 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// Every batch below `next` is stored. That may be more than this client has sent: another of the same
-    /// agency may be at work.
+    /// Acts on a cumulative acknowledgement. It may cover more than this client has sent, if another client uploads for
+    /// the agency.
     fn stored_below(&mut self, next: u64) {
         let below = |flight: &&Flight| self.sequence(flight.made.index) < next;
         let count = self.flights.iter().take(self.sent).filter(below).count();
         self.acknowledged(count);
     }
 
-    /// What the hub has of an earlier run is what these bets make.
+    /// Continues after the hub's batches of an earlier run were found to be the same.
     fn same_as_stored(&mut self) {
         self.compared = true;
         self.resumed();
@@ -190,18 +190,18 @@ impl<S: Slips> Upload<S> {
             },
         };
         if place >= self.sent {
-            // It follows one that is waiting to be sent again, and will be too.
+            // The batch follows another rejected one, and will be sent again with it.
             return Ok(());
         }
         match cause {
             Cause::StorageFull => {
-                // The hub takes nothing above the rejected batch until that comes again.
+                // The hub drops the batches above the rejected one.
                 self.sent = place;
                 self.full(reason);
             }
             Cause::ShuttingDown | Cause::Stream => return Err(reason),
             Cause::Late if self.stage == Stage::Comparing => {
-                // The agency has finished: there is nothing to add, and its winners can still be asked for.
+                // The agency has finished, and can still query its winners.
                 self.flights.clear();
                 self.sent = 0;
                 self.same_as_stored();
@@ -211,7 +211,7 @@ impl<S: Slips> Upload<S> {
                  or batch.maxAmount has changed ({reason})"
             )),
             Cause::Conflict if self.plan.goal == Goal::Confirmed => {
-                // Another client of this agency took the number: the next welcome gives a free one.
+                // Another client of this agency used the number: the next welcome has a free one.
                 self.base = None;
                 self.start_over();
                 return Err(reason);
@@ -225,7 +225,7 @@ impl<S: Slips> Upload<S> {
         Ok(())
     }
 
-    /// The hub has noted the finish.
+    /// Acts on the reply to the finish.
     fn noted(&mut self, all_stored: bool, bets: Option<u64>) {
         self.finished = true;
         self.unacknowledged_bets = 0;

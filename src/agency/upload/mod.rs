@@ -1,8 +1,8 @@
-//! One agency's part in a draw: its batches, its finish, its question for the winners.
+//! One agency's upload: its batches, its finish, its query.
 //!
-//! Owns what is sent, what is sent again, and what each answer means. Knows no sockets, no clock and no file:
-//! whoever drives it opens connections, carries bytes, waits, and tells it what became of that. So does the
-//! client's loop, and so does a simulation.
+//! Decides what is sent and resent, and what each reply means. Knows no sockets, no clock and no file: its driver opens
+//! connections, sends and receives bytes, waits, and reports the results. The client's loop is one driver, a simulation
+//! another.
 //!
 //! ```text
 //! Apart ─connected─▶ Greeting ─▶ Skipping ─▶ Comparing ─▶ Betting ─▶ Finishing ─▶ Querying ─▶ over
@@ -10,9 +10,9 @@
 //!   └──────────────── lost, from any of them ────────────────┴───────────┴────────────┘
 //! ```
 //!
-//! After a lost connection, in dialects that store a batch once, the hub's welcome says where to go on. In
-//! the others, batches that were acknowledged are not sent again; the one that was on its way is, at the risk
-//! that it is stored twice, which is better than not at all and is said in an event.
+//! After a lost connection, in dialects that store a batch once, the hub's welcome has the number of the next batch. In
+//! the others, acknowledged batches are not sent again. The batch in flight is sent again and may be stored twice, which
+//! is better than not at all; an event reports it.
 
 mod answers;
 mod outbox;
@@ -25,28 +25,28 @@ use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
 use super::slips::{SlipError, Slips};
-use crate::wire::{Expecting, Rules};
+use crate::wire::{ClientRules, Expecting};
 
 use outbox::Outbox;
 pub use types::{Event, Failure, Goal, Next, Outcome, Plan, Stage};
 
-/// The first pause before a connection is tried again; each further one is twice as long.
+/// The first pause before the client connects again; each further one is twice as long.
 const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause before a connection is tried again.
+/// The longest pause before the client connects again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// The first pause after the hub had no room; each further one is twice as long.
+/// The first pause after the hub's disk was full; each further one is twice as long.
 const FULL_PAUSE_MIN: Duration = Duration::from_millis(200);
-/// The longest pause after the hub had no room.
+/// The longest pause after the hub's disk was full.
 const FULL_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The pause before the winners are asked for again.
+/// The pause before a query is repeated.
 const NOT_DRAWN_PAUSE: Duration = Duration::from_secs(1);
-/// A connection that lasted so long was of use, even where it brought no answer: a parked query waits for one.
+/// A connection that lasted this long was of use, even without a reply: a query may have been parked.
 const LASTING: Duration = Duration::from_secs(5);
-/// Bytes waiting to be sent, over which no more batches are made.
+/// Unsent bytes above which no more batches are made.
 const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
-/// The longest answer that is waited for, in bytes: the winners of millions of bets.
+/// The longest reply, in bytes: the winners of millions of bets.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
-/// Batches passed over in one call of [`Upload::work`].
+/// Batches skipped in one call of [`Upload::work`].
 const SKIP_BATCHES: usize = 64;
 
 /// A batch that has no acknowledgement yet.
@@ -56,36 +56,36 @@ struct Flight {
     frame: Vec<u8>,
 }
 
-/// An upload under way.
+/// The state of an upload.
 #[derive(Debug)]
 pub struct Upload<S> {
     plan: Plan,
-    rules: Rules,
+    rules: ClientRules,
     batcher: Batcher<S>,
     stage: Stage,
     outcome: Option<Outcome>,
     events: VecDeque<Event>,
     inbox: Vec<u8>,
     outbox: Outbox,
-    /// Unacknowledged batches, consecutive; the first `sent` of them were handed out on this connection.
+    /// Unacknowledged batches, consecutive; the first `sent` of them were put into the outbox on this connection.
     flights: VecDeque<Flight>,
     sent: usize,
     /// The sequence number of the first batch; not known before the first welcome.
     base: Option<u64>,
     /// All bets are in batches.
     ended: bool,
-    /// The next bet cannot be read: what is on its way is waited for first.
+    /// The error of the next bet, reported after the batches in flight are acknowledged.
     broken: Option<SlipError>,
-    /// What the hub has of an earlier run was found to be the same, or there was none.
+    /// Whether the hub's batches of an earlier run were compared, or there were none.
     compared: bool,
-    /// The hub has noted the finish.
+    /// Whether the hub has stored the finish.
     finished: bool,
     doubt: Option<String>,
-    /// Bytes have left on some connection.
+    /// Whether bytes were sent on any connection.
     spoken: bool,
-    /// Bets of batches that nothing acknowledges, sent on this connection.
+    /// Bets sent on this connection in a dialect without acknowledgements.
     unacknowledged_bets: u64,
-    /// Connections lost since one was of use.
+    /// Connections lost since the last one that was of use.
     losses: u32,
     pause: Option<Duration>,
     refusals: u32,
@@ -96,7 +96,7 @@ impl<S: Slips> Upload<S> {
     pub fn new(plan: Plan, slips: S) -> Upload<S> {
         Upload {
             plan,
-            rules: plan.dialect.rules(),
+            rules: plan.dialect.client_rules(),
             batcher: Batcher::new(slips, plan.dialect, plan.agency, plan.bets_max),
             stage: Stage::Apart,
             outcome: None,
@@ -119,7 +119,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// What to do now. It may change with every other call.
+    /// What the driver has to do next. It may change with every other call.
     pub fn next(&self) -> Next {
         match (&self.outcome, self.stage, self.pause) {
             (Some(_), _, _) => Next::Over,
@@ -130,22 +130,22 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// Where it stands.
+    /// The stage.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// How it ended; `None` while it has not.
+    /// The outcome; `None` before the end.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
 
-    /// How many connections in a row were of no use: 0 once one brought an answer.
+    /// How many connections in a row were of no use: 0 after a reply.
     pub fn losses(&self) -> u32 {
         self.losses
     }
 
-    /// Whether an answer is due within moments: then a long silence means that the connection is dead.
+    /// Whether a reply is due soon, so that a long silence means a dead connection.
     pub fn awaits_answer(&self) -> bool {
         let due = match self.stage {
             Stage::Greeting | Stage::Comparing | Stage::Betting | Stage::Finishing => true,
@@ -154,28 +154,28 @@ impl<S: Slips> Upload<S> {
         due && self.pause.is_none() && self.outcome.is_none()
     }
 
-    /// Whether nothing is left to do but to wait until the hub tells the winners.
+    /// Whether only the winners are missing.
     pub fn awaits_draw(&self) -> bool {
         let asked = self.stage == Stage::Querying && self.outbox.waiting().is_empty();
         asked && self.pause.is_none() && self.outcome.is_none()
     }
 
-    /// How much there is to upload in all, in the unit of [`Event::Progress`]; 0 where that is not known.
+    /// The size of the whole upload, in the unit of [`Event::Progress`]; 0 if it is not known.
     pub fn extent(&self) -> u64 {
         self.batcher.extent()
     }
 
-    /// The oldest event that has not been taken.
+    /// Removes and returns the oldest event.
     pub fn take_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Bytes to be sent.
+    /// The unsent bytes.
     pub fn outgoing(&self) -> &[u8] {
         self.outbox.waiting()
     }
 
-    /// The first `bytes` of [`outgoing`](Self::outgoing) have been sent.
+    /// Marks the first `bytes` of [`outgoing`](Self::outgoing) as sent.
     pub fn sent(&mut self, bytes: usize) {
         self.spoken |= bytes > 0;
         self.outbox.sent(bytes);
@@ -184,7 +184,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// A connection is open.
+    /// Reports that a connection is open.
     pub fn connected(&mut self) {
         assert!(self.stage == Stage::Apart, "one connection at a time");
         if self.rules.hello {
@@ -197,7 +197,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// The connection is gone after it `lasted` so long, or, after zero, could not be opened.
+    /// Reports that the connection was lost after `lasted`, or, with zero, could not be opened.
     pub fn lost(&mut self, lasted: Duration) {
         if self.outcome.is_some() {
             return;
@@ -205,13 +205,13 @@ impl<S: Slips> Upload<S> {
         let repeated = if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent };
         let repeats: Vec<_> = self.flights.iter().take(repeated).map(|flight| flight.made.bets).collect();
         self.events.extend(repeats.into_iter().map(|bets| Event::MayRepeat { bets }));
-        // What the hub knows an agency by in `csv` is its connection; in `case-id` it is the query's number.
+        // In `csv` the hub knows the agency by its connection only; in `case-id` no reply says which batches are stored.
         if self.spoken && !self.rules.resumable && !self.finished {
             self.fail_refused(self.not_resumable());
             return;
         }
         if !self.rules.batches_answered && !self.finished {
-            // Nothing has left, and what was about to is not kept.
+            // Nothing was sent, and the unsent batches are not kept.
             self.start_over();
         }
         self.losses = if lasted >= LASTING { 1 } else { self.losses.saturating_add(1) };
@@ -223,7 +223,7 @@ impl<S: Slips> Upload<S> {
         self.outbox.clear();
     }
 
-    /// The pause that [`Next::Pause`] asked for is over.
+    /// Reports that the pause of [`Next::Pause`] is over.
     pub fn pause_over(&mut self) {
         if self.pause.take().is_none() || self.outcome.is_some() {
             return;
@@ -236,7 +236,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// Passes over some of the batches that the hub has.
+    /// Skips some of the batches that the hub has.
     pub fn work(&mut self) {
         let Stage::Skipping { to } = self.stage else { return };
         for _ in 0..SKIP_BATCHES {
@@ -251,8 +251,8 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// The batches that the hub has are behind us. Of an earlier run's, the last is sent again first: batches
-    /// of other bets, or cut elsewhere, must not be taken for those that the hub has.
+    /// Ends the skipping of batches that the hub has. After an earlier run, the last of them is sent again first, to detect
+    /// that the bets or their division into batches have changed.
     fn skipped(&mut self) {
         if self.compared {
             return self.resumed();
@@ -268,7 +268,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// What was made so far is what the hub has.
+    /// Continues after the batches that the hub has.
     fn resumed(&mut self) {
         let (batches, bets, position) = (self.batcher.batches(), self.batcher.bets(), self.batcher.position());
         if batches > 0 {
@@ -277,7 +277,7 @@ impl<S: Slips> Upload<S> {
         self.go_on();
     }
 
-    /// Goes on with whatever is next, on a connection that is ready for it.
+    /// Enters the next stage: batches, finish or query.
     fn go_on(&mut self) {
         let bets_left = !self.flights.is_empty() || !self.ended;
         if bets_left {
@@ -298,7 +298,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// Hands out batches as far as the window and the outbox allow; goes on where none are left.
+    /// Puts batches into the outbox as far as the window and its limit allow; enters the next stage after the last.
     fn pump(&mut self) {
         while self.outbox.waiting().len() < OUTBOX_BYTES_HIGH && self.pause.is_none() {
             if let Some(flight) = self.flights.get(self.sent) {
@@ -322,7 +322,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// No batch is on its way.
+    /// Acts when no batch is in flight.
     fn landed(&mut self) {
         if let Some(error) = self.broken.take() {
             self.fail(Failure::Slips(error));
@@ -333,7 +333,7 @@ impl<S: Slips> Upload<S> {
         }
     }
 
-    /// Back to the first bet.
+    /// Starts again at the first bet.
     fn start_over(&mut self) {
         self.flights.clear();
         self.sent = 0;
@@ -397,7 +397,7 @@ impl<S: Slips> Upload<S> {
     }
 }
 
-/// The pause before the next connection after so many in a row that were of no use.
+/// The pause before the next connection, after `losses` in a row that were of no use.
 pub fn reconnect_pause(losses: u32) -> Duration {
     match losses {
         0 => Duration::ZERO,
@@ -405,7 +405,7 @@ pub fn reconnect_pause(losses: u32) -> Duration {
     }
 }
 
-/// `first`, doubled `times`, at most `longest`.
+/// `first`, doubled `times` times, at most `longest`.
 fn grown(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << times.min(20)).min(longest)
 }

@@ -1,8 +1,8 @@
-//! Bytes on their way out.
+//! The client's unsent bytes.
 
 /// Bytes that are appended at the end and sent from the start.
 ///
-/// Invariant: `sent ≤ bytes.len()`, and an outbox with nothing waiting holds no bytes.
+/// Invariant: `sent ≤ bytes.len()`, and an outbox without unsent bytes is empty.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -10,14 +10,14 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// What has not been sent.
+    /// The unsent bytes.
     pub fn waiting(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
 
-    /// Where more is appended.
+    /// The buffer, to append bytes to.
     pub fn end(&mut self) -> &mut Vec<u8> {
-        // What is sent goes before more comes: the buffer stays as small as what waits.
+        // Drops sent bytes, so that the buffer stays as small as the unsent ones.
         if self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -25,7 +25,7 @@ impl Outbox {
         &mut self.bytes
     }
 
-    /// The first `count` of the waiting bytes have been sent.
+    /// Marks the first `count` of the unsent bytes as sent.
     pub fn sent(&mut self, count: usize) {
         assert!(count <= self.waiting().len(), "no more can be sent than waits");
         self.sent += count;
@@ -34,7 +34,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets everything.
+    /// Drops all bytes.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.sent = 0;

@@ -1,4 +1,4 @@
-//! What an upload is told, what it asks of its driver, and how it may end.
+//! The interface of an upload: its plan, its events, its requests to the driver, and its outcomes.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::agency::slips::SlipError;
 use crate::lottery::AgencyId;
 use crate::wire::Dialect;
 
-/// What is to be uploaded, and as whom.
+/// The parameters of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The agency.
@@ -15,17 +15,16 @@ pub struct Plan {
     pub dialect: Dialect,
     /// The most bets in a batch, at least 1.
     pub bets_max: u32,
-    /// When it is done.
+    /// When the upload is done.
     pub goal: Goal,
 }
 
 /// When an upload is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// When the winners are here. The bets are all that the agency has: what the hub has already stored of
-    /// them is not sent again.
+    /// When the winners are received. The bets are all of the agency's: stored ones are not sent again.
     Winners,
-    /// When every bet is confirmed. The bets are more of the agency's, and it does not finish.
+    /// When every bet is acknowledged. The bets are additional ones, and the agency does not finish.
     Confirmed,
 }
 
@@ -37,122 +36,122 @@ pub enum Next {
         /// Zero at first.
         pause: Duration,
     },
-    /// Carry bytes, both ways.
+    /// Send and receive.
     Talk,
-    /// Carry bytes for so long, then call [`Upload::pause_over`](super::Upload::pause_over).
+    /// Send and receive for this time, then call [`Upload::pause_over`](super::Upload::pause_over).
     Pause(Duration),
-    /// Carry what bytes there are without waiting, then call [`Upload::work`](super::Upload::work).
+    /// Send and receive without blocking, then call [`Upload::work`](super::Upload::work).
     Work,
-    /// Nothing: see [`Upload::outcome`](super::Upload::outcome).
+    /// Nothing: the upload has an [`outcome`](super::Upload::outcome).
     Over,
 }
 
-/// What a person might want to know; what a log has lines for.
+/// An event for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Batches are known to be stored, or, in dialects that acknowledge none, on their way.
+    /// Batches are stored, or, in dialects without acknowledgements, sent.
     Progress {
         /// Batches.
         batches: u64,
         /// Their bets.
         bets: u64,
-        /// How much of the slips' extent they reach to.
+        /// How much of the source's extent they cover.
         position: u64,
     },
-    /// The hub had these already: they were not sent.
+    /// The hub had these batches already: they were not sent.
     Resumed {
         /// Batches.
         batches: u64,
         /// Their bets.
         bets: u64,
-        /// How much of the slips' extent they reach to.
+        /// How much of the source's extent they cover.
         position: u64,
     },
-    /// The hub no longer has what it acknowledged: it is sent again from batch `next` on.
+    /// The hub has lost acknowledged batches, which are sent again from batch `next` on.
     Forgotten {
-        /// The first batch that it lacks.
+        /// The first batch that the hub lacks.
         next: u64,
     },
-    /// A batch without an answer is sent again, in a dialect that may then store it twice.
+    /// An unacknowledged batch is sent again, in a dialect that may store it twice.
     MayRepeat {
         /// Its bets.
         bets: u32,
     },
-    /// The hub has no room, and is asked again after the pause.
+    /// The hub's disk is full; the request is sent again after the pause.
     Full {
-        /// The hub's words.
+        /// The hub's message.
         reason: String,
-        /// How long until it is asked again.
+        /// The pause.
         pause: Duration,
     },
-    /// Every bet is stored, or, in dialects that acknowledge no batch, on its way.
+    /// Every bet is stored, or, in dialects without acknowledgements, sent.
     AllSent {
         /// Batches.
         batches: u64,
         /// Bets.
         bets: u64,
     },
-    /// The hub has noted that the agency has no more bets.
+    /// The hub has stored the finish.
     Finished,
-    /// The draw has not been, and the winners are asked for again after the pause.
+    /// The draw has not been; the query is repeated after the pause.
     NotDrawn,
 }
 
-/// How it ended.
+/// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// As planned.
+    /// The goal is reached.
     Done {
-        /// The agency's winners, a document each; empty where they were not asked for.
+        /// The documents of the agency's winners; empty if they were not queried.
         winners: Vec<String>,
-        /// What the hub did not store as it should have, although the winners are here.
+        /// Why the hub may not have stored all bets, although it sent the winners.
         doubt: Option<String>,
     },
-    /// It cannot be done.
+    /// The upload failed.
     Failed(Failure),
 }
 
-/// Why an upload cannot be done.
+/// Why an upload failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The bets.
+    /// The bets cannot be read.
     Slips(SlipError),
-    /// The hub refuses a batch, and would again.
+    /// The hub rejects a batch, and would reject it again.
     Rejected {
         /// The line of the batch's first bet.
         first_line: u64,
         /// The line of its last bet.
         last_line: u64,
-        /// The hub's words.
+        /// The hub's message.
         reason: String,
     },
-    /// The hub refuses something else, or what it says makes going on pointless.
+    /// The hub refuses another request, or its reply makes the upload impossible.
     Refused {
-        /// What was under way.
+        /// The stage.
         stage: Stage,
-        /// Why, in words.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Where an upload stands.
+/// The stage of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Without a connection.
+    /// Not connected.
     Apart,
-    /// The hello is on its way.
+    /// The hello is sent.
     Greeting,
-    /// Passing over batches that the hub has.
+    /// Batches that the hub has are skipped.
     Skipping {
-        /// Up to this index.
+        /// The index after the last of them.
         to: u64,
     },
-    /// The last batch that the hub has is sent again: it must be the same.
+    /// The last batch that the hub has is sent again, to compare it.
     Comparing,
-    /// Batches are on their way.
+    /// Batches are sent.
     Betting,
-    /// The finish is on its way.
+    /// The finish is sent.
     Finishing,
-    /// The query is on its way; the answer may take as long as the draw does.
+    /// The query is sent; the reply may take until the draw.
     Querying,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use loteria::config::{ConfigError, Settings};
-use loteria::engine::Engine;
+use loteria::hub::Hub;
 use loteria::logging::{self, LogOutput, say_on_stderr};
 use loteria::lottery::Lottery;
 use loteria::reactor::tls::Tls;
@@ -142,10 +142,10 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
         return Ok(());
     }
     signals.opened();
-    let engine = opened?;
+    let hub = opened?;
     log::info!("action: listen | result: success | address: {}", listener.address());
     log::info!("action: accept_connections | result: in_progress");
-    match Reactor::new(engine, listener, tls, signals, clock, output)?.run() {
+    match Reactor::new(hub, listener, tls, signals, clock, output)?.run() {
         Ok(()) => Ok(()),
         Err(RunError::Disk(error)) => {
             let why = logging::Value(&error);
@@ -168,7 +168,7 @@ fn allow_descriptors(options: &Options) {
 }
 
 /// Opens the store, and puts what it remembers into the lottery.
-fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Engine<OsDisk>, Failure> {
+fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Hub<Store<OsDisk>>, Failure> {
     let store_options = loteria::storage::Options {
         sync: options.sync,
         winning_number: options.winning_number,
@@ -179,7 +179,7 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
     let disk = OsDisk::new(&options.store).until(signals.opening());
     let (store, recovered) = Store::open(disk, store_options)?;
     let lottery = restore(options, recovered)?;
-    Ok(Engine::new(options.policy.clone(), lottery, store, clock.now()))
+    Ok(Hub::new(options.policy.clone(), lottery, store, clock.now()))
 }
 
 /// Copies the store into a folder that is made for it; of a copy that fails, nothing is left.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size};
-use loteria::engine::{EarlyQuery, OnAgencyLoss, Policy};
+use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
 use loteria::logging::LogLevel;
 use loteria::lottery::{AgencyId, Roster};
 use loteria::reactor::tls::TlsFiles;

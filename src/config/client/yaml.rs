@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use crate::config::{ConfigError, without_mark};
 
-/// What a file says, group by group.
+/// The entries of a file.
 #[derive(Debug)]
 pub struct Yaml {
     file: String,
@@ -17,9 +17,9 @@ pub struct Yaml {
 #[derive(Debug)]
 enum Entry {
     Text(String),
-    /// A key without a value: as good as absent.
+    /// A key without a value; it counts as absent.
     Nothing,
-    /// A list, or something else that is no single value.
+    /// A list, or another value that is not a scalar.
     Other,
 }
 
@@ -33,7 +33,7 @@ impl Yaml {
         Yaml::parse(path, &text)
     }
 
-    /// Reads `text`, which is what the file at `path` holds.
+    /// Parses `text`, the content of the file at `path`.
     ///
     /// # Errors
     /// A text that is no YAML, or has no keys at its top.
@@ -46,7 +46,7 @@ impl Yaml {
         Ok(Yaml { file: path.display().to_string(), entries })
     }
 
-    /// As [`read`](Self::read); nothing where there is no such file.
+    /// As [`read`](Self::read); without entries if there is no such file.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -72,7 +72,7 @@ impl Yaml {
     /// The value of `key` as text.
     ///
     /// # Errors
-    /// A key with a list, or with no single value, or a group that is none.
+    /// A key whose value is not a scalar, or a group that is not one.
     pub fn scalar(&self, key: &str) -> Result<Option<&str>, ConfigError> {
         let group = key.split_once('.').map(|(group, _)| group);
         for (name, entry) in &self.entries {
@@ -100,11 +100,11 @@ impl Yaml {
 }
 
 fn wrong(path: &Path, what: &str) -> ConfigError {
-    // The YAML reader's messages may quote the file: they must stay one line.
+    // The YAML crate's messages may quote the file; the error must stay one line.
     ConfigError(format!("{}: {}", path.display(), crate::logging::Value(what)))
 }
 
-/// Adds the keys of a group; `None` where it is none.
+/// Adds the keys of a group; `None` if it is not one.
 fn flatten(prefix: &str, value: &Value, entries: &mut Vec<(String, Entry)>) -> Option<()> {
     for (key, value) in value.as_mapping()? {
         let name = match key {

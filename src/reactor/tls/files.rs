@@ -1,6 +1,6 @@
-//! Certificates and keys from their files.
+//! Reads certificates and keys from their files.
 
-use core::net::IpAddr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{InconsistentKeys, RootCertStore};
 
-/// Which files there are, and what is asked of a connection. Section `[TLS]` of the configuration.
+/// The section `[TLS]` of the configuration.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// `CERT`: the hub's certificate and those that lead to its authority, PEM.
+    /// `CERT`: the hub's certificate and its chain, PEM.
     pub certificate: PathBuf,
     /// `KEY`: the certificate's private key, PEM.
     pub key: PathBuf,
-    /// `CLIENT_CA`: the authorities of which a client must have a certificate, PEM; `None` asks for none.
+    /// `CLIENT_CA`: the authorities that sign client certificates, PEM; `None`: no client certificate is asked for.
     pub client_ca: Option<PathBuf>,
-    /// `REQUIRED`: connections without TLS are refused, except from this machine.
+    /// `REQUIRED`: connections without TLS are refused, except those from this machine.
     pub required: bool,
 }
 
-/// A file of `[TLS]` that is of no use, by its key.
+/// A file of `[TLS]` that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("[TLS] {key} = '{}': {reason}", path.display())]
 pub struct TlsError {
-    /// `CERT`, `KEY` or `CLIENT_CA`.
+    /// The setting: `CERT`, `KEY` or `CLIENT_CA`.
     pub key: &'static str,
     path: PathBuf,
     reason: String,
 }
 
-/// The files as they were when they were last read.
+/// The configuration with the contents of its files.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: TlsFiles,
@@ -43,7 +43,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// The first that cannot be read, or does not fit the others.
+    /// The first file that cannot be read or does not match the others.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         let chain = certificates("CERT", &files.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&files.key)
@@ -75,7 +75,7 @@ impl Tls {
                 wrong("KEY", &files.key, error.to_string())
             }
         })?;
-        // Nothing is kept for a client that might come back.
+        // No resumption of sessions.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Tls { files, config: Arc::new(config) })
@@ -84,22 +84,22 @@ impl Tls {
     /// Reads the same files again.
     ///
     /// # Errors
-    /// As [`load`](Self::load); then what was read before is still good.
+    /// As [`load`](Self::load). `self` stays usable.
     pub fn reload(&self) -> Result<Tls, TlsError> {
         Tls::load(self.files.clone())
     }
 
-    /// For a new connection. One that is open keeps the files that it began with.
+    /// The configuration of a new connection. An open connection keeps the one that it began with.
     pub(in crate::reactor) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// Whether a connection has to come with a certificate, which names the only agency that it speaks for.
+    /// Whether a client must present a certificate. The certificate names the only agency that the client may act for.
     pub(in crate::reactor) fn asks_for_certificates(&self) -> bool {
         self.files.client_ca.is_some()
     }
 
-    /// Whether a peer has to use TLS.
+    /// Whether this peer must use TLS.
     pub(in crate::reactor) fn is_required_of(&self, peer: IpAddr) -> bool {
         self.files.required && !peer.is_loopback()
     }

@@ -1,4 +1,4 @@
-//! Whose a certificate is.
+//! The agency that a client certificate names.
 
 use rustls::pki_types::CertificateDer;
 use x509_cert::der::Decode;
@@ -7,14 +7,13 @@ use x509_cert::{Certificate, TbsCertificate};
 
 use crate::lottery::AgencyId;
 
-/// Before the agency's number in the common name of its certificate.
+/// The start of a common name, before the agency's number.
 const PREFIX: &str = "agency-";
 
-/// The agency that a certificate is for: its subject has one common name, `agency-N`. The certificate itself has
-/// been verified by then.
+/// The agency of a certificate that has been verified: its subject has exactly one common name, `agency-N`.
 ///
 /// # Errors
-/// In words, what it is instead.
+/// In words, what is wrong with the common name.
 pub(super) fn agency_of(certificate: &CertificateDer<'_>) -> Result<AgencyId, String> {
     let certificate = Certificate::from_der(certificate).map_err(|error| format!("it cannot be read: {error}"))?;
     let name = common_name(certificate.tbs_certificate())?;
@@ -33,7 +32,7 @@ fn common_name(certificate: &TbsCertificate) -> Result<String, String> {
     }
 }
 
-/// Exactly as the hub itself would write it: no sign, no leading zero.
+/// The agency of a name in canonical form: no sign, no leading zero.
 fn agency_named(name: &str) -> Option<AgencyId> {
     let id = AgencyId(name.strip_prefix(PREFIX)?.parse().ok()?);
     (name == format!("{PREFIX}{id}")).then_some(id)

@@ -1,4 +1,4 @@
-//! One connection's encryption, without its socket.
+//! The encryption of one connection, without its socket.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,39 +10,40 @@ use super::identity;
 use crate::limits;
 use crate::lottery::AgencyId;
 
-/// Between the bytes of a socket and those of a conversation. It holds the start of a record that is not whole,
-/// and encrypted bytes that the socket has not taken; nothing else, and nothing of either while there is none.
+/// Converts between the encrypted bytes of a socket and the plain bytes of a connection. It buffers the start of a
+/// record that is not whole and the encrypted bytes that the socket has not taken, and allocates nothing while there
+/// are none.
 pub(in crate::reactor) struct Session {
     connection: UnbufferedServerConnection,
     asks_for_certificate: bool,
     established: bool,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
-    /// Of `outgoing`.
+    /// Bytes of `outgoing` that the socket has taken.
     sent: usize,
-    /// Bytes of the conversation that `outgoing` carries.
+    /// Plain bytes that `outgoing` carries.
     carried: usize,
     said_goodbye: bool,
-    /// The library has refused what came. It is not asked again: it counts on being shown the same bytes.
+    /// The library has returned an error. It is not called again: it would need the same bytes once more.
     broken: bool,
 }
 
-/// What a peer's records held.
+/// The contents of a peer's records.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::reactor) enum Heard<'a> {
-    /// The handshake is over; a certificate says that the peer may speak for this agency only.
+pub(in crate::reactor) enum Received<'a> {
+    /// The handshake is complete. With a client certificate: the only agency that the peer may act for.
     Established(Option<AgencyId>),
-    /// Bytes of the conversation.
+    /// Plain bytes.
     Bytes(&'a [u8]),
-    /// The peer's end.
+    /// The end of the peer's side.
     End,
 }
 
 impl Session {
-    /// A connection whose first bytes are those of TLS.
+    /// The session of a connection whose first bytes are those of TLS.
     ///
     /// # Errors
-    /// In words.
+    /// The library's reason, in words.
     pub(in crate::reactor) fn new(config: Arc<ServerConfig>, asks_for_certificate: bool) -> Result<Session, String> {
         let connection = UnbufferedServerConnection::new(config).map_err(|error| error.to_string())?;
         Ok(Session {
@@ -58,31 +59,31 @@ impl Session {
         })
     }
 
-    /// Whether the peer has yet to show who it is.
+    /// Whether the handshake is not complete yet.
     pub(in crate::reactor) fn is_handshaking(&self) -> bool {
         !self.established
     }
 
-    /// What has come of a record that is not whole. It goes before the bytes that come next.
+    /// The start of a record that is not whole. It goes in front of the next bytes.
     pub(in crate::reactor) fn incoming(&self) -> &[u8] {
         &self.incoming
     }
 
-    /// Memory held, in bytes, with a guess at what the library keeps for the connection.
+    /// Memory in use, in bytes, with an estimate for the library.
     pub(in crate::reactor) fn memory_bytes(&self) -> usize {
         limits::TLS_CONNECTION_BYTES + self.incoming.capacity() + self.outgoing.capacity()
     }
 
-    /// Decrypts `records`, which begin with [`incoming`](Self::incoming), and tells `hear` what they hold.
+    /// Decrypts `records`, which begin with [`incoming`](Self::incoming), and passes to `deliver` what they hold.
     ///
     /// # Errors
-    /// In words. The connection is of no use any more, but what is [`unsent`](Self::unsent) says why to the peer.
+    /// A reason in words. The session cannot be used further, but the alert in [`unsent`](Self::unsent) should be sent.
     pub(in crate::reactor) fn receive(
         &mut self,
         records: &mut [u8],
-        hear: impl FnMut(Heard<'_>),
+        deliver: impl FnMut(Received<'_>),
     ) -> Result<(), String> {
-        let received = if self.broken { Ok(()) } else { self.process(records, hear) };
+        let received = if self.broken { Ok(()) } else { self.process(records, deliver) };
         if received.is_err() {
             self.broken = true;
             self.incoming = Vec::new();
@@ -90,23 +91,23 @@ impl Session {
         received
     }
 
-    fn process(&mut self, records: &mut [u8], mut hear: impl FnMut(Heard<'_>)) -> Result<(), String> {
+    fn process(&mut self, records: &mut [u8], mut deliver: impl FnMut(Received<'_>)) -> Result<(), String> {
         let mut start = 0;
         loop {
             let UnbufferedStatus { mut discard, state } = ask(&mut self.connection, &mut records[start..])?;
             let (mut blocked, mut early) = (false, false);
             let mut failed = None;
             match state {
-                // Whose bytes they are is asked first; the library shows them again.
+                // The certificate is checked before any bytes; the library returns these bytes again.
                 Ok(ConnectionState::ReadTraffic(_)) if !self.established => early = true,
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
                         let record = record.map_err(|error| error.to_string())?;
                         discard += record.discard;
-                        hear(Heard::Bytes(record.payload));
+                        deliver(Received::Bytes(record.payload));
                     }
                 }
-                Ok(ConnectionState::PeerClosed) => hear(Heard::End),
+                Ok(ConnectionState::PeerClosed) => deliver(Received::End),
                 Ok(other) => blocked = !transmit(other, &mut self.outgoing)?,
                 Err(error) => failed = Some(error.to_string()),
             }
@@ -115,7 +116,7 @@ impl Session {
                 self.take_alert(&mut records[start..]);
                 return Err(why);
             }
-            self.establish(&mut hear)?;
+            self.establish(&mut deliver)?;
             if early && !self.established {
                 return Err("bytes before the end of the handshake".to_owned());
             }
@@ -126,10 +127,11 @@ impl Session {
         self.keep(&records[start..])
     }
 
-    /// Encrypts some of `bytes`; how many is told by [`sent`](Self::sent) once the socket has taken them.
+    /// Encrypts one record's worth of `bytes`. [`sent`](Self::sent) returns how many these were once the socket has taken
+    /// the record.
     ///
     /// # Errors
-    /// In words: there is nothing to encrypt with before the handshake is over, or not any more.
+    /// A reason in words: the handshake is not complete, or the session cannot be used further.
     pub(in crate::reactor) fn encrypt(&mut self, bytes: &[u8]) -> Result<(), String> {
         debug_assert!(self.unsent().is_empty(), "a record at a time, or slow readers would be given memory for all");
         if self.broken {
@@ -141,26 +143,26 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the peer, once, that this was all.
+    /// Queues the alert `close_notify`; later calls do nothing.
     pub(in crate::reactor) fn say_goodbye(&mut self) {
         if self.established && !self.broken && !std::mem::replace(&mut self.said_goodbye, true) {
-            // Without the means to say it, the socket's own end has to do.
+            // If the alert cannot be sent, the end of the socket's stream is the only sign.
             let _ = self.write(|traffic, room| traffic.queue_close_notify(room));
         }
     }
 
-    /// Whether the peer has been told so, as far as it can be.
+    /// Whether `close_notify` has been queued or cannot be.
     pub(in crate::reactor) fn has_said_goodbye(&self) -> bool {
         self.said_goodbye || !self.established || self.broken
     }
 
-    /// What the socket should be given next.
+    /// Encrypted bytes for the socket.
     pub(in crate::reactor) fn unsent(&self) -> &[u8] {
         &self.outgoing[self.sent..]
     }
 
-    /// The socket took `bytes` of [`unsent`](Self::unsent); returns how many bytes of the conversation are on
-    /// their way with that.
+    /// Removes `bytes` that the socket has taken from [`unsent`](Self::unsent). Returns the number of plain bytes whose
+    /// record is now sent in full.
     pub(in crate::reactor) fn sent(&mut self, bytes: usize) -> usize {
         self.sent += bytes;
         if self.sent < self.outgoing.len() {
@@ -171,7 +173,7 @@ impl Session {
         std::mem::take(&mut self.carried)
     }
 
-    fn establish(&mut self, hear: &mut impl FnMut(Heard<'_>)) -> Result<(), String> {
+    fn establish(&mut self, deliver: &mut impl FnMut(Received<'_>)) -> Result<(), String> {
         if self.established || self.connection.is_handshaking() {
             return Ok(());
         }
@@ -185,11 +187,11 @@ impl Session {
             }
             (true, None) => return Err("there is no certificate".to_owned()),
         };
-        hear(Heard::Established(agency));
+        deliver(Received::Established(agency));
         Ok(())
     }
 
-    /// Keeps the start of a record, or of a handshake's message; never much of either.
+    /// Stores the start of a record or of a handshake message, up to a limit.
     fn keep(&mut self, rest: &[u8]) -> Result<(), String> {
         if rest.len() > limits::TLS_INCOMING_BYTES_MAX {
             return Err("a handshake longer than any honest one".to_owned());
@@ -198,15 +200,15 @@ impl Session {
         Ok(())
     }
 
-    /// After an error: what the library wants the peer to know of it, which it has ready. `records` are those that
-    /// it was shown; asked once more, it would look at them again.
+    /// Takes the alert that the library has prepared after an error. `records` are the ones that caused the error: the
+    /// library reads them again.
     fn take_alert(&mut self, records: &mut [u8]) {
         if let Ok(UnbufferedStatus { state: Ok(state), .. }) = ask(&mut self.connection, records) {
             let _ = transmit(state, &mut self.outgoing);
         }
     }
 
-    /// Has `put` write what it wants to send, behind what the library itself has to say.
+    /// Lets `put` encrypt into `outgoing`, after the library's own messages.
     fn write(
         &mut self,
         mut put: impl FnMut(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
@@ -228,8 +230,8 @@ impl Session {
     }
 }
 
-/// Shows the library what came. It parses what untrusted peers send; a mistake in it
-/// ends their connection, and not the hub. Whoever gets this error does not ask again.
+/// Passes received bytes to the library. The bytes come from untrusted peers, so a panic in the library becomes an
+/// error: it ends the connection and not the hub. The caller must not pass bytes again after an error.
 fn ask<'c, 'i>(
     connection: &'c mut UnbufferedServerConnection,
     records: &'i mut [u8],
@@ -238,12 +240,12 @@ fn ask<'c, 'i>(
         .map_err(|_| "the TLS library failed on these bytes".to_owned())
 }
 
-/// Says that a closure is called once, so that what it returns may borrow from what it was given.
+/// Fixes the type of a closure to `FnOnce`, so that its result may borrow from what it captures.
 fn once<T>(closure: impl FnOnce() -> T) -> impl FnOnce() -> T {
     closure
 }
 
-/// Takes what the library itself has to say, if that is what it is about; says whether it was.
+/// Appends the library's own message to `outgoing` in the states that have one. Returns whether this is such a state.
 fn transmit(state: ConnectionState<'_, '_, ServerConnectionData>, outgoing: &mut Vec<u8>) -> Result<bool, String> {
     if let ConnectionState::EncodeTlsData(mut data) = state {
         append(outgoing, |room| match data.encode(room) {
@@ -259,11 +261,11 @@ fn transmit(state: ConnectionState<'_, '_, ServerConnectionData>, outgoing: &mut
     Ok(false)
 }
 
-/// Where the library lets bytes of a conversation be encrypted.
+/// The library's state in which plain bytes can be encrypted.
 type WriteTraffic<'a> = rustls::unbuffered::WriteTraffic<'a, ServerConnectionData>;
 
-/// Appends what `put` writes into the room it is given, after asking it how much it needs: it answers with an
-/// error of that size, or of none where it cannot write at all.
+/// Appends what `put` writes. `put` gets no room first and returns the size that it needs as an error; the error is
+/// `None` where it cannot write at all.
 fn append(out: &mut Vec<u8>, mut put: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>) -> Result<(), String> {
     let start = out.len();
     let mut needed = 0;

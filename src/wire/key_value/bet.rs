@@ -1,14 +1,13 @@
 //! A bet of the `key-value` dialect: a value that is itself a list of pairs.
 //!
-//! Owns both levels of escapes. The outer one is the message's: taken away, the pairs of the bet are left,
-//! whose values have escapes of their own. Between two pairs stands `|` or, as the documents also show, `:`;
-//! either counts as that only where a known key follows, and is part of the value where none does. A key that
-//! comes twice, or not at all, is an error, so that no reading is ever a guess.
+//! This file handles both levels of escapes: those of the message, and those of the bet's values inside. The separator of
+//! two pairs is `|` or, as the original documents also show, `:`. A separator is one only if a known key follows;
+//! otherwise it is part of the value. A repeated or missing key is an error, so that every bet has one reading.
 
 use super::{AgencyId, RawBet, plain};
 use crate::lottery::{Text, parse_number, parse_yyyymmdd};
 
-/// A bet's key in its message, before its number.
+/// The key of a bet in its message; its number follows.
 pub const BET: &[u8] = b"BET_";
 /// The keys of a bet, with the `:` after each, in the order in which clients write them.
 const KEYS: [&[u8]; 6] = [b"NOMBRE:", b"APELLIDO:", b"DOCUMENTO:", b"NACIMIENTO:", b"NUMERO:", b"AGENCY_ID:"];
@@ -27,15 +26,15 @@ pub fn value_end(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// A bet taken apart.
+/// The fields of a bet.
 pub struct Fields<'a> {
     /// The bet, unchecked.
     pub bet: RawBet<'a>,
-    /// Its agency, as spelled.
+    /// Its agency, as text.
     pub agency: &'a [u8],
 }
 
-/// Room for values that differ from their bytes on the wire, reused from bet to bet.
+/// Buffers for unescaped values, reused from bet to bet.
 #[derive(Default)]
 pub struct Scratch {
     pairs: Vec<u8>,
@@ -43,7 +42,7 @@ pub struct Scratch {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads a bet that has a message's whole value to itself; `None` where it does not have its six pairs.
+    /// Reads a bet that is the whole of a message's value; `None` if it does not have its six pairs.
     pub fn read(value: &'a [u8], scratch: &'a mut Scratch) -> Option<Fields<'a>> {
         match Fields::read_canonical(value) {
             Some((fields, _)) => Some(fields),
@@ -51,8 +50,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a bet as nearly all are: its pairs in the order of [`KEYS`], nothing in a value that is or could
-    /// be a separator. Also says where it ends; `None` for any other, which may still be a bet.
+    /// Reads a bet in the common form: its pairs in the order of [`KEYS`], no value with a byte that could
+    /// be a separator. Returns the bet and its length; `None` if it has another form, valid or not.
     #[inline(always)]
     pub fn read_canonical(bytes: &'a [u8]) -> Option<(Fields<'a>, usize)> {
         let mut reader = Canonical { rest: bytes };
@@ -78,7 +77,7 @@ impl<'a> Fields<'a> {
         Some((Fields { bet, agency }, bytes.len() - reader.rest.len()))
     }
 
-    /// Reads a bet whatever the order of its pairs, what stands between them and what is escaped.
+    /// Reads a bet with any order of pairs, separators and escapes.
     #[cold]
     pub fn read_any(value: &[u8], scratch: &'a mut Scratch) -> Option<Fields<'a>> {
         let Scratch { pairs, values } = scratch;
@@ -103,13 +102,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads pairs as clients write them, from the start of `rest` on.
+/// Reads pairs in the form in which clients write them.
 struct Canonical<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Canonical<'a> {
-    /// A separator and this key come next.
+    /// Reads a separator and this key.
     #[inline(always)]
     fn key(&mut self, key: &[u8]) -> Option<()> {
         let pair = self.rest.strip_prefix(b"\\|").or_else(|| self.rest.strip_prefix(b":"))?;
@@ -117,15 +116,15 @@ impl<'a> Canonical<'a> {
         Some(())
     }
 
-    /// The value that comes next, up to the first byte that could end it. Byte by byte: most values are so short
-    /// that a search by vectors costs more than it saves.
+    /// Reads a value, up to the first byte that could end it. Byte by byte: most values are so short
+    /// that a vector search costs more than it saves.
     #[inline(always)]
     fn value(&mut self) -> Option<Text<'a>> {
         let ends = |byte: &u8| matches!(byte, b'\\' | b'|' | b':');
         self.take(self.rest.iter().position(ends).unwrap_or(self.rest.len()))
     }
 
-    /// The same, and the number that it spells.
+    /// Reads a value and its number.
     #[inline(always)]
     fn number(&mut self) -> Option<(Text<'a>, Option<u32>)> {
         if let Some((number, len)) = plain::number_before(b'\\', self.rest) {
@@ -143,13 +142,13 @@ impl<'a> Canonical<'a> {
     }
 }
 
-/// Which of [`KEYS`] comes next.
+/// Which of [`KEYS`] is at the start of `pairs`.
 fn key_at(pairs: &[u8]) -> Option<usize> {
     KEYS.iter().position(|key| pairs.starts_with(key))
 }
 
-/// Appends the value that comes next to `values`; says which key follows it, and gives the bytes from there on.
-/// `None` where its last escape has nothing to escape.
+/// Appends the value at the start of `pairs` to `values`; returns the key that follows it, and the bytes from there on.
+/// `None` if its last escape has nothing to escape.
 fn take_value<'a>(pairs: &'a [u8], values: &mut Vec<u8>) -> Option<(Option<usize>, &'a [u8])> {
     let mut rest = pairs;
     while let [byte, tail @ ..] = rest {
@@ -170,7 +169,7 @@ fn take_value<'a>(pairs: &'a [u8], values: &mut Vec<u8>) -> Option<(Option<usize
     Some((None, rest))
 }
 
-/// Appends `value` without its escapes; `None` where the last one has nothing to escape.
+/// Appends `value` without its escapes; `None` if the last one has nothing to escape.
 pub fn unescape(value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = value;
     while let Some(at) = memchr::memchr(b'\\', rest) {

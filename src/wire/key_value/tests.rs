@@ -10,7 +10,7 @@ fn context() -> Context {
     Context { frame_bytes_max: 10_000, opening: false, scanned: 0 }
 }
 
-/// The bets of a message, or what is wrong with them.
+/// The bets of a message, or their error.
 fn bets(message: &str) -> Result<Vec<Bet>, BatchError> {
     let mut frame = u32::try_from(message.len()).unwrap().to_be_bytes().to_vec();
     frame.extend(message.bytes());
@@ -44,7 +44,7 @@ fn both_documented_forms_of_a_bet_and_every_escape() {
     let rest = r"\|DOCUMENTO:30904465\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3";
     for (pairs, first, last) in [
         (r"NOMBRE:Ana\|APELLIDO:Paz", "Ana", "Paz"),
-        // Joined by ':', and a '|' that no key follows.
+        // Joined by ':', and a '|' without a key after it.
         (r"NOMBRE:Ana\|Maria:APELLIDO:Paz", "Ana|Maria", "Paz"),
         (r"NOMBRE:Ana:Maria:APELLIDO:Paz", "Ana:Maria", "Paz"),
         // Escaped on both levels.

@@ -7,9 +7,10 @@ use loteria::storage::{File, Mutant, OpenError, Options, Store};
 
 use super::{Agency, Defect, Pause, Run};
 use crate::clients::Habits;
-use crate::hub::{Pace, Polled};
+use crate::late::Lateness;
 use crate::net::ClientEnd;
 use crate::plan::{Chunks, Disasters};
+use crate::reactor::{Pace, Polled};
 use crate::storage_kit::disk::Faults;
 use crate::{strangers, trace};
 
@@ -54,7 +55,7 @@ impl Run {
         if stranger {
             strangers::visit(&mut self.world());
         }
-        if kill && self.hub.is_some() {
+        if kill && self.reactor.is_some() {
             self.pause = None;
             if self.rng.once_in(2) {
                 self.gone();
@@ -68,9 +69,11 @@ impl Run {
 
     /// SIGSTOP, while the hub waits in its poll.
     fn pause(&mut self) {
-        let Some(hub) = self.hub.as_ref().filter(|hub| self.pause.is_none() && !hub.is_busy()) else { return };
+        let Some(reactor) = self.reactor.as_ref().filter(|reactor| self.pause.is_none() && !reactor.is_busy()) else {
+            return;
+        };
         let before = self.moment();
-        let asked = hub.engine.next_deadline().map_or(limits::POLL_MAX, |at| before.until(at).min(limits::POLL_MAX));
+        let asked = reactor.hub.next_deadline().map_or(limits::POLL_MAX, |at| before.until(at).min(limits::POLL_MAX));
         self.time.account(Duration::from_millis(self.now), Duration::MAX);
         let until = self.now + self.rng.pick(&[200, 4_000, 12_000, 40_000, 400_000]);
         trace::event("pause", &[("until", until)]);
@@ -95,22 +98,25 @@ impl Run {
         let now = self.moment();
         self.model.now = self.model_time();
         self.pause = None;
-        let Some(mut hub) = self.hub.take() else { return };
+        let Some(mut reactor) = self.reactor.take() else { return };
         trace::event("stop", &[("now", self.now)]);
         self.model.stopping = true;
-        hub.engine.shut_down(now);
-        let mut ended = hub.end_turn(&mut self.net, now, &mut self.model);
+        reactor.hub.shut_down(now);
+        let mut ended = reactor.end_turn(&mut self.net, now, &mut self.model);
+        while ended.is_ok() && !reactor.hub.is_settled() {
+            ended = reactor.end_turn(&mut self.net, now, &mut self.model);
+        }
         if ended.is_ok() {
             for _ in 0..self.rng.below(4) {
                 for index in 0..self.net.live.len() {
                     let bytes = self.chunk();
                     self.net.links[self.net.live[index]].deliver_down(bytes);
                 }
-                hub.flush(&mut self.net, now, &mut self.model);
+                reactor.flush(&mut self.net, now, &mut self.model);
             }
-            hub.close_all(&mut self.net, now);
-            assert_eq!(hub.engine.connections(), 0, "connections are left behind");
-            ended = hub.engine.close_store();
+            reactor.close_all(&mut self.net, now);
+            assert_eq!(reactor.hub.connections(), 0, "connections are left behind");
+            ended = reactor.hub.close_store();
         }
         let orderly = ended.is_ok();
         self.ended(ended);
@@ -131,8 +137,9 @@ impl Run {
         self.disk.crash_at_call(None);
         self.plan.chunks = Chunks::Whole;
         self.plan.pace = Pace::default();
-        if let Some(hub) = &mut self.hub {
-            hub.set_pace(self.plan.pace);
+        self.lateness.set(Lateness::default());
+        if let Some(reactor) = &mut self.reactor {
+            reactor.set_pace(self.plan.pace);
         }
         self.plan.moves = 8;
         self.stopped_until.fill(0);
@@ -160,7 +167,7 @@ impl Run {
     /// After the end: a start finds everything, and a flipped bit does not pass.
     pub(super) fn look_back(&mut self) {
         self.start();
-        assert!(self.hub.is_some(), "the hub does not start on a sound disk");
+        assert!(self.reactor.is_some(), "the hub does not start on a sound disk");
         self.stop();
         let bits = self.disk.peek(File::Rows, <[u8]>::len) * 8;
         if bits == 0 || !self.rng.once_in(4) {

@@ -1,4 +1,4 @@
-//! A hub in memory, which speaks the server's side of each dialect, and what plays an upload against it.
+//! A hub in memory with the server's side of each dialect, and a driver that runs an upload against it.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use crate::agency::upload::{Event, Next, Outcome, Upload};
 use crate::lottery::{Bet, BetSource};
 use crate::wire::{Batch, Bets, Context, Dialect, Framing, Rejection, Reply, Request};
 
-/// A hub of one agency and one connection at a time, obedient to its script.
+/// A scripted hub of one agency and one connection at a time.
 pub struct Hub {
     dialect: Dialect,
     pub batches: Vec<Vec<Bet>>,
     pub finishes: u32,
-    /// So many queries are answered "not yet".
+    /// How many queries get the reply "not yet".
     pub early: u32,
-    /// Batches to reject, by how many were stored before, and why; each once.
+    /// Batches to reject once, by the number of batches stored before, with the reason.
     pub rejections: Vec<(usize, Rejection)>,
-    /// At this connection, from 1, it forgets what it has but for so many batches.
+    /// The connection, from 1, at which the hub loses all but the first so many batches.
     pub forget: Option<(u32, usize)>,
-    /// Before this connection, from 1, another client of the agency has these batches stored.
+    /// The connection, from 1, before which another client of the agency has stored these batches.
     pub others: (u32, Vec<Vec<Bet>>),
-    /// So many bets too many are told at the finish.
+    /// How many bets too many the reply to the finish reports.
     pub miscount: u64,
     connections: u32,
     pub frames: Vec<usize>,
@@ -163,7 +163,7 @@ impl Hub {
     }
 }
 
-/// How a run goes: bytes in pieces of `piece`, each connection cut after so many bytes in all.
+/// The faults of a run: bytes arrive in pieces of `piece`, and each connection is cut after a number of bytes.
 pub struct Run {
     pub piece: usize,
     pub cuts: Vec<usize>,
@@ -181,7 +181,7 @@ impl Run {
         Run { cuts: cuts.iter().rev().copied().collect(), ..Run::new() }
     }
 
-    /// Plays `upload` against `hub` to its end.
+    /// Runs `upload` against `hub` to its end.
     pub fn play(&mut self, upload: &mut Upload<BetList>, hub: &mut Hub) -> Outcome {
         let mut left = usize::MAX;
         for _ in 0..1_000_000 {
@@ -209,7 +209,7 @@ impl Run {
         panic!("it does not come to an end: {upload:?}");
     }
 
-    /// Carries a piece each way; returns how much may still be carried on this connection.
+    /// Transfers a piece each way; returns how many bytes this connection may still transfer.
     pub fn carry(&mut self, upload: &mut Upload<BetList>, hub: &mut Hub, left: usize) -> usize {
         let out = upload.outgoing().len().min(self.piece).min(left);
         let bytes = upload.outgoing()[..out].to_vec();

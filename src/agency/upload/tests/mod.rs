@@ -1,4 +1,4 @@
-//! An upload against a hub in memory, with every accident that a connection can have.
+//! An upload against a hub in memory, with connection faults at every byte.
 
 mod hub;
 
@@ -35,7 +35,7 @@ fn winners(bets: &[Bet]) -> Vec<String> {
     bets.iter().filter(|bet| bet.number() == WINNING).map(|bet| bet.document().to_owned()).collect()
 }
 
-/// Every dialect that an agency can speak.
+/// Every dialect of agencies.
 fn dialects() -> impl Iterator<Item = Dialect> {
     Dialect::ALL.iter().copied().filter(|dialect| *dialect != Dialect::Echo)
 }
@@ -95,15 +95,15 @@ fn no_frame_is_over_8192_bytes_and_the_bet_that_did_not_fit_opens_the_next() {
 
 #[test]
 fn as_many_batches_are_on_their_way_as_the_dialect_allows() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let (mut hub, mut upload) = (Hub::new(dialect), upload(dialect, &bets(2000), 2));
         upload.connected();
-        if dialect.rules().hello {
+        if dialect.client_rules().hello {
             hub.receive(upload.outgoing());
             upload.sent(upload.outgoing().len());
             upload.received(&std::mem::take(&mut hub.outbox)).unwrap();
         }
-        let window = dialect.rules().window;
+        let window = dialect.client_rules().window;
         while !upload.outgoing().is_empty() {
             hub.receive(&upload.outgoing()[..1]);
             upload.sent(1);
@@ -132,14 +132,15 @@ fn exactly_once_wherever_the_connection_is_cut() {
 #[test]
 fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
     let bets = bets(100);
-    for dialect in dialects().filter(|dialect| dialect.rules().resumable && !dialect.rules().exactly_once) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().resumable && !dialect.client_rules().exactly_once)
+    {
         let mut repeated = 0;
         for cut in 1..6000 {
             let (mut hub, mut run) = (Hub::new(dialect), Run { piece: 64, ..Run::cut(&[cut]) });
             run.play(&mut upload(dialect, &bets, 10), &mut hub);
             let told = run.events.iter().filter(|event| matches!(event, Event::MayRepeat { .. })).count();
             let extra = hub.batches.len() - 10;
-            // This hub stores whatever reaches it whole, so that the client can be right each time.
+            // This hub stores every whole batch, so that each reported repeat is stored twice.
             assert_eq!(extra, told, "{dialect:?} cut at {cut}: stored twice, and told");
             hub.batches.dedup();
             assert!(hub.stored() == bets, "{dialect:?} cut at {cut}");
@@ -151,7 +152,7 @@ fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
 
 #[test]
 fn a_dialect_that_cannot_resume_stops_once_it_has_spoken() {
-    for dialect in dialects().filter(|dialect| !dialect.rules().resumable) {
+    for dialect in dialects().filter(|dialect| !dialect.client_rules().resumable) {
         let (mut hub, mut run) = (Hub::new(dialect), Run::cut(&[200]));
         let outcome = run.play(&mut upload(dialect, &bets(100), 10), &mut hub);
         assert!(failure(outcome).starts_with("the connection was lost"), "{dialect:?}");
@@ -175,7 +176,7 @@ fn a_client_that_starts_again_sends_only_what_the_hub_lacks_and_one_batch_to_com
         assert!(run.events.iter().any(
             |event| matches!(event, Event::Resumed { batches, bets, .. } if (*batches, *bets) == (had as u64, stored))
         ));
-        // Hello, the batch compared, the batches that were missing, finish, query.
+        // Hello, the compared batch, the missing batches, finish, query.
         assert_eq!(hub.frames.len(), 1 + 1 + (10 - had) + 2);
     }
 }
@@ -203,7 +204,7 @@ fn a_client_that_starts_again_after_the_draw_gets_its_winners() {
     assert_eq!(Run::new().play(&mut upload(Dialect::Native, &bets, 10), &mut hub), done(winners(&bets)));
     assert!(hub.stored() == bets);
 
-    // A hub that would not even look at a bet any more.
+    // A hub that rejects every batch as late.
     let mut upload = upload(Dialect::Native, &bets, 10);
     upload.connected();
     let mut out = Vec::new();
@@ -274,7 +275,7 @@ fn a_full_hub_is_asked_again_with_growing_pauses_until_it_has_room() {
 
 #[test]
 fn a_rejected_batch_stops_the_client_and_names_its_lines() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         let why = Rejection::Batch(crate::lottery::BatchError::BadBet {
             index: 1,
@@ -291,7 +292,7 @@ fn a_rejected_batch_stops_the_client_and_names_its_lines() {
 
 #[test]
 fn a_rejection_that_only_the_finish_tells_is_a_doubt() {
-    for dialect in dialects().filter(|dialect| !dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| !dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         hub.rejections = vec![(2, Rejection::Batch(crate::lottery::BatchError::Empty))];
         let outcome = Run::new().play(&mut upload(dialect, &bets(95), 10), &mut hub);
@@ -303,7 +304,7 @@ fn a_rejection_that_only_the_finish_tells_is_a_doubt() {
 
 #[test]
 fn a_query_before_the_draw_is_asked_again_each_second() {
-    for dialect in dialects().filter(|dialect| dialect.conduct().polls) {
+    for dialect in dialects().filter(|dialect| dialect.server_rules().polls) {
         let (mut hub, mut run) = (Hub::new(dialect), Run::new());
         hub.early = 3;
         assert_eq!(run.play(&mut upload(dialect, &bets(20), 10), &mut hub), done(winners(&bets(20))));
@@ -313,7 +314,7 @@ fn a_query_before_the_draw_is_asked_again_each_second() {
 
 #[test]
 fn a_bad_slip_stops_the_client_after_the_batches_before_it() {
-    // `text` and `csv` cannot carry every name: such a slip is bad there.
+    // `text` and `csv` cannot carry every name.
     for (dialect, name) in dialects().filter_map(|dialect| unsayable(dialect).map(|name| (dialect, name))) {
         let mut bets = bets(50);
         bets[37] = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
@@ -324,7 +325,7 @@ fn a_bad_slip_stops_the_client_after_the_batches_before_it() {
     }
 }
 
-/// A first name that `dialect` has no bytes for.
+/// A first name that `dialect` cannot represent.
 fn unsayable(dialect: Dialect) -> Option<&'static str> {
     ["Ana|Maria", "Ana, la"].into_iter().find(|name| {
         let bet = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
@@ -334,7 +335,7 @@ fn unsayable(dialect: Dialect) -> Option<&'static str> {
 
 #[test]
 fn a_single_bet_goes_after_all_that_the_hub_has_and_the_agency_does_not_finish() {
-    for dialect in dialects().filter(|dialect| dialect.rules().batches_answered) {
+    for dialect in dialects().filter(|dialect| dialect.client_rules().batches_answered) {
         let mut hub = Hub::new(dialect);
         for index in 0..3 {
             let outcome = Run::new().play(&mut goal(Goal::Confirmed, dialect, &[bet(index)], 62), &mut hub);
@@ -363,7 +364,7 @@ fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_whoever_else_b
 
 #[test]
 fn what_cannot_be_an_answer_makes_the_connection_useless() {
-    // In the others, any byte may begin an answer.
+    // In the others, a reply may begin with any byte.
     for dialect in [Dialect::Text, Dialect::Csv, Dialect::Native] {
         let mut upload = upload(dialect, &bets(5), 10);
         upload.connected();

@@ -1,0 +1,52 @@
+//! The memory of all connections together, and who goes when it is too much.
+
+use super::Hub;
+use super::connections::ConnectionId;
+use super::events::Closing;
+use crate::limits;
+use crate::storage::Keep;
+use crate::timers::Moment;
+
+impl<K: Keep> Hub<K> {
+    /// Bytes of all inboxes and outboxes.
+    pub fn buffered_bytes(&self) -> usize {
+        self.connections.buffered_bytes()
+    }
+
+    /// The transport keeps `bytes` for the connection, outside the hub: they count as its buffers.
+    pub fn hold(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
+        let Some(slot) = self.connections.slot(id).filter(|slot| !self.connections[*slot].flags.cut) else { return };
+        self.connections.hold(slot, bytes);
+        self.shed_buffers(now);
+    }
+
+    /// Over the limit of all buffers, one that holds much goes: an honest peer never does. Shared lists of winners count,
+    /// and those who read them hold nothing.
+    pub(super) fn shed_buffers(&mut self, now: Moment) {
+        while self.connections.buffered_bytes() + self.parked.lists.bytes.min(limits::LISTS_BYTES_HIGH_OF_AGENCIES)
+            > limits::BUFFERS_BYTES_MAX
+        {
+            let Some(slot) = self.find_holder() else { return };
+            self.tell_closing(slot, Closing::BuffersAreFull);
+            self.cut(slot, now);
+        }
+    }
+
+    /// Of a few places, and at the next ones when it is asked again, the connection that holds most, and more than most
+    /// do. To look at all of them each time would be as many steps as there are connections, for every piece of a frame
+    /// that an attacker sends.
+    fn find_holder(&mut self) -> Option<usize> {
+        let places = self.slots();
+        let mean = self.connections.buffered_bytes() / self.connections.len().max(1);
+        let mut found = None;
+        for looked_at in 1..=places {
+            let place = self.next_place(places);
+            let holder = self.connections.get(place).filter(|connection| !connection.flags.cut);
+            found = found.max(holder.map(|connection| (connection.buffered(), place)));
+            if looked_at >= limits::PLACES_LOOKED_AT && found.is_some_and(|(bytes, _)| bytes >= mean) {
+                break;
+            }
+        }
+        found.map(|(_, slot)| slot)
+    }
+}

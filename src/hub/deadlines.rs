@@ -1,0 +1,145 @@
+//! Everything that happens because time has passed.
+
+use super::Hub;
+use super::connections::{ConnectionId, Due, Expiry};
+use super::events::Closing;
+use crate::limits;
+use crate::lottery::AgencyId;
+use crate::storage::{CommitError, Keep};
+use crate::timers::{Moment, Timers};
+
+/// What the hub wants to be reminded of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reminder {
+    /// A connection's earliest deadline.
+    Connection(ConnectionId),
+    /// The grace of a lost agency.
+    LostAgency(AgencyId),
+    /// The line that names the agencies that the draw waits for.
+    Pending,
+    /// The seal of an idle store.
+    Seal,
+    /// Winners that wait for peers to read theirs.
+    Flush,
+}
+
+/// The heap of reminders, and which of those are in it that are there once.
+#[derive(Debug)]
+pub(super) struct Reminders {
+    pub(super) timers: Timers<Reminder>,
+    /// When there are more, some are of connections that are gone.
+    max: usize,
+    pub(super) pending: bool,
+    seal: bool,
+}
+
+impl Reminders {
+    /// None, with memory for `reserved`.
+    pub(super) fn with_capacity(reserved: usize) -> Reminders {
+        let timers = Timers::with_capacity(reserved);
+        Reminders { timers, max: limits::LEFTOVERS_MIN, pending: false, seal: false }
+    }
+
+    /// Drops reminders of connections that are gone, once they are most of all; `stands` says whether a connection waits for
+    /// its own.
+    pub(super) fn clear_leftovers(&mut self, stands: impl Fn(ConnectionId, Moment) -> bool) {
+        if self.timers.len() > self.max {
+            self.timers.retain(|at, reminder| match reminder {
+                Reminder::Connection(id) => stands(id, at),
+                Reminder::LostAgency(_) | Reminder::Pending | Reminder::Seal | Reminder::Flush => true,
+            });
+            self.max = 2 * self.timers.len() + limits::LEFTOVERS_MIN;
+        }
+    }
+}
+
+impl<K: Keep> Hub<K> {
+    /// When [`tick`](Self::tick) has something to do.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.reminders.timers.next()
+    }
+
+    /// Does what is due by `now`, or a slice of it, and the rest when it is called again. Bytes that came before `now`
+    /// have to be received first, so that no peer is timed out for the hub's own pauses.
+    ///
+    /// # Errors
+    /// The disk failed while the store was sealed.
+    pub fn tick(&mut self, now: Moment) -> Result<(), CommitError> {
+        for _ in 0..limits::DUE_PER_TURN {
+            let Some((at, reminder)) = self.reminders.timers.take_due(now) else { return Ok(()) };
+            match reminder {
+                Reminder::Connection(id) => self.connection_due(id, at, now),
+                Reminder::LostAgency(agency) => self.look_for(agency, now),
+                Reminder::Pending => self.tell_pending(now),
+                Reminder::Seal => self.seal_if_idle(now)?,
+                Reminder::Flush => self.cut_slow_winners(now),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks to be reminded of a connection's earliest deadline, unless an earlier reminder stands.
+    pub(super) fn schedule(&mut self, slot: usize) {
+        let Some((at, _)) = self.connections[slot].deadline(&self.policy) else { return };
+        let connection = &mut self.connections[slot];
+        if connection.reminder().is_none_or(|reminder| at < reminder) {
+            connection.set_reminder(Some(at));
+            self.reminders.timers.remind(Reminder::Connection(self.connections.id(slot)), at);
+        }
+    }
+
+    fn connection_due(&mut self, id: ConnectionId, at: Moment, now: Moment) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        if self.connections[slot].reminder() != Some(at) {
+            return;
+        }
+        self.connections[slot].set_reminder(None);
+        match self.connections[slot].deadline(&self.policy) {
+            Some((at, Due::Silence)) if at <= now => self.settle_by_silence(slot, now),
+            Some((at, Due::Expired(expiry))) if at <= now => self.expire(slot, expiry, now),
+            Some(_) | None => {}
+        }
+        self.schedule(slot);
+    }
+
+    fn expire(&mut self, slot: usize, expiry: Expiry, now: Moment) {
+        let why = match expiry {
+            Expiry::Handshake => Closing::NoDialectInTime,
+            Expiry::Refused => Closing::HubIsFull,
+            Expiry::Frame => Closing::FrameTimeout,
+            Expiry::Idle => Closing::IdleTimeout,
+            Expiry::Write => Closing::WriteTimeout,
+            Expiry::Drained => return self.cut(slot, now),
+        };
+        self.tell_closing(slot, why);
+        if expiry == Expiry::Write {
+            self.cut(slot, now);
+        } else {
+            self.end(slot, now);
+        }
+    }
+
+    pub(super) fn remind_of_pending(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.reminders.pending, true) {
+            self.reminders.timers.remind(Reminder::Pending, now + limits::PENDING_LOG_PERIOD);
+        }
+    }
+
+    pub(super) fn remind_to_seal(&mut self, now: Moment) {
+        if !std::mem::replace(&mut self.reminders.seal, true) {
+            self.reminders.timers.remind(Reminder::Seal, now + limits::SEAL_AFTER);
+        }
+    }
+
+    fn seal_if_idle(&mut self, now: Moment) -> Result<(), CommitError> {
+        let idle_at = self.keeping.written_at + limits::SEAL_AFTER;
+        let in_use = !self.turn.entries.is_empty() || !self.keeping.is_settled();
+        if now < idle_at || in_use {
+            let at = if now < idle_at { idle_at } else { now + limits::SEAL_AFTER };
+            self.reminders.timers.remind(Reminder::Seal, at);
+            return Ok(());
+        }
+        self.reminders.seal = false;
+        self.keeping.keeper.seal()
+    }
+}

@@ -1,0 +1,154 @@
+//! What the hub does, as events. Everything that speaks of bets, finishes and the draw is an event after its commit.
+
+use core::net::IpAddr;
+use std::fmt::Debug;
+
+use super::connections::ConnectionId;
+use super::turn::{LoggedBet, Refused};
+use crate::lottery::AgencyId;
+use crate::wire::{Dialect, Malformed, Rejection};
+
+/// Something that the hub did, or found out.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A batch is stored.
+    Stored {
+        /// Whose.
+        agency: AgencyId,
+        /// How many bets it has.
+        bets: u32,
+        /// Those of them that the log says.
+        logged: &'a [LoggedBet],
+    },
+    /// A batch was rejected.
+    Rejected {
+        /// How many bets it has.
+        count: u32,
+        /// Why.
+        why: Rejection,
+    },
+    /// A request other than a batch was refused.
+    Refused {
+        /// Who sent it.
+        peer: Peer,
+        /// Why.
+        why: Refused,
+    },
+    /// A connection ends, because what it sent cannot be applied or read.
+    Broken {
+        /// Whose.
+        peer: Peer,
+        /// What is wrong.
+        why: Broken,
+    },
+    /// A line is sent back.
+    Echoed {
+        /// To whom.
+        peer: Peer,
+        /// As it came, with its end.
+        line: &'a [u8],
+    },
+    /// The hub closes a connection.
+    Closing {
+        /// Whose.
+        peer: Peer,
+        /// Why.
+        why: Closing,
+    },
+    /// A peer ended its side in the middle of a frame.
+    CutShort {
+        /// Which.
+        peer: Peer,
+    },
+    /// An answer is more than the connection's dialect can say; the connection is closed.
+    Unsayable {
+        /// Whose.
+        peer: Peer,
+    },
+    /// A connection claims another agency than its certificate says.
+    WrongCertificate {
+        /// Which.
+        peer: Peer,
+        /// The one that it claims.
+        agency: AgencyId,
+    },
+    /// The last connection of an agency that has bets and no finish is gone.
+    AgencyLost(AgencyId),
+    /// An agency that was lost is back.
+    AgencyReturned(AgencyId),
+    /// A lost agency takes no part in the draw.
+    AgencyExcluded(AgencyId),
+    /// Queries wait for agencies that have not finished.
+    DrawWaits {
+        /// Them, ascending, and no more than [`PENDING_TOLD_MAX`].
+        agencies: &'a [AgencyId],
+        /// There are more.
+        more: bool,
+    },
+    /// The draw was made.
+    Drawn,
+    /// The disk has no space: the batches of the turn are rejected.
+    StoreFull {
+        /// What the system says.
+        error: &'a std::io::Error,
+    },
+    /// A batch that came again could not be compared with the stored one.
+    StoreUnreadable {
+        /// Whose.
+        agency: AgencyId,
+        /// What the system says.
+        error: &'a std::io::Error,
+    },
+}
+
+/// How many agencies [`Event::DrawWaits`] names.
+pub const PENDING_TOLD_MAX: usize = 20;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The connection; it may be gone.
+    pub id: ConnectionId,
+    /// Its peer's address.
+    pub ip: IpAddr,
+}
+
+/// What is wrong with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// It cannot be read on.
+    Malformed(Malformed),
+    /// A batch is missing before this one.
+    Gap,
+}
+
+/// Why the hub closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// No dialect within `HANDSHAKE_TIMEOUT`.
+    NoDialectInTime,
+    /// The hub is full, which the peer has been told or cannot be.
+    HubIsFull,
+    /// A frame was not ended within `FRAME_TIMEOUT`.
+    FrameTimeout,
+    /// Nothing was received for `IDLE_TIMEOUT`.
+    IdleTimeout,
+    /// The peer did not read for `WRITE_TIMEOUT`.
+    WriteTimeout,
+    /// The peer of a parked query has closed.
+    PeerHasClosed,
+    /// It speaks no dialect, where echo is off.
+    NoDialect,
+    /// Its dialect is switched off.
+    DialectIsOff(Dialect),
+    /// It does not read its winners, and others wait for the memory.
+    WinnersUnread,
+    /// All buffers together are full, and it holds more than most.
+    BuffersAreFull,
+}
+
+/// Something that follows what the hub does: the log, a status page. It is called in the loop, and must not wait.
+pub trait Observer: Debug {
+    /// The hub did something.
+    fn observe(&mut self, event: &Event<'_>);
+}

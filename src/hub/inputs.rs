@@ -1,0 +1,117 @@
+//! What happens to a connection: bytes, ends, and the hub's own end.
+
+use super::Hub;
+use super::connections::{Connection, ConnectionId};
+use super::events::{Closing, Event};
+use super::turn::{Ending, Outcome};
+use crate::limits;
+use crate::lottery::AgencyId;
+use crate::mutants::{self, Mutant};
+use crate::session::Phase;
+use crate::storage::Keep;
+use crate::timers::Moment;
+
+impl<K: Keep> Hub<K> {
+    /// A certificate says that the connection may speak for `agency` only.
+    pub fn certify(&mut self, id: ConnectionId, agency: AgencyId) {
+        if let Some(slot) = self.connections.slot(id) {
+            self.know(slot, |connection| connection.session.certified = Some(agency));
+        }
+    }
+
+    /// The transport is of no use any more: nothing further is decoded, and the connection is closed.
+    pub fn hang_up(&mut self, id: ConnectionId, now: Moment) {
+        if let Some(slot) = self.connections.slot(id) {
+            self.end(slot, now);
+        }
+    }
+
+    /// Bytes came from a peer.
+    pub fn receive(&mut self, id: ConnectionId, bytes: &[u8], now: Moment) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        if let Phase::Closing(_) = self.connections[slot].session.phase {
+            return;
+        }
+        self.connections[slot].received(now);
+        self.decode(slot, bytes, now);
+        self.schedule(slot);
+    }
+
+    /// A peer will send no more; what it has sent still counts. A client that ends its side and waits for its winners
+    /// does so right behind its query; one that ends it later, while its query is parked, has closed: on the wire the two
+    /// look alike.
+    pub fn half_close(&mut self, id: ConnectionId, now: Moment) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        self.connections[slot].session.half_closed = true;
+        // What came by the watermark was read: an end that waited longer to be read has come later than that.
+        let read_by = self.scheduler.watermark.at();
+        let connection = &self.connections[slot];
+        if connection.is_parked() && connection.received_at() + limits::HALF_CLOSE_GRACE < read_by {
+            self.tell_closing(slot, Closing::PeerHasClosed);
+            return self.cut(slot, now);
+        }
+        self.settle_by_silence(slot, now);
+        self.end_if_nothing_is_left(slot, now);
+        self.schedule(slot);
+    }
+
+    /// A connection is gone, by its peer's doing or the reactor's. Its slot is free for another.
+    pub fn closed(&mut self, id: ConnectionId, now: Moment) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        let connection = self.connections.remove(slot);
+        self.admission.left(&connection);
+        self.departed(id, &connection, now);
+        self.clear_leftovers();
+    }
+
+    /// Ends every conversation with the next commit: nothing more is decoded; what is queued may still be sent.
+    pub fn shut_down(&mut self, now: Moment) {
+        for slot in self.connections.slots() {
+            self.connections.unpark(slot);
+            if self.connections[slot].session.server_rules().in_flight {
+                self.note_last(slot, Outcome::Ended(Ending::ShuttingDown));
+            } else {
+                self.end(slot, now);
+            }
+        }
+    }
+
+    /// After a half-close: nothing held, nothing to decode, nothing to send, so nothing to stay for. Whole frames may
+    /// be left in the inbox of a connection with deferred work, or whose peer does not read.
+    pub(super) fn end_if_nothing_is_left(&mut self, slot: usize, now: Moment) {
+        let connection = &self.connections[slot];
+        let waits = matches!(connection.session.phase, Phase::Paused(_));
+        let undecoded = connection.flags.deferred || connection.is_held_by_its_reader();
+        let goes_on = undecoded && !mutants::is(Mutant::DropHeldBack);
+        if connection.session.half_closed && !waits && !goes_on && connection.pending == 0 {
+            if !connection.inbox().is_empty() {
+                self.tell(&Event::CutShort { peer: self.peer_in(slot) });
+            }
+            self.end(slot, now);
+        }
+    }
+
+    /// Stops decoding a connection; it is closed once its outbox is empty.
+    pub(super) fn end(&mut self, slot: usize, now: Moment) {
+        self.connections.close(slot, now);
+        self.mark_dirty(slot);
+        self.schedule(slot);
+    }
+
+    /// Ends a connection without sending what is left.
+    pub(super) fn cut(&mut self, slot: usize, now: Moment) {
+        self.connections.cut(slot);
+        self.end(slot, now);
+    }
+
+    /// Drops what connections that are gone have left in queues, once that is most of them: peers that come and
+    /// go must not make the hub grow.
+    fn clear_leftovers(&mut self) {
+        let connections = &self.connections;
+        let is_parked = |id| connections.by_id(id).is_some_and(Connection::is_parked);
+        self.parked.clear_leftovers(connections.parked(), is_parked);
+        self.scheduler.deferred.clear_leftovers(connections.len(), |id| connections.slot(id).is_some());
+        let stands = |id, at| connections.by_id(id).is_some_and(|connection| connection.reminder() == Some(at));
+        self.reminders.clear_leftovers(stands);
+    }
+}

@@ -1,0 +1,132 @@
+//! The whole hub without its sockets: sessions, lottery and store, driven by inputs and the time.
+//!
+//! The reactor tells it what happened (a connection, bytes, a half-close, an end, the time) and does what it
+//! says (write these bytes, close that connection, call again at this moment). The same calls with the same
+//! arguments always have the same effects, which is what lets a simulation drive the whole hub.
+//!
+//! A turn is any number of inputs, one [`commit`](Hub::commit) and one [`release`](Hub::release): requests are applied as
+//! they come, everything stored is made durable at once, and only then is anything answered.
+
+mod admission;
+mod apply;
+mod budgets;
+mod buffers;
+mod connections;
+mod course_log;
+mod deadlines;
+mod decode;
+mod deferred;
+mod events;
+mod inputs;
+mod lists;
+mod liveness;
+mod outputs;
+mod parked;
+mod policy;
+mod presence;
+mod queue;
+mod respond;
+mod rollback;
+mod scheduler;
+mod turn;
+mod unnumbered;
+mod views;
+mod watermark;
+
+use admission::Admission;
+pub use budgets::Budgets;
+pub use connections::ConnectionId;
+use connections::Connections;
+use course_log::CourseLog;
+use deadlines::Reminders;
+pub use events::{Broken, Closing, Event, Observer, PENDING_TOLD_MAX, Peer};
+use liveness::Liveness;
+use parked::Parked;
+pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
+use queue::ClassQueue;
+pub use scheduler::ReadGrant;
+use scheduler::Scheduler;
+pub use turn::{CommittedTurn, LoggedBet, Refused};
+use turn::{Keeping, Turn};
+pub use watermark::InputWatermark;
+
+use crate::limits;
+use crate::lottery::Lottery;
+use crate::storage::{CommitError, Keep};
+use crate::timers::Moment;
+
+/// The hub has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("as many connections as MAX_CONNECTIONS allows")]
+pub struct TooManyConnections;
+
+/// The whole state of a hub.
+#[derive(Debug)]
+pub struct Hub<K: Keep> {
+    policy: Policy,
+    lottery: Lottery,
+    keeping: Keeping<K>,
+    turn: Turn,
+    connections: Connections,
+    admission: Admission,
+    liveness: Liveness,
+    reminders: Reminders,
+    parked: Parked,
+    /// Connections to write to.
+    writes: ClassQueue,
+    scheduler: Scheduler,
+    observers: Vec<Box<dyn Observer>>,
+}
+
+impl<K: Keep> Hub<K> {
+    /// A hub with what its keeper remembers. `lottery` holds that already.
+    pub fn new(policy: Policy, lottery: Lottery, keeper: K, now: Moment) -> Hub<K> {
+        let reserved = policy.connections_max.min(limits::CONNECTIONS_RESERVED);
+        let mut hub = Hub {
+            keeping: Keeping::new(keeper, now),
+            turn: Turn::default(),
+            connections: Connections::with_capacity(reserved),
+            admission: Admission::default(),
+            liveness: Liveness::new(&policy.unnumbered_agencies, &lottery),
+            reminders: Reminders::with_capacity(reserved),
+            parked: Parked::new(lottery.drawn()),
+            writes: ClassQueue::default(),
+            scheduler: Scheduler::new(now),
+            observers: vec![Box::new(CourseLog)],
+            policy,
+            lottery,
+        };
+        hub.miss_agencies_of_an_earlier_run(now);
+        hub
+    }
+
+    /// Has `observer` follow what the hub does from here on, beside the log.
+    pub fn add_observer(&mut self, observer: Box<dyn Observer>) {
+        self.observers.push(observer);
+    }
+
+    /// Tells every observer.
+    fn tell(&mut self, event: &Event<'_>) {
+        self.observers.iter_mut().for_each(|observer| observer.observe(event));
+    }
+
+    fn tell_closing(&mut self, slot: usize, why: Closing) {
+        self.tell(&Event::Closing { peer: self.peer_in(slot), why });
+    }
+
+    /// Looks whether the store's files are still those that it writes.
+    ///
+    /// # Errors
+    /// They are not: nothing may be acknowledged any more, and the hub must stop.
+    pub fn check_store(&mut self) -> Result<(), CommitError> {
+        self.keeping.keeper.check()
+    }
+
+    /// Seals the store: the hub is about to stop.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn close_store(&mut self) -> Result<(), CommitError> {
+        self.keeping.keeper.close()
+    }
+}

@@ -1,0 +1,201 @@
+//! Which agencies are here, and since when the others are gone.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::connections::ConnectionId;
+use crate::limits;
+use crate::lottery::AgencyId;
+use crate::timers::Moment;
+
+/// Connections per agency, and the agencies that were lost between their first bet and their finish.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    here: HashMap<AgencyId, Here>,
+    lost: HashMap<AgencyId, Lost>,
+    /// The agencies that a reminder will ask about, and when.
+    reminded: HashMap<AgencyId, Moment>,
+    /// Of connections that spoke for several agencies by turns: the earlier ones, which are still here by them.
+    earlier: HashMap<ConnectionId, VecDeque<AgencyId>>,
+}
+
+/// An agency whose last connection is gone.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    /// From when on it counts as lost: where clients connect for each message, after a silence.
+    since: Moment,
+    /// When it is given up.
+    deadline: Moment,
+    /// The log has said that it is lost.
+    told: bool,
+}
+
+/// What has become of an agency that a reminder asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// It is not lost, or no longer.
+    None,
+    /// Nothing yet; ask again then.
+    Quiet(Moment),
+    /// It counts as lost from now on; ask again then.
+    Lost(Moment),
+    /// Its grace has passed.
+    GivenUp,
+}
+
+/// An agency that some connection speaks for.
+#[derive(Debug, Default)]
+struct Here {
+    connections: u32,
+    /// Those of them behind which it is known to be: others only say so.
+    known: u32,
+    /// Before this moment it does not count as lost, by those of its connections that are gone.
+    lost_from: Moment,
+    /// The same by what was known before the first of them came.
+    lost_from_before: Moment,
+}
+
+impl Presence {
+    /// A connection speaks for `agency` now; `known`: the agency is known to be behind it. Says whether the log has
+    /// called the agency lost.
+    pub(super) fn joined(&mut self, agency: AgencyId, known: bool) -> bool {
+        let here = self.here.entry(agency).or_default();
+        here.connections += 1;
+        here.known += u32::from(known);
+        let Some(lost) = self.lost.remove(&agency) else { return false };
+        // A peer that only names the agency, and goes, does not make it lost earlier.
+        here.lost_from_before = here.lost_from_before.max(lost.since);
+        lost.told
+    }
+
+    /// Connection `id` speaks for `agency` now, which it spoke for before: it is here already. Says whether that is so.
+    pub(super) fn speaks_again(&mut self, id: ConnectionId, agency: AgencyId) -> bool {
+        let Some(earlier) = self.earlier.get_mut(&id) else { return false };
+        let Some(at) = earlier.iter().position(|other| *other == agency) else { return false };
+        earlier.remove(at);
+        if earlier.is_empty() {
+            self.earlier.remove(&id);
+        }
+        true
+    }
+
+    /// Connection `id` speaks for another than `agency` now; `known`: `agency` was known to be behind it. It stays here,
+    /// as long as the connection is open. Of many agencies of one connection the earliest is returned: it leaves.
+    pub(super) fn stays(&mut self, id: ConnectionId, agency: AgencyId, known: bool) -> Option<AgencyId> {
+        self.here.get_mut(&agency).expect("an agency that stays has joined").known -= u32::from(known);
+        let earlier = self.earlier.entry(id).or_default();
+        earlier.push_back(agency);
+        if earlier.len() > limits::AGENCIES_PER_CONNECTION { earlier.pop_front() } else { None }
+    }
+
+    /// Connection `id` is gone: the agencies that it spoke for before its last one.
+    pub(super) fn take_earlier(&mut self, id: ConnectionId) -> VecDeque<AgencyId> {
+        self.earlier.remove(&id).unwrap_or_default()
+    }
+
+    /// `agency` is known now to be behind a connection that speaks for it.
+    pub(super) fn known(&mut self, agency: AgencyId) {
+        self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
+    }
+
+    /// A connection of `agency` ended, by which alone it would count as lost from `lost_from` on; `known`: the agency was
+    /// known to be behind it. Where it was the last, says from when on it does, by all that there were.
+    pub(super) fn left(&mut self, agency: AgencyId, known: bool, lost_from: Moment) -> Option<Moment> {
+        let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
+        here.connections -= 1;
+        here.known -= u32::from(known);
+        here.lost_from = here.lost_from.max(lost_from);
+        if known {
+            // How the agency went about it before says nothing any more.
+            here.lost_from_before = Moment::default();
+        }
+        let lost_from = here.lost_from.max(here.lost_from_before);
+        if here.connections > 0 {
+            return None;
+        }
+        self.here.remove(&agency);
+        Some(lost_from)
+    }
+
+    /// Whether any connection speaks for `agency`.
+    pub(super) fn is_here(&self, agency: AgencyId) -> bool {
+        self.here.contains_key(&agency)
+    }
+
+    /// How many connections speak for `agency`.
+    pub(super) fn connections(&self, agency: AgencyId) -> usize {
+        self.here.get(&agency).map_or(0, |here| here.connections as usize)
+    }
+
+    /// Behind how many connections `agency` is known to be.
+    pub(super) fn known_connections(&self, agency: AgencyId) -> usize {
+        self.here.get(&agency).map_or(0, |here| here.known as usize)
+    }
+
+    /// When the grace of `agency` ended, if it has ended by `now`.
+    pub(super) fn grace_ended(&self, agency: AgencyId, now: Moment) -> Option<Moment> {
+        self.lost.get(&agency).filter(|lost| lost.told && now >= lost.deadline).map(|lost| lost.deadline)
+    }
+
+    /// The next reminder of `agency` comes at `at`.
+    pub(super) fn remind_again(&mut self, agency: AgencyId, at: Moment) {
+        self.reminded.insert(agency, at);
+    }
+
+    /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
+    /// is wanted, at `since`: not where one will come up before, however often the agency comes and goes.
+    pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {
+        self.lost.insert(agency, Lost { since, deadline, told: false });
+        if self.reminded.get(&agency).is_some_and(|at| *at <= since) {
+            return false;
+        }
+        self.reminded.insert(agency, since);
+        true
+    }
+
+    /// Whether the reminder that has come up is the one that was waited for: an earlier one may have been wanted since
+    /// it was set.
+    pub(super) fn is_due(&self, agency: AgencyId, now: Moment) -> bool {
+        self.reminded.get(&agency).is_some_and(|at| *at <= now)
+    }
+
+    /// A reminder of `agency` has come up, which has nothing to lose.
+    pub(super) fn forget(&mut self, agency: AgencyId) {
+        self.reminded.remove(&agency);
+        self.lost.remove(&agency);
+    }
+
+    /// A reminder of `agency` has come up: what has become of it? One that is to be asked about again has its
+    /// reminder still.
+    pub(super) fn look(&mut self, agency: AgencyId, now: Moment) -> Absence {
+        let absence = match self.lost.get_mut(&agency) {
+            None => Absence::None,
+            Some(lost) if now >= lost.deadline && lost.told => Absence::GivenUp,
+            Some(lost) if lost.told => Absence::Quiet(lost.deadline),
+            Some(lost) if now >= lost.since => {
+                lost.told = true;
+                Absence::Lost(lost.deadline)
+            }
+            Some(lost) => Absence::Quiet(lost.since),
+        };
+        match absence {
+            Absence::None | Absence::GivenUp => self.forget(agency),
+            Absence::Quiet(at) | Absence::Lost(at) => drop(self.reminded.insert(agency, at)),
+        }
+        absence
+    }
+
+    /// Counts again: `agencies` has the present agency of every connection that speaks for one, and whether it is known.
+    pub(super) fn assert_counts(&self, agencies: impl Iterator<Item = (AgencyId, bool)>) {
+        let mut counted: HashMap<AgencyId, (u32, u32)> = HashMap::new();
+        for (agency, known) in agencies {
+            let count = counted.entry(agency).or_default();
+            *count = (count.0 + 1, count.1 + u32::from(known));
+        }
+        for agency in self.earlier.values().flatten() {
+            counted.entry(*agency).or_default().0 += 1;
+        }
+        let here = self.here.iter().map(|(id, here)| (*id, (here.connections, here.known)));
+        let here: HashMap<AgencyId, (u32, u32)> = here.collect();
+        assert_eq!(here, counted, "connections of each agency");
+    }
+}

@@ -1,0 +1,255 @@
+//! After the commit: events, then replies, then the winners that the draw set free.
+
+use super::connections::ConnectionId;
+use super::events::{Broken, Event, Peer};
+use super::queue::Class;
+use super::turn::{CommittedTurn, Done, Ending, Entry, Outcome, Refused};
+use super::{EarlyQuery, Hub};
+use crate::limits;
+use crate::lottery::AgencyId;
+use crate::mutants::{self, Mutant};
+use crate::session::Phase;
+use crate::storage::{Committed, Keep};
+use crate::timers::Moment;
+use crate::wire::{After, Reply};
+
+/// A run of batches that one cumulative acknowledgement answers.
+#[derive(Clone, Copy)]
+struct Run {
+    slot: usize,
+    /// The number behind its last batch.
+    next: u64,
+}
+
+impl<K: Keep> Hub<K> {
+    /// Tells and answers everything of committed turns, and some of the parked queries. `now` is read after the commit, which
+    /// may have taken long: no peer's time runs out while the hub waits for its disk.
+    pub fn release(&mut self, turn: CommittedTurn, now: Moment) {
+        if let CommittedTurn { entries, proof: Some(committed) } = turn {
+            self.release_entries(entries, &committed, now);
+            self.release_draw(committed);
+        }
+        self.flush_parked(now);
+        self.scheduler.deferred.trusted_answered = self.writes.len_of(Class::Trusted);
+        self.turn.forget_untrusted();
+    }
+
+    fn release_entries(&mut self, mut entries: Vec<Entry>, committed: &Committed, now: Moment) {
+        entries.iter().for_each(|entry| self.tell_outcome(entry));
+        let group = self.keeping.keeper.group();
+        if std::mem::replace(&mut self.keeping.group, group) != group {
+            self.keeping.written_at = now;
+            self.remind_to_seal(now);
+        }
+        self.announce_draw();
+        let mut run = None;
+        for entry in &entries {
+            self.answer(entry, &mut run, committed, now);
+        }
+        self.acknowledge(&mut run, committed, now);
+        if self.turn.entries.is_empty() {
+            // The next turn uses its memory.
+            entries.clear();
+            self.turn.entries = entries;
+        }
+    }
+
+    /// Whether a refusal is told: of an untrusted connection that is refused without end fewer and fewer are.
+    fn is_told(&mut self, entry: &Entry) -> bool {
+        let (Outcome::Rejected { .. } | Outcome::Refused(Refused::Query(_) | Refused::Request(_))) = &entry.outcome
+        else {
+            return true;
+        };
+        let Some(slot) = entry.id.and_then(|id| self.connections.slot(id)) else { return true };
+        let connection = &mut self.connections[slot];
+        let refusals = connection.trust.refusals.saturating_add(1);
+        connection.trust.refusals = refusals;
+        refusals <= limits::REFUSALS_LOGGED || refusals.is_power_of_two() || connection.is_agency()
+    }
+
+    /// The event of one outcome, of those that have one.
+    fn tell_outcome(&mut self, entry: &Entry) {
+        if !self.is_told(entry) {
+            return;
+        }
+        let peer = self.peer_of(entry.id);
+        self.tell(&match &entry.outcome {
+            Outcome::Done { agency, what: Done::Stored { bets, log, .. } } => {
+                Event::Stored { agency: *agency, bets: *bets, logged: log.as_deref().unwrap_or_default() }
+            }
+            Outcome::Rejected { count, why, .. } => Event::Rejected { count: *count, why: *why },
+            Outcome::Refused(why) => Event::Refused { peer, why: *why },
+            Outcome::Ended(Ending::Malformed(malformed)) => Event::Broken { peer, why: Broken::Malformed(*malformed) },
+            Outcome::Ended(Ending::Gap) => Event::Broken { peer, why: Broken::Gap },
+            Outcome::Ended(Ending::Echo(line)) => Event::Echoed { peer, line },
+            Outcome::Excluded { agency } => Event::AgencyExcluded(*agency),
+            Outcome::Done { .. }
+            | Outcome::FinishUnclaimed
+            | Outcome::NothingToStore
+            | Outcome::Ended(Ending::ShuttingDown)
+            | Outcome::Dropped => return,
+        });
+    }
+
+    fn peer_of(&self, id: Option<ConnectionId>) -> Peer {
+        let gone = core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
+        let id = id.unwrap_or(ConnectionId { slot: u32::MAX, generation: 0 });
+        Peer { id, ip: self.connections.by_id(id).map_or(gone, |connection| connection.peer) }
+    }
+
+    /// Writes the reply to one outcome. In a dialect with cumulative acknowledgements those of a run of
+    /// batches become one, which waits in `run` for the run's end.
+    fn answer(&mut self, entry: &Entry, run: &mut Option<Run>, committed: &Committed, now: Moment) {
+        let Some(slot) = entry.id.and_then(|id| self.connections.slot(id)) else { return };
+        let stored = self.acknowledged_with_others(slot, &entry.outcome);
+        // While this outcome is pending, the acknowledgement of those before it does not let the connection go on.
+        if run.is_some_and(|run| run.slot != slot || stored.is_none()) {
+            self.acknowledge(run, committed, now);
+        }
+        self.connections[slot].pending -= 1;
+        if let Outcome::Done {
+            agency,
+            what: Done::Stored { .. } | Done::Finished { first: true } | Done::Query { first: true, .. },
+        } = entry.outcome
+        {
+            self.know_by_commit(slot, agency);
+        }
+        if let Phase::Closing(_) = self.connections[slot].session.phase {
+            // An earlier answer was its last.
+            return;
+        }
+        if let Some(sequence) = stored {
+            // Not the agency's next number: another connection may have stored batches in the same turn, under numbers
+            // that this one has used for others.
+            let before = run.map_or(0, |run| run.next);
+            *run = Some(Run { slot, next: before.max(sequence + 1) });
+            return;
+        }
+        self.connections[slot].session.rejected_any |= matches!(entry.outcome, Outcome::Rejected { .. });
+        match &entry.outcome {
+            Outcome::Done { agency, what: Done::Query { .. } } => self.answer_query(slot, *agency, committed, now),
+            Outcome::Done { agency, what } => {
+                let reply = self.reply_to(slot, *agency, what);
+                self.send(slot, &reply, committed, now);
+            }
+            Outcome::Dropped => self.pass_over(slot),
+            Outcome::FinishUnclaimed => {
+                let all_stored = !self.connections[slot].session.rejected_any;
+                self.send(slot, &Reply::Finished { batches: 0, bets: 0, all_stored }, committed, now);
+            }
+            Outcome::NothingToStore => self.send(slot, &Reply::Stored { next: 0 }, committed, now),
+            Outcome::Rejected { sequence, why, .. } => {
+                self.send(slot, &Reply::Rejected { sequence: *sequence, why: *why }, committed, now);
+            }
+            Outcome::Refused(why) => self.send(slot, &refusal_of(*why), committed, now),
+            Outcome::Ended(ending) => self.send(slot, &last_reply_of(ending), committed, now),
+            Outcome::Excluded { .. } => {}
+        }
+    }
+
+    /// In a dialect with cumulative acknowledgements: the number of a batch that is stored.
+    fn acknowledged_with_others(&self, slot: usize, outcome: &Outcome) -> Option<u64> {
+        let Outcome::Done { what: Done::Stored { sequence, .. } | Done::Repeated { sequence }, .. } = outcome else {
+            return None;
+        };
+        self.connections[slot].session.server_rules().in_flight.then_some(*sequence)
+    }
+
+    /// The reply to what was carried out, by what is stored of the agency. Queries have [`answer_query`](Self::answer_query).
+    fn reply_to(&self, slot: usize, agency: AgencyId, what: &Done) -> Reply<'static> {
+        let stored = self.lottery.agency(agency).map(|state| state.committed());
+        let (batches, bets) = stored.map_or((0, 0), |state| (state.batches, state.bets));
+        match what {
+            Done::Welcome => Reply::Welcome { next: batches },
+            Done::Stored { .. } | Done::Repeated { .. } => Reply::Stored { next: batches },
+            Done::Finished { .. } | Done::Query { .. } => {
+                Reply::Finished { batches, bets, all_stored: !self.connections[slot].session.rejected_any }
+            }
+        }
+    }
+
+    /// An outcome without a reply.
+    fn pass_over(&mut self, slot: usize) {
+        if self.connections[slot].pending == 0 {
+            self.resume(slot);
+            self.schedule(slot);
+        }
+    }
+
+    fn acknowledge(&mut self, run: &mut Option<Run>, committed: &Committed, now: Moment) {
+        let Some(Run { slot, next }) = run.take() else { return };
+        self.send(slot, &Reply::Stored { next }, committed, now);
+    }
+
+    /// Winners after the draw; before it the connection is parked, or told so.
+    fn answer_query(&mut self, slot: usize, agency: AgencyId, committed: &Committed, now: Moment) {
+        let polls = self.connections[slot].session.server_rules().polls;
+        if self.lottery.draw_is_committed() {
+            self.connections[slot].session.agency = Some(agency);
+            self.connections.park(slot);
+            self.queue_winners(self.connections.id(slot));
+        } else if polls && self.policy.early_query == EarlyQuery::Reject {
+            self.send(slot, &Reply::NotDrawn, committed, now);
+        } else {
+            self.park(slot, now);
+        }
+    }
+
+    fn send(&mut self, slot: usize, reply: &Reply<'_>, committed: &Committed, now: Moment) {
+        let Some(dialect) = self.connections[slot].session.dialect() else { return };
+        let after = self.connections.reply(slot, committed, now, |outbox| dialect.encode(reply, outbox));
+        self.replied(slot, after, now);
+    }
+
+    /// A reply was written into the outbox.
+    pub(super) fn replied(&mut self, slot: usize, after: After, now: Moment) {
+        if after == After::CloseUnsaid {
+            self.tell(&Event::Unsayable { peer: self.peer_in(slot) });
+        }
+        if after != After::Open {
+            self.end(slot, now);
+            return;
+        }
+        if self.connections[slot].pending == 0 {
+            self.resume(slot);
+        }
+        self.mark_dirty(slot);
+        self.schedule(slot);
+        self.shed_buffers(now);
+    }
+
+    /// Lets a connection go on whose held reply is out; bytes that it kept are decoded in the next turn.
+    pub(super) fn resume(&mut self, slot: usize) {
+        self.connections[slot].session.resume();
+        self.queue_read(slot);
+        self.defer(slot);
+    }
+
+    /// Sees that what a connection has kept is decoded in the next turn.
+    pub(super) fn defer(&mut self, slot: usize) {
+        let id = self.connections.id(slot);
+        let connection = &mut self.connections[slot];
+        let left = !connection.inbox().is_empty() || connection.session.half_closed;
+        if left && !mutants::is(Mutant::ForgetHeld) && !std::mem::replace(&mut connection.flags.deferred, true) {
+            let class = Class::of(connection.is_agency());
+            self.scheduler.deferred.push(id, class);
+        }
+    }
+}
+
+fn refusal_of(why: Refused) -> Reply<'static> {
+    match why {
+        Refused::Query(refusal) => Reply::Refused(refusal),
+        Refused::Request(malformed) => Reply::BadRequest(malformed),
+        Refused::Connection(why) => Reply::Unwelcome(why),
+    }
+}
+
+fn last_reply_of(ending: &Ending) -> Reply<'_> {
+    match ending {
+        Ending::Gap => Reply::Gap,
+        Ending::Malformed(malformed) => Reply::Malformed(*malformed),
+        Ending::Echo(line) => Reply::Echo(line),
+        Ending::ShuttingDown => Reply::ShuttingDown,
+    }
+}

@@ -1,0 +1,280 @@
+//! Turns: what became of every request, waiting for the commit. One is in hand, others may be in flight.
+
+use std::collections::VecDeque;
+
+use super::Hub;
+use super::connections::ConnectionId;
+use crate::limits;
+use crate::lottery::{AgencyId, Refusal};
+use crate::mutants::{self, Mutant};
+use crate::storage::{CommitError, Committed, Keep, Settled, TurnNumber};
+use crate::timers::Moment;
+use crate::wire::{Malformed, Rejection, Unwelcome};
+
+/// What became of a request. No reply tells it before the turn is committed, and a commit that finds the disk full turns
+/// [`Done::Stored`] into a rejection.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was carried out, for an agency of the draw.
+    Done { agency: AgencyId, what: Done },
+    /// A finish of a connection that has not shown whose it is: its query will.
+    FinishUnclaimed,
+    /// A batch of no bets.
+    NothingToStore,
+    /// A batch was not stored.
+    Rejected { sequence: u64, count: u32, why: Rejection },
+    /// A request other than a batch was not carried out.
+    Refused(Refused),
+    /// The connection ends with it.
+    Ended(Ending),
+    /// No request: a lost agency takes no part in the draw.
+    Excluded { agency: AgencyId },
+    /// Taken back, and never answered: its client will send it again.
+    Dropped,
+}
+
+/// What was carried out.
+#[derive(Debug)]
+pub(super) enum Done {
+    Welcome,
+    Stored {
+        sequence: u64,
+        bets: u32,
+        log: Option<Box<[LoggedBet]>>,
+    },
+    /// The same bets were stored under that number before.
+    Repeated {
+        sequence: u64,
+    },
+    /// `first`: the agency had not finished before.
+    Finished {
+        first: bool,
+    },
+    /// `finishes`: the request said that the agency has no more bets, too; `first`: which it had not said before.
+    Query {
+        finishes: bool,
+        first: bool,
+    },
+}
+
+/// Why a request other than a batch was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A finish or a query.
+    Query(Refusal),
+    /// A frame that asks for nothing that its dialect has.
+    Request(Malformed),
+    /// The connection, which is closed.
+    Connection(Unwelcome),
+}
+
+/// With what a connection ends.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// A batch is missing before this one.
+    Gap,
+    /// The stream cannot be read on.
+    Malformed(Malformed),
+    /// A line that is sent back.
+    Echo(Box<[u8]>),
+    /// The hub stops.
+    ShuttingDown,
+}
+
+/// A stored bet, as far as the log says it.
+#[derive(Debug)]
+pub struct LoggedBet {
+    /// The document.
+    pub document: Box<str>,
+    /// The number that was bet on.
+    pub number: u32,
+}
+
+/// An outcome and the connection that waits for it, which may be gone by the time of the reply.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: Option<ConnectionId>,
+    pub(super) outcome: Outcome,
+}
+
+/// The turn in hand: what was received since the last one was submitted.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) entries: Vec<Entry>,
+    /// How many of its requests are untrusted connections'.
+    pub(super) untrusted_requests: u32,
+    /// Bytes of their frames that were decoded in it, whenever they came.
+    pub(super) untrusted_bytes: usize,
+}
+
+impl Turn {
+    /// What is counted of untrusted connections begins anew.
+    pub(super) fn forget_untrusted(&mut self) {
+        (self.untrusted_requests, self.untrusted_bytes) = (0, 0);
+    }
+}
+
+/// The keeper, and what it has in hand for the hub.
+#[derive(Debug)]
+pub(super) struct Keeping<K> {
+    pub(super) keeper: K,
+    /// Turns that were submitted and are not settled, oldest first.
+    in_flight: VecDeque<(TurnNumber, Vec<Entry>)>,
+    /// The number of the turn in hand.
+    next: TurnNumber,
+    /// Until then batches are rejected without trying the disk.
+    pub(super) full_until: Option<Moment>,
+    /// The last group of records that was seen, and when it was written.
+    pub(super) group: u64,
+    pub(super) written_at: Moment,
+}
+
+impl<K: Keep> Keeping<K> {
+    pub(super) fn new(keeper: K, now: Moment) -> Keeping<K> {
+        let group = keeper.group();
+        let next = TurnNumber::default().next();
+        Keeping { keeper, in_flight: VecDeque::new(), next, full_until: None, group, written_at: now }
+    }
+
+    /// Whether nothing waits to be settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// The entries of all turns in flight, in order, which are so no longer: they will be submitted again.
+    pub(super) fn take_back(&mut self) -> Vec<Entry> {
+        if let Some((oldest, _)) = self.in_flight.front() {
+            self.next = *oldest;
+        }
+        self.in_flight.drain(..).flat_map(|(_, entries)| entries).collect()
+    }
+}
+
+/// Turns that are durable. [`Hub::commit`] makes it of turns in flight, and [`Hub::release`] consumes it: only what it owns
+/// is answered. A request that came after a turn was submitted is in a later turn, whatever is released meanwhile.
+///
+/// ```compile_fail,E0382
+/// # use loteria::{hub::Hub, storage::{CommitError, Keep}, timers::Moment};
+/// fn answers_what_is_not_stored(hub: &mut Hub<impl Keep>, now: Moment) -> Result<(), CommitError> {
+///     let turn = hub.commit(now)?;
+///     hub.release(turn, now);
+///     // More is received here, and more turns are submitted.
+///     hub.release(turn, now);
+///     Ok(())
+/// }
+/// ```
+///
+/// Nor can one be made or copied:
+///
+/// ```compile_fail,E0308
+/// fn again(turn: &loteria::hub::CommittedTurn) -> loteria::hub::CommittedTurn {
+///     turn.clone()
+/// }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "its requests wait for their answers"]
+pub struct CommittedTurn {
+    pub(super) entries: Vec<Entry>,
+    /// `None`: no turn was settled, and there are no entries.
+    pub(super) proof: Option<Committed>,
+}
+
+impl CommittedTurn {
+    fn add(&mut self, entries: Vec<Entry>) {
+        if self.entries.is_empty() {
+            self.entries = entries;
+        } else {
+            self.entries.extend(entries);
+        }
+    }
+}
+
+impl<K: Keep> Hub<K> {
+    /// Submits the turn in hand, if the keeper has room for it, and begins the next one. What comes back is what has become
+    /// durable since the last call, of this turn and those before it: [`release`](Self::release) answers it.
+    ///
+    /// # Errors
+    /// The disk failed: nothing may be acknowledged any more, and the hub must stop.
+    pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
+        let mut committed = CommittedTurn::default();
+        self.submit(&committed);
+        while let Some(settled) = self.keeping.keeper.settled() {
+            match settled {
+                Settled::Committed(proof) => self.note_committed(proof, &mut committed),
+                Settled::TakenBack { error, .. } => self.take_back_batches(error, now)?,
+                Settled::Failed(error) => return Err(CommitError::Fatal(error)),
+            }
+            // What was taken back, or had no room before.
+            self.submit(&committed);
+        }
+        Ok(committed)
+    }
+
+    fn submit(&mut self, committed: &CommittedTurn) {
+        if !self.keeping.keeper.has_room() {
+            return;
+        }
+        let drawn = self.draw_if_due();
+        // The proof of a draw that an earlier run made is that of a turn of this one.
+        let proof_is_missing = self.lottery.drawn() && !self.parked.is_released() && committed.proof.is_none();
+        if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.is_settled()) {
+            return;
+        }
+        let entries = std::mem::take(&mut self.turn.entries);
+        self.lottery.end_turn();
+        self.keeping.keeper.submit(self.keeping.next);
+        self.keeping.in_flight.push_back((self.keeping.next, entries));
+        self.keeping.next = self.keeping.next.next();
+    }
+
+    fn note_committed(&mut self, proof: Committed, committed: &mut CommittedTurn) {
+        while let Some((_, entries)) = self.keeping.in_flight.pop_front_if(|(turn, _)| *turn <= proof.through()) {
+            self.lottery.commit();
+            committed.add(entries);
+        }
+        committed.proof = Some(proof);
+    }
+
+    /// Says whether the draw was made.
+    fn draw_if_due(&mut self) -> bool {
+        let due = self.lottery.due();
+        if due {
+            self.lottery.draw();
+            if !mutants::is(Mutant::ForgetDrawRecord) {
+                self.keeping.keeper.stage_draw(self.lottery.winning_number());
+            }
+        }
+        due
+    }
+
+    /// Notes what became of a request of the connection.
+    pub(super) fn note(&mut self, slot: usize, outcome: Outcome) {
+        self.connections[slot].pending += 1;
+        self.turn.untrusted_requests += u32::from(!self.connections[slot].is_agency());
+        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), outcome });
+    }
+
+    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
+    /// requests to answer.
+    pub fn turn_is_full(&self) -> bool {
+        let load = self.keeping.keeper.load();
+        load.staged_bytes > limits::TURN_ROWS_BYTES
+            || load.read_bytes > limits::TURN_LOOKED_AT_BYTES
+            || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
+    }
+
+    /// Whether the turn in hand is full, and cannot be submitted yet: only the keeper's next answer changes that.
+    pub(super) fn is_stalled(&self) -> bool {
+        !self.keeping.keeper.has_room() && self.turn_is_full()
+    }
+
+    /// Whether this turn has enough requests of untrusted connections.
+    pub fn untrusted_are_served(&self) -> bool {
+        self.turn.untrusted_requests >= self.scheduler.budgets.untrusted_requests
+    }
+
+    /// How many bytes of untrusted connections' frames were decoded in this turn, most of which may have come long before.
+    pub fn untrusted_bytes(&self) -> usize {
+        self.turn.untrusted_bytes
+    }
+}

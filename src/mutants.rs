@@ -1,0 +1,112 @@
+//! Mutants: defects on purpose, to test the tests. A simulation that lets one of them pass is worth nothing.
+//!
+//! A mutant is active in the thread that [introduced](introduce) it. Only builds with debug assertions have them: elsewhere
+//! [`is`] is a constant, and the compiler removes every branch behind it.
+
+#[cfg(debug_assertions)]
+use std::cell::Cell;
+
+/// One thing that the hub or its store does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// The draw is made and not recorded.
+    ForgetDrawRecord,
+    /// Batches that a full disk took back are acknowledged all the same.
+    KeepTakenBack,
+    /// After a full disk took a batch back, those behind it count.
+    ForgetResend,
+    /// A full disk takes finishes back too.
+    ForgetFinishOnFull,
+    /// A full disk takes nothing back in memory.
+    KeepLotteryOnFull,
+    /// A number that is stored already is acknowledged whatever the bets.
+    IgnoreConflict,
+    /// A lost agency is excluded although it came back.
+    IgnoreReturn,
+    /// Bytes that were held behind a reply are not gone on with.
+    ForgetHeld,
+    /// A parked connection that ends is still counted.
+    CountGone,
+    /// A finish counts although a batch before it has to come again.
+    FinishOverRejected,
+    /// An agency is lost when the connection that spoke for it speaks for another.
+    ForgetEarlierAgency,
+    /// A list of winners is shared by connections of different agencies.
+    ShareAcrossAgencies,
+    /// Trusted connections that fill every turn leave nothing of the next one to others.
+    ForgetDeficit,
+    /// Deadlines act although connections wait to be accepted.
+    JudgeUnaccepted,
+    /// Deadlines act although sockets wait to be read.
+    JudgeUnread,
+    /// Deadlines act although sockets that take more were not written to.
+    JudgeUnwritten,
+    /// Whole frames that a turn had no room for are dropped when the peer ends its side.
+    DropHeldBack,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 17] = [
+        Mutant::ForgetDrawRecord,
+        Mutant::KeepTakenBack,
+        Mutant::ForgetResend,
+        Mutant::ForgetFinishOnFull,
+        Mutant::KeepLotteryOnFull,
+        Mutant::IgnoreConflict,
+        Mutant::IgnoreReturn,
+        Mutant::ForgetHeld,
+        Mutant::CountGone,
+        Mutant::FinishOverRejected,
+        Mutant::ForgetEarlierAgency,
+        Mutant::ShareAcrossAgencies,
+        Mutant::ForgetDeficit,
+        Mutant::JudgeUnaccepted,
+        Mutant::JudgeUnread,
+        Mutant::JudgeUnwritten,
+        Mutant::DropHeldBack,
+    ];
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// A mutant that is active in this thread until the value is dropped.
+#[cfg(debug_assertions)]
+#[derive(Debug)]
+pub struct Introduced(());
+
+/// Makes a mutant active in this thread; `None`: the program as it is meant to be.
+#[cfg(debug_assertions)]
+#[must_use = "the mutant is gone when this is dropped"]
+pub fn introduce(mutant: Option<Mutant>) -> Introduced {
+    ACTIVE.set(mutant);
+    Introduced(())
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Introduced {
+    fn drop(&mut self) {
+        ACTIVE.set(None);
+    }
+}
+
+/// Whether the program has this defect.
+#[cfg(debug_assertions)]
+#[inline]
+pub(crate) fn is(mutant: Mutant) -> bool {
+    ACTIVE.get() == Some(mutant)
+}
+
+/// Without debug assertions the program has no defect on purpose.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub(crate) const fn is(_: Mutant) -> bool {
+    false
+}
+
+// Known at compile time: what a mutant would do is not in the program.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(!is(Mutant::ALL[0]));

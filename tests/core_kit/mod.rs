@@ -1,0 +1,93 @@
+//! A whole hub without sockets, files or clocks: the hub on a disk in memory, at a time that the test says.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use loteria::hub::{ConnectionId, Hub, Policy};
+use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
+use loteria::storage::{MemoryDisk, Options, Store};
+use loteria::timers::Moment;
+use loteria::wire::Dialect;
+
+/// A batch of one bet.
+pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
+    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"7574").expect("a valid bet");
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    dialect.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
+    dialect.put_batch(AgencyId(agency), sequence, 1, &body, &mut frame);
+    frame
+}
+
+/// A hub and its time.
+pub struct Table {
+    pub hub: Hub<Store<MemoryDisk>>,
+    /// Whether its disk is full.
+    pub full: Rc<Cell<bool>>,
+    pub now: Moment,
+}
+
+impl Table {
+    /// A draw among the agencies 1 to `agencies`, on 7574.
+    pub fn new(agencies: u32, policy: Policy) -> Table {
+        let options = Options { agencies: agencies as usize, journal_step: 64, ..Options::default() };
+        let disk = MemoryDisk::default();
+        let full = Rc::clone(&disk.full);
+        let (store, _) = Store::open(disk, options).expect("memory does not fail");
+        let roster = Roster::parse(&agencies.to_string()).expect("a number of agencies");
+        let now = Moment::after_origin(Duration::from_secs(1));
+        Table { hub: Hub::new(policy, Lottery::new(roster, 7574), store, now), full, now }
+    }
+
+    pub fn open(&mut self) -> ConnectionId {
+        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).expect("there is room")
+    }
+
+    /// Bytes come, and the turn ends.
+    pub fn say(&mut self, id: ConnectionId, bytes: &[u8]) {
+        self.hub.receive(id, bytes, self.now);
+        self.turn();
+    }
+
+    /// One turn, with what time has brought.
+    pub fn turn(&mut self) {
+        self.hub.run_deferred(self.now);
+        self.hub.tick(self.now).expect("memory does not fail");
+        self.end_turn();
+    }
+
+    /// What was received is stored and answered.
+    pub fn end_turn(&mut self) {
+        let committed = self.hub.commit(self.now).expect("memory does not fail");
+        self.hub.release(committed, self.now);
+    }
+
+    /// Turns until nothing is left to do by itself.
+    pub fn settle(&mut self) {
+        self.turn();
+        while self.hub.has_work() {
+            self.turn();
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.turn();
+    }
+
+    /// The peer takes all it is sent.
+    pub fn hear(&mut self, id: ConnectionId) -> Vec<u8> {
+        let bytes = self.hub.outgoing(id).to_vec();
+        self.hub.sent(id, bytes.len(), self.now);
+        bytes
+    }
+
+    /// Whether the hub wants the connection closed, or its own side ended.
+    pub fn is_over(&self, id: ConnectionId) -> bool {
+        self.hub.is_cut(id) || self.hub.is_done(id)
+    }
+}

@@ -1,0 +1,198 @@
+//! What of the hub is whose: places, turns, and winners on their way.
+
+mod core_kit;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use core_kit::{Table, batch};
+use loteria::hub::{ConnectionId, OnAgencyLoss, Policy};
+use loteria::limits;
+use loteria::lottery::{AgencyId, Standing};
+use loteria::wire::Dialect;
+
+/// A query of agency 1 in `binary`.
+const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
+const HERE: &str = "192.0.2.1";
+const THERE: &str = "192.0.2.2";
+
+fn finish(agency: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    Dialect::Binary.put_finish(AgencyId(agency), &mut frame);
+    frame
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A connection from `peer` that has stored a bet of `agency`.
+fn stored(table: &mut Table, peer: &str, agency: u32) -> ConnectionId {
+    let id = table.hub.open(address(peer), table.now).expect("there is room");
+    table.say(id, &batch(Dialect::Binary, agency, 0));
+    assert_eq!(table.hear(id), [0]);
+    id
+}
+
+#[test]
+fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
+    // Ten places for each of five agencies, and ten for whoever comes.
+    let policy = Policy { connections_max: 60, ..Policy::default() };
+    let mut table = Table::new(5, policy.clone());
+    let many: Vec<ConnectionId> = (0..60).map(|_| stored(&mut table, HERE, 1)).collect();
+    table.hub.open(address(THERE), table.now).expect_err("the hub is full");
+    let gone = table.hub.evict(Some(address(THERE))).expect("one of many gives way");
+    assert!(many.contains(&gone));
+
+    // Within their shares nobody gives way, however many come from one address.
+    let mut table = Table::new(5, policy);
+    for agency in [1, 2, 3, 4, 5].repeat(10) {
+        stored(&mut table, HERE, agency);
+    }
+    for _ in 0..10 {
+        let id = table.hub.open(address(THERE), table.now).expect("there is room");
+        // Of no agency of the draw.
+        table.say(id, &finish(9));
+    }
+    table.hub.open(address(HERE), table.now).expect_err("the hub is full");
+    for _ in 0..10 {
+        assert_eq!(table.hub.evict(Some(address(THERE))), None);
+    }
+}
+
+#[test]
+fn an_agency_hears_its_winners_before_strangers_that_asked_first() {
+    let mut table = Table::new(2, Policy::default());
+    let agency = stored(&mut table, HERE, 2);
+    let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| table.open()).collect();
+    for id in &asked {
+        table.say(*id, &QUERY);
+    }
+    let mut query = Vec::new();
+    Dialect::Binary.put_query(AgencyId(2), &mut query);
+    table.say(agency, &query);
+    let other = table.open();
+    table.say(other, &[finish(1), finish(2)].concat());
+    assert!(!table.hub.outgoing(agency).is_empty(), "with the turn of the draw");
+    assert!(asked.iter().any(|id| table.hub.outgoing(*id).is_empty()), "and before strangers");
+}
+
+#[test]
+fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
+    let mut table = Table::new(2, Policy::default());
+    let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| stored(&mut table, HERE, 1)).collect();
+    for id in &asked {
+        table.say(*id, &QUERY);
+    }
+    let other = table.open();
+    table.say(other, &[finish(1), finish(2)].concat());
+    let answered = |table: &Table, id: &ConnectionId| !table.hub.outgoing(*id).is_empty();
+    let (first, last) = asked.split_at(limits::FLUSH_PER_TURN);
+    assert!(first.iter().all(|id| answered(&table, id)) && !last.iter().any(|id| answered(&table, id)));
+    table.settle();
+    assert!(last.iter().all(|id| answered(&table, id)));
+}
+
+#[test]
+fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
+    let mut table = Table::new(2, Policy::default());
+    let other = table.hub.open(address(HERE), table.now).expect("there is room");
+    table.say(other, &finish(2));
+    let id = stored(&mut table, HERE, 1);
+    assert!(table.hub.is_agency(id));
+    table.say(id, &finish(2));
+    assert!(!table.hub.is_agency(id), "anybody can say that it is agency 2");
+    table.hear(id);
+    table.say(id, &batch(Dialect::Binary, 1, 1));
+    assert!(table.hub.is_agency(id));
+}
+
+#[test]
+fn what_a_full_disk_takes_back_makes_nobody_an_agency() {
+    let mut table = Table::new(2, Policy::default());
+    let id = stored(&mut table, HERE, 1);
+    assert!(table.hub.is_agency(id), "its bets are on the disk");
+    table.full.set(true);
+    let other = table.hub.open(address(THERE), table.now).expect("there is room");
+    table.say(other, &batch(Dialect::Binary, 2, 0));
+    assert_eq!(table.hear(other), [1], "it is rejected");
+    assert!(!table.hub.is_agency(other));
+    table.full.set(false);
+    table.pass(limits::FULL_DISK_PAUSE);
+    table.say(other, &batch(Dialect::Binary, 2, 0));
+    assert_eq!(table.hear(other), [0]);
+    assert!(table.hub.is_agency(other));
+}
+
+#[test]
+fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
+    let mut table = Table::new(2, Policy::default());
+    let stranger = table.open();
+    let mut frame = vec![0, 0, 0, 1];
+    let body = 2 * limits::UNTRUSTED_TURN_BYTES;
+    frame.extend(u32::try_from(body).expect("a short frame").to_be_bytes());
+    frame.resize(8 + body, 0);
+    let (most, last) = frame.split_at(frame.len() - 1);
+    table.say(stranger, most);
+    assert_eq!(table.hub.untrusted_bytes(), 0);
+    table.hub.receive(stranger, last, table.now);
+    assert!(table.hub.untrusted_bytes() >= body);
+    table.turn();
+    assert_eq!(table.hub.untrusted_bytes(), 0, "the next turn begins anew");
+}
+
+#[test]
+fn an_agency_is_given_up_in_time_however_it_was_lost_before() {
+    let grace = Duration::from_secs(1);
+    let idle_timeout = Duration::from_secs(15);
+    let on_agency_loss = OnAgencyLoss::Exclude;
+    let policy = Policy { on_agency_loss, loss_grace: grace, idle_timeout, ..Policy::default() };
+    let mut table = Table::new(2, policy);
+    // In `binary` clients connect anew for each message: only silence says that one is lost.
+    let first = stored(&mut table, HERE, 1);
+    table.hub.closed(first, table.now);
+    let standing = |table: &Table| table.hub.lottery().agency(AgencyId(1)).map(|agency| agency.standing);
+    table.pass(2 * grace);
+    assert_eq!(standing(&table), Ok(Standing::Betting));
+    let second = table.open();
+    let mut hello = Vec::new();
+    Dialect::Native.put_hello(AgencyId(1), &mut hello);
+    table.say(second, &[hello, batch(Dialect::Native, 1, 1)].concat());
+    table.hub.closed(second, table.now);
+    table.pass(Duration::ZERO);
+    table.pass(grace);
+    assert_eq!(standing(&table), Ok(Standing::Excluded));
+    // What is left of the first reminder changes nothing.
+    table.pass(idle_timeout);
+    assert_eq!(standing(&table), Ok(Standing::Excluded));
+}
+
+#[test]
+fn an_agency_that_finished_without_bets_is_answered_before_peers_that_only_ask() {
+    let mut table = Table::new(2, Policy::default());
+    let asks: Vec<u8> = [1, 2].iter().flat_map(|agency| query(*agency)).collect();
+    let untrusted: Vec<ConnectionId> = (0..3 * limits::FLUSH_PER_TURN)
+        .map(|_| {
+            let id = table.hub.open(address(HERE), table.now).expect("there is room");
+            // To say again that an agency has finished is not to be it.
+            table.say(id, &asks[..12]);
+            id
+        })
+        .collect();
+    let agency = table.hub.open(address(THERE), table.now).expect("there is room");
+    table.say(agency, &[finish(1), query(1)].concat());
+    let again = table.hub.open(address(HERE), table.now).expect("there is room");
+    table.say(again, &[finish(1), query(1)].concat());
+    assert!(table.hub.is_agency(agency) && !table.hub.is_agency(again));
+    let last = table.hub.open(address(HERE), table.now).expect("there is room");
+    table.say(last, &finish(2));
+    assert!(table.hub.lottery().drawn());
+    assert_eq!(table.hear(agency), [0, 0, 0, 0, 0, 0], "its finish and its winners, in the turn of the draw");
+    assert!(untrusted.iter().any(|id| table.hub.outgoing(*id).is_empty()), "others wait for their turn");
+}
+
+fn query(agency: u32) -> Vec<u8> {
+    let mut frame = Vec::new();
+    Dialect::Binary.put_query(AgencyId(agency), &mut frame);
+    frame
+}
