@@ -9,6 +9,7 @@ use std::cell::Cell;
 /// One thing that the hub or its store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
+    // The hub's:
     /// The draw is made and not recorded.
     ForgetDrawRecord,
     /// Batches that a full disk took back are acknowledged all the same.
@@ -43,11 +44,34 @@ pub enum Mutant {
     JudgeUnwritten,
     /// Whole frames that a turn had no room for are dropped when the peer ends its side.
     DropHeldBack,
+    // The store's:
+    /// A commit succeeds before anything is synced.
+    AcknowledgeBeforeSync,
+    /// A commit syncs the rows only.
+    SkipJournalSync,
+    /// A commit syncs the journal only.
+    SkipRowsSync,
+    /// A start accepts records without the checksums of their rows.
+    SkipChecksum,
+    /// A turn that did not fit on the disk is rolled back, but not durably.
+    RollBackWithoutSync,
+    /// A start does not write the last group again.
+    SkipRewrite,
+    /// A failed sync is tried again, and its success is trusted.
+    RetrySync,
+    /// A group is accepted without its last record.
+    PartialGroup,
+    /// A commit does not sync the redo log.
+    SkipRedoSync,
+    /// A start does not read the redo log.
+    IgnoreRedo,
+    /// A start applies the redo log without the checksums of its rows.
+    SkipRedoChecksum,
 }
 
 impl Mutant {
-    /// All of them.
-    pub const ALL: [Mutant; 17] = [
+    /// The hub's.
+    pub const OF_HUB: [Mutant; 17] = [
         Mutant::ForgetDrawRecord,
         Mutant::KeepTakenBack,
         Mutant::ForgetResend,
@@ -65,6 +89,21 @@ impl Mutant {
         Mutant::JudgeUnread,
         Mutant::JudgeUnwritten,
         Mutant::DropHeldBack,
+    ];
+
+    /// The store's.
+    pub const OF_STORE: [Mutant; 11] = [
+        Mutant::AcknowledgeBeforeSync,
+        Mutant::SkipJournalSync,
+        Mutant::SkipRowsSync,
+        Mutant::SkipChecksum,
+        Mutant::RollBackWithoutSync,
+        Mutant::SkipRewrite,
+        Mutant::RetrySync,
+        Mutant::PartialGroup,
+        Mutant::SkipRedoSync,
+        Mutant::IgnoreRedo,
+        Mutant::SkipRedoChecksum,
     ];
 }
 
@@ -109,4 +148,4 @@ pub(crate) const fn is(_: Mutant) -> bool {
 
 // Known at compile time: what a mutant would do is not in the program.
 #[cfg(not(debug_assertions))]
-const _: () = assert!(!is(Mutant::ALL[0]));
+const _: () = assert!(!is(Mutant::OF_HUB[0]));

@@ -51,7 +51,7 @@ fn sigterm_and_sigint_end_it_in_every_state_with_everything_closed() {
 
 #[test]
 fn sigterm_without_any_client_logs_the_start_at_debug_and_the_end() {
-    let hub = hub().env("LOGGING_LEVEL", "DEBUG").start();
+    let hub = hub().env("SERVER_LISTEN_BACKLOG", "").env("LOGGING_LEVEL", "DEBUG").start();
     hub.wait_for("DEBUG    action: config | result: success | port: 0 | listen_backlog: 5 | logging_level: DEBUG");
     hub.wait_for("INFO     action: accept_connections | result: in_progress");
     let (status, log) = hub.terminate();

@@ -40,7 +40,7 @@ impl<K: Keep> Reactor<K> {
     fn part(&mut self, events: &mut Events, until: Moment) -> Result<(), RunError> {
         let mut now = self.clock.now();
         let mut is_over = false;
-        while self.hub.connections() > 0 && !is_over {
+        while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
             is_over = now >= until;
             let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until) };
@@ -48,7 +48,7 @@ impl<K: Keep> Reactor<K> {
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);
-            self.write_all(now);
+            self.end_turn(now)?;
         }
         Ok(())
     }

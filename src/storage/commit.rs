@@ -5,9 +5,9 @@
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
 use super::format::record::{Kind, Record, record_offset};
-use super::mutant::Mutant;
 use super::state::{Store, Tip};
 use crate::lottery::AgencyId;
+use crate::mutants::{self, Mutant};
 use std::io;
 
 /// How a commit becomes durable.
@@ -121,13 +121,12 @@ impl<D: Disk> Store<D> {
             // The records are sent to the disk before the rows are synced: the flush of the rows' sync includes them.
             self.disk.write_back(File::Journal, offset, self.staged.record_bytes.len());
         }
-        let mutant = self.mutant;
-        if !mutant.is(Mutant::AcknowledgeBeforeSync) {
+        if !mutants::is(Mutant::AcknowledgeBeforeSync) {
             let grown = !self.staged.rows.is_empty() || !self.redo.is_empty();
-            if grown && !mutant.is(Mutant::SkipRowsSync) {
+            if grown && !mutants::is(Mutant::SkipRowsSync) {
                 self.sync(File::Rows)?;
             }
-            if !mutant.is(Mutant::SkipJournalSync) {
+            if !mutants::is(Mutant::SkipJournalSync) {
                 self.sync(File::Journal)?;
             }
         }
@@ -171,7 +170,7 @@ impl<D: Disk> Store<D> {
     }
 
     fn undo_writes(&mut self, journal_bytes: usize) -> io::Result<()> {
-        let sync = !self.mutant.is(Mutant::RollBackWithoutSync);
+        let sync = !mutants::is(Mutant::RollBackWithoutSync);
         let (rows_bytes, offset) = (self.tip.rows_bytes, record_offset(self.tip.slots));
         if !self.staged.rows.is_empty() {
             let cut = self.disk.truncate(File::Rows, rows_bytes);

@@ -11,7 +11,6 @@ use super::files::disk::{File, write_all, write_zeros};
 use super::files::os_disk::OsDisk;
 use super::files::stream::Stream;
 use super::format::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Record, record_offset, slots_in};
-use super::mutant::Mutant;
 use super::open::create::write_headers;
 use super::open::redo::LogContents;
 use super::open::scan::{read_header, scan};
@@ -42,9 +41,9 @@ pub struct Copied {
 /// # Errors
 /// A file cannot be read or written; the store is damaged, so that a copy of it does not open.
 pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
-    let mut source = Store::new(OsDisk::reading(from), Options::default(), Mutant::None);
+    let mut source = Store::new(OsDisk::reading(from), Options::default());
     let stopped = source.disk.try_lock_shared().map_err(|error| source.failed_to("lock", File::Rows, error))?;
-    let mut target = Store::new(OsDisk::new(to), Options::default(), Mutant::None);
+    let mut target = Store::new(OsDisk::new(to), Options::default());
     if source.len(File::Rows)? == 0 && source.len(File::Journal)? == 0 {
         return Err(source.failed_to("find a store at", File::Rows, io::ErrorKind::NotFound.into()));
     }
@@ -86,7 +85,7 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
         return Err(source.damaged(File::Journal, 0, "neither copy of the header can be read".to_owned()));
     };
     let seed = header.seed();
-    let logged = LogContents::read(&mut source.disk, seed, Mutant::None);
+    let logged = LogContents::read(&mut source.disk, seed);
     let logged = logged.map_err(|error| source.failed_to("read", File::Redo, error))?.last_group();
     let journal_bytes = source.len(File::Journal)?;
     let begun = write_all(&mut target.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]).1;

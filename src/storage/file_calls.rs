@@ -2,8 +2,8 @@
 
 use super::error::{CommitError, OpenError};
 use super::files::disk::{Disk, File};
-use super::mutant::Mutant;
 use super::state::Store;
+use crate::mutants::{self, Mutant};
 use std::io;
 
 /// While the store runs.
@@ -19,7 +19,7 @@ impl<D: Disk> Store<D> {
             return Ok(());
         }
         let mut result = self.disk.sync(file);
-        if self.mutant.is(Mutant::RetrySync) && result.is_err() {
+        if mutants::is(Mutant::RetrySync) && result.is_err() {
             result = self.disk.sync(file);
         }
         result.map_err(|error| CommitError::Fatal(self.name_error(file, "sync", &error)))

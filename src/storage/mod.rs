@@ -21,7 +21,6 @@ mod index;
 mod journal_space;
 mod keep;
 mod keep_files;
-mod mutant;
 mod open;
 mod presence;
 mod redo_log;
@@ -33,6 +32,4 @@ pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
 pub use keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
-#[doc(hidden)]
-pub use mutant::Mutant;
 pub use state::{Discarded, Options, Recovered, Store};

@@ -11,8 +11,8 @@
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
 use super::format::redo::{self, ENTRY_HEADER_BYTES, EntryHeader};
-use super::mutant::Mutant;
 use super::state::Store;
+use crate::mutants::{self, Mutant};
 
 const BLOCK_BYTES: u64 = redo::BLOCK_BYTES as u64;
 /// The log's first length. It doubles until it has the largest length that is configured.
@@ -44,7 +44,7 @@ impl<D: Disk> Store<D> {
             Err(error) if is_full(&error) => return Ok(false),
             Err(error) => return Err(CommitError::Fatal(self.name_error(File::Redo, "write", &error))),
         }
-        if !self.mutant.is(Mutant::AcknowledgeBeforeSync) && !self.mutant.is(Mutant::SkipRedoSync) {
+        if !mutants::is(Mutant::AcknowledgeBeforeSync) && !mutants::is(Mutant::SkipRedoSync) {
             self.sync(File::Redo)?;
         }
         self.redo.end += bytes;

@@ -5,7 +5,6 @@ use super::format::record::{Kind, Record};
 use super::format::row::rows::Rows;
 use super::index::SparseIndex;
 use super::keep::Settled;
-use super::mutant::Mutant;
 use crate::lottery::{self, AgencyId};
 use std::collections::HashMap;
 
@@ -169,7 +168,6 @@ impl RedoLog {
 pub struct Store<D> {
     pub(super) disk: D,
     pub(super) options: Options,
-    pub(super) mutant: Mutant,
     pub(super) journal: Journal,
     pub(super) tip: Tip,
     pub(super) batches: HashMap<AgencyId, Batches>,
@@ -185,12 +183,11 @@ pub struct Store<D> {
 
 impl<D> Store<D> {
     /// A store on `disk` before anything of it has been read.
-    pub(super) fn new(disk: D, options: Options, mutant: Mutant) -> Store<D> {
+    pub(super) fn new(disk: D, options: Options) -> Store<D> {
         Store {
             disk,
             winning_number: options.winning_number,
             options,
-            mutant,
             journal: Journal::default(),
             tip: Tip::start(0),
             batches: HashMap::new(),

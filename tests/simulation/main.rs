@@ -35,8 +35,7 @@ mod sweep;
 mod trace;
 mod turns;
 
-use loteria::mutants;
-use loteria::storage::Mutant;
+use loteria::mutants::Mutant;
 
 use run::{Defect, run};
 use sweep::{attempt, number_from_env, sweep};
@@ -66,11 +65,10 @@ fn the_same_seed_is_the_same_run() {
 fn every_mutant_is_caught() {
     // A torn entry of the redo log that passes shows in a whole hub once in tens of thousands of runs; the store's own
     // simulation looks for that one (tests/store_simulation.rs).
-    let stores = Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::SkipRedoChecksum).map(Defect::Store);
-    let engines = mutants::Mutant::ALL.into_iter().map(Defect::Hub);
+    let stores = Mutant::OF_STORE.into_iter().filter(|mutant| *mutant != Mutant::SkipRedoChecksum);
     let mut missed = Vec::new();
     let loops = [Defect::CountPauses, Defect::JudgeAfterPoll];
-    for defect in stores.chain(engines).chain(loops) {
+    for defect in stores.chain(Mutant::OF_HUB).map(Defect::Mutant).chain(loops) {
         let caught = (0..MUTANT_SEEDS).find_map(|seed| attempt(seed, defect).err().map(|said| (seed, said)));
         match caught {
             Some((seed, said)) => println!("{defect:?}: seed {seed}: {said:.150}"),

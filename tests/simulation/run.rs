@@ -10,8 +10,8 @@ use std::time::Duration;
 use loteria::hub::Hub;
 use loteria::limits;
 use loteria::lottery::{Lottery, Roster, Standing};
-use loteria::mutants;
-use loteria::storage::{CommitError, Mutant, OpenError, Options, Store};
+use loteria::mutants::{self, Mutant};
+use loteria::storage::{CommitError, OpenError, Options, Store};
 use loteria::timers::{Moment, RunningTime};
 
 use crate::bets::WINNING_NUMBER;
@@ -42,8 +42,7 @@ const CLIENT_PAUSE_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
     None,
-    Store(Mutant),
-    Hub(mutants::Mutant),
+    Mutant(Mutant),
     /// The loop takes a pause of its own for its peers' silence.
     CountPauses,
     /// The loop judges time as of a poll's end, not of its start.
@@ -114,7 +113,7 @@ struct Pause {
 /// Runs `seed`; panics where a promise is broken.
 pub fn run(seed: u64, defect: Defect, told: bool) -> Summary {
     #[cfg(debug_assertions)]
-    let _introduced = mutants::introduce(if let Defect::Hub(mutant) = defect { Some(mutant) } else { None });
+    let _introduced = mutants::introduce(if let Defect::Mutant(mutant) = defect { Some(mutant) } else { None });
     trace::start(told);
     let mut rng = Rng::new(seed);
     let plan = Plan::new(&mut rng);
@@ -396,8 +395,7 @@ impl Run {
             journal_step: self.plan.journal_step,
             redo_bytes: self.plan.redo_bytes,
         };
-        let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
-        let opened = Store::open_mutant(self.disk.mount(), options, mutant);
+        let opened = Store::open(self.disk.mount(), options);
         trace::disk(&self.disk);
         self.model.now = self.model_time();
         let (store, recovered) = match opened {

@@ -1,11 +1,11 @@
 //! Reading the redo log: its entries are checked, read in place of what rows and journal lack, and written there.
 
+use crate::mutants::{self, Mutant};
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, ReadAt, make, read_full, write_all};
 use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{RECORD_BYTES, Record, record_offset};
 use crate::storage::format::redo::{self, ENTRY_HEADER_BYTES, Entry, EntryHeader};
-use crate::storage::mutant::Mutant;
 use crate::storage::state::{Store, Tip};
 use crc32c::crc32c;
 use std::io;
@@ -30,13 +30,13 @@ pub(in crate::storage) struct LogContents {
 
 impl LogContents {
     /// Reads the log of the store whose checksums start from `seed`.
-    pub(in crate::storage) fn read<D: Disk>(disk: &mut D, seed: u32, mutant: Mutant) -> io::Result<LogContents> {
+    pub(in crate::storage) fn read<D: Disk>(disk: &mut D, seed: u32) -> io::Result<LogContents> {
         let mut log = LogContents { bytes: disk.len(File::Redo)?, ..LogContents::default() };
-        if mutant.is(Mutant::IgnoreRedo) {
+        if mutants::is(Mutant::IgnoreRedo) {
             return Ok(log);
         }
         let mut at = 0;
-        while let Some(entry) = read_entry(disk, at, log.bytes, seed, mutant)? {
+        while let Some(entry) = read_entry(disk, at, log.bytes, seed)? {
             if log.entries.last().is_some_and(|before| !entry.follows(before)) {
                 break;
             }
@@ -162,7 +162,7 @@ pub(super) fn reset_log<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> 
 }
 
 /// The entry at byte `at` of a log of `log_bytes` bytes; `None` if there is no whole one.
-fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32, mutant: Mutant) -> io::Result<Option<Entry>> {
+fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32) -> io::Result<Option<Entry>> {
     let mut header = [0; ENTRY_HEADER_BYTES];
     let read = read_full(disk, File::Redo, at, &mut header)?;
     let Some(header) = EntryHeader::decode(&header[..read], seed) else { return Ok(None) };
@@ -191,7 +191,8 @@ fn read_entry<D: Disk>(disk: &mut D, at: u64, log_bytes: u64, seed: u32, mutant:
         }
         let rows = rows.take(disk, u64::from(record.rows_bytes))?;
         let whole = rows.len() as u64 == u64::from(record.rows_bytes);
-        if !whole || (record.rows_bytes > 0 && crc32c(rows) != record.rows_crc && !mutant.is(Mutant::SkipRedoChecksum))
+        if !whole
+            || (record.rows_bytes > 0 && crc32c(rows) != record.rows_crc && !mutants::is(Mutant::SkipRedoChecksum))
         {
             return Ok(None);
         }

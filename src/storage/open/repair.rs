@@ -4,11 +4,11 @@ use super::create::write_headers;
 use super::quarantine::quarantine;
 use super::replay::ReplayState;
 use super::scan::Scan;
+use crate::mutants::{self, Mutant};
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, make, write_all, write_zeros};
 use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{Header, record_offset};
-use crate::storage::mutant::Mutant;
 use crate::storage::state::{Discarded, Store, Tip};
 use std::io;
 
@@ -46,7 +46,7 @@ pub(super) fn rewrite_last_group<D: Disk>(
     let (from, to) = (record_offset(state.tip.slots), record_offset(store.journal.capacity).max(end_of_tail));
     let zeroed = write_zeros(&mut store.disk, File::Journal, from, to).1;
     zeroed.map_err(|error| store.failed_to("write", File::Journal, error))?;
-    if store.mutant.is(Mutant::SkipRewrite) {
+    if mutants::is(Mutant::SkipRewrite) {
         return Ok(());
     }
     write_headers(store, header)?;

@@ -4,12 +4,12 @@
 use super::redo::LogContents;
 use super::scan::Scan;
 use crate::lottery::{Agency, AgencyId, Standing, parse_number};
+use crate::mutants::{self, Mutant};
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, ReadAt};
 use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
 use crate::storage::format::row::parse::{Winners, count_rows};
-use crate::storage::mutant::Mutant;
 use crate::storage::state::{Batches, Store, Tip};
 use std::collections::BTreeMap;
 use std::io;
@@ -44,8 +44,8 @@ pub(super) fn replay_whole_groups<D: Disk>(
     loop {
         let draw = scan.draw.filter(|(group, _)| *group <= last_group);
         let winning_number = draw.map_or(store.options.winning_number, |(_, number)| number);
-        let (seed, mutant, journal_bytes) = (store.journal.seed, store.mutant, scan.journal_bytes);
-        let options = ReplayOptions { seed, winning_number, journal_bytes, rows_bytes, last_group, mutant };
+        let (seed, journal_bytes) = (store.journal.seed, scan.journal_bytes);
+        let options = ReplayOptions { seed, winning_number, journal_bytes, rows_bytes, last_group };
         match replay(&mut log.overlay(&mut store.disk), options) {
             Ok(state) if state.drawn != draw.map(|(_, number)| number) => {
                 // The winners of the replay are those of the first draw's number.
@@ -84,7 +84,6 @@ struct ReplayOptions {
     rows_bytes: u64,
     /// The group after which the replay stops.
     last_group: u64,
-    mutant: Mutant,
 }
 
 fn replay(disk: &mut impl ReadAt, options: ReplayOptions) -> Result<ReplayState, ReplayError> {
@@ -98,7 +97,7 @@ fn replay(disk: &mut impl ReadAt, options: ReplayOptions) -> Result<ReplayState,
         match replay.step(&mut journal) {
             Ok(()) => {}
             Err(ReplayError::Defect { group, .. })
-                if options.mutant.is(Mutant::PartialGroup) && group == options.last_group =>
+                if mutants::is(Mutant::PartialGroup) && group == options.last_group =>
             {
                 break;
             }
@@ -189,7 +188,7 @@ impl<D: ReadAt> Replay<'_, D> {
         let rows = self.rows.take(self.disk, u64::from(record.rows_bytes));
         let rows = rows.map_err(|error| ReplayError::Io { file: File::Rows, error })?;
         let (start, end) = (tip.rows_bytes, tip.rows_bytes + u64::from(record.rows_bytes));
-        if !self.options.mutant.is(Mutant::SkipChecksum) {
+        if !mutants::is(Mutant::SkipChecksum) {
             if rows.is_empty() && start == 0 && end > 0 {
                 return Err(bad(0, "the file is empty or gone, and should have bets; put it back".to_owned()));
             }

@@ -11,7 +11,6 @@ use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, is_full};
 use crate::storage::format::record::{Header, RECORDS_START, slots_in};
 use crate::storage::journal_space::SLOTS_AHEAD_MIN;
-use crate::storage::mutant::Mutant;
 use crate::storage::state::{Options, Recovered, Store, Tip};
 
 impl<D: Disk> Store<D> {
@@ -21,16 +20,7 @@ impl<D: Disk> Store<D> {
     /// Another server has it, the disk failed, or what is stored is damaged; in the last case nothing has been
     /// modified.
     pub fn open(disk: D, options: Options) -> Result<(Store<D>, Recovered), OpenError> {
-        Store::open_mutant(disk, options, Mutant::None)
-    }
-
-    /// As [`open`](Self::open), with a defect.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    #[doc(hidden)]
-    pub fn open_mutant(disk: D, options: Options, mutant: Mutant) -> Result<(Store<D>, Recovered), OpenError> {
-        let mut store = Store::new(disk, options, mutant);
+        let mut store = Store::new(disk, options);
         let recovered = start(&mut store)?;
         Ok((store, recovered))
     }
@@ -111,7 +101,7 @@ fn recover<D: Disk>(
 fn read_log<D: Disk>(store: &mut Store<D>, header: Header) -> Result<LogContents, OpenError> {
     store.journal.seed = header.seed();
     store.tip = Tip::start(store.journal.seed);
-    let log = LogContents::read(&mut store.disk, store.journal.seed, store.mutant);
+    let log = LogContents::read(&mut store.disk, store.journal.seed);
     let log = log.map_err(|error| store.failed_to("read", File::Redo, error))?;
     log.check_journal(store)?;
     Ok(log)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use loteria::limits;
-use loteria::storage::{File, Mutant, OpenError, Options, Store};
+use loteria::storage::{File, OpenError, Options, Store};
 
 use super::{Agency, Defect, Pause, Run};
 use crate::clients::Habits;
@@ -177,8 +177,7 @@ impl Run {
         self.disk.tamper(File::Rows, |rows| rows.get_mut(bit / 8).into_iter().for_each(|byte| *byte ^= 1 << (bit % 8)));
         let before = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
         let options = Options { agencies: self.plan.agencies.len(), ..Options::default() };
-        let mutant = if let Defect::Store(mutant) = self.defect { mutant } else { Mutant::None };
-        let opened = Store::open_mutant(self.disk.mount(), options, mutant);
+        let opened = Store::open(self.disk.mount(), options);
         assert!(matches!(opened, Err(OpenError::Damaged { .. })), "a flipped bit passes: {opened:?}");
         let after = [File::Rows, File::Journal].map(|file| self.disk.cache(file));
         assert!(before == after, "damaged files were modified");
