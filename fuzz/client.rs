@@ -11,8 +11,8 @@ use loteria::agency::upload::{Goal, Next, Outcome, Plan, Upload};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
-/// Steps that one byte of the hub's may cause: it is heard, the connection is lost for it and made anew, and batches are
-/// passed over on the next.
+/// Steps that one byte of the hub may cause: the byte is received, the connection is lost and made anew, and batches
+/// are passed over on the next one.
 const STEPS_PER_BYTE: usize = 3;
 /// And some more, at the beginning and at the end.
 const STEPS_BESIDES: usize = 100;
@@ -32,7 +32,7 @@ pub fn run(input: &[u8]) {
         Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"1999-03-17", b"7574").expect("a good bet")
     });
     let mut upload = Upload::new(plan, BetList::new(bets.collect()));
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let steps_max = STEPS_PER_BYTE * input.len() + STEPS_BESIDES;
     for _ in 0..steps_max {
         while upload.take_event().is_some() {}
@@ -41,18 +41,18 @@ pub fn run(input: &[u8]) {
             Next::Connect { .. } if rest.is_empty() => return,
             Next::Connect { .. } => {
                 upload.connected();
-                heard.clear();
+                received.clear();
             }
             Next::Work => upload.work(),
-            Next::Over => return done(&upload, goal, &heard),
+            Next::Over => return done(&upload, goal, &received),
             Next::Pause(_) => {
-                if !talk(&mut upload, dialect, &mut rest, &mut heard) {
+                if !talk(&mut upload, dialect, &mut rest, &mut received) {
                     return;
                 }
                 upload.pause_over();
             }
             Next::Talk => {
-                if !talk(&mut upload, dialect, &mut rest, &mut heard) {
+                if !talk(&mut upload, dialect, &mut rest, &mut received) {
                     return;
                 }
             }
@@ -62,14 +62,14 @@ pub fn run(input: &[u8]) {
 }
 
 /// Carries bytes both ways; says whether there were any more of the hub's.
-fn talk(upload: &mut Upload<BetList>, dialect: Dialect, rest: &mut &[u8], heard: &mut Vec<u8>) -> bool {
+fn talk(upload: &mut Upload<BetList>, dialect: Dialect, rest: &mut &[u8], received: &mut Vec<u8>) -> bool {
     let [step, tail @ ..] = rest else { return false };
     let (said, behind) = tail.split_at(usize::from(step & 0x3f).min(tail.len()));
     *rest = behind;
     let taken = if step & 0x40 == 0 { upload.outgoing().len() } else { upload.outgoing().len().min(1) };
     upload.sent(taken);
     let said = if dialect == Dialect::Native && step & 0x80 != 0 { framed(said) } else { said.to_vec() };
-    heard.extend(&said);
+    received.extend(&said);
     if said.is_empty() || upload.received(&said).is_err() {
         // The hub has closed, or is of no more use.
         upload.lost(Duration::from_secs(u64::from(step & 7)));
@@ -84,9 +84,9 @@ fn framed(said: &[u8]) -> Vec<u8> {
 }
 
 /// Nothing is done that no hub has said.
-fn done(upload: &Upload<BetList>, goal: Goal, heard: &[u8]) {
+fn done(upload: &Upload<BetList>, goal: Goal, received: &[u8]) {
     match upload.outcome().expect("it is over") {
-        Outcome::Done { .. } if goal == Goal::Winners => assert!(!heard.is_empty(), "winners out of nowhere"),
+        Outcome::Done { .. } if goal == Goal::Winners => assert!(!received.is_empty(), "winners out of nowhere"),
         Outcome::Done { winners, .. } => assert!(winners.is_empty(), "nobody has asked for winners"),
         Outcome::Failed(_) => {}
     }

@@ -19,11 +19,11 @@ fn finishes(agency: AgencyId, count: usize) -> Vec<u8> {
 }
 
 /// The bytes of all answers to a peer that reads as they come, until the hub has nothing more to say.
-fn hear_all(table: &mut Table, id: ConnectionId) -> Vec<u8> {
-    let mut answers = table.hear(id);
+fn receive_all(table: &mut Table, id: ConnectionId) -> Vec<u8> {
+    let mut answers = table.receive(id);
     while table.hub.has_work() {
         table.turn();
-        answers.extend(table.hear(id));
+        answers.extend(table.receive(id));
     }
     answers
 }
@@ -33,7 +33,7 @@ fn say_and_end(table: &mut Table, id: ConnectionId, requests: &[u8]) -> Vec<u8> 
     table.say(id, requests);
     table.hub.half_close(id, table.now);
     table.end_turn();
-    let answers = hear_all(table, id);
+    let answers = receive_all(table, id);
     assert!(table.hub.is_done(id), "it has its answers");
     answers
 }
@@ -68,7 +68,7 @@ fn every_frame_of_an_agency_before_a_half_close_is_answered() {
     let mut table = Table::new(2, Policy::default());
     let id = table.open();
     table.say(id, &batch(Dialect::Binary, 1, 0));
-    assert_eq!(table.hear(id), [0]);
+    assert_eq!(table.receive(id), [0]);
     assert!(table.hub.is_agency(id));
     let all = say_and_end(&mut table, id, &finishes(AgencyId(1), several));
     assert!(all == vec![0; several], "{} answers", all.len());
@@ -86,14 +86,14 @@ fn frames_that_wait_for_their_reader_are_answered_after_a_half_close() {
     (0..asked).for_each(|_| Dialect::Text.put_query(AgencyId(1), &mut requests));
     table.hub.receive(id, &requests, table.now);
     table.settle();
-    table.hear(id);
+    table.receive(id);
     table.settle();
     assert!(table.hub.outgoing(id).len() >= limits::OUTBOX_BYTES_HIGH, "the list is long");
     let list = table.hub.outgoing(id).to_vec();
     table.hub.half_close(id, table.now);
     table.settle();
     assert!(!table.hub.is_done(id));
-    let rest = hear_all(&mut table, id);
+    let rest = receive_all(&mut table, id);
     assert!(rest == list.repeat(asked), "{} bytes of {} each", rest.len(), list.len());
 }
 
@@ -105,9 +105,9 @@ fn what_the_hub_has_not_answered_yet_does_not_make_its_peer_idle() {
     let mut table = Table::new(1, policy);
     let id = table.open();
     table.say(id, &finishes(AgencyId(UNKNOWN), several));
-    assert_eq!(table.hear(id).len(), several - 1);
+    assert_eq!(table.receive(id).len(), several - 1);
     // The hub goes on with the last of them late, and looks at its deadlines before it answers.
     table.pass(2 * idle);
-    assert_eq!(table.hear(id).len(), 1);
+    assert_eq!(table.receive(id).len(), 1);
     assert!(!table.is_over(id));
 }

@@ -20,11 +20,11 @@ fn table() -> (Table, Policy) {
     (Table::new(2, Policy::default()), Policy::default())
 }
 
-/// A connection that has shown its dialect and heard its answer.
+/// A connection that has shown its dialect and received its answer.
 fn spoken(table: &mut Table) -> ConnectionId {
     let id = table.open();
     table.say(id, &FINISH);
-    assert_eq!(table.hear(id), [0]);
+    assert_eq!(table.receive(id), [0]);
     id
 }
 
@@ -109,11 +109,11 @@ fn a_frame_that_waited_behind_a_held_reply_has_its_time_after_it() {
     let other = spoken(&mut table);
     table.say(other, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
     table.settle();
-    assert_eq!(table.hear(id), [0, 0, 0, 0, 0], "the draw, and no winners");
+    assert_eq!(table.receive(id), [0, 0, 0, 0, 0], "the draw, and no winners");
     table.pass(policy.frame_timeout - MOMENT);
     assert!(!table.is_over(id));
     table.say(id, &FINISH[5..]);
-    assert_eq!(table.hear(id), [0]);
+    assert_eq!(table.receive(id), [0]);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn an_idle_connection_goes_and_a_byte_in_either_direction_keeps_it() {
     table.pass(policy.idle_timeout - MOMENT);
     table.say(id, &FINISH);
     table.pass(MOMENT);
-    table.hear(id);
+    table.receive(id);
     table.pass(policy.idle_timeout - MOMENT);
     assert!(!table.is_over(id));
     table.pass(MOMENT);
@@ -182,7 +182,7 @@ fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
     table.hub.sent(id, limits::WRITE_STEP_BYTES, table.now);
     table.pass(almost);
     assert!(!table.is_over(id), "it took a step");
-    table.hear(id);
+    table.receive(id);
     table.pass(almost);
     assert!(!table.is_over(id), "it took all");
     for _ in 0..many.div_ceil(4096) {
@@ -202,7 +202,7 @@ fn a_closing_connection_has_its_second_after_the_last_byte_was_taken() {
     table.say(id, &FINISH);
     table.say(id, &[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
     table.pass(policy.write_timeout - MOMENT);
-    assert_eq!(table.hear(id), [0, 1]);
+    assert_eq!(table.receive(id), [0, 1]);
     table.pass(limits::DRAIN_TIMEOUT - MOMENT);
     assert!(table.hub.is_done(id) && !table.hub.is_cut(id));
     table.pass(MOMENT);
@@ -238,7 +238,7 @@ fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
         assert!(!table.hub.turn_is_full() && !table.hub.untrusted_are_served());
         let newcomer = table.open();
         table.say(newcomer, &FINISH);
-        assert_eq!(table.hear(newcomer), [0]);
+        assert_eq!(table.receive(newcomer), [0]);
         let all = many.iter().map(|id| table.hub.outgoing(*id).len()).sum::<usize>();
         assert!(all > answered, "those who wait go on");
         answered = all;
@@ -280,7 +280,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
     let flood: Vec<_> = (0..8).map(|_| table.open()).collect();
     for id in &flood {
         table.say(*id, &batch(Dialect::Binary, 2, 0));
-        assert_eq!(table.hear(*id), [0]);
+        assert_eq!(table.receive(*id), [0]);
     }
     let stranger = table.open();
     table.say(stranger, &[QUERY_OF_NOBODY, FINISH].concat());
@@ -304,7 +304,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
         table.end_turn();
         while table.hub.take_dirty().is_some() {}
         for id in &flood {
-            table.hear(*id);
+            table.receive(*id);
         }
         if table.hub.outgoing(stranger).len() == 2 {
             break;
@@ -324,7 +324,7 @@ fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
     let mut answered = 0;
     while table.hub.has_work() {
         table.pass(policy.frame_timeout / 2);
-        answered += many.iter().map(|id| table.hear(*id).len()).sum::<usize>();
+        answered += many.iter().map(|id| table.receive(*id).len()).sum::<usize>();
     }
     assert_eq!(answered, 2 * count);
     assert!(!table.hub.is_closing(many[count - 1]), "its next frame has just begun");
@@ -355,7 +355,7 @@ fn an_agency_is_answered_before_strangers() {
     let agency = table.open();
     let batch = batch(Dialect::Binary, 1, 0);
     table.say(agency, &batch);
-    assert_eq!(table.hear(agency), [0]);
+    assert_eq!(table.receive(agency), [0]);
     while table.hub.take_dirty().is_some() {}
     let others: Vec<_> = (0..10).map(|_| table.open()).collect();
     for id in others[..5].iter().chain([&agency]).chain(&others[5..]) {
@@ -408,7 +408,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
     let id = spoken(&mut table);
     table.say(id, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
     table.settle();
-    assert_eq!(table.hear(stays), [0, 0, 0, 0, 0]);
+    assert_eq!(table.receive(stays), [0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
         table.hub.receive(id, &batch, table.now);
         if agency.is_multiple_of(1000) {
             table.settle();
-            assert_eq!(table.hear(id), [0; 1000]);
+            assert_eq!(table.receive(id), [0; 1000]);
         }
     }
     // Nobody is left whom it could be given, and each of its batches asks for one.
@@ -448,6 +448,6 @@ fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
     let id = table.open();
     table.say(id, &[0x01, 0x00, 0x01, b' '].repeat(4096));
     table.settle();
-    assert_eq!(table.hear(id).len(), 4096, "an error for each");
+    assert_eq!(table.receive(id).len(), 4096, "an error for each");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?} for four thousand requests", began.elapsed());
 }

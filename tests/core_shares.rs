@@ -30,7 +30,7 @@ fn address(text: &str) -> IpAddr {
 fn stored(table: &mut Table, peer: &str, agency: u32) -> ConnectionId {
     let id = table.hub.open(address(peer), table.now).expect("there is room");
     table.say(id, &batch(Dialect::Binary, agency, 0));
-    assert_eq!(table.hear(id), [0]);
+    assert_eq!(table.receive(id), [0]);
     id
 }
 
@@ -61,7 +61,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
 }
 
 #[test]
-fn an_agency_hears_its_winners_before_strangers_that_asked_first() {
+fn an_agency_gets_its_winners_before_strangers_that_asked_first() {
     let mut table = Table::new(2, Policy::default());
     let agency = stored(&mut table, HERE, 2);
     let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| table.open()).collect();
@@ -102,7 +102,7 @@ fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
     assert!(table.hub.is_agency(id));
     table.say(id, &finish(2));
     assert!(!table.hub.is_agency(id), "anybody can say that it is agency 2");
-    table.hear(id);
+    table.receive(id);
     table.say(id, &batch(Dialect::Binary, 1, 1));
     assert!(table.hub.is_agency(id));
 }
@@ -115,12 +115,12 @@ fn what_a_full_disk_takes_back_makes_nobody_an_agency() {
     table.full.set(true);
     let other = table.hub.open(address(THERE), table.now).expect("there is room");
     table.say(other, &batch(Dialect::Binary, 2, 0));
-    assert_eq!(table.hear(other), [1], "it is rejected");
+    assert_eq!(table.receive(other), [1], "it is rejected");
     assert!(!table.hub.is_agency(other));
     table.full.set(false);
     table.pass(limits::FULL_DISK_PAUSE);
     table.say(other, &batch(Dialect::Binary, 2, 0));
-    assert_eq!(table.hear(other), [0]);
+    assert_eq!(table.receive(other), [0]);
     assert!(table.hub.is_agency(other));
 }
 
@@ -187,7 +187,7 @@ fn an_agency_that_finished_without_bets_is_answered_before_peers_that_only_ask()
     let last = table.hub.open(address(HERE), table.now).expect("there is room");
     table.say(last, &finish(2));
     assert!(table.hub.lottery().drawn());
-    assert_eq!(table.hear(agency), [0, 0, 0, 0, 0, 0], "its finish and its winners, in the turn of the draw");
+    assert_eq!(table.receive(agency), [0, 0, 0, 0, 0, 0], "its finish and its winners, in the turn of the draw");
     assert!(untrusted.iter().any(|id| table.hub.outgoing(*id).is_empty()), "others wait for their turn");
 }
 

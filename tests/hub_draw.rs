@@ -34,7 +34,7 @@ fn early_queries_are_parked_and_the_draw_gives_each_agency_its_own() {
     }
     bet_and_finish(&hub, 1, 11, 7574);
     bet_and_finish(&hub, 2, 22, 1);
-    assert!(early.iter_mut().all(common::Peer::is_quiet), "nobody hears anything before the draw");
+    assert!(early.iter_mut().all(common::Peer::is_quiet), "no peer receives anything before the draw");
     assert_eq!(hub.count("action: sorteo | result: success"), 0);
     bet_and_finish(&hub, 3, 33, 7574);
     early[0].expect(&winners(&[11]));
@@ -156,7 +156,7 @@ fn early_queries_are_rejected_where_configured_and_clients_poll() {
 }
 
 #[test]
-fn a_half_closed_peer_still_hears_its_winners() {
+fn a_half_closed_peer_still_gets_its_winners() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     bet_and_finish(&hub, 1, 11, 7574);
     let mut peer = hub.connect();

@@ -85,10 +85,10 @@ fn batches_that_are_long_looked_for_hold_nobody_up() {
     };
     let acknowledged = |agency: u32, peer: &mut common::Peer, batches: u64| {
         let stored = |bytes: &[u8]| bytes.len() >= 17 && bytes[bytes.len() - 12..][..8] == batches.to_be_bytes();
-        let mut heard = Vec::new();
-        while !stored(&heard) {
-            heard.extend(take(peer, 17));
-            assert_eq!(heard[heard.len() - 13], 0x81, "agency {agency} is acknowledged a batch");
+        let mut received = Vec::new();
+        while !stored(&received) {
+            received.extend(take(peer, 17));
+            assert_eq!(received[received.len() - 13], 0x81, "agency {agency} is acknowledged a batch");
         }
     };
     let (mut far, mut near) = (enter(1), enter(2));
@@ -193,11 +193,11 @@ fn strangers_in_line_do_not_make_an_agency_s_turns_smaller() {
     agency.expect(&[0]);
     // Finishes of an agency that there is not.
     let ask = |peer: &mut common::Peer| peer.send(&binary(2, &[9], &[]));
-    let hear = |peer: &mut common::Peer| assert_eq!(take(peer, 1).len(), 1);
+    let receive = |peer: &mut common::Peer| assert_eq!(take(peer, 1).len(), 1);
     let join = |_| {
         let mut peer = hub.connect();
         ask(&mut peer);
-        hear(&mut peer);
+        receive(&mut peer);
         peer
     };
     // Of a turn that were divided by so many, each part would be the least there is.
@@ -209,7 +209,7 @@ fn strangers_in_line_do_not_make_an_agency_s_turns_smaller() {
     strangers.iter_mut().for_each(ask);
     hub.signal(18);
     agency.expect(&vec![0; batches]);
-    strangers.iter_mut().for_each(hear);
+    strangers.iter_mut().for_each(receive);
     let most = most_in_a_turn(&traced.end());
     assert!(most > 2 * limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes");
 }

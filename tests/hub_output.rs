@@ -57,7 +57,7 @@ fn read_kept(output: impl Read) {
 #[test]
 fn an_unread_pipe_delays_nobody_and_the_lost_lines_are_counted() {
     let (reader, writer) = std::io::pipe().unwrap();
-    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_unheard(writer.into());
+    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(writer.into());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     read_kept(reader);
@@ -79,7 +79,7 @@ fn upload_hundreds(hub: &Hub, batches: u32) {
 fn lines_for_debugging_are_the_first_to_be_dropped() {
     let (reader, writer) = std::io::pipe().unwrap();
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").env("LOGGING_LEVEL", "DEBUG");
-    let hub = hub.start_unheard(writer.into());
+    let hub = hub.start_with_output(writer.into());
     let batches = 400;
     upload_hundreds(&hub, batches);
     let mut peer = hub.connect();
@@ -104,7 +104,7 @@ fn lines_for_debugging_are_the_first_to_be_dropped() {
 fn a_slow_reader_gets_every_line_but_those_for_debugging() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").env("LOGGING_LEVEL", "DEBUG");
-    let hub = hub.start_unheard(writer.into());
+    let hub = hub.start_with_output(writer.into());
     let (stop_sleeping, slow) = std::sync::mpsc::channel::<()>();
     let reading = std::thread::spawn(move || {
         let (mut text, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
@@ -137,7 +137,7 @@ fn a_slow_reader_gets_every_line_but_those_for_debugging() {
 fn an_unread_socket_delays_nobody_and_the_lost_lines_are_counted() {
     let (reader, writer) = UnixStream::pair().unwrap();
     let start = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never");
-    let hub = start.start_unheard(OwnedFd::from(writer).into());
+    let hub = start.start_with_output(OwnedFd::from(writer).into());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     reader.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -158,7 +158,7 @@ fn an_unread_pipe_that_cannot_be_opened_anew_delays_nobody_either() {
     let wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "exec ./server"];
     let (reader, writer) = std::io::pipe().unwrap();
     let start = under(&wrapper, folder).env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never");
-    let hub = start.start_unheard(writer.into());
+    let hub = start.start_with_output(writer.into());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     read_kept(reader);
@@ -168,7 +168,7 @@ fn an_unread_pipe_that_cannot_be_opened_anew_delays_nobody_either() {
 #[test]
 fn a_closed_standard_output_is_survived() {
     let start = under(&["sh", "-c", "exec \"$0\" \"$@\" >&-"], Arc::new(tempfile::tempdir().unwrap()));
-    let hub = start.env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_unheard(Stdio::null());
+    let hub = start.env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(Stdio::null());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     ends_well(hub);
@@ -182,7 +182,7 @@ fn a_reader_that_dies_is_survived_and_another_one_gets_the_next_lines() {
     let open_reader = || OpenOptions::new().read(true).custom_flags(NON_BLOCKING).open(&fifo).unwrap();
     let reader = open_reader();
     let writer = OpenOptions::new().write(true).open(&fifo).unwrap();
-    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_unheard(writer.into());
+    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(writer.into());
     drop(reader);
     upload(&hub);
     machine::assert_waits(hub.child.id());
@@ -204,7 +204,7 @@ fn a_file_gets_every_line() {
     let hub = hub()
         .env("LOTTERY_AGENCIES", "1")
         .env("STORAGE_FSYNC", "never")
-        .start_unheard(File::create(&log).unwrap().into());
+        .start_with_output(File::create(&log).unwrap().into());
     upload(&hub);
     ends_well(hub);
     let text = std::fs::read_to_string(log).unwrap();
@@ -216,7 +216,7 @@ fn a_file_gets_every_line() {
 #[test]
 fn a_log_on_a_full_disk_stops_nothing_and_goes_on_when_there_is_space() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_unheard(full.into());
+    let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(full.into());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     ends_well(hub);
@@ -226,7 +226,7 @@ fn a_log_on_a_full_disk_stops_nothing_and_goes_on_when_there_is_space() {
     };
     let log = folder.path().join("log");
     let hub = common::hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never");
-    let hub = hub.start_unheard(File::create(&log).unwrap().into());
+    let hub = hub.start_with_output(File::create(&log).unwrap().into());
     upload(&hub);
     machine::assert_waits(hub.child.id());
     disk.resize("64m");

@@ -43,7 +43,7 @@ pub struct Tally {
     /// Bytes that the hub's machine took.
     pub sent: u64,
     /// Bytes that the hub sent, of those that were read.
-    pub heard: u64,
+    pub received: u64,
 }
 
 /// Many hostile peers.
@@ -211,14 +211,14 @@ impl Attack {
     /// Reads as much as this kind of peer does; goes away when the hub has ended the connection.
     fn look(&mut self, index: usize, over: bool) {
         let Peer { kind, stream: Some(stream), .. } = &mut self.peers[index] else { return };
-        let (at_once, mut scratch, mut heard) = (kind.reads(), [0; 4096], 0);
+        let (at_once, mut scratch, mut received) = (kind.reads(), [0; 4096], 0);
         let ended = loop {
             if at_once == 0 {
                 break false;
             }
             match stream.read(&mut scratch[..at_once]) {
                 Ok(0) => break true,
-                Ok(bytes) => heard += bytes,
+                Ok(bytes) => received += bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
                 Err(_) => break true,
             }
@@ -226,7 +226,7 @@ impl Attack {
                 break false;
             }
         };
-        self.tally(index).heard += heard as u64;
+        self.tally(index).received += received as u64;
         if over || ended {
             self.ended(index);
         }

@@ -41,7 +41,7 @@ pub enum Kind {
     Handshake,
     /// A query that waits for the draw, whose answer is never read.
     Parked,
-    /// The same, and then nothing is there any more, of which the hub hears nothing: the connection is half open.
+    /// The same, and then the peer vanishes without a FIN or RST: the connection is half open.
     Vanished,
     /// Query upon query that is refused.
     Nagging,

@@ -243,7 +243,7 @@ fn verdict(quiet: &[Run], loud: &[Run], winners: &str) -> bool {
     each.sort_unstable_by(f64::total_cmp);
     let slower = median(loud, |run| run.waits.p99()).as_secs_f64() / median(quiet, |run| run.waits.p99()).as_secs_f64();
     let peak_kib = loud.iter().map(|run| run.peak_kib).max().unwrap_or_default();
-    println!("\nevery agency heard exactly its winners, every time: {winners}");
+    println!("\nevery agency got exactly its winners, every time: {winners}");
     println!(
         "p99 under attack is {slower:.2} times the quiet one (pairs: {:.2} to {:.2}; at most {SLOWER_MAX})",
         each[0],

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
-use super::queries::{DIALECTS, allowed, bet, draw, park, wait_until_heard};
+use super::queries::{DIALECTS, allowed, bet, draw, park, wait_until_read};
 
 /// What a parked query may cost the hub, in bytes.
 const COST_MAX: f64 = 2048.0;
@@ -28,7 +28,7 @@ pub fn measure(server: &Path, wanted: usize, wait: Duration) -> Result<bool, Str
     for index in 0..count {
         queries.push(park(hub.address(), index).map_err(|error| format!("query {index}: {error}"))?);
     }
-    wait_until_heard(hub.address())?;
+    wait_until_read(hub.address())?;
     let after = hub.usage()?;
     let each = (after.own_kib as f64 - before.own_kib as f64) * 1024.0 / count as f64;
     println!(
@@ -44,6 +44,6 @@ pub fn measure(server: &Path, wanted: usize, wait: Duration) -> Result<bool, Str
         answered += usize::from(query.is_answered(&winner)?);
     }
     let (took, peak) = (began.elapsed(), hub.usage()?.peak_kib / 1024);
-    println!("{answered} of them heard the winner within {took:.0?} of the draw; the hub's peak memory was {peak} MiB");
+    println!("{answered} of them got the winner within {took:.0?} of the draw; the hub's peak memory was {peak} MiB");
     Ok(answered == count && each < COST_MAX)
 }

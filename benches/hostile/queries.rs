@@ -59,11 +59,11 @@ pub fn park(address: SocketAddr, index: usize) -> Result<Query, String> {
     Ok(Query { stream, dialect })
 }
 
-/// Returns when everybody who spoke before has been heard.
+/// Returns when the hub has read what was sent before.
 ///
 /// # Errors
 /// In one line.
-pub fn wait_until_heard(address: SocketAddr) -> Result<(), String> {
+pub fn wait_until_read(address: SocketAddr) -> Result<(), String> {
     let mut last = connect(address, 0)?;
     last.write_all(b"last\n").map_err(|error| error.to_string())?;
     last.read_exact(&mut [0; 5]).map_err(|error| format!("no answer: {error}"))

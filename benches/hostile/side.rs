@@ -45,13 +45,13 @@ pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), Str
     let rate = sent as f64 / 1e6 / began.elapsed().as_secs_f64();
     println!("\n{count} hostile peers sent {rate:.0} MB a second");
     println!(
-        "\n| {count} hostile peers | how many | connections made | ended by the hub | left half open | KiB sent | KiB heard |"
+        "\n| {count} hostile peers | how many | connections made | ended by the hub | left half open | KiB sent | KiB received |"
     );
     println!("|---|---|---|---|---|---|---|");
     for (kind, tally) in attack.tallies() {
-        let (sent, heard) = (tally.sent >> 10, tally.heard >> 10);
+        let (sent, received) = (tally.sent >> 10, tally.received >> 10);
         let Tally { peers, connections, ended, vanished, .. } = tally;
-        println!("| {} | {peers} | {connections} | {ended} | {vanished} | {sent} | {heard} |", kind.name());
+        println!("| {} | {peers} | {connections} | {ended} | {vanished} | {sent} | {received} |", kind.name());
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Nothing goes wrong any more. Whoever waits for nothing is gone in the end, and the agencies that are left can
-    /// still finish and hear of the draw.
+    /// still finish and get their winners.
     pub(super) fn end(&mut self) {
         self.disk.set_space(None);
         self.disk.fail_sync(None);

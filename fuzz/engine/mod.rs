@@ -426,12 +426,12 @@ impl Session {
         self.hub.assert_invariants();
         self.assert_bounds();
         while self.hub.take_dirty().is_some() {}
-        self.hear();
+        self.receive_all();
         true
     }
 
-    /// Peers take what they are sent, as much as each of them takes.
-    fn hear(&mut self) {
+    /// Each peer receives what the hub has sent, up to what the peer takes in a turn.
+    fn receive_all(&mut self) {
         for at in (0..self.peers.len()).rev() {
             let id = self.peers[at].id;
             let taken = self.peers[at].takes.min(self.hub.outgoing(id).len());
@@ -439,9 +439,9 @@ impl Session {
                 let bytes = self.hub.outgoing(id)[..taken].to_vec();
                 self.hub.sent(id, taken, self.now);
                 self.moved += taken;
-                self.tell(|_| format!("  {id:?} hears {}", bytes.escape_ascii()));
+                self.tell(|_| format!("  {id:?} receives {}", bytes.escape_ascii()));
                 let before = self.acknowledged.bets.len();
-                self.peers[at].hear(&bytes, &mut self.acknowledged);
+                self.peers[at].receive(&bytes, &mut self.acknowledged);
                 self.assert_stored(before);
             }
             self.close_if_done(at);

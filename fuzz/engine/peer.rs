@@ -1,5 +1,5 @@
-//! A peer of a fuzzed session: what it has said and not been heard of, and, while it keeps to one dialect and to
-//! whole requests, what the answers to it mean.
+//! A peer of a fuzzed session: its bytes that the hub has not read; and, while the peer keeps to one dialect and to
+//! whole requests, what the answers mean.
 
 use std::collections::VecDeque;
 
@@ -36,7 +36,7 @@ pub struct Peer {
     dialect: Option<Dialect>,
     muddled: bool,
     asked: VecDeque<Asked>,
-    heard: Vec<u8>,
+    received: Vec<u8>,
     /// In `native`: the number of its next batch.
     next: u64,
     /// In `native`: the number of a batch that was rejected and has not been said again.
@@ -89,7 +89,7 @@ impl Peer {
             dialect: None,
             muddled: told_off,
             asked: VecDeque::new(),
-            heard: Vec::new(),
+            received: Vec::new(),
             next: 0,
             rejected: None,
             agency: None,
@@ -230,7 +230,7 @@ impl Peer {
         self.last = bytes;
     }
 
-    /// Whether it has been heard to the end in a dialect that answers everything, and lacks an answer all the same.
+    /// Whether the hub has read all its bytes in a dialect that answers everything, and an answer is missing.
     /// A query may have to wait for the draw.
     pub fn lacks_an_answer(&self, drawn: bool) -> bool {
         let lockstep = self.dialect.is_some_and(|it| it.client_rules().batches_answered && !it.client_rules().hello);
@@ -239,22 +239,22 @@ impl Peer {
     }
 
     /// Bytes of the hub. What they acknowledge is appended to `acknowledged`.
-    pub fn hear(&mut self, bytes: &[u8], acknowledged: &mut Acknowledged) {
+    pub fn receive(&mut self, bytes: &[u8], acknowledged: &mut Acknowledged) {
         let Some(dialect) = self.dialect.filter(|_| !self.muddled) else { return };
-        self.heard.extend(bytes);
+        self.received.extend(bytes);
         let answered = dialect.client_rules().batches_answered;
         while !self.muddled
             && let Some(first) = self.asked.iter().find(|asked| answered || !asked.is_batch())
         {
-            let answer = match dialect.read_answer(&self.heard, first.what) {
+            let answer = match dialect.read_answer(&self.received, first.what) {
                 Ok(Some((len, answer))) => {
-                    self.heard.drain(..len);
+                    self.received.drain(..len);
                     answer
                 }
                 Ok(None) => break,
                 Err(malformed) => {
-                    let (name, what, heard) = (dialect.name(), first.what, self.heard.escape_ascii());
-                    panic!("{name} answers what no client can read as {what:?}: {heard}: {malformed}")
+                    let (name, what, received) = (dialect.name(), first.what, self.received.escape_ascii());
+                    panic!("{name} answers what no client can read as {what:?}: {received}: {malformed}")
                 }
             };
             self.understand(dialect, answer, acknowledged);

@@ -7,7 +7,7 @@ use crate::lottery::AgencyId;
 pub struct EchoTurn {
     line: String,
     sent: usize,
-    heard: Vec<u8>,
+    echo: Vec<u8>,
 }
 
 /// The result of an echo.
@@ -24,7 +24,7 @@ pub enum Echoed {
 impl EchoTurn {
     /// Message `number`, from 1, of agency `id`.
     pub fn new(id: AgencyId, number: u32) -> EchoTurn {
-        EchoTurn { line: format!("[CLIENT {id}] Message N°{number}\n"), sent: 0, heard: Vec::new() }
+        EchoTurn { line: format!("[CLIENT {id}] Message N°{number}\n"), sent: 0, echo: Vec::new() }
     }
 
     /// The line without its end.
@@ -46,15 +46,15 @@ impl EchoTurn {
     /// Takes received bytes.
     pub fn received(&mut self, bytes: &[u8]) {
         // One byte more than the line shows that the echo differs; further bytes are dropped, to bound the memory.
-        let room = (self.line.len() + 1).saturating_sub(self.heard.len());
-        self.heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let room = (self.line.len() + 1).saturating_sub(self.echo.len());
+        self.echo.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// The result so far.
     pub fn echoed(&self) -> Echoed {
-        if self.heard == self.line.as_bytes() {
+        if self.echo == self.line.as_bytes() {
             Echoed::Same
-        } else if self.line.as_bytes().starts_with(&self.heard) {
+        } else if self.line.as_bytes().starts_with(&self.echo) {
             Echoed::Waiting
         } else {
             Echoed::Different
@@ -62,14 +62,14 @@ impl EchoTurn {
     }
 
     /// The received bytes as text, without the line end.
-    pub fn heard(&self) -> String {
-        String::from_utf8_lossy(&self.heard).trim_end_matches('\n').to_owned()
+    pub fn echo(&self) -> String {
+        String::from_utf8_lossy(&self.echo).trim_end_matches('\n').to_owned()
     }
 
     /// Starts again on a new connection.
     pub fn again(&mut self) {
         self.sent = 0;
-        self.heard.clear();
+        self.echo.clear();
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     fn anything_else_is_different_and_is_not_hoarded() {
         let mut turn = EchoTurn::new(AgencyId(1), 1);
         turn.received(&[b'x'; 1 << 20]);
-        assert_eq!((turn.echoed(), turn.heard.len()), (Echoed::Different, turn.line.len() + 1));
+        assert_eq!((turn.echoed(), turn.echo.len()), (Echoed::Different, turn.line.len() + 1));
 
         let mut longer = EchoTurn::new(AgencyId(1), 1);
         let line = longer.outgoing().to_vec();

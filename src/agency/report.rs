@@ -94,12 +94,12 @@ impl Report {
         info!("action: receive_message | result: success | client_id: {} | msg: {}", self.id, Value(message));
     }
 
-    pub fn echoed_wrong(self, heard: &str) {
+    pub fn echoed_wrong(self, echo: &str) {
         error!(
             target: CRITICAL,
             "action: receive_message | result: fail | client_id: {} | msg: {} | error: the answer is not what was sent",
             self.id,
-            Value(heard)
+            Value(echo)
         );
     }
 

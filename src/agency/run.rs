@@ -174,7 +174,7 @@ impl Client<'_> {
             turn.again();
         }
         if turn.echoed() == Echoed::Different {
-            self.report.echoed_wrong(&turn.heard());
+            self.report.echoed_wrong(&turn.echo());
             return Err(Halt::Failed);
         }
         self.report.echoed(turn.message());

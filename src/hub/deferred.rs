@@ -66,9 +66,9 @@ impl<K: Keep> Hub<K> {
     fn run_untrusted(&mut self, now: Moment) {
         let mut left = self.scheduler.budgets.untrusted.max(self.scheduler.deferred.trusted_answered);
         for _ in 0..left + limits::LEFTOVERS_PER_TURN {
-            let heard =
+            let served =
                 self.untrusted_are_served() || self.turn.untrusted_bytes >= self.scheduler.budgets.untrusted_bytes;
-            if left == 0 || heard || self.turn_is_full() {
+            if left == 0 || served || self.turn_is_full() {
                 return;
             }
             let Some(id) = self.scheduler.deferred.queue.pop_of(Class::Untrusted) else { return };

@@ -5,7 +5,7 @@ use mio::event::Event;
 
 use super::listener::Accepted;
 use super::socket::{ReadOutcome, Socket};
-use super::transport::{Transport, hear, write_plain, write_tls};
+use super::transport::{Transport, deliver, write_plain, write_tls};
 use super::{Accept, Reactor, token_of};
 use crate::hub::ConnectionId;
 use crate::limits;
@@ -179,7 +179,7 @@ impl<K: Keep> Reactor<K> {
                 continue;
             }
             let records = &mut self.scratch[..held + bytes];
-            let steps = hear((id, socket), &mut self.hub, self.tls.as_ref(), records, last, now);
+            let steps = deliver((id, socket), &mut self.hub, self.tls.as_ref(), records, last, now);
             self.handshakes_left = self.handshakes_left.saturating_sub(steps);
             if !socket.transport.is_flushed() {
                 self.writable.push(id);

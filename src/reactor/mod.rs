@@ -38,8 +38,8 @@ use crate::timers::Moment;
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const LOG: Token = Token(usize::MAX - 2);
-/// The listener, the signals, and room to spare. One poll has to tell all that is ready: what it left out would
-/// be timed out unheard.
+/// The listener, the signals, and room to spare. One poll has to report every ready source: a connection
+/// that it left out could time out unread.
 const EVENTS_BESIDES: usize = 16;
 
 /// Why the loop ended, other than by a signal.
@@ -145,7 +145,7 @@ impl<K: Keep> Reactor<K> {
     /// A disk or a system that fails.
     pub fn run(mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(self.hub.connections_max() + EVENTS_BESIDES);
-        // A draw that was due when an earlier run ended is made before anyone is heard.
+        // A draw that was due when an earlier run ended is made before any connection is read.
         self.end_turn(self.clock.now())?;
         loop {
             let now = self.wait(&mut events)?;

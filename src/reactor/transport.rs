@@ -14,7 +14,7 @@ pub(super) use super::tls::Transport;
 
 /// Gives `bytes`, which begin with [`Transport::incoming`], to the hub, decrypted where the connection uses TLS.
 /// `last`: no more will come. Returns the number of handshake steps.
-pub(super) fn hear<K: Keep>(
+pub(super) fn deliver<K: Keep>(
     (id, socket): (ConnectionId, &mut Socket),
     hub: &mut Hub<K>,
     tls: Option<&Tls>,

@@ -90,7 +90,7 @@ impl Start {
     }
 
     /// Starts it with this standard output, of which the test sees nothing, and waits until it listens.
-    pub fn start_unheard(mut self, stdout: Stdio) -> Hub {
+    pub fn start_with_output(mut self, stdout: Stdio) -> Hub {
         let child = self.command.stdout(stdout).spawn().expect("the server starts");
         // The command keeps the test's copy of the descriptor, which would count as a reader's or writer's.
         drop(self.command);

@@ -79,8 +79,8 @@ impl Table {
         self.turn();
     }
 
-    /// The peer takes all it is sent.
-    pub fn hear(&mut self, id: ConnectionId) -> Vec<u8> {
+    /// The peer receives all that the hub has sent.
+    pub fn receive(&mut self, id: ConnectionId) -> Vec<u8> {
         let bytes = self.hub.outgoing(id).to_vec();
         self.hub.sent(id, bytes.len(), self.now);
         bytes

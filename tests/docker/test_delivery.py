@@ -67,8 +67,8 @@ class Ej1(Case):
             self.assertEqual(values(lines, "loop_finished", "client_id"), [str(i)])
         self.assertEqual(exits, {f"client{i}": 0 for i in (1, 2, 3)})
         logs = delivery.logs()
-        heard = values(logs["server"], "receive_message", "msg")
-        self.assertEqual(sorted(heard), sorted(f"[CLIENT {i}] Message N°{n}" for i in (1, 2, 3) for n in (1, 2, 3, 4)))
+        echoed = values(logs["server"], "receive_message", "msg")
+        self.assertEqual(sorted(echoed), sorted(f"[CLIENT {i}] Message N°{n}" for i in (1, 2, 3) for n in (1, 2, 3, 4)))
         self.no_failure(logs)
 
 

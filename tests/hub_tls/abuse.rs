@@ -58,9 +58,9 @@ fn bytes_that_are_no_tls_are_refused_with_an_alert_and_cost_little() {
         let mut peer = hub.connect();
         let _ = peer.stream.write_all(&bytes);
         let _ = peer.stream.shutdown(Shutdown::Write);
-        let mut heard = Vec::new();
-        let _ = peer.stream.read_to_end(&mut heard);
-        assert!(heard.is_empty() || heard[0] == 21, "an alert, if anything: {}", heard.escape_ascii());
+        let mut received = Vec::new();
+        let _ = peer.stream.read_to_end(&mut received);
+        assert!(received.is_empty() || received[0] == 21, "an alert, if anything: {}", received.escape_ascii());
     }
     hub.wait_for_count("action: tls | result: fail", 5);
     // Records that nobody encrypted, after a good handshake.

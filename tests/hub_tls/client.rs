@@ -28,7 +28,7 @@ const BET: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn the_projects_client_uploads_and_hears_its_winners_encrypted() {
+fn the_projects_client_uploads_and_gets_its_winners_encrypted() {
     let authority = authority!();
     let hub = guarded(authority).env("LOTTERY_AGENCIES", "3").start();
     let bets: String =

@@ -39,8 +39,8 @@ fn openssl_is_served_with_the_right_certificate_and_refused_with_any_other() {
         (Some("server"), "not allow", "alert"),
         (Some("nobody"), "its common name is somebody, not agency- and a number", ""),
     ] {
-        let (heard, said) = ask(name);
-        assert_eq!(heard, b"", "{name:?}");
+        let (received, said) = ask(name);
+        assert_eq!(received, b"", "{name:?}");
         assert!(said.contains(alert), "{name:?}: {said}");
         let line = hub.wait_for(reason);
         assert!(line.contains("action: tls | result: fail | ip: 127.0.0.1"), "{name:?}: {line}");
@@ -54,8 +54,8 @@ fn openssl_refuses_a_hub_that_is_not_the_one() {
     for (name, reason) in [("impostor", "unable to get"), ("expired-server", "certificate has expired")] {
         let start = hub().env("TLS_CERT", &authority.text(&format!("{name}.crt")));
         let hub = start.env("TLS_KEY", &authority.text(&format!("{name}.key"))).start();
-        let (heard, said) = s_client(authority, &hub, &[], b"hola\n");
-        assert_eq!(heard, b"");
+        let (received, said) = s_client(authority, &hub, &[], b"hola\n");
+        assert_eq!(received, b"");
         assert!(said.contains(reason), "{name}: {said}");
     }
 }
@@ -107,7 +107,7 @@ fn a_first_byte_alone_is_not_yet_tls() {
     assert_eq!(peer.rest(), b"\x16\x03\x01\n");
 }
 
-/// What each dialect of agency `agency` sends as its first batch (or hello), and hears where it may not.
+/// What each dialect of agency `agency` sends as its first batch (or hello), and receives where it may not.
 fn trespasses(agency: u8) -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let line = format!("Ana|Paz|30904465|1999-03-17|7574|{agency}");
     let text = format!("{}\n{line}", line.len());
@@ -227,18 +227,18 @@ fn both_ends_say_goodbye() {
     let hub = secure(authority).start();
     let mut peer = connect(authority, &hub, None);
     peer.write_all(b"hola\n").unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     // Without a goodbye this is an error: somebody may have cut the answer short.
-    peer.read_to_end(&mut heard).unwrap();
-    assert_eq!(heard, b"hola\n");
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"hola\n");
     // A peer's own goodbye ends its side only.
     let mut peer = connect(authority, &hub, None);
     peer.write_all(b"half a line").unwrap();
     peer.conn.send_close_notify();
     peer.flush().unwrap();
-    let mut heard = Vec::new();
-    peer.read_to_end(&mut heard).unwrap();
-    assert_eq!(heard, b"half a line");
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"half a line");
 }
 
 #[test]
@@ -269,18 +269,18 @@ fn where_tls_is_required_only_this_machine_may_do_without() {
     hub.wait_for("action: tls | result: fail | ip: 10.75.74.1 | reason: it does not use TLS, which is required");
     let mut encrypted = secured(authority, connect("10.75.74.1"), None);
     encrypted.write_all(b"hola\n").unwrap();
-    let mut heard = Vec::new();
-    encrypted.read_to_end(&mut heard).unwrap();
-    assert_eq!(heard, b"hola\n");
+    let mut received = Vec::new();
+    encrypted.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"hola\n");
 }
 
 /// The certificate that a new connection is shown.
 fn shown(authority: &Authority, hub: &Hub) -> CertificateDer<'static> {
     let mut peer = connect(authority, hub, Some("agency-1"));
     peer.write_all(b"hola\n").unwrap();
-    let mut heard = Vec::new();
-    peer.read_to_end(&mut heard).unwrap();
-    assert_eq!(heard, b"hola\n");
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"hola\n");
     peer.conn.peer_certificates().unwrap()[0].clone().into_owned()
 }
 

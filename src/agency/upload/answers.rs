@@ -26,7 +26,7 @@ impl<S: Slips> Upload<S> {
             match self.plan.dialect.read_answer(&inbox[start..], self.expecting()) {
                 Ok(Some((used, answer))) => {
                     start += used;
-                    if let Err(useless) = self.hear(answer) {
+                    if let Err(useless) = self.handle(answer) {
                         break Err(useless);
                     }
                 }
@@ -40,7 +40,7 @@ impl<S: Slips> Upload<S> {
         result
     }
 
-    fn hear(&mut self, answer: Answer) -> Result<(), Useless> {
+    fn handle(&mut self, answer: Answer) -> Result<(), Useless> {
         if !matches!(answer, Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::Error { .. }) {
             self.losses = 0;
         }

@@ -1,4 +1,4 @@
-//! Names as they are heard in Argentina, the common ones first.
+//! Names that are usual in Argentina, the common ones first.
 
 /// Men's first names.
 #[rustfmt::skip]
