@@ -2,7 +2,7 @@
 //!
 //! The same bets, dialect and limits always give the same batches: a restarted client relies on it.
 
-use super::slips::{SlipError, Slips};
+use super::bet_reader::{BetReader, BetReaderError};
 use crate::lottery::AgencyId;
 use crate::wire::Dialect;
 
@@ -11,8 +11,8 @@ pub const BATCH_FRAME_BYTES_MAX: usize = 8192;
 
 /// Makes one batch after another.
 #[derive(Debug)]
-pub struct Batcher<S> {
-    slips: S,
+pub struct Batcher<R> {
+    reader: R,
     dialect: Dialect,
     agency: AgencyId,
     bets_max: u32,
@@ -39,11 +39,11 @@ pub struct Made {
     pub position: u64,
 }
 
-impl<S: Slips> Batcher<S> {
-    /// Batches of at most `bets_max` of `slips`, for `agency` in `dialect`.
-    pub fn new(slips: S, dialect: Dialect, agency: AgencyId, bets_max: u32) -> Batcher<S> {
+impl<R: BetReader> Batcher<R> {
+    /// Batches of at most `bets_max` of `reader`, for `agency` in `dialect`.
+    pub fn new(reader: R, dialect: Dialect, agency: AgencyId, bets_max: u32) -> Batcher<R> {
         assert!(bets_max > 0, "a batch has at least one bet");
-        Batcher { slips, dialect, agency, bets_max, body: Vec::new(), batches: 0, bets: 0, position: 0, held: false }
+        Batcher { reader, dialect, agency, bets_max, body: Vec::new(), batches: 0, bets: 0, position: 0, held: false }
     }
 
     /// Makes the next batch; `None` if there are no more bets.
@@ -51,16 +51,16 @@ impl<S: Slips> Batcher<S> {
     /// # Errors
     /// A bet that cannot be read or that the dialect cannot carry. Its batch is not made, and no batch
     /// can be made after it without [`rewind`](Self::rewind).
-    pub fn make(&mut self) -> Result<Option<Made>, SlipError> {
+    pub fn make(&mut self) -> Result<Option<Made>, BetReaderError> {
         let room = BATCH_FRAME_BYTES_MAX - self.dialect.client_rules().batch_overhead_bytes;
         self.body.clear();
         let (mut bets, mut first_line, mut last_line) = (0, 0, 0);
         while bets < self.bets_max {
-            if !std::mem::take(&mut self.held) && !self.slips.advance()? {
+            if !std::mem::take(&mut self.held) && !self.reader.advance()? {
                 break;
             }
-            let Some(bet) = self.slips.current() else { break };
-            let line = self.slips.line();
+            let Some(bet) = self.reader.current() else { break };
+            let line = self.reader.line();
             self.dialect.carries(&bet).map_err(|unsayable| self.refuse(line, unsayable))?;
             let before = self.body.len();
             self.dialect.put_bet(self.agency, bets, &bet, &mut self.body);
@@ -81,7 +81,7 @@ impl<S: Slips> Batcher<S> {
         let index = self.batches;
         self.batches += 1;
         self.bets += u64::from(bets);
-        self.position = self.slips.position();
+        self.position = self.reader.position();
         Ok(Some(Made { index, bets, first_line, last_line, position: self.position }))
     }
 
@@ -105,17 +105,17 @@ impl<S: Slips> Batcher<S> {
         self.position
     }
 
-    /// See [`Slips::extent`].
+    /// See [`BetReader::extent`].
     pub fn extent(&self) -> u64 {
-        self.slips.extent()
+        self.reader.extent()
     }
 
     /// Starts again from the first bet.
     ///
     /// # Errors
     /// Bets that cannot be read twice.
-    pub fn rewind(&mut self) -> Result<(), SlipError> {
-        self.slips.rewind()?;
+    pub fn rewind(&mut self) -> Result<(), BetReaderError> {
+        self.reader.rewind()?;
         self.batches = 0;
         self.bets = 0;
         self.position = 0;
@@ -123,7 +123,7 @@ impl<S: Slips> Batcher<S> {
         Ok(())
     }
 
-    fn refuse(&self, line: u64, reason: impl ToString) -> SlipError {
-        SlipError { source_name: self.slips.name().to_owned(), line: Some(line), reason: reason.to_string() }
+    fn refuse(&self, line: u64, reason: impl ToString) -> BetReaderError {
+        BetReaderError { source_name: self.reader.name().to_owned(), line: Some(line), reason: reason.to_string() }
     }
 }

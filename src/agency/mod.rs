@@ -4,6 +4,7 @@
 //! and the clock. The client shares the wire and the lottery's bets with the hub, and uses none of the server's layers.
 
 mod batcher;
+mod bet_reader;
 pub mod echo;
 mod job;
 mod link;
@@ -11,14 +12,13 @@ mod output;
 mod progress;
 mod report;
 mod run;
-mod slips;
 mod terminal;
 mod tls;
 pub mod upload;
 mod waiter;
 
 pub use batcher::{BATCH_FRAME_BYTES_MAX, Batcher, Made};
+pub use bet_reader::{BetFile, BetList, BetReader, BetReaderError};
 pub use job::{Job, protocols};
 pub use run::{Ending, run};
-pub use slips::{BetFile, BetList, SlipError, Slips};
 pub use tls::Tls;

@@ -182,7 +182,7 @@ impl Report {
     pub fn failed(self, failure: &Failure) {
         let id = self.id;
         match failure {
-            Failure::Slips(error) => {
+            Failure::Bets(error) => {
                 let line = error.line.map(|line| format!(" | line: {line}")).unwrap_or_default();
                 error!(
                     target: CRITICAL,

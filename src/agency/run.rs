@@ -6,13 +6,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::bet_reader::{BetFile, BetList, BetReader};
 use super::echo::{EchoTurn, Echoed};
 use super::job::Job;
 use super::link::{Link, Received};
 use super::output::Output;
 use super::progress::Progress;
 use super::report::Report;
-use super::slips::{BetFile, BetList, Slips};
 use super::tls::Tls;
 use super::upload::{self, Event, Failure, Goal, Next, Outcome, Plan, Upload};
 use super::waiter::{Halt, Waiter};
@@ -99,7 +99,7 @@ trait Talker {
     fn received(&mut self, bytes: &[u8]) -> Result<(), String>;
 }
 
-impl<S: Slips> Talker for Upload<S> {
+impl<R: BetReader> Talker for Upload<R> {
     fn outgoing(&self) -> &[u8] {
         Upload::outgoing(self)
     }
@@ -216,13 +216,13 @@ impl Client<'_> {
     }
 
     fn agency(&mut self, dialect: Dialect, data: &Path) -> Result<(), Halt> {
-        let slips = BetFile::open(data).map_err(|error| {
-            self.report.failed(&Failure::Slips(error));
+        let bets = BetFile::open(data).map_err(|error| {
+            self.report.failed(&Failure::Bets(error));
             Halt::Failed
         })?;
         self.file_open = true;
         self.progress.show(self.config.id);
-        match self.upload(Upload::new(self.plan(dialect, Goal::Winners), slips), dialect)? {
+        match self.upload(Upload::new(self.plan(dialect, Goal::Winners), bets), dialect)? {
             Outcome::Done { winners, doubt } => {
                 self.winners(&winners)?;
                 doubt.map_or(Ok(()), |reason| {
@@ -256,7 +256,7 @@ impl Client<'_> {
     }
 
     /// Runs an upload to its outcome.
-    fn upload<S: Slips>(&mut self, mut upload: Upload<S>, dialect: Dialect) -> Result<Outcome, Halt> {
+    fn upload<R: BetReader>(&mut self, mut upload: Upload<R>, dialect: Dialect) -> Result<Outcome, Halt> {
         let began = Instant::now();
         let mut pause_over = None;
         let mut bets = 0;
@@ -311,7 +311,7 @@ impl Client<'_> {
     }
 
     /// When to log that the client waits for the draw, unless it is logged or does not wait.
-    fn draw_awaited_at<S: Slips>(&self, upload: &Upload<S>) -> Option<Moment> {
+    fn draw_awaited_at<R: BetReader>(&self, upload: &Upload<R>) -> Option<Moment> {
         (upload.awaits_draw() && !self.draw_awaited).then(|| self.moved + DRAW_AWAITED)
     }
 
@@ -322,7 +322,7 @@ impl Client<'_> {
     }
 
     /// Logs the upload's events and updates the progress bar.
-    fn tell<S: Slips>(&mut self, upload: &mut Upload<S>, dialect: Dialect, began: Instant, bets: &mut u64) {
+    fn tell<R: BetReader>(&mut self, upload: &mut Upload<R>, dialect: Dialect, began: Instant, bets: &mut u64) {
         while let Some(event) = upload.take_event() {
             match &event {
                 Event::Progress { bets: more, position, .. } => {
@@ -346,7 +346,7 @@ impl Client<'_> {
     }
 
     /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
-    fn lose<S: Slips>(&mut self, upload: &mut Upload<S>, reason: &str, lasted: Duration) -> Result<(), Halt> {
+    fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, reason: &str, lasted: Duration) -> Result<(), Halt> {
         self.hang_up();
         upload.lost(lasted);
         match upload.next() {

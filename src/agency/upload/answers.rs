@@ -4,13 +4,13 @@ use super::{
     ANSWER_BYTES_MAX, Event, FULL_PAUSE_MAX, FULL_PAUSE_MIN, Failure, Flight, Goal, NOT_DRAWN_PAUSE, Outcome, Stage,
     Upload, grown,
 };
-use crate::agency::slips::Slips;
+use crate::agency::bet_reader::BetReader;
 use crate::wire::{Answer, Cause, Unwelcome};
 
 /// The reason to close the connection.
 pub type Useless = String;
 
-impl<S: Slips> Upload<S> {
+impl<R: BetReader> Upload<R> {
     /// Takes received bytes.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl<S: Slips> Upload<S> {
         if reached < next {
             // Another client uploads for this agency.
             if let Some(error) = self.broken.take() {
-                return self.fail(Failure::Slips(error));
+                return self.fail(Failure::Bets(error));
             }
             self.flights.clear();
             self.ended = false;

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
-use super::slips::{SlipError, Slips};
+use super::bet_reader::{BetReader, BetReaderError};
 use crate::wire::{ClientRules, Expecting};
 
 use outbox::Outbox;
@@ -58,10 +58,10 @@ struct Flight {
 
 /// The state of an upload.
 #[derive(Debug)]
-pub struct Upload<S> {
+pub struct Upload<R> {
     plan: Plan,
     rules: ClientRules,
-    batcher: Batcher<S>,
+    batcher: Batcher<R>,
     stage: Stage,
     outcome: Option<Outcome>,
     events: VecDeque<Event>,
@@ -75,7 +75,7 @@ pub struct Upload<S> {
     /// All bets are in batches.
     ended: bool,
     /// The error of the next bet, reported after the batches in flight are acknowledged.
-    broken: Option<SlipError>,
+    broken: Option<BetReaderError>,
     /// Whether the hub's batches of an earlier run were compared, or there were none.
     compared: bool,
     /// Whether the hub has stored the finish.
@@ -91,13 +91,13 @@ pub struct Upload<S> {
     refusals: u32,
 }
 
-impl<S: Slips> Upload<S> {
-    /// An upload of all of `slips`.
-    pub fn new(plan: Plan, slips: S) -> Upload<S> {
+impl<R: BetReader> Upload<R> {
+    /// An upload of all of `reader`.
+    pub fn new(plan: Plan, reader: R) -> Upload<R> {
         Upload {
             plan,
             rules: plan.dialect.client_rules(),
-            batcher: Batcher::new(slips, plan.dialect, plan.agency, plan.bets_max),
+            batcher: Batcher::new(reader, plan.dialect, plan.agency, plan.bets_max),
             stage: Stage::Apart,
             outcome: None,
             events: VecDeque::new(),
@@ -246,7 +246,7 @@ impl<S: Slips> Upload<S> {
             match self.batcher.make() {
                 Ok(Some(_)) => {}
                 Ok(None) => return self.fail_refused(self.too_few(to)),
-                Err(error) => return self.fail(Failure::Slips(error)),
+                Err(error) => return self.fail(Failure::Bets(error)),
             }
         }
     }
@@ -264,7 +264,7 @@ impl<S: Slips> Upload<S> {
                 self.pump();
             }
             Ok(None) => self.fail_refused(self.too_few(self.batcher.batches() + 1)),
-            Err(error) => self.fail(Failure::Slips(error)),
+            Err(error) => self.fail(Failure::Bets(error)),
         }
     }
 
@@ -325,7 +325,7 @@ impl<S: Slips> Upload<S> {
     /// Acts when no batch is in flight.
     fn landed(&mut self) {
         if let Some(error) = self.broken.take() {
-            self.fail(Failure::Slips(error));
+            self.fail(Failure::Bets(error));
         } else if self.ended {
             let (batches, bets) = (self.batcher.batches(), self.batcher.bets());
             self.events.push_back(Event::AllSent { batches, bets });
@@ -340,7 +340,7 @@ impl<S: Slips> Upload<S> {
         self.ended = false;
         self.broken = None;
         if let Err(error) = self.batcher.rewind() {
-            self.fail(Failure::Slips(error));
+            self.fail(Failure::Bets(error));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::agency::slips::SlipError;
+use crate::agency::bet_reader::BetReaderError;
 use crate::lottery::AgencyId;
 use crate::wire::Dialect;
 
@@ -115,7 +115,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The bets cannot be read.
-    Slips(SlipError),
+    Bets(BetReaderError),
     /// The hub rejects a batch, and would reject it again.
     Rejected {
         /// The line of the batch's first bet.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use bets::{Bets, Shape};
 use lexopt::ValueExt;
-use loteria::agency::{BetFile, SlipError, Slips};
+use loteria::agency::{BetFile, BetReader, BetReaderError};
 
 const HELP: &str = "\
 Makes agency files of invented bets, agency-1.csv to agency-N.csv: no header, CRLF,
@@ -40,7 +40,7 @@ enum Failure {
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
     #[error("{0}")]
-    Bets(#[from] SlipError),
+    Bets(#[from] BetReaderError),
 }
 
 enum Ask {
@@ -145,11 +145,11 @@ fn of_agency(list: &[u64], id: u32) -> u64 {
 
 /// Tells how many bets a file has, and how many of them are on `number`.
 fn count(file: &Path, number: u32) -> Result<(), Failure> {
-    let mut slips = BetFile::open(file)?;
+    let mut reader = BetFile::open(file)?;
     let (mut bets, mut winners) = (0u64, 0u64);
-    while slips.advance()? {
+    while reader.advance()? {
         bets += 1;
-        winners += u64::from(slips.current().is_some_and(|bet| bet.number == Some(number)));
+        winners += u64::from(reader.current().is_some_and(|bet| bet.number == Some(number)));
     }
     let _ = writeln!(io::stdout(), "{}: bets {bets}, winners {winners}", file.display());
     Ok(())

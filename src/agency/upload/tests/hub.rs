@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AGENCY, WINNING};
-use crate::agency::slips::BetList;
+use crate::agency::bet_reader::BetList;
 use crate::agency::upload::{Event, Next, Outcome, Upload};
 use crate::lottery::{Bet, BetSource};
 use crate::wire::{Batch, Bets, Context, Dialect, Framing, Rejection, Reply, Request};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::agency::batcher::BATCH_FRAME_BYTES_MAX;
-use crate::agency::slips::BetList;
+use crate::agency::bet_reader::BetList;
 use crate::lottery::{AgencyId, Bet};
 use crate::wire::{Cause, Dialect, Rejection, Reply};
 use hub::{Hub, Run};
@@ -313,14 +313,14 @@ fn a_query_before_the_draw_is_asked_again_each_second() {
 }
 
 #[test]
-fn a_bad_slip_stops_the_client_after_the_batches_before_it() {
+fn a_bad_bet_stops_the_client_after_the_batches_before_it() {
     // `text` and `csv` cannot carry every name.
     for (dialect, name) in dialects().filter_map(|dialect| unsayable(dialect).map(|name| (dialect, name))) {
         let mut bets = bets(50);
         bets[37] = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
         let mut hub = Hub::new(dialect);
         let outcome = Run::new().play(&mut upload(dialect, &bets, 10), &mut hub);
-        let Outcome::Failed(Failure::Slips(error)) = outcome else { panic!("{dialect:?}: {outcome:?}") };
+        let Outcome::Failed(Failure::Bets(error)) = outcome else { panic!("{dialect:?}: {outcome:?}") };
         assert_eq!((error.line, hub.batches.len(), hub.finishes), (Some(38), 3, 0), "{dialect:?}: {error}");
     }
 }

@@ -20,12 +20,12 @@ const LINE_BYTES: usize = 2048;
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A source of an agency's bets. Every pass yields the same bets in the same order.
-pub trait Slips {
+pub trait BetReader {
     /// Advances to the next bet; false at the end.
     ///
     /// # Errors
     /// An invalid bet, or a source that cannot be read.
-    fn advance(&mut self) -> Result<bool, SlipError>;
+    fn advance(&mut self) -> Result<bool, BetReaderError>;
 
     /// The current bet, which is valid; `None` before the first and after the last.
     fn current(&self) -> Option<RawBet<'_>>;
@@ -46,13 +46,13 @@ pub trait Slips {
     ///
     /// # Errors
     /// A source that cannot be read again.
-    fn rewind(&mut self) -> Result<(), SlipError>;
+    fn rewind(&mut self) -> Result<(), BetReaderError>;
 }
 
 /// Bets that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source_name}{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
-pub struct SlipError {
+pub struct BetReaderError {
     /// The file.
     pub source_name: String,
     /// The line of the error, from 1, if it is in one line.
@@ -76,9 +76,10 @@ impl BetFile {
     ///
     /// # Errors
     /// A file that cannot be opened, or is a directory.
-    pub fn open(path: &Path) -> Result<BetFile, SlipError> {
+    pub fn open(path: &Path) -> Result<BetFile, BetReaderError> {
         let name = path.display().to_string();
-        let failed = |error: io::Error| SlipError { source_name: name.clone(), line: None, reason: error.to_string() };
+        let failed =
+            |error: io::Error| BetReaderError { source_name: name.clone(), line: None, reason: error.to_string() };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_dir() {
@@ -92,13 +93,13 @@ impl BetFile {
         Ok(BetFile { name, reader, row: ByteRecord::new(), has_row: false, extent: metadata.len() })
     }
 
-    fn bad(&self, reason: impl ToString) -> SlipError {
-        SlipError { source_name: self.name.clone(), line: Some(self.line()), reason: reason.to_string() }
+    fn bad(&self, reason: impl ToString) -> BetReaderError {
+        BetReaderError { source_name: self.name.clone(), line: Some(self.line()), reason: reason.to_string() }
     }
 }
 
-impl Slips for BetFile {
-    fn advance(&mut self) -> Result<bool, SlipError> {
+impl BetReader for BetFile {
+    fn advance(&mut self) -> Result<bool, BetReaderError> {
         let previous = self.line();
         self.reader.get_mut().ration = ROW_BYTES_MAX;
         self.has_row = match self.reader.read_byte_record(&mut self.row) {
@@ -107,7 +108,7 @@ impl Slips for BetFile {
                 // The crate's message has a prefix before that of the system.
                 let reason =
                     if let csv::ErrorKind::Io(error) = error.kind() { error.to_string() } else { error.to_string() };
-                return Err(SlipError { source_name: self.name.clone(), line: Some(previous + 1), reason });
+                return Err(BetReaderError { source_name: self.name.clone(), line: Some(previous + 1), reason });
             }
         };
         if !self.has_row {
@@ -149,9 +150,9 @@ impl Slips for BetFile {
         &self.name
     }
 
-    fn rewind(&mut self) -> Result<(), SlipError> {
+    fn rewind(&mut self) -> Result<(), BetReaderError> {
         self.has_row = false;
-        self.reader.seek(Position::new()).map_err(|error| SlipError {
+        self.reader.seek(Position::new()).map_err(|error| BetReaderError {
             source_name: self.name.clone(),
             line: None,
             reason: format!("cannot be read from the start again: {error}"),
@@ -246,8 +247,8 @@ impl BetList {
     }
 }
 
-impl Slips for BetList {
-    fn advance(&mut self) -> Result<bool, SlipError> {
+impl BetReader for BetList {
+    fn advance(&mut self) -> Result<bool, BetReaderError> {
         self.taken = self.bets.len().saturating_add(1).min(self.taken + 1);
         Ok(self.taken <= self.bets.len())
     }
@@ -272,7 +273,7 @@ impl Slips for BetList {
         "the bet"
     }
 
-    fn rewind(&mut self) -> Result<(), SlipError> {
+    fn rewind(&mut self) -> Result<(), BetReaderError> {
         self.taken = 0;
         Ok(())
     }
@@ -335,7 +336,7 @@ mod tests {
     }
 
     /// The documents and lines up to the end or the first error.
-    fn read(bets: &mut BetFile) -> (Vec<(String, u64)>, Option<SlipError>) {
+    fn read(bets: &mut BetFile) -> (Vec<(String, u64)>, Option<BetReaderError>) {
         let mut rows = Vec::new();
         loop {
             match bets.advance() {
