@@ -223,7 +223,7 @@ fn many_deadlines_at_once_are_acted_on_in_slices() {
 }
 
 #[test]
-fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
+fn many_requests_of_untrusted_peers_fill_no_turn_and_keep_no_newcomer_out() {
     let (mut table, _) = table();
     let many: Vec<_> = (0..20).map(|_| table.open()).collect();
     let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
@@ -248,7 +248,7 @@ fn strangers_with_much_to_ask_fill_no_turn_and_keep_no_newcomer_out() {
 }
 
 #[test]
-fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
+fn a_turn_serves_a_few_deferred_untrusted_peers_and_the_rest_follow_in_order() {
     let (mut table, _) = table();
     // The first finish makes its connection trusted.
     spoken(&mut table);
@@ -270,11 +270,11 @@ fn a_turn_goes_on_with_a_few_strangers_and_the_rest_follow_in_their_order() {
     assert!(!table.hub.has_work());
 }
 
-/// A query of agency 9, which there is not: refused, and what follows it is held until the answer is out.
-const QUERY_OF_NOBODY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 9];
+/// A query of agency 9, which the roster lacks. It is refused, and the connection is paused until the reply is released.
+const QUERY_OF_UNKNOWN_AGENCY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 9];
 
 #[test]
-fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
+fn agencies_that_fill_every_turn_do_not_starve_a_deferred_untrusted_peer() {
     let (mut table, _) = table();
     let each = limits::TURN_REQUESTS_PER_CONNECTION as usize;
     let flood: Vec<_> = (0..8).map(|_| table.open()).collect();
@@ -282,9 +282,9 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
         table.say(*id, &batch(Dialect::Binary, 2, 0));
         assert_eq!(table.receive(*id), [0]);
     }
-    let stranger = table.open();
-    table.say(stranger, &[QUERY_OF_NOBODY, FINISH].concat());
-    assert_eq!(table.hub.outgoing(stranger).len(), 1);
+    let untrusted = table.open();
+    table.say(untrusted, &[QUERY_OF_UNKNOWN_AGENCY, FINISH].concat());
+    assert_eq!(table.hub.outgoing(untrusted).len(), 1);
     // As the loop does: what is new is read first, or what was held goes on first, and leaves no room for the other.
     for turn in 0.. {
         assert!(turn < 8, "it has waited for {turn} turns");
@@ -306,7 +306,7 @@ fn agencies_that_fill_every_turn_do_not_keep_a_held_stranger_waiting() {
         for id in &flood {
             table.receive(*id);
         }
-        if table.hub.outgoing(stranger).len() == 2 {
+        if table.hub.outgoing(untrusted).len() == 2 {
             break;
         }
     }
@@ -318,7 +318,7 @@ fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
     let count = 20 * limits::UNTRUSTED_PER_TURN;
     let many: Vec<_> = (0..count).map(|_| table.open()).collect();
     for id in &many {
-        table.hub.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..], &FINISH[..1]].concat(), table.now);
+        table.hub.receive(*id, &[&QUERY_OF_UNKNOWN_AGENCY, &FINISH[..], &FINISH[..1]].concat(), table.now);
     }
     table.turn();
     let mut answered = 0;
@@ -339,7 +339,7 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
     for _ in 0..20 {
         let come: Vec<_> = (0..2 * limits::LEFTOVERS_PER_TURN).map(|_| table.open()).collect();
         for id in &come {
-            table.hub.receive(*id, &[&QUERY_OF_NOBODY, &FINISH[..1]].concat(), table.now);
+            table.hub.receive(*id, &[&QUERY_OF_UNKNOWN_AGENCY, &FINISH[..1]].concat(), table.now);
         }
         table.turn();
         come.iter().for_each(|id| table.hub.closed(*id, table.now));
@@ -349,7 +349,7 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
 }
 
 #[test]
-fn an_agency_is_answered_before_strangers() {
+fn an_agency_is_answered_before_untrusted_peers() {
     let (mut table, _) = table();
     spoken(&mut table);
     let agency = table.open();

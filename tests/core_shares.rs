@@ -61,7 +61,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
 }
 
 #[test]
-fn an_agency_gets_its_winners_before_strangers_that_asked_first() {
+fn an_agency_gets_its_winners_before_untrusted_peers_that_asked_first() {
     let mut table = Table::new(2, Policy::default());
     let agency = stored(&mut table, HERE, 2);
     let asked: Vec<ConnectionId> = (0..limits::FLUSH_PER_TURN + 50).map(|_| table.open()).collect();
@@ -74,7 +74,7 @@ fn an_agency_gets_its_winners_before_strangers_that_asked_first() {
     let other = table.open();
     table.say(other, &[finish(1), finish(2)].concat());
     assert!(!table.hub.outgoing(agency).is_empty(), "with the turn of the draw");
-    assert!(asked.iter().any(|id| table.hub.outgoing(*id).is_empty()), "and before strangers");
+    assert!(asked.iter().any(|id| table.hub.outgoing(*id).is_empty()), "and before the untrusted peers");
 }
 
 #[test]
@@ -125,17 +125,17 @@ fn what_a_full_disk_takes_back_makes_nobody_an_agency() {
 }
 
 #[test]
-fn a_stranger_s_frame_counts_whole_when_its_last_byte_comes() {
+fn an_untrusted_frame_counts_whole_when_its_last_byte_comes() {
     let mut table = Table::new(2, Policy::default());
-    let stranger = table.open();
+    let untrusted = table.open();
     let mut frame = vec![0, 0, 0, 1];
     let body = 2 * limits::UNTRUSTED_TURN_BYTES;
     frame.extend(u32::try_from(body).expect("a short frame").to_be_bytes());
     frame.resize(8 + body, 0);
     let (most, last) = frame.split_at(frame.len() - 1);
-    table.say(stranger, most);
+    table.say(untrusted, most);
     assert_eq!(table.hub.untrusted_bytes(), 0);
-    table.hub.receive(stranger, last, table.now);
+    table.hub.receive(untrusted, last, table.now);
     assert!(table.hub.untrusted_bytes() >= body);
     table.turn();
     assert_eq!(table.hub.untrusted_bytes(), 0, "the next turn begins anew");

@@ -185,7 +185,7 @@ fn a_turn_reads_so_much_of_one_peer_and_no_more() {
 }
 
 #[test]
-fn strangers_in_line_do_not_make_an_agency_s_turns_smaller() {
+fn queued_untrusted_peers_do_not_make_an_agency_s_turns_smaller() {
     let Some(traced) = Traced::start("recvfrom,fdatasync") else { return };
     let hub = &traced.hub;
     let mut agency = hub.connect();
@@ -201,15 +201,15 @@ fn strangers_in_line_do_not_make_an_agency_s_turns_smaller() {
         peer
     };
     // Of a turn that were divided by so many, each part would be the least there is.
-    let mut strangers: Vec<_> = (0..2 * limits::TURN_BYTES / limits::TURN_BYTES_PER_CONNECTION_MIN).map(join).collect();
+    let mut untrusted: Vec<_> = (0..2 * limits::TURN_BYTES / limits::TURN_BYTES_PER_CONNECTION_MIN).map(join).collect();
     // All of them, and the agency, have something when the hub looks again.
     let batches = 4 * limits::TURN_BYTES_PER_CONNECTION_MIN / long_batch().len();
     hub.signal(19);
     agency.send(&long_batch().repeat(batches));
-    strangers.iter_mut().for_each(ask);
+    untrusted.iter_mut().for_each(ask);
     hub.signal(18);
     agency.expect(&vec![0; batches]);
-    strangers.iter_mut().for_each(receive);
+    untrusted.iter_mut().for_each(receive);
     let most = most_in_a_turn(&traced.end());
     assert!(most > 2 * limits::TURN_BYTES_PER_CONNECTION_MIN, "{most} bytes");
 }

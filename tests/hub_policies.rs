@@ -162,7 +162,7 @@ fn an_excluded_agency_that_only_asks_is_told_so_before_the_draw() {
 }
 
 #[test]
-fn an_adopted_agency_is_not_given_to_a_stranger() {
+fn an_adopted_agency_is_not_given_to_an_unnumbered_connection() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     let mut peer = hub.connect();
     peer.send(&binary_batch(1, 11, 7574));
@@ -172,9 +172,9 @@ fn an_adopted_agency_is_not_given_to_a_stranger() {
     let (code, _, err) = in_folder(std::sync::Arc::clone(&folder)).env("LOTTERY_AGENCIES", "2").run();
     assert_eq!(code, Some(65), "{err}");
     let hub = in_folder(folder).env("LOTTERY_AGENCIES", "2").arg("--adopt").start();
-    let mut stranger = hub.connect();
-    stranger.send(&csv_batch(22));
-    stranger.expect(&[2]);
+    let mut unnumbered = hub.connect();
+    unnumbered.send(&csv_batch(22));
+    unnumbered.expect(&[2]);
     let rows = String::from_utf8(hub.rows()).unwrap();
     assert!(rows.contains("2,Ana,Paz,22,"), "{rows}");
 }

@@ -118,10 +118,10 @@ while [ "$agency" -le "$agencies" ]; do
 done
 
 if [ "$wrong" = yes ]; then
-    authority other-ca "Somebody else's authority"
-    certificate stranger agency-1 client other-ca
+    authority other-ca "Another authority"
+    certificate untrusted agency-1 client other-ca
     certificate impostor server server other-ca
-    certificate nobody somebody client ca
+    certificate no-agency visitor client ca
     expired expired agency-1 client ca
     expired expired-server server server ca
 fi

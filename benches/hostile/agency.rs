@@ -41,7 +41,7 @@ impl Agency {
 /// How long acknowledgements took.
 pub struct Waits {
     acknowledgements: Histogram<u64>,
-    /// From the first try to connect until its first batch is stored, and it is no stranger any more; the longest, of
+    /// From the first try to connect until its first batch is stored, which makes its connection trusted; the longest, of
     /// several agencies.
     pub entry: Duration,
 }

@@ -38,7 +38,7 @@ class Delivery:
         self.lock = open(pathlib.Path(tempfile.gettempdir()) / "loteria-docker-tests.lock", "w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         try:
-            self.refuse_strangers()
+            self.refuse_other_containers()
             # Compose and the engine must see the same folder; a user's own temporary folder they may not.
             self.holder = tempfile.TemporaryDirectory(prefix="loteria-entrega-", ignore_cleanup_errors=True)
             self.path = pathlib.Path(self.holder.name) / "entrega"
@@ -52,7 +52,7 @@ class Delivery:
         self.holder.cleanup()
         self.lock.close()
 
-    def refuse_strangers(self):
+    def refuse_other_containers(self):
         names = subprocess.run(["docker", "ps", "--all", "--format", "{{.Names}}"], capture_output=True, text=True,
                                check=True).stdout.split()
         ours = [name for name in names if re.fullmatch(r"server|client\d+", name)]

@@ -70,8 +70,8 @@ fn the_projects_client_is_refused_with_no_certificate_or_a_wrong_one_or_anothers
     for (name, id, reason) in [
         (None, "1", "CertificateRequired"),
         (Some("expired"), "1", "CertificateExpired"),
-        (Some("stranger"), "1", "UnknownCA"),
-        (Some("nobody"), "1", ""),
+        (Some("untrusted"), "1", "UnknownCA"),
+        (Some("no-agency"), "1", ""),
         (Some("agency-1"), "2", "may not speak for this agency"),
     ] {
         let file = |suffix: &str| name.map_or(String::new(), |name| authority.text(&format!("{name}.{suffix}")));

@@ -33,11 +33,11 @@ fn openssl_is_served_with_the_right_certificate_and_refused_with_any_other() {
     assert_eq!(ask(Some("agency-1")).0, b"hola\n");
     for (name, reason, alert) in [
         (None, "peer sent no certificates", "certificate required"),
-        (Some("stranger"), "UnknownIssuer", "unknown ca"),
+        (Some("untrusted"), "UnknownIssuer", "unknown ca"),
         (Some("expired"), "certificate expired", "certificate expired"),
         // The hub's own certificate is not for clients.
         (Some("server"), "not allow", "alert"),
-        (Some("nobody"), "its common name is somebody, not agency- and a number", ""),
+        (Some("no-agency"), "its common name is visitor, not agency- and a number", ""),
     ] {
         let (received, said) = ask(name);
         assert_eq!(received, b"", "{name:?}");
