@@ -25,7 +25,7 @@ pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_RESERVED: usize = 16 * 1024;
 
 /// Bytes of the journal that one turn may read to compare batches that are sent again.
-pub const TURN_LOOKED_AT_BYTES: usize = 1024 * 1024;
+pub const TURN_JOURNAL_READ_BYTES: usize = 1024 * 1024;
 
 /// The shared buffer that sockets are read into, in bytes; larger ones gained nothing.
 pub const READ_BYTES: usize = 256 * 1024;

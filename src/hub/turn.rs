@@ -259,7 +259,7 @@ impl<K: Keep> Hub<K> {
     pub fn turn_is_full(&self) -> bool {
         let load = self.keeping.keeper.load();
         load.staged_bytes > limits::TURN_ROWS_BYTES
-            || load.read_bytes > limits::TURN_LOOKED_AT_BYTES
+            || load.read_bytes > limits::TURN_JOURNAL_READ_BYTES
             || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
     }
 
