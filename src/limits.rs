@@ -99,7 +99,7 @@ pub const AGENCY_CONNECTIONS: usize = 8;
 pub const AGENCIES_PER_CONNECTION: usize = 4096;
 
 /// Slots that are searched for a connection to evict, or for one that uses much memory.
-pub const PLACES_LOOKED_AT: usize = 64;
+pub const SLOTS_EXAMINED: usize = 64;
 
 /// Plaintext bytes of one TLS record (RFC 8446, 5.1). No more are encrypted before a socket has taken them.
 pub const TLS_RECORD_BYTES: usize = 16 * 1024;

@@ -43,7 +43,7 @@ fn bytes_do_not_extend_the_handshake() {
 }
 
 #[test]
-fn a_refused_peer_keeps_its_place_for_a_second_whatever_it_says() {
+fn a_refused_peer_keeps_its_connection_for_a_second_whatever_it_says() {
     let (mut table, _) = table();
     let peer = "192.0.2.1".parse().unwrap();
     for said in [&b""[..], b"\xb7LN", b"\xb7LN\x01", b"\xb7LN\x01\0\0", b"1"] {
@@ -334,7 +334,7 @@ fn whole_requests_that_wait_for_the_hub_are_not_timed_out() {
 }
 
 #[test]
-fn those_who_go_while_they_are_held_leave_no_places_behind() {
+fn connections_closed_while_deferred_leave_no_entries_behind() {
     let (mut table, _) = table();
     for _ in 0..20 {
         let come: Vec<_> = (0..2 * limits::LEFTOVERS_PER_TURN).map(|_| table.open()).collect();
@@ -345,7 +345,7 @@ fn those_who_go_while_they_are_held_leave_no_places_behind() {
         come.iter().for_each(|id| table.hub.closed(*id, table.now));
     }
     let kept = table.hub.deferred_len();
-    assert!(kept <= limits::LEFTOVERS_MIN, "{kept} places");
+    assert!(kept <= limits::LEFTOVERS_MIN, "{kept} entries");
 }
 
 #[test]
@@ -402,9 +402,9 @@ fn connections_that_come_and_go_leave_nothing_behind() {
         table.hub.closed(id, table.now);
     }
     assert!(table.hub.reminders() < 4 * limits::LEFTOVERS_MIN, "{} reminders", table.hub.reminders());
-    assert!(table.hub.parked_slots() < 4 * limits::LEFTOVERS_MIN, "{} places", table.hub.parked_slots());
+    assert!(table.hub.parked_slots() < 4 * limits::LEFTOVERS_MIN, "{} slots", table.hub.parked_slots());
     assert_eq!((table.hub.connections(), table.hub.parked()), (1, 1));
-    // The one that stayed still has its place.
+    // The query that stayed is still parked.
     let id = spoken(&mut table);
     table.say(id, &[0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1]);
     table.settle();

@@ -1,4 +1,4 @@
-//! What of the hub is whose: places, turns, and winners on their way.
+//! What of the hub is whose: slots, turns, and winners on their way.
 
 mod core_kit;
 
@@ -36,7 +36,7 @@ fn stored(table: &mut Table, peer: &str, agency: u32) -> ConnectionId {
 
 #[test]
 fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
-    // Ten places for each of five agencies, and ten for whoever comes.
+    // Ten slots for each of five agencies, and ten for newcomers.
     let policy = Policy { connections_max: 60, ..Policy::default() };
     let mut table = Table::new(5, policy.clone());
     let many: Vec<ConnectionId> = (0..60).map(|_| stored(&mut table, HERE, 1)).collect();
@@ -44,7 +44,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     let gone = table.hub.evict(Some(address(THERE))).expect("one of many gives way");
     assert!(many.contains(&gone));
 
-    // Within their shares nobody gives way, however many come from one address.
+    // Within their shares no connection is evicted, however many come from one address.
     let mut table = Table::new(5, policy);
     for agency in [1, 2, 3, 4, 5].repeat(10) {
         stored(&mut table, HERE, agency);

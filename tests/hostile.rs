@@ -1,4 +1,4 @@
-//! A few hundred hostile peers of every kind, more than the hub has places, beside five agencies; and parked queries.
+//! A few hundred hostile peers of every kind, more than the hub has slots, beside five agencies; and parked queries.
 //! `make hostile` and `make parked` do the same by the thousand, and measure.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
@@ -37,8 +37,8 @@ use loteria::reactor::allow_connections;
 const HOSTILE: usize = 400;
 /// How long each stays away after its connection has ended: short, so that much happens in a few seconds.
 const AWAY: Duration = Duration::from_secs(1);
-/// Fewer than come: some have to go for others.
-const PLACES: &str = "300";
+/// Fewer than the peers: some are evicted.
+const SLOTS: &str = "300";
 /// What four hundred of them may make the hub hold; most of it are the longest frames and answers that nobody reads.
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
 const QUERIES: usize = 1000;
@@ -72,7 +72,7 @@ fn agencies_draw_among_hostile_peers_of_every_kind() {
     }
     let data = course_data().unwrap_or_else(|| ".data".into());
     let agencies = agency::load(&data).unwrap();
-    let mut start = hub().env("LIMITS_MAX_CONNECTIONS", PLACES);
+    let mut start = hub().env("LIMITS_MAX_CONNECTIONS", SLOTS);
     let certificates = Certificates::make();
     if let Err(why) = &certificates {
         skip(&format!("greetings of TLS are mere garbage to a hub without certificates: {why}"));

@@ -51,7 +51,7 @@ fn a_reset_in_the_middle_of_a_frame_has_no_effect() {
 }
 
 #[test]
-fn a_reset_of_a_connection_that_is_not_read_from_frees_its_place() {
+fn a_reset_of_a_connection_that_is_not_read_from_frees_its_slot() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     let before = descriptors(hub.child.id());
     for _ in 0..5 {
@@ -67,7 +67,7 @@ fn a_reset_of_a_connection_that_is_not_read_from_frees_its_place() {
 }
 
 #[test]
-fn a_parked_peer_that_ends_its_side_and_is_lost_then_frees_its_place() {
+fn a_parked_peer_that_ends_its_side_and_is_lost_then_frees_its_slot() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     let before = descriptors(hub.child.id());
     for _ in 0..5 {

@@ -72,7 +72,7 @@ impl Attack {
         let peer = |index: usize| Peer { kind: Kind::of(index), stream: None, connected: false, times: 0, said: 0 };
         let at = |index: usize| now + BETWEEN * u32::try_from(index).unwrap_or(u32::MAX);
         let mut tallies = [Tally::default(); MIX.len()];
-        (0..count).for_each(|index| tallies[place(Kind::of(index))].peers += 1);
+        (0..count).for_each(|index| tallies[index_of(Kind::of(index))].peers += 1);
         Ok(Attack {
             address,
             away,
@@ -146,7 +146,7 @@ impl Attack {
     }
 
     fn tally(&mut self, index: usize) -> &mut Tally {
-        &mut self.tallies[place(self.peers[index].kind)]
+        &mut self.tallies[index_of(self.peers[index].kind)]
     }
 
     fn connect(&mut self, index: usize) -> std::io::Result<()> {
@@ -246,7 +246,7 @@ impl Attack {
     }
 }
 
-fn place(kind: Kind) -> usize {
+fn index_of(kind: Kind) -> usize {
     MIX.iter().position(|(other, _)| *other == kind).expect("every kind has its share")
 }
 

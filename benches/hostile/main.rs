@@ -2,7 +2,7 @@
 //!
 //! `hostile compare` starts the hub twice. Both times five agencies, each in another dialect, upload their bets a batch at
 //! a time and draw; the second time thousands of hostile connections of many kinds (`kinds.rs`) are there before them,
-//! more than the hub has places. It prints what the agencies noticed each time, what the hub used, and, of the hostile
+//! more than the hub has slots. It prints what the agencies noticed each time, what the hub used, and, of the hostile
 //! side, what it did and what the hub's log says of it.
 //!
 //! `hostile parked` opens as many parked queries as there are descriptors for, measures what each costs the hub,
@@ -45,7 +45,7 @@ usage: hostile compare|parked [FLAGS]
 
   --server FILE      the hub's program (target/release/server)
   --data FOLDER      agency-1.csv to agency-5.csv ($LOTERIA_DATA, ../shared/data, or .data)
-  --connections N    hostile peers, some of which are always between two connections: with 16000 the hub's 10000 places
+  --connections N    hostile peers, some of which are always between two connections: with 16000 the hub's 10000 slots
                      are taken (16000); or parked queries (15000)
   --batch N          bets in an agency's batch (62)
   --pause DURATION   an agency's pause between two batches (50ms; 0 is none)

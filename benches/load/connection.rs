@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
 
-/// A connection and its place in its agency's ring.
+/// A connection and its position in its agency's ring.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,

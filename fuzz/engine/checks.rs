@@ -48,9 +48,9 @@ impl Session {
         let held = self.peers.len() * 255 * 128;
         let buffers = self.hub.buffered_bytes();
         assert!(buffers <= connections * BUFFERS_BYTES_MAX + held, "{buffers} bytes for {connections} connections");
-        let places = self.hub.parked_slots();
+        let slots = self.hub.parked_slots();
         let wanted = 2 * self.hub.parked() + connections + limits::LEFTOVERS_MIN;
-        assert!(places <= wanted, "{places} places in the queue for the draw, of {wanted}");
+        assert!(slots <= wanted, "{slots} slots in the queue for the draw, of {wanted}");
         let reminders = self.hub.reminders();
         let wanted = 2 * limits::LEFTOVERS_MIN + 400 * (connections + 1);
         assert!(reminders <= wanted, "{reminders} reminders, of {wanted}");
@@ -168,7 +168,7 @@ impl Session {
             Dialect::Native.put_query(id, &mut words);
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
             let connection = self.hub.open(address, self.now).or_else(|_| {
-                // Where there are fewer places than agencies, those that wait for the draw can be told later.
+                // Where there are fewer slots than agencies, parked queries can be answered later.
                 let first = waiting.remove(0);
                 self.hub.closed(first, self.now);
                 self.hub.open(address, self.now)

@@ -276,7 +276,7 @@ impl Session {
         {
             self.hub.closed(id, self.now);
             self.peers.retain(|peer| peer.id != id);
-            admitted = Some(self.hub.open(address, self.now).expect("a place has come free"));
+            admitted = Some(self.hub.open(address, self.now).expect("a slot has come free"));
         }
         let told_off = admitted.is_none();
         if let Some(id) = admitted.or_else(|| self.hub.refuse(address, self.now)) {

@@ -14,13 +14,13 @@ use crate::limits;
 use crate::storage::Keep;
 use crate::timers::Moment;
 
-/// How many connections each origin has, and where the search for a place goes on.
+/// How many connections each origin has, and where the search for a slot continues.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     origins: HashMap<Origin, u32>,
     /// Connections that are there only to be told that they cannot be.
     pub(super) refused: usize,
-    /// The place that was looked at last.
+    /// The slot that was examined last.
     hand: usize,
 }
 
@@ -55,7 +55,7 @@ impl Origin {
 }
 
 impl Admission {
-    /// A connection came. One that is refused has no place, and takes none from its origin.
+    /// A connection came. A refused one counts neither towards `MAX_CONNECTIONS` nor for its origin.
     pub(super) fn joined(&mut self, connection: &Connection) {
         if connection.trust.refused {
             self.refused += 1;
@@ -84,7 +84,7 @@ impl Admission {
 }
 
 impl<K: Keep> Hub<K> {
-    /// A peer connected. Where the hub is full, [`evict`](Self::evict) may find it a place.
+    /// A peer connected. Where the hub is full, [`evict`](Self::evict) may find a slot.
     ///
     /// # Errors
     /// [`TooManyConnections`]: [`refuse`](Self::refuse) it.
@@ -108,26 +108,25 @@ impl<K: Keep> Hub<K> {
         self.connections.id(slot)
     }
 
-    /// Which connection should be closed so that one more can come in: for a newcomer from `peer`, or for
-    /// anyone. Looks at a few places only, and at the next ones when it is asked again: a flood of newcomers must
-    /// not make the hub search.
+    /// Which connection should be closed to admit one more: a newcomer from `peer`, or from any address. Each call
+    /// examines a few slots only, behind those of the last call: a flood of newcomers must not make the hub search.
     pub fn evict(&mut self, peer: Option<IpAddr>) -> Option<ConnectionId> {
-        // A connection that has said something which is not read yet has not been silent.
+        // A connection whose bytes are not read yet has not been silent.
         let now = self.scheduler.watermark.at();
-        let places = self.slots();
+        let slots = self.slots();
         let share = peer.map(|peer| 2 * (self.admission.of(peer) + 1));
         let mut found: Option<(Spare, usize)> = None;
-        for _ in 0..limits::PLACES_LOOKED_AT.min(places) {
-            let place = self.next_place(places);
-            let Some(connection) = self.connections.get(place) else { continue };
+        for _ in 0..limits::SLOTS_EXAMINED.min(slots) {
+            let slot = self.next_slot(slots);
+            let Some(connection) = self.connections.get(slot) else { continue };
             if connection.is_undecided(now) {
-                return Some(self.connections.id(place));
+                return Some(self.connections.id(slot));
             }
             let crowded = share.is_some_and(|share| self.admission.of(connection.peer) > share);
             if let Some(spare) = self.spare(connection, crowded)
                 && found.is_none_or(|(found, _)| spare < found)
             {
-                found = Some((spare, place));
+                found = Some((spare, slot));
             }
         }
         found.map(|(_, slot)| self.connections.id(slot))
@@ -148,14 +147,14 @@ impl<K: Keep> Hub<K> {
         (half_closed || self.has_more_than_its_share(connection)).then_some(Spare::Trusted)
     }
 
-    /// How many places there are to look at.
+    /// How many slots there are to examine.
     pub(super) fn slots(&self) -> usize {
         self.connections_max().min(self.connections.capacity())
     }
 
-    /// The next of `places` places to look at: whoever searches goes on behind the last search.
-    pub(super) fn next_place(&mut self, places: usize) -> usize {
-        self.admission.hand = (self.admission.hand + 1) % places;
+    /// The next of `slots` slots to examine: a search continues behind the last one.
+    pub(super) fn next_slot(&mut self, slots: usize) -> usize {
+        self.admission.hand = (self.admission.hand + 1) % slots;
         self.admission.hand
     }
 

@@ -32,18 +32,18 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Of a few places, and at the next ones when it is asked again, the connection that holds most, and more than most
-    /// do. To look at all of them each time would be as many steps as there are connections, for every piece of a frame
+    /// The connection with the largest buffers, no smaller than the mean, of a few slots; the next call examines the next
+    /// ones. To examine all slots each time would be as many steps as there are connections, for every piece of a frame
     /// that an attacker sends.
     fn find_holder(&mut self) -> Option<usize> {
-        let places = self.slots();
+        let slots = self.slots();
         let mean = self.connections.buffered_bytes() / self.connections.len().max(1);
         let mut found = None;
-        for looked_at in 1..=places {
-            let place = self.next_place(places);
-            let holder = self.connections.get(place).filter(|connection| !connection.flags.cut);
-            found = found.max(holder.map(|connection| (connection.buffered(), place)));
-            if looked_at >= limits::PLACES_LOOKED_AT && found.is_some_and(|(bytes, _)| bytes >= mean) {
+        for examined in 1..=slots {
+            let slot = self.next_slot(slots);
+            let holder = self.connections.get(slot).filter(|connection| !connection.flags.cut);
+            found = found.max(holder.map(|connection| (connection.buffered(), slot)));
+            if examined >= limits::SLOTS_EXAMINED && found.is_some_and(|(bytes, _)| bytes >= mean) {
                 break;
             }
         }

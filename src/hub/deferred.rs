@@ -93,7 +93,7 @@ impl<K: Keep> Hub<K> {
         true
     }
 
-    /// How many places in the lines of those who go on are kept, those of connections included that are gone.
+    /// The entries of the queue of deferred work, including those of connections that are gone.
     pub fn deferred_len(&self) -> usize {
         self.scheduler.deferred.len()
     }

@@ -132,10 +132,10 @@ impl Lottery {
     /// # Errors
     /// [`Refusal::UnknownAgency`] where the roster does not have it.
     pub fn restore(&mut self, agency: AgencyId, state: Agency) -> Result<(), Refusal> {
-        let place = self.place(agency)?;
-        self.count(place, -1);
-        self.agencies[place] = state;
-        self.count(place, 1);
+        let position = self.position(agency)?;
+        self.count(position, -1);
+        self.agencies[position] = state;
+        self.count(position, 1);
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Lottery {
     /// # Errors
     /// [`Refusal::UnknownAgency`].
     pub fn agency(&self, agency: AgencyId) -> Result<&Agency, Refusal> {
-        Ok(&self.agencies[self.place(agency)?])
+        Ok(&self.agencies[self.position(agency)?])
     }
 
     /// Whether a batch of `agency` may be stored now.
@@ -192,8 +192,8 @@ impl Lottery {
     /// As [`admits`](Self::admits); nothing has changed then.
     pub fn store(&mut self, agency: AgencyId, bets: u32, winners: Vec<Bet>) -> Result<(), Refusal> {
         self.admits(agency)?;
-        let place = self.touch(agency)?;
-        let state = &mut self.agencies[place];
+        let position = self.touch(agency)?;
+        let state = &mut self.agencies[position];
         state.batches += 1;
         state.bets += u64::from(bets);
         state.winners.extend(winners);
@@ -265,8 +265,8 @@ impl Lottery {
     pub fn commit(&mut self) {
         assert!(self.turns.len() > 1, "a turn is in flight before it is committed");
         let turn = self.turns.pop_front().unwrap_or_default();
-        for place in turn.touched {
-            self.agencies[place].savepoints.remove(0);
+        for position in turn.touched {
+            self.agencies[position].savepoints.remove(0);
         }
         self.first_turn += 1;
     }
@@ -275,48 +275,48 @@ impl Lottery {
     pub fn roll_back(&mut self) {
         self.drawn = self.draw_is_committed();
         for turn in std::mem::take(&mut self.turns) {
-            for place in turn.touched {
-                let Some(oldest) = self.agencies[place].savepoints.first().copied() else { continue };
-                self.count(place, -1);
-                let state = &mut self.agencies[place];
+            for position in turn.touched {
+                let Some(oldest) = self.agencies[position].savepoints.first().copied() else { continue };
+                self.count(position, -1);
+                let state = &mut self.agencies[position];
                 (state.standing, state.batches, state.bets) =
                     (oldest.before.standing, oldest.before.batches, oldest.before.bets);
                 state.winners.truncate(oldest.before.winners);
                 state.savepoints.clear();
-                self.count(place, 1);
+                self.count(position, 1);
             }
         }
         self.turns.push_back(Turn { drawn_before: self.drawn, ..Turn::default() });
     }
 
-    fn place(&self, agency: AgencyId) -> Result<usize, Refusal> {
+    fn position(&self, agency: AgencyId) -> Result<usize, Refusal> {
         self.roster.position(agency).ok_or(Refusal::UnknownAgency)
     }
 
     fn set_standing(&mut self, agency: AgencyId, standing: Standing) -> Result<bool, Refusal> {
-        let place = self.touch(agency)?;
-        self.count(place, -1);
-        self.agencies[place].standing = standing;
-        self.count(place, 1);
+        let position = self.touch(agency)?;
+        self.count(position, -1);
+        self.agencies[position].standing = standing;
+        self.count(position, 1);
         Ok(true)
     }
 
     /// Keeps `agency` as it was before the turn in hand, once a turn.
     fn touch(&mut self, agency: AgencyId) -> Result<usize, Refusal> {
-        let place = self.place(agency)?;
+        let position = self.position(agency)?;
         let in_flight = self.turns.len() - 1;
         let turn = self.first_turn + in_flight as u64;
-        let state = &mut self.agencies[place];
+        let state = &mut self.agencies[position];
         if state.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn) {
             state.savepoints.push(Savepoint { turn, before: state.now() });
-            self.turns[in_flight].touched.push(place);
+            self.turns[in_flight].touched.push(position);
         }
-        Ok(place)
+        Ok(position)
     }
 
     /// Adds an agency to the count of its standing, or takes it out.
-    fn count(&mut self, place: usize, by: isize) {
-        let counter = match self.agencies[place].standing {
+    fn count(&mut self, position: usize, by: isize) {
+        let counter = match self.agencies[position].standing {
             Standing::Betting => &mut self.betting,
             Standing::Finished => &mut self.finished,
             Standing::Excluded => return,

@@ -77,7 +77,7 @@ impl<K: Keep> Reactor<K> {
         }
         self.accept = Accept::Paused(now + limits::ACCEPT_RETRY);
         // Makes accepting go on at once, with the descriptor that came free.
-        self.displace(None, now);
+        self.evict(None, now);
     }
 
     fn open(&mut self, mut stream: mio::net::TcpStream, peer: std::net::IpAddr, now: Moment) {
@@ -100,11 +100,11 @@ impl<K: Keep> Reactor<K> {
         self.hub.readable(id);
     }
 
-    /// Finds a place for a newcomer: a free one, or one that somebody has to leave for it, or one among those
-    /// who are only told that there is none.
+    /// Finds a slot for a newcomer: a free one, one of an evicted connection, or one among the refused, which are only
+    /// told that the hub is full.
     fn admit(&mut self, peer: std::net::IpAddr, now: Moment) -> Option<ConnectionId> {
         let mut admitted = self.hub.open(peer, now);
-        if admitted.is_err() && self.displace(Some(peer), now) {
+        if admitted.is_err() && self.evict(Some(peer), now) {
             admitted = self.hub.open(peer, now);
         }
         match admitted {
@@ -119,9 +119,9 @@ impl<K: Keep> Reactor<K> {
         }
     }
 
-    /// Closes a connection that others need the place of; says whether there was one.
-    fn displace(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
-        // Who has said something that has not been read yet has not been silent.
+    /// Evicts a connection; says whether there was one to evict.
+    fn evict(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
+        // A peer whose bytes have not been read yet has not been silent.
         let Some(id) = self.hub.evict(newcomer) else { return false };
         if let Some(peer) = self.hub.peer(id) {
             log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");

@@ -180,23 +180,23 @@ impl<R: BetReader> Upload<R> {
     }
 
     pub(super) fn rejected(&mut self, sequence: Option<u64>, cause: Cause, reason: String) -> Result<(), Useless> {
-        let place = match sequence {
+        let index = match sequence {
             None if self.sent == 0 => return Err("the hub rejects a batch, and none is on its way".to_owned()),
             None => 0,
             Some(sequence) => match self.flights.iter().position(|flight| self.sequence(flight.made.index) == sequence)
             {
-                Some(place) => place,
+                Some(index) => index,
                 None => return Err(format!("the hub rejects batch {sequence}, which is not on its way")),
             },
         };
-        if place >= self.sent {
+        if index >= self.sent {
             // The batch follows another rejected one, and will be sent again with it.
             return Ok(());
         }
         match cause {
             Cause::StorageFull => {
                 // The hub drops the batches above the rejected one.
-                self.sent = place;
+                self.sent = index;
                 self.full(reason);
             }
             Cause::ShuttingDown | Cause::Stream => return Err(reason),
@@ -218,7 +218,7 @@ impl<R: BetReader> Upload<R> {
             }
             Cause::Unsaid | Cause::Permanent | Cause::Late | Cause::Conflict => {
                 let (first_line, last_line) =
-                    self.flights.get(place).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
+                    self.flights.get(index).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
                 self.fail(Failure::Rejected { first_line, last_line, reason });
             }
         }

@@ -276,13 +276,13 @@ impl Connection {
         [write, absolute, quiet].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Whether it should have shown its dialect by now. A peer that is being refused or closed holds no place.
+    /// Whether it should have shown its dialect by now. A refused connection takes no slot from others.
     pub(in crate::hub) fn is_undecided(&self, now: Moment) -> bool {
         let detecting = matches!(self.session.phase, Phase::Detecting { .. });
         detecting && !self.trust.refused && self.opened_before(now, limits::UNDECIDED_GRACE)
     }
 
-    /// Whether it is more than somebody who asks, or holds no place anyway.
+    /// Whether it is trusted, or refused: a refused connection takes no slot from others.
     pub(in crate::hub) fn is_known(&self) -> bool {
         self.is_agency() || self.trust.refused
     }
