@@ -38,7 +38,7 @@ fn in_a_pause_before_connecting_again() {
 
 #[test]
 fn while_a_connection_is_in_the_making() {
-    let (hub, _pending) = FakeHub::deaf();
+    let (hub, _pending) = FakeHub::unresponsive();
     let running = agency(&hub, "native").start();
     running.wait_for("action: mode");
     stop(running, "TERM", &["file"]);

@@ -15,10 +15,10 @@ const CHUNK: usize = 64 * 1024;
 const REQUESTS: usize = 8 * 1024;
 /// How long most kinds wait between two of their acts.
 const PAUSE: Duration = Duration::from_secs(1);
-/// An agency that is none.
-const NOBODY: AgencyId = AgencyId(99);
-/// An agency that others may speak for, too: nothing but a certificate says who is who.
-const SOMEBODY: AgencyId = AgencyId(2);
+/// An agency that the roster lacks.
+const UNKNOWN_AGENCY: AgencyId = AgencyId(99);
+/// An agency that other connections speak for, too: only a certificate ties a connection to an agency.
+const CLAIMED_AGENCY: AgencyId = AgencyId(2);
 /// The largest frame that the hub takes by default.
 const HUGE_BYTES: usize = 1 << 20;
 
@@ -44,11 +44,11 @@ pub enum Kind {
     /// The same, and then the peer vanishes without a FIN or RST: the connection is half open.
     Vanished,
     /// Query upon query that is refused.
-    Nagging,
+    RefusedQueries,
     /// Requests as fast as they are taken; answers never read.
-    Deaf,
+    NonReader,
     /// The same, and a few bytes of the answers now and then.
-    Sipping,
+    SlowReader,
     /// Half a frame, and an end.
     HalfClosed,
     /// The largest frame there may be, all but its last byte.
@@ -70,9 +70,9 @@ pub const MIX: [(Kind, usize); 16] = [
     (Kind::Handshake, 1),
     (Kind::Parked, 2),
     (Kind::Vanished, 1),
-    (Kind::Nagging, 1),
-    (Kind::Deaf, 1),
-    (Kind::Sipping, 1),
+    (Kind::RefusedQueries, 1),
+    (Kind::NonReader, 1),
+    (Kind::SlowReader, 1),
     (Kind::HalfClosed, 1),
     (Kind::Huge, 1),
     (Kind::Garbage, 1),
@@ -87,7 +87,7 @@ pub enum Act {
     HalfClose,
     /// It goes away.
     Leave,
-    /// It is gone, and has told nobody.
+    /// It vanishes without a FIN or RST.
     Vanish,
 }
 
@@ -112,9 +112,9 @@ impl Kind {
             Kind::Handshake => "a whole TLS greeting, then gone",
             Kind::Parked => "a query, answer not read",
             Kind::Vanished => "a query, then gone without a word",
-            Kind::Nagging => "a hundred refused queries a second",
-            Kind::Deaf => "requests without end, answers not read",
-            Kind::Sipping => "the same, reading 16 bytes a second",
+            Kind::RefusedQueries => "a hundred refused queries a second",
+            Kind::NonReader => "requests without end, answers not read",
+            Kind::SlowReader => "the same, reading 16 bytes a second",
             Kind::HalfClosed => "half a frame and an end",
             Kind::Huge => "1 MiB less a byte",
             Kind::Garbage => "garbage",
@@ -125,8 +125,8 @@ impl Kind {
     /// How much of what the hub sends it reads at once; nothing, where it does not read.
     pub fn reads(self) -> usize {
         match self {
-            Kind::Deaf | Kind::Parked => 0,
-            Kind::Sipping => 16,
+            Kind::NonReader | Kind::Parked => 0,
+            Kind::SlowReader => 16,
             Kind::Silent
             | Kind::SlowStart
             | Kind::SlowFrame
@@ -135,7 +135,7 @@ impl Kind {
             | Kind::Tls
             | Kind::Handshake
             | Kind::Vanished
-            | Kind::Nagging
+            | Kind::RefusedQueries
             | Kind::HalfClosed
             | Kind::Huge
             | Kind::Garbage
@@ -163,8 +163,8 @@ impl Kind {
             Kind::Parked => once(&sentences.query),
             Kind::Vanished if first => Act::Say(sentences.query.clone(), Some(PAUSE / 10)),
             Kind::Vanished => Act::Vanish,
-            Kind::Nagging => Act::Say(sentences.nobodys_query.repeat(100), Some(PAUSE)),
-            Kind::Deaf | Kind::Sipping => {
+            Kind::RefusedQueries => Act::Say(sentences.refused_query.repeat(100), Some(PAUSE)),
+            Kind::NonReader | Kind::SlowReader => {
                 Act::Say(sentences.small.repeat(REQUESTS / sentences.small.len()), Some(PAUSE / 4))
             }
             Kind::HalfClosed if first => Act::Say(sentences.huge[..100].to_vec(), Some(PAUSE / 10)),
@@ -184,7 +184,7 @@ impl Kind {
 pub struct Sentences {
     hello: Vec<u8>,
     query: Vec<u8>,
-    nobodys_query: Vec<u8>,
+    refused_query: Vec<u8>,
     /// A request of a few bytes whose answer is longer, and of which the log says nothing.
     small: Vec<u8>,
     tls: Vec<u8>,
@@ -208,11 +208,11 @@ impl Sentences {
         huge.extend(u32::try_from(HUGE_BYTES - 8).expect("a mebibyte").to_be_bytes());
         huge.extend([0, 0, 0, 99, 0, 0, 1, 0]);
         huge.resize(HUGE_BYTES - 1, b'x');
-        let native = bytes(&|out| Dialect::Native.put_hello(SOMEBODY, out));
+        let native = bytes(&|out| Dialect::Native.put_hello(CLAIMED_AGENCY, out));
         let handshake = greeting();
         Sentences {
             query: bytes(&|out| Dialect::Binary.put_query(AgencyId(1), out)),
-            nobodys_query: bytes(&|out| Dialect::Binary.put_query(NOBODY, out)),
+            refused_query: bytes(&|out| Dialect::Binary.put_query(UNKNOWN_AGENCY, out)),
             small: b"\0\0\0\x0dBATCH_SIZE:0\n".to_vec(),
             tls: handshake[..handshake.len() / 2].to_vec(),
             handshake,

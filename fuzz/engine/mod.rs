@@ -356,7 +356,7 @@ impl Session {
             0..8 => self.hub.certify(peer.id, AgencyId(u32::try_from(what).expect("a byte"))),
             8..255 => self.hub.hold(peer.id, what * 128, self.now),
             _ => {
-                peer.muddle();
+                peer.stop_tracking();
                 self.hub.hang_up(peer.id, self.now);
             }
         }

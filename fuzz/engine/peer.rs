@@ -32,9 +32,9 @@ pub struct Peer {
     said: VecDeque<u8>,
     arrived: usize,
     last: Vec<u8>,
-    /// What it speaks. Nobody knows what its answers mean where it has said anything else.
+    /// What it speaks. Once it has sent anything else, the meaning of its answers is not known.
     dialect: Option<Dialect>,
-    muddled: bool,
+    untracked: bool,
     asked: VecDeque<Asked>,
     received: Vec<u8>,
     /// In `native`: the number of its next batch.
@@ -87,7 +87,7 @@ impl Peer {
             arrived: 0,
             last: Vec::new(),
             dialect: None,
-            muddled: told_off,
+            untracked: told_off,
             asked: VecDeque::new(),
             received: Vec::new(),
             next: 0,
@@ -104,21 +104,21 @@ impl Peer {
         };
     }
 
-    /// From here on nobody knows what its answers mean.
-    pub fn muddle(&mut self) {
-        self.muddled = true;
+    /// From here on the meaning of its answers is not known.
+    pub fn stop_tracking(&mut self) {
+        self.untracked = true;
     }
 
     /// Any bytes.
     pub fn say_anything(&mut self, bytes: &[u8]) {
-        self.muddle();
+        self.stop_tracking();
         self.put(bytes.to_vec());
         self.arrives(usize::MAX);
     }
 
     /// What it said last, so many times again.
     pub fn say_again(&mut self, times: usize) {
-        self.muddle();
+        self.stop_tracking();
         let last = std::mem::take(&mut self.last);
         for _ in 0..times {
             if self.said.len() < SAID_BYTES_MAX {
@@ -159,7 +159,7 @@ impl Peer {
             0..=3 => self.bets(dialect, agency, count, document, &mut frame),
             4 => {
                 dialect.put_hello(AgencyId(agency), &mut frame);
-                self.muddled |= !frame.is_empty();
+                self.untracked |= !frame.is_empty();
             }
             5 if dialect.client_rules().finish => {
                 dialect.put_finish(AgencyId(agency), &mut frame);
@@ -173,7 +173,7 @@ impl Peer {
             }
         }
         if dialect == Dialect::Echo {
-            self.muddle();
+            self.stop_tracking();
             frame.extend(format!("{document}\n").into_bytes());
         }
         self.put(frame);
@@ -184,7 +184,7 @@ impl Peer {
     fn bets(&mut self, dialect: Dialect, agency: u32, count: usize, document: u32, frame: &mut Vec<u8>) {
         let documents = document..document + u32::try_from(count % 5).expect("less than five");
         // Our clients send no empty batch, and some dialects have no bytes for one that mean it.
-        self.muddled |= documents.is_empty();
+        self.untracked |= documents.is_empty();
         let mut body = Vec::new();
         for (index, document) in (0..).zip(documents.clone()) {
             let bet = bet(document);
@@ -200,7 +200,7 @@ impl Peer {
             _ => self.next,
         };
         // Of two batches under one number no client could tell which is acknowledged.
-        self.muddled |=
+        self.untracked |=
             dialect == Dialect::Native && self.asked.iter().any(|asked| asked.is_batch() && asked.sequence >= sequence);
         dialect.put_batch(
             AgencyId(agency),
@@ -234,16 +234,16 @@ impl Peer {
     /// A query may have to wait for the draw.
     pub fn lacks_an_answer(&self, drawn: bool) -> bool {
         let lockstep = self.dialect.is_some_and(|it| it.client_rules().batches_answered && !it.client_rules().hello);
-        let first = self.asked.front().filter(|_| lockstep && !self.muddled && self.takes == usize::MAX);
+        let first = self.asked.front().filter(|_| lockstep && !self.untracked && self.takes == usize::MAX);
         self.said.is_empty() && first.is_some_and(|first| drawn || first.what != Expecting::Winners)
     }
 
     /// Bytes of the hub. What they acknowledge is appended to `acknowledged`.
     pub fn receive(&mut self, bytes: &[u8], acknowledged: &mut Acknowledged) {
-        let Some(dialect) = self.dialect.filter(|_| !self.muddled) else { return };
+        let Some(dialect) = self.dialect.filter(|_| !self.untracked) else { return };
         self.received.extend(bytes);
         let answered = dialect.client_rules().batches_answered;
-        while !self.muddled
+        while !self.untracked
             && let Some(first) = self.asked.iter().find(|asked| answered || !asked.is_batch())
         {
             let answer = match dialect.read_answer(&self.received, first.what) {
@@ -309,7 +309,9 @@ impl Peer {
             {
                 self.asked.pop_front();
             }
-            Answer::Unwelcome(_) | Answer::Winners { .. } | Answer::NotDrawn | Answer::Error { .. } => self.muddle(),
+            Answer::Unwelcome(_) | Answer::Winners { .. } | Answer::NotDrawn | Answer::Error { .. } => {
+                self.stop_tracking()
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ impl<R: BetReader> Batcher<R> {
             }
             let Some(bet) = self.reader.current() else { break };
             let line = self.reader.line();
-            self.dialect.carries(&bet).map_err(|unsayable| self.refuse(line, unsayable))?;
+            self.dialect.carries(&bet).map_err(|error| self.refuse(line, error))?;
             let before = self.body.len();
             self.dialect.put_bet(self.agency, bets, &bet, &mut self.body);
             if self.body.len() > room {

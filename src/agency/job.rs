@@ -69,7 +69,7 @@ impl Job {
         let [first, last, document, birthdate, number] =
             variables.fields.each_ref().map(|field| field.value.as_bytes());
         let bet = Bet::from_text(first, last, document, birthdate, number).map_err(|error| refuse(variables, error))?;
-        dialect.carries(&bet.as_raw()).map_err(|unsayable| ConfigError(format!("environment: {unsayable}")))?;
+        dialect.carries(&bet.as_raw()).map_err(|error| ConfigError(format!("environment: {error}")))?;
         Ok(Job::Bet { dialect, bet })
     }
 }

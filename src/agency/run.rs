@@ -92,14 +92,14 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
 }
 
 /// A protocol without its socket.
-trait Talker {
+trait Exchange {
     fn outgoing(&self) -> &[u8];
     fn sent(&mut self, bytes: usize);
     /// An error is the reason to close the connection.
     fn received(&mut self, bytes: &[u8]) -> Result<(), String>;
 }
 
-impl<R: BetReader> Talker for Upload<R> {
+impl<R: BetReader> Exchange for Upload<R> {
     fn outgoing(&self) -> &[u8] {
         Upload::outgoing(self)
     }
@@ -113,7 +113,7 @@ impl<R: BetReader> Talker for Upload<R> {
     }
 }
 
-impl Talker for EchoTurn {
+impl Exchange for EchoTurn {
     fn outgoing(&self) -> &[u8] {
         EchoTurn::outgoing(self)
     }
@@ -385,19 +385,19 @@ impl Client<'_> {
 
     /// Sends and receives without blocking, or else waits, at most `until`. The inner error is the reason to close the
     /// connection.
-    fn exchange(&mut self, talker: &mut impl Talker, until: Option<Moment>) -> Result<Result<(), String>, Halt> {
+    fn exchange(&mut self, protocol: &mut impl Exchange, until: Option<Moment>) -> Result<Result<(), String>, Halt> {
         let Some(link) = self.link.as_mut() else { return Ok(Err("not connected".to_owned())) };
         let mut moved = false;
         let mut unsent = None;
         for _ in 0..STEPS_PER_TURN {
-            if talker.outgoing().is_empty() {
+            if protocol.outgoing().is_empty() {
                 break;
             }
-            match link.send(talker.outgoing()) {
+            match link.send(protocol.outgoing()) {
                 Ok(0) => break,
                 Ok(bytes) => {
                     moved = true;
-                    talker.sent(bytes);
+                    protocol.sent(bytes);
                 }
                 Err(error) => {
                     // Replies that the hub sent before it closed are still to be read.
@@ -410,7 +410,7 @@ impl Client<'_> {
             match link.receive(&mut self.buffer) {
                 Ok(Received::Bytes(bytes)) => {
                     moved = true;
-                    if let Err(reason) = talker.received(&self.buffer[..bytes]) {
+                    if let Err(reason) = protocol.received(&self.buffer[..bytes]) {
                         return Ok(Err(reason));
                     }
                 }

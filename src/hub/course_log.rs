@@ -36,7 +36,7 @@ impl Observer for CourseLog {
                     "action: receive_message | result: in_progress | ip: {ip} | reason: the peer ended in the middle of a frame"
                 );
             }
-            Event::Unsayable { peer: Peer { ip, .. } } => {
+            Event::Unrepresentable { peer: Peer { ip, .. } } => {
                 log::error!(
                     "action: send_message | result: fail | ip: {ip} | reason: the answer is more than the dialect can say, connection closed"
                 );

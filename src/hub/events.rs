@@ -60,8 +60,8 @@ pub enum Event<'a> {
         /// Which.
         peer: Peer,
     },
-    /// An answer is more than the connection's dialect can say; the connection is closed.
-    Unsayable {
+    /// The connection's dialect cannot represent a reply; the connection is closed.
+    Unrepresentable {
         /// Whose.
         peer: Peer,
     },

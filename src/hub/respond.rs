@@ -203,8 +203,8 @@ impl<K: Keep> Hub<K> {
 
     /// A reply was written into the outbox.
     pub(super) fn replied(&mut self, slot: usize, after: After, now: Moment) {
-        if after == After::CloseUnsaid {
-            self.tell(&Event::Unsayable { peer: self.peer_in(slot) });
+        if after == After::CloseUnrepresentable {
+            self.tell(&Event::Unrepresentable { peer: self.peer_in(slot) });
         }
         if after != After::Open {
             self.end(slot, now);

@@ -6,7 +6,7 @@
 
 use super::message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
-    Speaker, Unsayable,
+    Speaker, Unrepresentable,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Text, eight_digits};
@@ -159,7 +159,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         Reply::Winners { bets, .. } => {
             let Ok(count) = u32::try_from(bets.len()) else {
                 out.push(ERROR);
-                return After::CloseUnsaid;
+                return After::CloseUnrepresentable;
             };
             out.push(OK);
             out.extend(count.to_be_bytes());
@@ -180,7 +180,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 pub mod client {
     use super::{
         AgencyId, Answer, BATCH, Cause, ClientRules, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet,
-        Reader, Unsayable,
+        Reader, Unrepresentable,
     };
     use crate::lottery::parse_number;
 
@@ -202,7 +202,7 @@ pub mod client {
     ///
     /// # Errors
     /// None; all dialects share the signature.
-    pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
+    pub fn carries(_: &RawBet<'_>) -> Result<(), Unrepresentable> {
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use super::message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
-    Speaker, Unsayable,
+    Speaker, Unrepresentable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -132,7 +132,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         }
         Reply::ShuttingDown | Reply::Unwelcome(_) => return After::Close,
         // The dialect has no "not yet": its queries are always parked.
-        Reply::NotDrawn => return After::CloseUnsaid,
+        Reply::NotDrawn => return After::CloseUnrepresentable,
         Reply::Stored { .. } | Reply::Rejected { .. } | Reply::Welcome { .. } | Reply::Echo(_) => {}
     }
     After::Open
@@ -144,7 +144,7 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
     bets.iter().for_each(|bet| push_string(bet.document().as_bytes(), out));
     let Ok(length) = u32::try_from(out.len() - start - 4) else {
         out.truncate(start);
-        return After::CloseUnsaid;
+        return After::CloseUnrepresentable;
     };
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     After::Close
@@ -160,7 +160,7 @@ fn push_string(bytes: &[u8], out: &mut Vec<u8>) {
 pub mod client {
     use super::{
         ALL_STORED, AgencyId, Answer, BETS, Cause, ClientRules, Expecting, FINISH, HEADER_BYTES, Malformed,
-        NOT_ALL_STORED, QUERY, RawBet, Reader, Unsayable, plain, push_string,
+        NOT_ALL_STORED, QUERY, RawBet, Reader, Unrepresentable, plain, push_string,
     };
 
     /// ClientRules for a client.
@@ -181,7 +181,7 @@ pub mod client {
     ///
     /// # Errors
     /// None; all dialects share the signature.
-    pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
+    pub fn carries(_: &RawBet<'_>) -> Result<(), Unrepresentable> {
         Ok(())
     }
 

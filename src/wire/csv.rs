@@ -6,7 +6,7 @@
 
 use super::message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
-    Speaker, Unsayable,
+    Speaker, Unrepresentable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -148,7 +148,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         // The dialect has no "not yet": its queries are always parked.
         Reply::NotDrawn => {
             out.push(END);
-            return After::CloseUnsaid;
+            return After::CloseUnrepresentable;
         }
         Reply::Finished { .. } | Reply::Welcome { .. } | Reply::Echo(_) => {}
     }
@@ -163,7 +163,7 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
     let Ok(length) = u16::try_from(out.len() - start - HEADER_BYTES) else {
         out.truncate(start);
         out.push(END);
-        return After::CloseUnsaid;
+        return After::CloseUnrepresentable;
     };
     out[start + 1..start + HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
     After::Close
@@ -173,7 +173,7 @@ fn winners(bets: &[Bet], out: &mut Vec<u8>) -> After {
 pub mod client {
     use super::{
         AgencyId, Answer, BETS, Cause, ClientRules, END, Expecting, HEADER_BYTES, Malformed, RawBet, Reader, STORED,
-        Unsayable, WINNERS, plain,
+        Unrepresentable, WINNERS, plain,
     };
 
     /// ClientRules for a client.
@@ -194,13 +194,13 @@ pub mod client {
     ///
     /// # Errors
     /// The reason.
-    pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
+    pub fn carries(bet: &RawBet<'_>) -> Result<(), Unrepresentable> {
         for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
             if name.contains(&b',') {
-                return Err(Unsayable("the csv dialect cannot carry a name with ','"));
+                return Err(Unrepresentable("the csv dialect cannot carry a name with ','"));
             }
             if name.first() == Some(&b' ') || name.last() == Some(&b' ') {
-                return Err(Unsayable("the csv dialect cannot carry a name with a space at either end"));
+                return Err(Unrepresentable("the csv dialect cannot carry a name with a space at either end"));
             }
         }
         Ok(())
@@ -361,7 +361,7 @@ mod tests {
         let answer = client::answer(&out, Expecting::Winners).unwrap();
         assert!(matches!(answer, Some((_, Answer::Winners { documents })) if documents.len() == 8191));
         out.clear();
-        assert_eq!(encode(&Reply::Winners { agency: AgencyId(1), bets: &bets }, &mut out), After::CloseUnsaid);
+        assert_eq!(encode(&Reply::Winners { agency: AgencyId(1), bets: &bets }, &mut out), After::CloseUnrepresentable);
         assert_eq!(out, [END]);
         bets.pop();
         bets.push(bet("1234567"));

@@ -3,7 +3,7 @@
 //! Source: `docs/PROTOCOLS.md`, echo. The session, not this file, ends an unfinished line at a half-close or a silence.
 
 use super::message::{
-    After, Answer, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules, Unsayable,
+    After, Answer, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules, Unrepresentable,
 };
 use crate::limits;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
@@ -65,7 +65,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 
 /// The client's side: empty, because no agency uses echo.
 pub mod client {
-    use super::{AgencyId, Answer, ClientRules, Expecting, Malformed, RawBet, Unsayable};
+    use super::{AgencyId, Answer, ClientRules, Expecting, Malformed, RawBet, Unrepresentable};
 
     /// ClientRules for a client.
     pub const RULES: ClientRules = ClientRules {
@@ -82,8 +82,8 @@ pub mod client {
     ///
     /// # Errors
     /// Always.
-    pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
-        Err(Unsayable("the echo exchange takes no bets"))
+    pub fn carries(_: &RawBet<'_>) -> Result<(), Unrepresentable> {
+        Err(Unrepresentable("the echo exchange takes no bets"))
     }
 
     /// Nothing.

@@ -11,7 +11,7 @@ mod tests;
 use self::bet::{BET, Fields, Scratch};
 use super::message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
-    Speaker, Unsayable,
+    Speaker, Unrepresentable,
 };
 use super::plain;
 use super::reader::Reader;
@@ -250,7 +250,7 @@ fn error(why: &dyn Display, out: &mut Vec<u8>) -> After {
 fn close(after: After) -> After {
     match after {
         After::Open => After::Close,
-        After::Close | After::CloseUnsaid => after,
+        After::Close | After::CloseUnrepresentable => after,
     }
 }
 
@@ -266,7 +266,7 @@ fn say(status: &[u8], key: &[u8], out: &mut Vec<u8>, write: impl FnOnce(&mut Vec
     out.push(b'\n');
     let Ok(length) = u32::try_from(out.len() - start - LENGTH_BYTES) else {
         out.truncate(start);
-        return After::CloseUnsaid;
+        return After::CloseUnrepresentable;
     };
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     After::Open
@@ -285,7 +285,7 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 pub mod client {
     use super::{
         ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, ClientRules, Context, ERROR, Expecting, FINISH,
-        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unsayable, WINNERS, bet::push_bet,
+        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unrepresentable, WINNERS, bet::push_bet,
         bet::unescape, pairs_of, plain,
     };
 
@@ -308,7 +308,7 @@ pub mod client {
     ///
     /// # Errors
     /// None; all dialects share the signature.
-    pub fn carries(_: &RawBet<'_>) -> Result<(), Unsayable> {
+    pub fn carries(_: &RawBet<'_>) -> Result<(), Unrepresentable> {
         Ok(())
     }
 

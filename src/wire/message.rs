@@ -185,7 +185,7 @@ pub enum After {
     Close,
     /// As [`After::Close`], but the dialect cannot represent the reply, so that an error or nothing is sent. The log
     /// should say that the peer did not get its reply.
-    CloseUnsaid,
+    CloseUnrepresentable,
 }
 
 /// A reply as a client reads it.
@@ -273,9 +273,9 @@ pub enum Expecting {
 /// or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unsayable(pub &'static str);
+pub struct Unrepresentable(pub &'static str);
 
-/// ClientRules for a client of a dialect.
+/// Rules for a client of a dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientRules {
     /// Whether a hello opens the connection; its reply has the number of the next batch.

@@ -19,7 +19,7 @@ mod reader;
 
 pub use message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Rejection, Reply, Request,
-    ServerRules, Speaker, Unsayable, Unwelcome,
+    ServerRules, Speaker, Unrepresentable, Unwelcome,
 };
 pub use reader::Reader;
 
@@ -119,7 +119,7 @@ macro_rules! dialects {
             ///
             /// # Errors
             /// The reason why the dialect cannot carry it.
-            pub fn carries(self, bet: &RawBet<'_>) -> Result<(), Unsayable> {
+            pub fn carries(self, bet: &RawBet<'_>) -> Result<(), Unrepresentable> {
                 match self {
                     $(Dialect::$variant => $module::client::carries(bet),)*
                 }

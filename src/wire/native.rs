@@ -206,14 +206,14 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
                 body.extend(count.to_be_bytes());
                 bets.iter().for_each(|bet| push_bet(&bet.as_raw(), body));
             }),
-            Err(_) => After::CloseUnsaid,
+            Err(_) => After::CloseUnrepresentable,
         },
         Reply::Refused(refusal) => error(code::LATE, refusal, out),
         Reply::Malformed(malformed) | Reply::BadRequest(malformed) => error(damage_code(*malformed), malformed, out),
         Reply::Gap => error(code::GAP, &"a batch before this one is missing", out),
         Reply::ShuttingDown => error(code::SHUTTING_DOWN, &"the hub is stopping", out),
         // A query waits for the draw: this dialect has no message for "ask again".
-        Reply::NotDrawn | Reply::Echo(_) => After::CloseUnsaid,
+        Reply::NotDrawn | Reply::Echo(_) => After::CloseUnrepresentable,
     }
 }
 
@@ -262,7 +262,7 @@ fn message(kind: u8, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Aft
     out.extend(checksum.to_be_bytes());
     let Ok(length) = u32::try_from(out.len() - start - LENGTH_BYTES) else {
         out.truncate(start);
-        return After::CloseUnsaid;
+        return After::CloseUnrepresentable;
     };
     out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     After::Open

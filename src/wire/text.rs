@@ -239,7 +239,7 @@ fn winners(agency: AgencyId, bets: &[Bet], out: &mut Vec<u8>) -> After {
         push_line(agency, &bet.as_raw(), &mut lines);
     }
     if lines.len() > MESSAGE_BYTES_MAX {
-        return After::CloseUnsaid;
+        return After::CloseUnrepresentable;
     }
     message(&lines, out);
     After::Open

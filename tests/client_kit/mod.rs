@@ -272,7 +272,7 @@ impl FakeHub {
     }
 
     /// One that neither accepts nor refuses: its queue is full, so that a connection hangs in the making.
-    pub fn deaf() -> (FakeHub, Vec<Socket>) {
+    pub fn unresponsive() -> (FakeHub, Vec<Socket>) {
         let hub = FakeHub::absent();
         hub.socket.listen(0).unwrap();
         let pending = (0..4).map(|_| {

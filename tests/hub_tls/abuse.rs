@@ -144,11 +144,11 @@ fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&hub.address.into()).unwrap();
-    let mut deaf = secured(authority, socket.into(), None);
+    let mut unread = secured(authority, socket.into(), None);
     // Enough answers that they do not fit between the two.
-    deaf.write_all(&binary(3, &[1], &[]).repeat(4)).unwrap();
+    unread.write_all(&binary(3, &[1], &[]).repeat(4)).unwrap();
     hub.wait_for("reason: the peer does not read what it is sent, for WRITE_TIMEOUT");
-    assert!(deaf.read_to_end(&mut Vec::new()).is_err(), "cut short, and no goodbye that would hide it");
+    assert!(unread.read_to_end(&mut Vec::new()).is_err(), "cut short, and no goodbye that would hide it");
     let mut again = connect(authority, &hub, None);
     again.write_all(&binary(3, &[1], &[])).unwrap();
     expect(&mut again, &winners[1..]);
@@ -161,15 +161,15 @@ fn a_peer_that_begins_to_read_in_the_moment_it_is_dropped_harms_nobody() {
     let mut agency = agency_of_winners(authority, &hub);
     agency.write_all(&binary(2, &[1], &[])).unwrap();
     expect(&mut agency, &[0]);
-    let mut deaf = connect(authority, &hub, None);
-    deaf.write_all(&binary(3, &[1], &[]).repeat(20)).unwrap();
+    let mut unread = connect(authority, &hub, None);
+    unread.write_all(&binary(3, &[1], &[]).repeat(20)).unwrap();
     let mut start = vec![0; 1000];
-    deaf.read_exact(&mut start).unwrap();
+    unread.read_exact(&mut start).unwrap();
     // While the hub stands still its patience ends, and the socket takes more than before.
     hub.signal(19);
     std::thread::sleep(Duration::from_millis(600));
-    deaf.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    while deaf.read(&mut [0; 16 * 1024]).is_ok() {}
+    unread.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    while unread.read(&mut [0; 16 * 1024]).is_ok() {}
     hub.signal(18);
     hub.wait_for("reason: the peer does not read what it is sent, for WRITE_TIMEOUT");
     agency.write_all(&binary(3, &[1], &[])).unwrap();

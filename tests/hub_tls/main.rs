@@ -107,8 +107,8 @@ fn a_first_byte_alone_is_not_yet_tls() {
     assert_eq!(peer.rest(), b"\x16\x03\x01\n");
 }
 
-/// What each dialect of agency `agency` sends as its first batch (or hello), and receives where it may not.
-fn trespasses(agency: u8) -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
+/// The first batch (or hello) of agency `agency` in each dialect, and the reply to a connection that may not speak for it.
+fn unauthorized(agency: u8) -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let line = format!("Ana|Paz|30904465|1999-03-17|7574|{agency}");
     let text = format!("{}\n{line}", line.len());
     let bet = format!(
@@ -141,7 +141,7 @@ fn trespasses(agency: u8) -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
 fn a_certificate_speaks_for_its_own_agency_only_in_every_dialect() {
     let authority = authority!();
     let hub = guarded(authority).start();
-    for (dialect, bytes, refusal) in trespasses(2) {
+    for (dialect, bytes, refusal) in unauthorized(2) {
         let mut peer = connect(authority, &hub, Some("agency-1"));
         peer.write_all(&bytes).unwrap();
         let skipped = if dialect == "key-value" { 4 } else { 0 };
@@ -151,7 +151,7 @@ fn a_certificate_speaks_for_its_own_agency_only_in_every_dialect() {
     hub.wait_for_count("action: authorize | result: in_progress | ip: 127.0.0.1 | agency: 2", 7);
     assert_eq!(hub.rows(), b"", "nothing was stored for another");
     // Its own is welcome, in each of them.
-    for (dialect, bytes, refusal) in trespasses(1).into_iter().filter(|(dialect, ..)| !dialect.ends_with("query")) {
+    for (dialect, bytes, refusal) in unauthorized(1).into_iter().filter(|(dialect, ..)| !dialect.ends_with("query")) {
         let mut peer = connect(authority, &hub, Some("agency-1"));
         peer.write_all(&bytes).unwrap();
         let mut answer = vec![0; refusal.len()];

@@ -8,14 +8,14 @@ use crate::agency::bet_reader::BetReader;
 use crate::wire::{Answer, Cause, Unwelcome};
 
 /// The reason to close the connection.
-pub type Useless = String;
+pub type CloseReason = String;
 
 impl<R: BetReader> Upload<R> {
     /// Takes received bytes.
     ///
     /// # Errors
     /// The reason to close the connection: the driver closes it, logs the reason, and calls [`lost`](Self::lost).
-    pub fn received(&mut self, bytes: &[u8]) -> Result<(), Useless> {
+    pub fn received(&mut self, bytes: &[u8]) -> Result<(), CloseReason> {
         self.inbox.extend_from_slice(bytes);
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut start = 0;
@@ -26,8 +26,8 @@ impl<R: BetReader> Upload<R> {
             match self.plan.dialect.read_answer(&inbox[start..], self.expecting()) {
                 Ok(Some((used, answer))) => {
                     start += used;
-                    if let Err(useless) = self.handle(answer) {
-                        break Err(useless);
+                    if let Err(reason) = self.handle(answer) {
+                        break Err(reason);
                     }
                 }
                 Ok(None) if inbox.len() - start > ANSWER_BYTES_MAX => break Err("an answer without an end".to_owned()),
@@ -40,7 +40,7 @@ impl<R: BetReader> Upload<R> {
         result
     }
 
-    fn handle(&mut self, answer: Answer) -> Result<(), Useless> {
+    fn handle(&mut self, answer: Answer) -> Result<(), CloseReason> {
         if !matches!(answer, Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::Error { .. }) {
             self.losses = 0;
         }
@@ -55,7 +55,7 @@ impl<R: BetReader> Upload<R> {
             (Answer::Rejected { sequence, cause, reason }, Stage::Betting | Stage::Comparing) => {
                 return self.rejected(sequence, cause, reason);
             }
-            (Answer::Finished { all_stored, bets }, Stage::Finishing) => self.noted(all_stored, bets),
+            (Answer::Finished { all_stored, bets }, Stage::Finishing) => self.finish_confirmed(all_stored, bets),
             (Answer::Winners { documents }, Stage::Querying) => {
                 self.outcome = Some(Outcome::Done { winners: documents, doubt: self.doubt.take() });
             }
@@ -179,7 +179,7 @@ impl<R: BetReader> Upload<R> {
         self.resumed();
     }
 
-    pub(super) fn rejected(&mut self, sequence: Option<u64>, cause: Cause, reason: String) -> Result<(), Useless> {
+    pub(super) fn rejected(&mut self, sequence: Option<u64>, cause: Cause, reason: String) -> Result<(), CloseReason> {
         let index = match sequence {
             None if self.sent == 0 => return Err("the hub rejects a batch, and none is on its way".to_owned()),
             None => 0,
@@ -226,7 +226,7 @@ impl<R: BetReader> Upload<R> {
     }
 
     /// Acts on the reply to the finish.
-    fn noted(&mut self, all_stored: bool, bets: Option<u64>) {
+    fn finish_confirmed(&mut self, all_stored: bool, bets: Option<u64>) {
         self.finished = true;
         self.unacknowledged_bets = 0;
         self.events.push_back(Event::Finished);
@@ -239,7 +239,7 @@ impl<R: BetReader> Upload<R> {
         self.go_on();
     }
 
-    fn refused(&mut self, cause: Cause, reason: String) -> Result<(), Useless> {
+    fn refused(&mut self, cause: Cause, reason: String) -> Result<(), CloseReason> {
         match cause {
             Cause::ShuttingDown | Cause::Stream => return Err(reason),
             Cause::StorageFull if matches!(self.stage, Stage::Finishing | Stage::Querying) => self.full(reason),

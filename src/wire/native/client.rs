@@ -5,7 +5,7 @@ use super::{
     message, open, push_bet, read_bet,
 };
 use crate::lottery::{AgencyId, RawBet};
-use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unsayable, Unwelcome};
+use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable, Unwelcome};
 use crate::wire::reader::Reader;
 
 /// What a client does differently in this dialect.
@@ -29,9 +29,9 @@ pub fn hello(agency: AgencyId, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// A text over 255 bytes.
-pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
+pub fn carries(bet: &RawBet<'_>) -> Result<(), Unrepresentable> {
     if [bet.first_name, bet.last_name, bet.document].iter().any(|text| text.len() > usize::from(u8::MAX)) {
-        return Err(Unsayable("the native dialect cannot carry a name over 255 bytes"));
+        return Err(Unrepresentable("the native dialect cannot carry a name over 255 bytes"));
     }
     Ok(())
 }

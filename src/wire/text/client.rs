@@ -6,7 +6,7 @@ use super::{
 };
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
 use crate::lottery::{AgencyId, RawBet};
-use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unsayable};
+use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable};
 
 /// What a client does differently in this dialect.
 pub const RULES: ClientRules = ClientRules {
@@ -26,16 +26,16 @@ pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 ///
 /// # Errors
 /// A name with a `|` or with a space at either end, or a first name that would be read as a query.
-pub fn carries(bet: &RawBet<'_>) -> Result<(), Unsayable> {
+pub fn carries(bet: &RawBet<'_>) -> Result<(), Unrepresentable> {
     if bet.first_name.bytes().starts_with(GET_WINNERS) {
-        return Err(Unsayable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
+        return Err(Unrepresentable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
     }
     for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
         if name.contains(&b'|') {
-            return Err(Unsayable("the text dialect cannot carry a name with '|'"));
+            return Err(Unrepresentable("the text dialect cannot carry a name with '|'"));
         }
         if name.first() == Some(&b' ') || name.last() == Some(&b' ') {
-            return Err(Unsayable("the text dialect cannot carry a name with a space at either end"));
+            return Err(Unrepresentable("the text dialect cannot carry a name with a space at either end"));
         }
     }
     Ok(())

@@ -218,12 +218,12 @@ impl Run {
         let left = left - out;
         let back = hub.outbox.len().min(self.piece).min(left);
         let answer: Vec<u8> = hub.outbox.drain(..back).collect();
-        let useless = upload.received(&answer);
+        let handled = upload.received(&answer);
         let left = left - back;
-        if let Err(reason) = &useless {
+        if let Err(reason) = &handled {
             self.trouble.push(reason.clone());
         }
-        if useless.is_err() || left == 0 {
+        if handled.is_err() || left == 0 {
             upload.lost(Duration::ZERO);
         }
         left

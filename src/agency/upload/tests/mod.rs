@@ -315,7 +315,7 @@ fn a_query_before_the_draw_is_asked_again_each_second() {
 #[test]
 fn a_bad_bet_stops_the_client_after_the_batches_before_it() {
     // `text` and `csv` cannot carry every name.
-    for (dialect, name) in dialects().filter_map(|dialect| unsayable(dialect).map(|name| (dialect, name))) {
+    for (dialect, name) in dialects().filter_map(|dialect| unrepresentable_name(dialect).map(|name| (dialect, name))) {
         let mut bets = bets(50);
         bets[37] = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
         let mut hub = Hub::new(dialect);
@@ -326,7 +326,7 @@ fn a_bad_bet_stops_the_client_after_the_batches_before_it() {
 }
 
 /// A first name that `dialect` cannot represent.
-fn unsayable(dialect: Dialect) -> Option<&'static str> {
+fn unrepresentable_name(dialect: Dialect) -> Option<&'static str> {
     ["Ana|Maria", "Ana, la"].into_iter().find(|name| {
         let bet = Bet::from_text(name.as_bytes(), b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
         dialect.carries(&bet.as_raw()).is_err()
@@ -347,7 +347,7 @@ fn a_single_bet_goes_after_all_that_the_hub_has_and_the_agency_does_not_finish()
 }
 
 #[test]
-fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_whoever_else_bets() {
+fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_beside_other_bets() {
     for others in 0..3 {
         for cut in 1..150 {
             let mut hub = Hub::new(Dialect::Native);
@@ -363,7 +363,7 @@ fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_whoever_else_b
 }
 
 #[test]
-fn what_cannot_be_an_answer_makes_the_connection_useless() {
+fn malformed_answers_close_the_connection() {
     // In the others, a reply may begin with any byte.
     for dialect in [Dialect::Text, Dialect::Csv, Dialect::Native] {
         let mut upload = upload(dialect, &bets(5), 10);
