@@ -140,7 +140,7 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
         (with_bet(client()).env("CLI_NACIMIENTO", "ayer"), "client: environment: CLI_NACIMIENTO is 'ayer': birthdate"),
         (
             with_bet(client()).env("CLI_PROTOCOL", "case-id"),
-            "client: protocol is case-id, which confirms no single bet",
+            "client: protocol is case-id, which does not acknowledge batches",
         ),
         (client().arg("--config").arg("absent.yaml"), "client: absent.yaml: No such file"),
         (client().arg("--config"), "client: missing argument"),

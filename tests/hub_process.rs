@@ -171,7 +171,7 @@ fn a_store_whose_path_has_line_breaks_is_told_of_in_one_line() {
     let folder = first.kill();
     let rows = folder.path().join("b|e\nts.csv");
     let mut file = std::fs::File::options().append(true).open(rows).unwrap();
-    file.write_all(b"a row that nobody was told of").unwrap();
+    file.write_all(b"a row without acknowledgement").unwrap();
     let again = in_folder(folder).env("LOTTERY_AGENCIES", "2").env("STORAGE_PATH", "b|e\nts.csv").start();
     again.wait_for("was cut off, 29 bytes of bets and 0 of journal, kept in b.e.ts.csv.quarantine");
 }

@@ -40,13 +40,13 @@ impl Job {
     /// An invalid bet, or a dialect that cannot do the job.
     pub fn new(config: &ClientConfig) -> Result<Job, ConfigError> {
         let dialect = Dialect::from_name(&config.protocol)
-            .ok_or_else(|| ConfigError(format!("protocol is '{}', which is no dialect", config.protocol)))?;
+            .ok_or_else(|| ConfigError(format!("protocol is '{}', which is not a dialect", config.protocol)))?;
         match (config.mode, &config.bet) {
             (Mode::Auto | Mode::Bet, Some(variables)) => Job::bet(dialect, variables),
             (Mode::Agency, _) => Ok(Job::Agency { dialect, data: config.data.clone() }),
             (Mode::Auto, None) if is_there(&config.data) => Ok(Job::Agency { dialect, data: config.data.clone() }),
             (Mode::Auto, None) | (Mode::Echo, _) => Ok(Job::Echo),
-            (Mode::Bet, None) => Err(ConfigError("mode is bet, and the environment has none".to_owned())),
+            (Mode::Bet, None) => Err(ConfigError("mode is bet, and the environment has no bet".to_owned())),
         }
     }
 
@@ -62,7 +62,7 @@ impl Job {
     fn bet(dialect: Dialect, variables: &BetVariables) -> Result<Job, ConfigError> {
         if !dialect.client_rules().batches_answered {
             return Err(ConfigError(format!(
-                "protocol is {}, which confirms no single bet: choose another for mode bet",
+                "protocol is {}, which does not acknowledge batches: choose another for mode bet",
                 dialect.name()
             )));
         }
@@ -75,7 +75,7 @@ impl Job {
 }
 
 fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
-    let place = match error {
+    let index = match error {
         BetError::FirstName => 0,
         BetError::LastName => 1,
         BetError::Document => 2,
@@ -83,7 +83,7 @@ fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
         BetError::Number => 4,
         BetError::Fields | BetError::MixedAgencies => return ConfigError(format!("environment: {error}")),
     };
-    let field = &variables.fields[place];
+    let field = &variables.fields[index];
     ConfigError(format!("environment: {} is '{}': {error}", field.name, field.value.escape_debug()))
 }
 

@@ -62,7 +62,7 @@ pub fn batch(dialect: Dialect, sequence: u64, bets: &[[&str; 5]], out: &mut Vec<
 
 /// A batch stored.
 pub const STORED: Reply<'static> = Reply::Stored { next: 1 };
-/// A finish noted.
+/// The reply to a finish.
 pub const FINISHED: Reply<'static> = Reply::Finished { batches: 1, bets: 2, all_stored: true };
 pub const BAD_BET: Reply<'static> =
     Reply::Rejected { sequence: 1, why: Rejection::Batch(BatchError::BadBet { index: 0, error: BetError::Birthdate }) };
@@ -160,7 +160,7 @@ fn plain_text() -> Vec<Exchange> {
                     d,
                     "or: not yet, where early queries are rejected",
                     &Reply::NotDrawn,
-                    vec![text("25\n", "length"), text("ERROR_LOTTERY_HASNT_ENDED", "ask again")],
+                    vec![text("25\n", "length"), text("ERROR_LOTTERY_HASNT_ENDED", "query again")],
                 ),
             ],
         },
@@ -193,7 +193,7 @@ fn key_value() -> Vec<Exchange> {
         vec![
             u32(size, "length of the payload"),
             text(&pairs, what),
-            any(payload - pairs.len() - 1, "the hub's words, for people"),
+            any(payload - pairs.len() - 1, "message text"),
             text("\n", "end"),
         ]
     };
@@ -257,7 +257,7 @@ fn binary() -> Vec<Exchange> {
                     |out| d.put_finish(AGENCY, out),
                     vec![u32(2, "type: finished"), u32(4, "length of the rest"), u32(3, "agency")],
                 ),
-                hub(d, "noted", &FINISHED, vec![u8(0, "noted")]),
+                hub(d, "the finish is stored", &FINISHED, vec![u8(0, "stored")]),
             ],
         },
         binary_query(d),
@@ -295,7 +295,7 @@ fn binary_query(d: Dialect) -> Exchange {
                 &Reply::Winners { agency: AGENCY, bets: &[] },
                 vec![u8(0, "drawn"), u32(0, "winners")],
             ),
-            hub(d, "or: not yet, where early queries are rejected", &Reply::NotDrawn, vec![u8(1, "ask again")]),
+            hub(d, "or: not yet, where early queries are rejected", &Reply::NotDrawn, vec![u8(1, "query again")]),
         ],
     }
 }

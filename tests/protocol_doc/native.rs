@@ -69,7 +69,7 @@ fn uploaded(d: Dialect) -> Exchange {
         name: "native batch",
         messages: vec![
             client("a batch of one bet", |out| batch(d, 0, &[ANA], out), frame(0x01, "batch", body)),
-            hub(d, "all below 1 is stored", &STORED, acked),
+            hub(d, "every batch below 1 is stored", &STORED, acked),
         ],
     }
 }
@@ -81,7 +81,7 @@ fn refused(d: Dialect) -> Exchange {
     let words = |reply: &Reply<'_>, before: usize| {
         let mut bytes = Vec::new();
         d.encode(reply, &mut bytes);
-        any(bytes.len() - AROUND_BODY - before, "the hub's words, for people")
+        any(bytes.len() - AROUND_BODY - before, "message text")
     };
     let late_body = vec![u64(1, "sequence"), u16(5, "code: late"), words(&late, 10)];
     let broken_body = vec![u16(1, "code: bad frame"), words(&broken, 2)];
@@ -89,18 +89,18 @@ fn refused(d: Dialect) -> Exchange {
         name: "native reject",
         messages: vec![
             hub(d, "batch 1 came too late", &late, frame(0x82, "reject", late_body)),
-            hub(d, "a frame that cannot be, then the hub closes", &broken, frame(0x85, "error", broken_body)),
+            hub(d, "a malformed frame, then the hub closes", &broken, frame(0x85, "error", broken_body)),
         ],
     }
 }
 
 fn finished(d: Dialect) -> Exchange {
-    let noted = frame(0x83, "finished", vec![u64(1, "batches stored"), u64(2, "bets stored")]);
+    let finished = frame(0x83, "finished", vec![u64(1, "batches stored"), u64(2, "bets stored")]);
     Exchange {
         name: "native finish",
         messages: vec![
             client("finish", |out| d.put_finish(AGENCY, out), frame(0x02, "finish", vec![])),
-            hub(d, "noted", &FINISHED, noted),
+            hub(d, "the finish is stored", &FINISHED, finished),
         ],
     }
 }

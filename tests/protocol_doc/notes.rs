@@ -62,7 +62,7 @@ pub fn text(value: &str, what: &str) -> Part {
     Part::known(value.as_bytes().to_vec(), what)
 }
 
-/// `size` bytes of which only the encoder knows the value: a checksum, the hub's own words.
+/// `size` bytes of which only the encoder knows the value: a checksum, a message text.
 pub fn any(size: usize, what: &str) -> Part {
     Part { bytes: None, size, what: what.to_owned() }
 }

@@ -30,7 +30,7 @@ impl<R: BetReader> Upload<R> {
                         break Err(reason);
                     }
                 }
-                Ok(None) if inbox.len() - start > ANSWER_BYTES_MAX => break Err("an answer without an end".to_owned()),
+                Ok(None) if inbox.len() - start > ANSWER_BYTES_MAX => break Err("the reply is too long".to_owned()),
                 Ok(None) => break Ok(()),
                 Err(malformed) => break Err(malformed.to_string()),
             }
@@ -64,7 +64,7 @@ impl<R: BetReader> Upload<R> {
                 self.pause = Some(NOT_DRAWN_PAUSE);
             }
             (Answer::Error { cause, reason }, _) => return self.refused(cause, reason),
-            (answer, _) => return Err(format!("an answer to another question: {answer:?}")),
+            (answer, _) => return Err(format!("unexpected reply: {answer:?}")),
         }
         Ok(())
     }

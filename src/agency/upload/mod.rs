@@ -372,7 +372,7 @@ impl<R: BetReader> Upload<R> {
     fn not_resumable(&self) -> String {
         let dialect = self.plan.dialect.name();
         match self.unacknowledged_bets {
-            0 => format!("the connection was lost, and {dialect} cannot go on with another"),
+            0 => format!("the connection was lost, and {dialect} cannot resume on another one"),
             bets => format!(
                 "the connection was lost, and {dialect} does not tell which of the {bets} bets sent on it are stored"
             ),

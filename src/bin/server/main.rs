@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // It may quote paths and values: it must stay one line.
+            // The message may quote paths and values, and must stay one line.
             say_on_stderr(&format!("server: {}", logging::Value(&failure)));
             ExitCode::from(failure.code())
         }
@@ -101,7 +101,7 @@ fn run() -> Result<(), Failure> {
     let mut settings = Settings::load(path, arguments.config.is_some())?;
     let options = Options::read(&mut settings)?;
     let tls = options.tls.clone().map(Tls::load).transpose().map_err(|error| ConfigError(error.to_string()))?;
-    see_folder_of(&options.store)?;
+    check_folder_of(&options.store)?;
     if arguments.check {
         return check(&settings, path);
     }
@@ -130,7 +130,7 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     let clock = Clock::start();
     let address = std::net::SocketAddr::new(options.bind_address, options.port);
     let unreachable = |error| Failure::Address { address: address.to_string(), error };
-    // The address first, which only a socket that listens has for itself: a port in use leaves the stored data
+    // The address first, which only one listening socket can have: with a port in use, the stored data stays
     // untouched. Peers that connect while the store is being opened wait to be accepted.
     let bound = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
     let listener = bound.listen(options.listen_backlog).map_err(unreachable)?;
@@ -167,7 +167,7 @@ fn allow_descriptors(options: &Options) {
     }
 }
 
-/// Opens the store, and puts what it remembers into the lottery.
+/// Opens the store, and restores the lottery from it.
 fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) -> Result<Hub<Store<OsDisk>>, Failure> {
     let store_options = loteria::storage::Options {
         sync: options.sync,
@@ -182,7 +182,7 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
     Ok(Hub::new(options.policy.clone(), lottery, store, clock.now()))
 }
 
-/// Copies the store into a folder that is made for it; of a copy that fails, nothing is left.
+/// Copies the store into a new folder, which is removed if the copy fails.
 fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
     let failed = |doing: &str, error| Failure::Disk(format!("cannot {doing} {}: {error}", folder.display()));
     let Some(name) = store.file_name() else {
@@ -214,8 +214,8 @@ fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The store's folder is not made: its name may be misspelt, and the bets would be where nobody looks for them.
-fn see_folder_of(store: &Path) -> Result<(), ConfigError> {
+/// The store's folder is not created: its name may be misspelt, and the bets would be stored in the wrong folder.
+fn check_folder_of(store: &Path) -> Result<(), ConfigError> {
     let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
     let is_there = |folder: &Path| match folder.metadata() {
         Ok(metadata) => metadata.is_dir(),
@@ -255,7 +255,7 @@ fn restore(options: &Options, recovered: Recovered) -> Result<Lottery, Failure> 
     Ok(lottery)
 }
 
-/// Says what cannot be promised here, and what a start changed about the store's files.
+/// Logs which guarantees the file system does not give, and what the start changed in the store's files.
 fn log_repairs(recovered: &Recovered) {
     for what in &recovered.unkept {
         log::warn!("action: recover | result: in_progress | reason: {}", logging::Value(what));
@@ -264,7 +264,7 @@ fn log_repairs(recovered: &Recovered) {
         let kept =
             cut.kept_in.as_deref().map_or("not kept, for want of space".to_owned(), |file| format!("kept in {file}"));
         log::warn!(
-            "action: recover | result: in_progress | reason: an unfinished turn that nobody was told of was cut off, {} bytes of bets and {} of journal, {}",
+            "action: recover | result: in_progress | reason: an unfinished, unacknowledged turn was cut off, {} bytes of bets and {} of journal, {}",
             cut.rows_bytes,
             cut.journal_bytes,
             logging::Value(kept)

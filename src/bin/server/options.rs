@@ -146,7 +146,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     duration(text)?;
-    duration(text).ok().filter(|value| !value.is_zero()).ok_or_else(|| "must be longer than nothing".to_owned())
+    duration(text).ok().filter(|value| !value.is_zero()).ok_or_else(|| "must be longer than 0s".to_owned())
 }
 
 /// The kernel counts half of it in whole seconds.
