@@ -22,7 +22,7 @@ COPY src src
 RUN cargo build --profile docker --locked --bins
 
 # Any user may run them: the working directory is open to all, as /tmp is, because the compose file runs the
-# containers as whoever wrote it, so that private files of theirs can be mounted and read.
+# containers as the user that wrote it, so that private files of that user can be mounted and read.
 FROM debian:bookworm-slim AS runtime
 RUN install --directory --mode 1777 /loteria
 WORKDIR /loteria

@@ -87,7 +87,7 @@ fn framed(said: &[u8]) -> Vec<u8> {
 fn done(upload: &Upload<BetList>, goal: Goal, received: &[u8]) {
     match upload.outcome().expect("it is over") {
         Outcome::Done { .. } if goal == Goal::Winners => assert!(!received.is_empty(), "winners out of nowhere"),
-        Outcome::Done { winners, .. } => assert!(winners.is_empty(), "nobody has asked for winners"),
+        Outcome::Done { winners, .. } => assert!(winners.is_empty(), "the winners were not queried"),
         Outcome::Failed(_) => {}
     }
 }

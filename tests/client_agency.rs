@@ -197,9 +197,9 @@ fn a_hub_that_stays_away_is_given_up() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_asked_for_again_and_then_given_up() {
+fn an_unresolvable_host_name_is_retried_and_then_given_up() {
     let ended = client()
-        .env("CLI_SERVER_ADDRESS", "nobody.invalid:12345")
+        .env("CLI_SERVER_ADDRESS", "unknown.invalid:12345")
         .env("CLI_PATIENCE", "1ms")
         .file(".data/agency-1.csv", &rows(1, "\n"))
         .run();

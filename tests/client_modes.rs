@@ -153,7 +153,7 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
 }
 
 #[test]
-fn the_file_is_read_and_what_nobody_reads_is_told() {
+fn the_file_is_read_and_unknown_keys_are_warned_about() {
     let ended = client()
         .env("CLI_LOG_LEVEL", "")
         .file(

@@ -165,7 +165,7 @@ fn further_replies_do_not_extend_the_time_to_read_the_first() {
     }
     assert!(!table.is_over(id));
     table.pass(4 * MOMENT);
-    assert!(table.hub.is_cut(id), "there is nobody to wait for");
+    assert!(table.hub.is_cut(id), "the peer does not read");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn many_requests_of_untrusted_peers_fill_no_turn_and_keep_no_newcomer_out() {
         table.say(newcomer, &FINISH);
         assert_eq!(table.receive(newcomer), [0]);
         let all = many.iter().map(|id| table.hub.outgoing(*id).len()).sum::<usize>();
-        assert!(all > answered, "those who wait go on");
+        assert!(all > answered, "deferred requests are answered");
         answered = all;
     }
     table.settle();
@@ -270,7 +270,8 @@ fn a_turn_serves_a_few_deferred_untrusted_peers_and_the_rest_follow_in_order() {
     assert!(!table.hub.has_work());
 }
 
-/// A query of agency 9, which the roster lacks. It is refused, and the connection is paused until the reply is released.
+/// A query of agency 9, which the roster lacks. It is refused, and the connection is paused until the reply is
+/// released.
 const QUERY_OF_UNKNOWN_AGENCY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 9];
 
 #[test]
@@ -443,7 +444,7 @@ fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
             assert_eq!(table.receive(id), [0; 1000]);
         }
     }
-    // Nobody is left whom it could be given, and each of its batches asks for one.
+    // No agency is free for it, and each of its batches asks for one.
     let began = std::time::Instant::now();
     let id = table.open();
     table.say(id, &[0x01, 0x00, 0x01, b' '].repeat(4096));

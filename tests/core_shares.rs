@@ -101,14 +101,14 @@ fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
     let id = stored(&mut table, HERE, 1);
     assert!(table.hub.is_agency(id));
     table.say(id, &finish(2));
-    assert!(!table.hub.is_agency(id), "anybody can say that it is agency 2");
+    assert!(!table.hub.is_agency(id), "any peer can claim to be agency 2");
     table.receive(id);
     table.say(id, &batch(Dialect::Binary, 1, 1));
     assert!(table.hub.is_agency(id));
 }
 
 #[test]
-fn what_a_full_disk_takes_back_makes_nobody_an_agency() {
+fn a_batch_that_a_full_disk_rejects_makes_no_connection_trusted() {
     let mut table = Table::new(2, Policy::default());
     let id = stored(&mut table, HERE, 1);
     assert!(table.hub.is_agency(id), "its bets are on the disk");

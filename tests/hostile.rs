@@ -39,7 +39,7 @@ const HOSTILE: usize = 400;
 const AWAY: Duration = Duration::from_secs(1);
 /// Fewer than the peers: some are evicted.
 const SLOTS: &str = "300";
-/// What four hundred of them may make the hub hold; most of it are the longest frames and answers that nobody reads.
+/// What four hundred of them may make the hub hold; most of it are the longest frames and answers that are not read.
 const MEMORY_MAX: usize = 64 * 1024 * 1024;
 const QUERIES: usize = 1000;
 /// What a parked query may cost the hub, in KiB.

@@ -1,4 +1,4 @@
-//! One peer that asks and reads as fast as it can, and others beside it: everybody gets a turn.
+//! One peer that asks and reads as fast as it can, and others beside it: each peer is served.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
@@ -20,7 +20,7 @@ use loteria::wire::Dialect;
 const BATCHES: u32 = 200;
 
 #[test]
-fn a_fast_reader_of_many_small_answers_starves_nobody() {
+fn a_fast_reader_of_many_small_answers_does_not_starve_an_upload() {
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start();
     let greedy = hub.connect();
     // Finishes of an agency that there is not: twelve bytes, of which each is answered with one.
@@ -73,7 +73,7 @@ fn native_batch(agency: u32, sequence: u64, document: &str) -> Vec<u8> {
 }
 
 #[test]
-fn batches_that_are_long_looked_for_hold_nobody_up() {
+fn batches_that_are_compared_with_a_long_journal_do_not_delay_others() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").env("STORAGE_FSYNC", "never").start();
     let enter = |agency: u32| {
         let mut peer = hub.connect();

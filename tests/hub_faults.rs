@@ -156,7 +156,7 @@ fn sigterm_while_the_store_is_being_opened_ends_it_in_order() {
 }
 
 #[test]
-fn nobody_is_timed_out_while_the_hub_closes_its_books() {
+fn no_connection_times_out_while_the_hub_writes_its_seal() {
     if !has("strace") {
         return skip("a slow fdatasync needs strace");
     }
@@ -183,7 +183,7 @@ fn nobody_is_timed_out_while_the_hub_closes_its_books() {
 }
 
 #[test]
-fn nobody_is_timed_out_while_the_hub_waits_for_its_disk() {
+fn no_connection_times_out_while_the_hub_waits_for_its_disk() {
     if !has("strace") {
         return skip("a slow fdatasync needs strace");
     }
@@ -303,7 +303,7 @@ fn a_draw_is_made_on_a_full_disk() {
     while upload_hundred(&mut peer, next) == 0 {
         next += 100;
     }
-    // Whatever is left of the space goes to somebody else.
+    // Another file takes the rest of the space.
     let _ = std::fs::write(at.join("other"), vec![0; 4 << 20]);
     peer.send(&binary(2, &[1], &[]));
     peer.expect(&[0]);

@@ -1,4 +1,4 @@
-//! A standard output that is stuck, closed or gone: nobody who talks to the hub notices.
+//! A standard output that is stuck, closed or gone: no peer of the hub notices.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
@@ -55,7 +55,7 @@ fn read_kept(output: impl Read) {
 }
 
 #[test]
-fn an_unread_pipe_delays_nobody_and_the_lost_lines_are_counted() {
+fn an_unread_pipe_does_not_delay_uploads_and_lost_lines_are_counted() {
     let (reader, writer) = std::io::pipe().unwrap();
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(writer.into());
     upload(&hub);
@@ -134,7 +134,7 @@ fn a_slow_reader_gets_every_line_but_those_for_debugging() {
 }
 
 #[test]
-fn an_unread_socket_delays_nobody_and_the_lost_lines_are_counted() {
+fn an_unread_socket_does_not_delay_uploads_and_lost_lines_are_counted() {
     let (reader, writer) = UnixStream::pair().unwrap();
     let start = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never");
     let hub = start.start_with_output(OwnedFd::from(writer).into());
@@ -146,9 +146,9 @@ fn an_unread_socket_delays_nobody_and_the_lost_lines_are_counted() {
 }
 
 #[test]
-fn an_unread_pipe_that_cannot_be_opened_anew_delays_nobody_either() {
+fn an_unread_pipe_that_cannot_be_reopened_does_not_delay_uploads() {
     if !is_root() || !has("setpriv") {
-        return skip("a pipe of somebody else needs root and setpriv");
+        return skip("a pipe of another user needs root and setpriv");
     }
     let folder = Arc::new(tempfile::tempdir().unwrap());
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -240,7 +240,7 @@ const ON_A_TERMINAL: &str = "import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 #[test]
-fn a_terminal_that_is_held_delays_nobody() {
+fn a_stopped_terminal_does_not_delay_uploads() {
     if !has("python3") {
         return skip("a terminal needs python3");
     }

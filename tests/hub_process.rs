@@ -33,7 +33,7 @@ fn sigterm_and_sigint_end_it_in_every_state_with_everything_closed() {
         let (status, log) = hub.end();
         assert_eq!(status.code(), Some(0), "{log}");
         // Not a measurement: an end that waits for the peers would take their time-outs.
-        assert!(began.elapsed() < Duration::from_secs(5), "it ends without waiting for anyone");
+        assert!(began.elapsed() < Duration::from_secs(5), "it ends without waiting for a peer");
         let closed = log.lines().filter(|line| line.contains("action: close_connection | result: success")).count();
         assert_eq!(closed, 4, "{log}");
         for line in ["action: close_listener", "action: close_store", "action: shutdown"] {
@@ -229,7 +229,7 @@ fn of_two_hubs_that_start_at_once_on_a_port_the_second_leaves_its_store_as_it_is
 }
 
 #[test]
-fn a_hub_for_nobody_takes_no_bets() {
+fn a_hub_without_agencies_takes_no_bets() {
     let hub = hub().env("LOTTERY_AGENCIES", "0").start();
     let mut peer = hub.connect();
     peer.send(&binary_batch(1, 1, 1));

@@ -1,4 +1,4 @@
-//! Keeps the layers of `docs/ARCHITECTURE.md` honest: who may use whom, and who may touch what.
+//! The layers of `docs/ARCHITECTURE.md`: which layer may use which, and what each may touch.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 

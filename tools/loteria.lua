@@ -678,7 +678,7 @@ local function conversation(pinfo)
   local number = tonumber(tostring(stream_of()))
   local known = streams[number]
   if not known then
-    -- Whoever speaks first is the client, in every dialect; the hub's own port says it more surely.
+    -- The client sends first, in every dialect; the hub's own port is a surer sign.
     known = { client_port = pinfo.src_port, expected = {}, roles = {}, greeted = {}, opened = {} }
     if pinfo.src_port == loteria.prefs.port and pinfo.dst_port ~= loteria.prefs.port then known.client_port = pinfo.dst_port end
     streams[number] = known
@@ -780,7 +780,7 @@ function loteria.dissector(tvb, pinfo, tree)
     end
     local note, sound = show_frame(known, side, tvb, at, size, role, pinfo, tree)
     notes[#notes + 1] = note
-    -- What follows a frame that cannot be is anyone's guess, and the hub's no more than ours.
+    -- What follows a malformed frame has no meaning, for the hub either.
     if not sound then break end
     at = at + size
   end

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match Options::parse().and_then(|options| run(options).map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _nobody_listens = writeln!(io::stderr(), "floor: {error}\n{USAGE}");
+            let _closed = writeln!(io::stderr(), "floor: {error}\n{USAGE}");
             ExitCode::FAILURE
         }
     }

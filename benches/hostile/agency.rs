@@ -41,8 +41,8 @@ impl Agency {
 /// How long acknowledgements took.
 pub struct Waits {
     acknowledgements: Histogram<u64>,
-    /// From the first try to connect until its first batch is stored, which makes its connection trusted; the longest, of
-    /// several agencies.
+    /// From the first try to connect until the first batch is stored, which makes the connection trusted; the longest
+    /// of several agencies.
     pub entry: Duration,
 }
 

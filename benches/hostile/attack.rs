@@ -53,7 +53,7 @@ pub struct Attack {
     poll: Poll,
     events: Events,
     peers: Vec<Peer>,
-    /// When to do something for whom.
+    /// The next act of each peer.
     due: BinaryHeap<Reverse<(Instant, usize, usize)>>,
     /// When every peer has been there once and has had time to be what it is.
     settled_at: Instant,
@@ -153,7 +153,7 @@ impl Attack {
         let socket = socket(index)?;
         socket.set_nonblocking(true)?;
         if self.peers[index].kind.reads() < 4096 {
-            // Little is to fit into what nobody reads.
+            // The receive buffer of a peer that does not read is to be small.
             socket.set_recv_buffer_size(4096)?;
         }
         match socket.connect(&self.address.into()) {

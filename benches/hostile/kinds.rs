@@ -253,7 +253,7 @@ impl Random {
         self.0
     }
 
-    /// Bytes that mean nothing; none that would speak for an agency, which without certificates anyone may.
+    /// Random bytes that begin no request of an agency, which without certificates any peer may send.
     fn garbage(&mut self) -> Vec<u8> {
         let length = 1 + self.next() % 4000;
         let mut bytes: Vec<u8> = (0..length).map(|_| self.next().to_le_bytes()[0]).collect();

@@ -10,7 +10,7 @@ use loteria::wire::{Answer, Dialect, Expecting};
 /// Descriptors of this program that are no connections.
 const DESCRIPTORS_BESIDES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Whose winners are asked for, and whom the draw waits for.
+/// The agency whose winners are queried, and the last one that the draw waits for.
 const AGENCY: AgencyId = AgencyId(1);
 const LAST: AgencyId = AgencyId(2);
 /// The dialects of the queries, in turns. `csv` has as many queries as there are agencies; `echo` none.

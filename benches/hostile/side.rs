@@ -10,8 +10,8 @@ use super::attack::{Attack, Tally};
 
 /// The attack begins to be measured after this long, settled or not.
 const SETTLING_MAX: Duration = Duration::from_secs(60);
-/// Real attackers have machines of their own: these run only when nobody else wants the processor. Where this
-/// program is missing, they are merely nice.
+/// Real attackers have machines of their own: these run only when the processor is idle. Where this
+/// program is missing, they run with the lowest priority.
 const IDLE: [&str; 3] = ["chrt", "--idle", "0"];
 const NICENESS: i32 = 19;
 

@@ -7,7 +7,7 @@
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
-/// Who is at the other end: a hub that speaks a dialect, or Redis.
+/// The peer: a hub that speaks a dialect, or Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// One of the hub's dialects.

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says it and ends with `code`; where nobody listens any more there is nothing left to do.
+/// Writes `text`, and returns `code`; a failure where the output is closed.
 fn say(to: &mut dyn Write, text: &str, code: ExitCode) -> ExitCode {
     match writeln!(to, "{text}") {
         Ok(()) => code,

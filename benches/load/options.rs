@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-/// What to send, to whom, and what to measure.
+/// What to send, the peer, and what to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where the hub listens.

@@ -121,8 +121,8 @@ impl Session {
         }
     }
 
-    /// Nothing goes wrong any more. Whoever waits for nothing is gone in the end, and the agencies that are left can
-    /// still finish and get their winners.
+    /// No more faults. Connections without a parked query end by themselves, and the other agencies can still finish
+    /// and get their winners.
     pub(super) fn end(&mut self) {
         self.disk.set_space(None);
         self.disk.fail_sync(None);
@@ -144,7 +144,7 @@ impl Session {
         while !self.peers.is_empty() {
             self.lose(0);
         }
-        assert_eq!((self.hub.connections(), self.hub.buffered_bytes()), (0, 0), "nobody is left");
+        assert_eq!((self.hub.connections(), self.hub.buffered_bytes()), (0, 0), "no connection is left");
         self.finish_and_ask();
         self.settle();
         self.stop();
@@ -157,7 +157,7 @@ impl Session {
         let excluded = |session: &Session, id| session.hub.lottery().agency(id).unwrap().standing == Standing::Excluded;
         let (mut asking, mut waiting) = (0, Vec::new());
         for id in ids {
-            // Those who come late may be excluded while others ask.
+            // Agencies that come late may be excluded while others query.
             if excluded(self, id) {
                 continue;
             }

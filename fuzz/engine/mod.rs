@@ -3,7 +3,7 @@
 //!
 //! What holds whatever they say: nothing panics, the hub's own invariants hold between turns, no step goes on for
 //! ever, buffers and queues stay within bounds, and what was acknowledged is stored, over kills and power cuts too.
-//! At the end nobody is waited for but who waits for the draw, and healthy agencies still bring it about.
+//! At the end only parked queries are left, and healthy agencies still complete the draw.
 
 mod checks;
 mod peer;
@@ -77,7 +77,7 @@ const PEERS_MAX: usize = 12;
 const STARTS_MAX: usize = 8;
 /// Turns that may follow one another while no byte moves: one for each request in a full inbox, and some.
 const TURNS_MAX: usize = limits::PARKED_INBOX_BYTES + 1000;
-/// Deadlines that may come before everybody is gone who waits for nothing.
+/// Deadlines that may come before only parked connections are left.
 const WAITS_MAX: usize = 5000;
 /// What one connection's buffers may hold: twice what may wait to be read, since they grow by doubling, with the
 /// replies of one turn on top, and a frame.

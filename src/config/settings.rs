@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nobody_asked_for_are_named() {
+    fn unknown_keys_are_named() {
         let mut settings = settings("STRAY = 1\n[LOTTERY]\nAGENCIES = 2\nAGENCYS = 3\n", |_| None);
         settings.get("LOTTERY", "AGENCIES", "5", number).unwrap();
         assert_eq!(settings.unknown(), ["[DEFAULT] STRAY", "[LOTTERY] AGENCYS"]);

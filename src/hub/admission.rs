@@ -1,4 +1,4 @@
-//! Who may come in when the hub is full.
+//! Admission and eviction when the hub is full.
 //!
 //! A newcomer gets the slot of a connection that has shown no dialect for a while, or of one that is spare: it may have
 //! closed, it is untrusted and from an address with far more connections than the newcomer's own, or its agency has more

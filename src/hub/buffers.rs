@@ -1,4 +1,4 @@
-//! The memory of all connections together, and who goes when it is too much.
+//! The memory of all connections together, and the connections that are shed when it is too much.
 
 use super::Hub;
 use super::connections::ConnectionId;
@@ -20,8 +20,8 @@ impl<K: Keep> Hub<K> {
         self.shed_buffers(now);
     }
 
-    /// Over the limit of all buffers, one that holds much goes: an honest peer never does. Shared lists of winners count,
-    /// and those who read them hold nothing.
+    /// Over the limit of all buffers, a connection with large buffers is shed; an honest peer has none. Shared lists of
+    /// winners count by themselves, not for the connections that read them.
     pub(super) fn shed_buffers(&mut self, now: Moment) {
         while self.connections.buffered_bytes() + self.parked.lists.bytes.min(limits::LISTS_BYTES_HIGH_OF_AGENCIES)
             > limits::BUFFERS_BYTES_MAX
@@ -32,9 +32,9 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// The connection with the largest buffers, no smaller than the mean, of a few slots; the next call examines the next
-    /// ones. To examine all slots each time would be as many steps as there are connections, for every piece of a frame
-    /// that an attacker sends.
+    /// The connection with the largest buffers, no smaller than the mean, of a few slots; the next call examines the
+    /// next ones. To examine all slots each time would be as many steps as there are connections, for every piece of a
+    /// frame that an attacker sends.
     fn find_holder(&mut self) -> Option<usize> {
         let slots = self.slots();
         let mean = self.connections.buffered_bytes() / self.connections.len().max(1);

@@ -29,7 +29,7 @@ pub enum Event<'a> {
     },
     /// A request other than a batch was refused.
     Refused {
-        /// Who sent it.
+        /// The sender.
         peer: Peer,
         /// Why.
         why: Refused,
@@ -43,7 +43,7 @@ pub enum Event<'a> {
     },
     /// A line is sent back.
     Echoed {
-        /// To whom.
+        /// The receiver.
         peer: Peer,
         /// As it came, with its end.
         line: &'a [u8],
@@ -104,7 +104,7 @@ pub enum Event<'a> {
 /// How many agencies [`Event::DrawWaits`] names.
 pub const PENDING_TOLD_MAX: usize = 20;
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The connection; it may be gone.

@@ -22,7 +22,7 @@ pub(super) struct Liveness {
 }
 
 impl Liveness {
-    /// Nobody is connected. Connections that cannot say whose they are get an agency of `pool`; an empty one is all.
+    /// Without connections. An unnumbered connection gets an agency of `pool`; an empty pool is all agencies.
     pub(super) fn new(pool: &[AgencyId], lottery: &Lottery) -> Liveness {
         let presence = Presence::default();
         Liveness { unnumbered: Unnumbered::new(pool, lottery, &presence), presence }

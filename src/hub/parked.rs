@@ -87,7 +87,7 @@ impl<K: Keep> Hub<K> {
         self.remind_of_pending(now);
     }
 
-    /// Every so often: whom the parked queries wait for.
+    /// Periodically logs the agencies that the parked queries wait for.
     pub(super) fn tell_pending(&mut self, now: Moment) {
         self.reminders.pending = false;
         if self.lottery.drawn() || self.connections.parked() == 0 {

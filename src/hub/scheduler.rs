@@ -1,4 +1,4 @@
-//! Whom a turn reads, in which order, and how much of each.
+//! Which connections a turn reads, in which order, and how much of each.
 //!
 //! Trusted connections first. Of all others a turn reads a few, so that thousands of them cost an agency a fraction of a
 //! millisecond; where trusted connections fill the turn, the others begin the next one. Each class is first come, first
@@ -194,7 +194,7 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Begins a turn: deferred work runs, unless it left the last turn no room to read. Then [`next_read`](Self::next_read)
-    /// says whom to read, and [`end_reads`](Self::end_reads) ends that.
+    /// says which connection to read, and [`end_reads`](Self::end_reads) ends that.
     pub fn begin_reads(&mut self, now: Moment) {
         self.scheduler.round.work_behind = std::mem::take(&mut self.scheduler.reads_first);
         if !self.scheduler.round.work_behind {

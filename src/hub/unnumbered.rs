@@ -1,6 +1,6 @@
-//! Agencies for connections that cannot say which they are: those that nobody has claimed.
+//! Agencies for unnumbered connections: those that no connection and no stored bet has claimed.
 //!
-//! They are kept, and not searched for: a peer may ask with every three bytes, and there may be many agencies.
+//! The free agencies are kept, not searched for: a peer may ask for one with every three bytes, and there may be many.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ impl Unnumbered {
     }
 
     pub(super) fn assert_counts(&self, lottery: &Lottery, presence: &Presence) {
-        assert_eq!(self.free, self.counted(lottery, presence), "agencies that nobody has claimed");
+        assert_eq!(self.free, self.counted(lottery, presence), "agencies that are not claimed");
     }
 
     fn counted(&self, lottery: &Lottery, presence: &Presence) -> BTreeSet<AgencyId> {

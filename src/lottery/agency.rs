@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_a_list_and_nobody() {
+    fn a_count_a_list_and_an_empty_roster() {
         assert_eq!(ids("5"), [1, 2, 3, 4, 5]);
         assert_eq!(ids("0"), [0; 0]);
         assert_eq!(ids(" 1-3, 9 ,2-4"), [1, 2, 3, 4, 9]);

@@ -1,4 +1,4 @@
-//! One draw: who has bet, who has finished, who won.
+//! One draw: the agencies that bet and finished, and their winners.
 
 use std::collections::VecDeque;
 
@@ -224,7 +224,7 @@ impl Lottery {
         }
     }
 
-    /// Whether the draw is due: nobody is still betting, somebody has finished, and it has not been.
+    /// Whether the draw is due: no agency is betting, at least one has finished, and the draw has not been.
     pub fn due(&self) -> bool {
         !self.drawn && self.betting == 0 && self.finished > 0
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn excluding_completes_the_draw_but_nobody_does_not() {
+    fn excluding_completes_the_draw_unless_no_agency_finished() {
         let mut lottery = lottery("2");
         lottery.exclude(B).unwrap();
         assert!(!lottery.due());
@@ -383,7 +383,7 @@ mod tests {
 
         let mut abandoned = super::tests::lottery("1");
         abandoned.exclude(A).unwrap();
-        assert!(!abandoned.due(), "a draw needs somebody in it");
+        assert!(!abandoned.due(), "a draw needs an agency that finished");
         assert!(!super::tests::lottery("0").due());
     }
 

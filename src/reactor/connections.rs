@@ -31,7 +31,7 @@ impl<K: Keep> Reactor<K> {
         }
     }
 
-    /// Accepts a slice of those who wait, if anyone does.
+    /// Accepts some of the pending connections.
     pub(super) fn accept(&mut self, now: Moment) {
         self.accept_some(now);
         if self.accept != Accept::Pending {
@@ -130,7 +130,7 @@ impl<K: Keep> Reactor<K> {
         true
     }
 
-    /// Reads whom the hub says, and how much it says.
+    /// Reads the connections that the hub grants, and as much as it grants.
     pub(super) fn read_all(&mut self, now: Moment) {
         self.hub.begin_reads(now);
         while let Some(grant) = self.hub.next_read(self.handshakes_left > 0) {
@@ -203,7 +203,7 @@ impl<K: Keep> Reactor<K> {
         budget - left
     }
 
-    /// Sends what there is to send, to those who have something new and to those who take more now.
+    /// Flushes the outboxes with new bytes, and those of sockets that have become writable.
     pub(super) fn write_all(&mut self, now: Moment) {
         while let Some(id) = self.hub.take_dirty() {
             self.write(id, now);
@@ -211,7 +211,7 @@ impl<K: Keep> Reactor<K> {
         self.write_ready(now);
     }
 
-    /// Sends to those who take more now.
+    /// Flushes the outboxes of sockets that have become writable.
     pub(super) fn write_ready(&mut self, now: Moment) {
         for id in std::mem::take(&mut self.writable) {
             self.write(id, now);

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const BESIDES: u64 = 32 + limits::REFUSALS_MAX as u64;
 
 /// Lets the process have descriptors for so many connections, as far as the system allows: many systems grant
-/// few at first and more to who asks. Returns for how many connections there are descriptors now.
+/// few at first and more on request. Returns for how many connections there are descriptors now.
 pub fn allow_connections(connections: usize) -> usize {
     let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(BESIDES);
     let limit = getrlimit(Resource::Nofile);

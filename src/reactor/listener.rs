@@ -16,7 +16,7 @@ const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Linux's `net.core.somaxconn`, since version 5.4.
 const SOMAXCONN: usize = 4096;
 
-/// An address that is taken, but where nobody can connect yet.
+/// A bound address that does not listen yet.
 #[derive(Debug)]
 pub struct Bound(Socket, KeepAlive);
 

@@ -77,7 +77,7 @@ pub struct Reactor<K: Keep> {
     tls: Option<Tls>,
     handshakes_left: usize,
     log: LogOutput,
-    /// When to try the log again that nobody could take.
+    /// When to retry the log after a flush that failed.
     log_retry: Option<Moment>,
     /// When it was last looked whether the store's files are still there.
     store_checked: Instant,

@@ -1,7 +1,7 @@
 //! One connection without its socket: which dialect it speaks, whose it is, and where its stream stands.
 //!
 //! A session turns bytes into requests, one step at a time, and never touches sockets, files, clocks or the
-//! lottery; whoever owns it feeds it bytes and acts on what it says.
+//! lottery. Its owner gives it bytes and acts on its steps.
 
 mod inbox;
 

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_no_bets_names_nobody() {
+    fn a_batch_of_no_bets_names_no_agency() {
         assert!(matches!(decode(&[BETS, 0, 0, 0, 0], &context()), Ok(Request::EmptyBatch)));
     }
 

@@ -285,8 +285,8 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 pub mod client {
     use super::{
         ACTION, AGENCY_ID, AgencyId, Answer, BATCH_SIZE, BET, Cause, ClientRules, Context, ERROR, Expecting, FINISH,
-        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unrepresentable, WINNERS, bet::push_bet,
-        bet::unescape, pairs_of, plain,
+        Framing, LENGTH_BYTES, MESSAGE, Malformed, Pairs, RawBet, STATUS, SUCCESS, Unrepresentable, WINNERS,
+        bet::push_bet, bet::unescape, pairs_of, plain,
     };
 
     /// ClientRules for a client.

@@ -97,7 +97,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whoever has files open there keeps them; nobody else sees the place any more.
+        // A lazy unmount: open files stay usable.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }

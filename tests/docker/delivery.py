@@ -4,7 +4,7 @@
 and started, and what the containers logged is read from Compose. Standard library only.
 
 Container names and image tags are fixed by the course, so two runs on one engine would be in each other's way:
-a lock makes the second wait, and containers that are there already are somebody's, so they are refused.
+a lock makes the second wait, and existing containers belong to another run, so they are refused.
 """
 
 import atexit

@@ -402,7 +402,7 @@ class Layout(Case):
         delivery.must(["make", "docker-image"], timeout=BUILD_SECONDS_MAX)
         self.assertEqual({program: delivery.image(program) for program in before}, before)
 
-    def test_an_image_runs_as_nobody_of_this_machine(self):
+    def test_an_image_runs_as_no_user_of_this_machine(self):
         for program in ("server", "client"):
             self.assertEqual(delivery.must(["docker", "inspect", "-f", "{{.Config.User}}", f"{program}:latest"]).strip(),
                              "10001:10001")

@@ -63,7 +63,7 @@ fn bytes_that_are_no_tls_are_refused_with_an_alert_and_cost_little() {
         assert!(received.is_empty() || received[0] == 21, "an alert, if anything: {}", received.escape_ascii());
     }
     hub.wait_for_count("action: tls | result: fail", 5);
-    // Records that nobody encrypted, after a good handshake.
+    // Records that are not encrypted, after a good handshake.
     let mut peer = connect(authority, &hub, None);
     peer.write_all(&binary(2, &[2], &[])).unwrap();
     expect(&mut peer, &[0]);
@@ -93,7 +93,7 @@ fn a_connection_cut_in_the_middle_of_a_handshake_leaves_nothing() {
 }
 
 #[test]
-fn many_handshakes_at_once_hold_up_nobody_and_cost_what_is_counted() {
+fn many_handshakes_at_once_do_not_delay_uploads_and_cost_what_is_counted() {
     const PEERS: usize = 200;
     let authority = authority!();
     let hub = secure(authority).start();
@@ -155,7 +155,7 @@ fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
 }
 
 #[test]
-fn a_peer_that_begins_to_read_in_the_moment_it_is_dropped_harms_nobody() {
+fn a_peer_that_begins_to_read_as_it_is_dropped_does_not_harm_others() {
     let authority = authority!();
     let hub = secure(authority).env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "500ms").start();
     let mut agency = agency_of_winners(authority, &hub);

@@ -1,4 +1,4 @@
-//! TLS on the hub's one port: who is let in, whom a certificate lets one speak for, and what hostile bytes get.
+//! TLS on the hub's one port: which clients are admitted, the agency that a certificate permits, and hostile bytes.
 //! Peers are openssl's own client and rustls's.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
@@ -107,7 +107,8 @@ fn a_first_byte_alone_is_not_yet_tls() {
     assert_eq!(peer.rest(), b"\x16\x03\x01\n");
 }
 
-/// The first batch (or hello) of agency `agency` in each dialect, and the reply to a connection that may not speak for it.
+/// The first batch (or hello) of agency `agency` in each dialect, and the reply to a connection that may not speak for
+/// it.
 fn unauthorized(agency: u8) -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let line = format!("Ana|Paz|30904465|1999-03-17|7574|{agency}");
     let text = format!("{}\n{line}", line.len());
@@ -228,7 +229,7 @@ fn both_ends_say_goodbye() {
     let mut peer = connect(authority, &hub, None);
     peer.write_all(b"hola\n").unwrap();
     let mut received = Vec::new();
-    // Without a goodbye this is an error: somebody may have cut the answer short.
+    // Without a close_notify this is an error: the answer may have been truncated.
     peer.read_to_end(&mut received).unwrap();
     assert_eq!(received, b"hola\n");
     // A peer's own goodbye ends its side only.

@@ -1,4 +1,4 @@
-"""The bets of an agency: read from its file, made up by a seed, and who of them won."""
+"""The bets of an agency: read from its file, made up by a seed, and its winners."""
 
 import csv
 import itertools

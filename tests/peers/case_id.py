@@ -36,7 +36,7 @@ class Client:
         self.agency, self.link = agency, Link(address, cut)
 
     def upload(self, batches):
-        # Nobody answers a batch: the finish tells whether all of them were stored.
+        # A batch has no reply: the reply to the finish tells whether all batches were stored.
         for batch in batches:
             self.link.send(batch_bytes(self.agency, batch))
 

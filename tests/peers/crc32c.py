@@ -19,5 +19,5 @@ def crc32c(data):
     return crc ^ 0xFFFFFFFF
 
 
-# The published check value of the algorithm; a wrong table must not talk to anyone.
+# The published check value of the algorithm; a wrong table must not be used.
 assert crc32c(b"123456789") == 0xE3069283

@@ -3,7 +3,7 @@
     errors.py --server HOST:PORT
 
 The hub must have agencies 1 to 8 (99 does not exist), and give 7 to connections that carry no agency. No draw happens:
-nobody speaks for 8. Prints one line per check and fails where an answer differs.
+agency 8 never finishes. Prints one line per check and fails where an answer differs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ GOOD = Bet("Ana", "Pérez", "30904465", "1999-03-17", 2201)
 BAD = GOOD._replace(birthdate="2001-02-29")
 UNKNOWN = 99
 # An agency that never finishes.
-NOBODY = 8
+UNFINISHED = 8
 # Batches sent without waiting: the first is rejected, the second is above it and has to come again.
 IN_FLIGHT = ((1, [BAD]), (2, [GOOD]), (1, [GOOD]), (2, [GOOD]))
 TOO_LONG = 0xFFFFFFF0
@@ -70,7 +70,8 @@ def check_case_id(address, check, agency):
     overrun = struct.pack(">BIII", 1, 8, agency, 400)
     check.same("case-id: a string that overruns closes", closes_after(address, overrun), b"\0")
     check.same("case-id: an unknown case closes", closes_after(address, good + b"\x09"), b"\0")
-    check.same("case-id: an empty batch and a query of nobody", closes_after(address, b"\1\0\0\0\0\3\0\0\0\x63"), b"\0")
+    check.same("case-id: an empty batch and a query of an unknown agency",
+               closes_after(address, b"\1\0\0\0\0\3\0\0\0\x63"), b"\0")
     link = Link(address)
     link.send(bad)
     link.send(good)
@@ -115,7 +116,7 @@ def check_text(address, check, agency):
         late = ask(text.line(agency, GOOD))
     check.same("text: a bet after the first query is too late", late, "ERROR_INVALID_BATCH")
     parked.close()
-    link.send(text.frame(text.line(NOBODY, GOOD)) * 2)
+    link.send(text.frame(text.line(UNFINISHED, GOOD)) * 2)
     check.same("text: two batches in one write are answered one by one", link.exactly(10), b"3\nACK3\nACK")
     link.send(b"999999999\nx")
     check.same("text: a length over the limit closes", closes(link), b"19\nERROR_INVALID_BATCH")
@@ -178,16 +179,16 @@ def check_binary(address, check, agency, frame, name):
     check.same(f"{name}: a bet after the finish is too late", ask(binary.BATCH, body(agency, [GOOD])), b"\1")
     check.same(f"{name}: the finish of an agency unknown", ask(binary.FINISHED, struct.pack(">I", UNKNOWN)), b"\1")
     check.same(f"{name}: the query of an agency unknown", ask(binary.QUERY, struct.pack(">I", UNKNOWN)), b"\1")
-    twice = frame(binary.BATCH, body(NOBODY, [GOOD])) * 2
+    twice = frame(binary.BATCH, body(UNFINISHED, [GOOD])) * 2
     link.send(twice)
     check.same(f"{name}: two batches in one write are answered one by one", link.exactly(2), b"\0\0")
     link.close()
     short = frame(binary.QUERY, b"\0\0")
     check.same(f"{name}: a query cut short closes", closes_after(address, short), b"\1")
     # Of an agency that may still bet: a late batch is refused before anything in it is read.
-    overrun = frame(binary.BATCH, struct.pack(">III", NOBODY, 1, 400))
+    overrun = frame(binary.BATCH, struct.pack(">III", UNFINISHED, 1, 400))
     check.same(f"{name}: a name that overruns closes", closes_after(address, overrun), b"\1")
-    extra = frame(binary.BATCH, body(NOBODY, [GOOD]) + b"\0")
+    extra = frame(binary.BATCH, body(UNFINISHED, [GOOD]) + b"\0")
     check.same(f"{name}: bytes after the last bet close", closes_after(address, extra), b"\1")
 
 

@@ -148,7 +148,7 @@ class Compose(unittest.TestCase):
         self.assertEqual(len(set(spoken[:6])), 6)
         self.assertEqual([i + 1 for i, dialect in enumerate(spoken) if dialect == "csv"], [5])
         self.assertIn('LOTTERY_UNNUMBERED_AGENCIES: "5"\n', services["server"])
-        self.assertNotIn("UNNUMBERED", self.generate(4, "mixed"), "nobody speaks csv among four")
+        self.assertNotIn("UNNUMBERED", self.generate(4, "mixed"), "none of four speaks csv")
         self.assertNotIn("PROTOCOL", self.generate(4))
 
     def test_a_file_elsewhere_finds_the_project(self):

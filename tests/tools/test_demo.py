@@ -65,7 +65,7 @@ class Demo(unittest.TestCase):
                 rows = self.draw(DIALECT=dialect, DATA=self.folder)
                 self.assertEqual(rows, [(i, dialect, 100, 100, len(won), won) for i, won in enumerate(documents, 1)])
 
-    def test_csv_names_no_agency_but_loses_nobody(self):
+    def test_csv_names_no_agency_but_loses_no_winners(self):
         documents = self.agencies(1, 1)
         rows = self.draw(DIALECT="csv", DATA=self.folder)
         self.assertEqual(sorted(row[5] for row in rows), sorted(documents))

@@ -140,7 +140,7 @@ class Entrega(unittest.TestCase):
         return subprocess.run(["git", *words], cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
     def test_each_branch_is_whole_and_its_clients_do_what_the_exercise_says(self):
-        # A home without a git configuration: nobody's name is known.
+        # A home without a git configuration: the author's name is not known.
         with tempfile.TemporaryDirectory() as home:
             done = self.lay_out(home)
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -9,7 +9,7 @@ from programs import Failure, Side
 BETS_MAX = 150_000_000
 BETS_OF_A_LONG_RUN = 20_000_000
 # No bet of the course's data, nor of `.data`, is on it.
-NOBODYS_NUMBER = 4_000_000_000
+LOSING_NUMBER = 4_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +143,10 @@ def spread(values):
 def memory(programs, small, large):
     """Peak memory of the hub after `large` bets, over that after `small`.
 
-    Nobody wins: winners are kept in memory, and a file that is sent a thousand times has a thousand times as many.
+    No bet wins: winners are kept in memory, and a file that is sent a thousand times has a thousand times as many.
     """
-    nobody = Side(winning_number=NOBODYS_NUMBER)
-    peaks = [programs.run(nobody, bets)["server_peak_kib"] for bets in (small, large)]
+    losing = Side(winning_number=LOSING_NUMBER)
+    peaks = [programs.run(losing, bets)["server_peak_kib"] for bets in (small, large)]
     if peaks[0] == 0:
         raise Failure("the hub's memory could not be read")
     return {"small": small, "large": large, "small_kib": peaks[0], "large_kib": peaks[1]}
@@ -163,7 +163,7 @@ def sizes(programs, say, bets_most, connections_most):
     rows = {"bets": [], "connections": []}
     for size in powers_of_ten(10_000, bets_most):
         for sync in (False, True):
-            side = Side(sync=sync, winning_number=NOBODYS_NUMBER)
+            side = Side(sync=sync, winning_number=LOSING_NUMBER)
             rows["bets"].append(sized(programs, say, "bets", size, side, size))
     for size in powers_of_ten(1, connections_most):
         for sync in (False, True):

@@ -172,7 +172,7 @@ def warm(folder):
 
 
 def free_port():
-    """A port that nobody has at this moment."""
+    """A port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -5,7 +5,9 @@ use super::{
     message, open, push_bet, read_bet,
 };
 use crate::lottery::{AgencyId, RawBet};
-use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable, Unwelcome};
+use crate::wire::message::{
+    Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable, Unwelcome,
+};
 use crate::wire::reader::Reader;
 
 /// What a client does differently in this dialect.

@@ -28,7 +28,9 @@ pub fn hello(_: AgencyId, _: &mut Vec<u8>) {}
 /// A name with a `|` or with a space at either end, or a first name that would be read as a query.
 pub fn carries(bet: &RawBet<'_>) -> Result<(), Unrepresentable> {
     if bet.first_name.bytes().starts_with(GET_WINNERS) {
-        return Err(Unrepresentable("the text dialect would read a first name that begins with GET_WINNERS as a query"));
+        return Err(Unrepresentable(
+            "the text dialect would read a first name that begins with GET_WINNERS as a query",
+        ));
     }
     for name in [bet.first_name.bytes(), bet.last_name.bytes()] {
         if name.contains(&b'|') {
