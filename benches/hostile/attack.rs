@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::kinds::{Act, Kind, MIX, Random, Sentences};
+use super::kinds::{Act, Kind, MIX, Messages, Random};
 
 /// Connections that are begun in one turn of the loop; the hub's queue is not endless.
 const CONNECTS_PER_TURN: usize = 32;
@@ -58,7 +58,7 @@ pub struct Attack {
     /// When every peer has been there once and has had time to be what it is.
     settled_at: Instant,
     random: Random,
-    sentences: Sentences,
+    messages: Messages,
     tallies: [Tally; MIX.len()],
 }
 
@@ -82,7 +82,7 @@ impl Attack {
             due: (0..count).map(|index| Reverse((at(index), index, 0))).collect(),
             settled_at: at(count) + 3 * away,
             random: Random(7574),
-            sentences: Sentences::new(),
+            messages: Messages::new(),
             tallies,
         })
     }
@@ -180,8 +180,8 @@ impl Attack {
     /// Does what this kind of peer does next.
     fn act(&mut self, index: usize) {
         let Peer { kind, stream: Some(stream), said, .. } = &mut self.peers[index] else { return };
-        let (bytes, next) = match kind.act(index, *said, &self.sentences, &mut self.random) {
-            Act::Say(bytes, next) => (bytes, next),
+        let (bytes, next) = match kind.act(index, *said, &self.messages, &mut self.random) {
+            Act::Send(bytes, next) => (bytes, next),
             Act::HalfClose => {
                 let _ = stream.shutdown(Shutdown::Write);
                 return;

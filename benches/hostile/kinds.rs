@@ -25,19 +25,19 @@ const HUGE_BYTES: usize = 1 << 20;
 /// What is wrong with a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It connects and says nothing.
+    /// It connects and sends nothing.
     Silent,
     /// First bytes, one now and then, that fit more than one dialect.
     SlowStart,
     /// A frame, in one of five dialects, of which a byte comes now and then.
     SlowFrame,
-    /// It greets as an agency, and says nothing more.
+    /// It sends the hello of an agency, and nothing more.
     Hello,
-    /// It begins to greet, and stops.
+    /// It sends a part of a hello.
     HalfHello,
     /// The first bytes of TLS, and nothing that follows them.
     Tls,
-    /// All of a TLS greeting: the hub answers it, which is dear, and the peer leaves.
+    /// A whole ClientHello of TLS: the hub answers it, which is expensive, and the peer leaves.
     Handshake,
     /// A query that waits for the draw, whose answer is never read.
     Parked,
@@ -82,7 +82,7 @@ pub const MIX: [(Kind, usize); 16] = [
 /// What a peer does next.
 pub enum Act {
     /// It sends these bytes, or what the hub takes of them, and acts again after the pause, if there is one.
-    Say(Vec<u8>, Option<Duration>),
+    Send(Vec<u8>, Option<Duration>),
     /// It ends its own side, and stays.
     HalfClose,
     /// It goes away.
@@ -108,8 +108,8 @@ impl Kind {
             Kind::SlowFrame => "a frame, a byte a second",
             Kind::Hello => "a hello as an agency, then nothing",
             Kind::HalfHello => "half a hello",
-            Kind::Tls => "half a TLS greeting",
-            Kind::Handshake => "a whole TLS greeting, then gone",
+            Kind::Tls => "half a TLS ClientHello",
+            Kind::Handshake => "a whole TLS ClientHello, then gone",
             Kind::Parked => "a query, answer not read",
             Kind::Vanished => "a query, then gone without a word",
             Kind::RefusedQueries => "a hundred refused queries a second",
@@ -143,45 +143,45 @@ impl Kind {
         }
     }
 
-    /// What the peer numbered `index` does next, having sent `said` bytes of this connection. `sentences` and
+    /// What the peer numbered `index` does next, having sent `said` bytes of this connection. `messages` and
     /// `random` are the attack's.
-    pub fn act(self, index: usize, said: usize, sentences: &Sentences, random: &mut Random) -> Act {
+    pub fn act(self, index: usize, said: usize, messages: &Messages, random: &mut Random) -> Act {
         let first = said == 0;
-        let once = |bytes: &[u8]| Act::Say(if first { bytes.to_vec() } else { Vec::new() }, None);
+        let once = |bytes: &[u8]| Act::Send(if first { bytes.to_vec() } else { Vec::new() }, None);
         match self {
-            Kind::Silent => Act::Say(Vec::new(), None),
-            Kind::SlowStart if said < 4 => Act::Say(vec![0], Some(2 * PAUSE)),
-            Kind::SlowStart => Act::Say(Vec::new(), None),
-            Kind::SlowFrame if first => Act::Say(sentences.frames[index % sentences.frames.len()].clone(), Some(PAUSE)),
-            Kind::SlowFrame => Act::Say(vec![b'x'], Some(PAUSE)),
-            Kind::Hello => once(&sentences.hello),
+            Kind::Silent => Act::Send(Vec::new(), None),
+            Kind::SlowStart if said < 4 => Act::Send(vec![0], Some(2 * PAUSE)),
+            Kind::SlowStart => Act::Send(Vec::new(), None),
+            Kind::SlowFrame if first => Act::Send(messages.frames[index % messages.frames.len()].clone(), Some(PAUSE)),
+            Kind::SlowFrame => Act::Send(vec![b'x'], Some(PAUSE)),
+            Kind::Hello => once(&messages.hello),
             // Of different lengths: while the dialect is open, and when it is known.
-            Kind::HalfHello => once(&sentences.hello[..1 + index % (sentences.hello.len() - 1)]),
-            Kind::Tls => once(&sentences.tls),
-            Kind::Handshake if first => Act::Say(sentences.handshake.clone(), Some(PAUSE / 10)),
+            Kind::HalfHello => once(&messages.hello[..1 + index % (messages.hello.len() - 1)]),
+            Kind::Tls => once(&messages.tls),
+            Kind::Handshake if first => Act::Send(messages.handshake.clone(), Some(PAUSE / 10)),
             Kind::Handshake => Act::Leave,
-            Kind::Parked => once(&sentences.query),
-            Kind::Vanished if first => Act::Say(sentences.query.clone(), Some(PAUSE / 10)),
+            Kind::Parked => once(&messages.query),
+            Kind::Vanished if first => Act::Send(messages.query.clone(), Some(PAUSE / 10)),
             Kind::Vanished => Act::Vanish,
-            Kind::RefusedQueries => Act::Say(sentences.refused_query.repeat(100), Some(PAUSE)),
+            Kind::RefusedQueries => Act::Send(messages.refused_query.repeat(100), Some(PAUSE)),
             Kind::NonReader | Kind::SlowReader => {
-                Act::Say(sentences.small.repeat(REQUESTS / sentences.small.len()), Some(PAUSE / 4))
+                Act::Send(messages.small.repeat(REQUESTS / messages.small.len()), Some(PAUSE / 4))
             }
-            Kind::HalfClosed if first => Act::Say(sentences.huge[..100].to_vec(), Some(PAUSE / 10)),
+            Kind::HalfClosed if first => Act::Send(messages.huge[..100].to_vec(), Some(PAUSE / 10)),
             Kind::HalfClosed => Act::HalfClose,
             Kind::Huge => {
-                let rest = &sentences.huge[said.min(sentences.huge.len())..];
-                Act::Say(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 2))
+                let rest = &messages.huge[said.min(messages.huge.len())..];
+                Act::Send(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 2))
             }
-            Kind::Garbage if first => Act::Say(random.garbage(), None),
-            Kind::Garbage => Act::Say(Vec::new(), None),
+            Kind::Garbage if first => Act::Send(random.garbage(), None),
+            Kind::Garbage => Act::Send(Vec::new(), None),
             Kind::Churn => Act::Leave,
         }
     }
 }
 
-/// What they say.
-pub struct Sentences {
+/// The bytes that hostile peers send.
+pub struct Messages {
     hello: Vec<u8>,
     query: Vec<u8>,
     refused_query: Vec<u8>,
@@ -195,9 +195,9 @@ pub struct Sentences {
     huge: Vec<u8>,
 }
 
-impl Sentences {
+impl Messages {
     /// All of them.
-    pub fn new() -> Sentences {
+    pub fn new() -> Messages {
         let bytes = |put: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = Vec::new();
             put(&mut bytes);
@@ -209,8 +209,8 @@ impl Sentences {
         huge.extend([0, 0, 0, 99, 0, 0, 1, 0]);
         huge.resize(HUGE_BYTES - 1, b'x');
         let native = bytes(&|out| Dialect::Native.put_hello(CLAIMED_AGENCY, out));
-        let handshake = greeting();
-        Sentences {
+        let handshake = client_hello();
+        Messages {
             query: bytes(&|out| Dialect::Binary.put_query(AgencyId(1), out)),
             refused_query: bytes(&|out| Dialect::Binary.put_query(UNKNOWN_AGENCY, out)),
             small: b"\0\0\0\x0dBATCH_SIZE:0\n".to_vec(),
@@ -229,14 +229,14 @@ impl Sentences {
     }
 }
 
-/// The greeting of a client that would offer TLS in earnest.
-fn greeting() -> Vec<u8> {
+/// The ClientHello of a client that supports TLS.
+fn client_hello() -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.expect("ring knows the versions of TLS");
     let config = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
-    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client that greets");
+    let mut client = ClientConnection::new(Arc::new(config), name).expect("a client");
     let mut bytes = Vec::new();
     client.write_tls(&mut bytes).expect("a vector takes everything");
     bytes

@@ -278,9 +278,9 @@ impl Session {
             self.peers.retain(|peer| peer.id != id);
             admitted = Some(self.hub.open(address, self.now).expect("a slot has come free"));
         }
-        let told_off = admitted.is_none();
+        let refused = admitted.is_none();
         if let Some(id) = admitted.or_else(|| self.hub.refuse(address, self.now)) {
-            let mut peer = Peer::new(id, told_off);
+            let mut peer = Peer::new(id, refused);
             peer.set_takes(takes);
             self.peers.push(peer);
         }

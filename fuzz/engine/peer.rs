@@ -77,7 +77,7 @@ fn bet(document: u32) -> Bet {
 }
 
 impl Peer {
-    pub fn new(id: ConnectionId, told_off: bool) -> Peer {
+    pub fn new(id: ConnectionId, refused: bool) -> Peer {
         Peer {
             id,
             ended: false,
@@ -87,7 +87,7 @@ impl Peer {
             arrived: 0,
             last: Vec::new(),
             dialect: None,
-            untracked: told_off,
+            untracked: refused,
             asked: VecDeque::new(),
             received: Vec::new(),
             next: 0,

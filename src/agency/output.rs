@@ -64,7 +64,7 @@ impl Output {
         if self.flow != Flow::Done || self.log.is_empty() {
             return;
         }
-        self.flow = self.progress.step_aside(|| self.log.flush());
+        self.flow = self.progress.suspend(|| self.log.flush());
         if self.flow == Flow::Failed {
             self.retry = Some(now + limits::LOG_RETRY);
         }

@@ -63,7 +63,7 @@ impl Progress {
     }
 
     /// Calls `write`, which writes log lines, while the bar is hidden.
-    pub fn step_aside<R>(&self, write: impl FnOnce() -> R) -> R {
+    pub fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         self.bar.suspend(write)
     }
 

@@ -79,7 +79,7 @@ impl Report {
         );
     }
 
-    pub fn out_of_reach(self, address: &str, reason: &str, patience: Duration) {
+    pub fn unreachable(self, address: &str, reason: &str, patience: Duration) {
         error!(
             target: CRITICAL,
             "action: connect | result: fail | client_id: {} | server_address: {} | error: {} | given_up_after: {}",
@@ -198,7 +198,7 @@ impl Report {
             ),
             Failure::Refused { stage, reason } => {
                 let action = match stage {
-                    Stage::Apart | Stage::Greeting => "connect",
+                    Stage::Disconnected | Stage::Hello => "connect",
                     Stage::Skipping { .. } | Stage::Comparing => "resume",
                     Stage::Betting => "send_batch",
                     Stage::Finishing => "finish",

@@ -169,7 +169,7 @@ impl Client<'_> {
             let Err(reason) = lost else { break };
             losses += 1;
             let pause = upload::reconnect_pause(losses);
-            self.out_of_reach(&reason, losses, pause)?;
+            self.unreachable(&reason, losses, pause)?;
             self.rest(pause)?;
             turn.again();
         }
@@ -350,20 +350,20 @@ impl Client<'_> {
         self.hang_up();
         upload.lost(lasted);
         match upload.next() {
-            Next::Connect { pause } => self.out_of_reach(reason, upload.losses(), pause),
+            Next::Connect { pause } => self.unreachable(reason, upload.losses(), pause),
             Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
         }
     }
 
     /// Logs that the hub is unreachable, or gives up after `patience`.
-    fn out_of_reach(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
+    fn unreachable(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
         let now = self.waiter.now();
         if losses <= 1 {
             self.unreachable_since = Some(now);
         }
         let since = *self.unreachable_since.get_or_insert(now);
         if since.until(now) >= self.config.patience {
-            self.report.out_of_reach(&self.config.server_address, reason, self.config.patience);
+            self.report.unreachable(&self.config.server_address, reason, self.config.patience);
             return Err(Halt::Failed);
         }
         self.report.connecting_again(&self.config.server_address, reason, pause);

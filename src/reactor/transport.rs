@@ -109,7 +109,7 @@ pub(super) fn write_tls<K: Keep>(
             if !outgoing.is_empty() {
                 session.encrypt(outgoing).map_err(io::Error::other)?;
             } else if hub.is_done(id) {
-                session.say_goodbye();
+                session.send_close_notify();
             }
             if session.unsent().is_empty() {
                 return Ok(());

@@ -27,7 +27,7 @@ fn a_slow_handshake_ends_with_its_time_out() {
     // A handshake alone says nothing of a dialect.
     let mut mute = connect(authority, &hub, None);
     mute.flush().unwrap();
-    assert_eq!(mute.read(&mut [0]).unwrap(), 0, "a goodbye");
+    assert_eq!(mute.read(&mut [0]).unwrap(), 0, "the end");
     hub.wait_for_count("no dialect within HANDSHAKE_TIMEOUT", 2);
 }
 
@@ -148,7 +148,7 @@ fn a_peer_that_does_not_read_encrypted_winners_is_dropped_and_may_ask_again() {
     // Enough answers that they do not fit between the two.
     unread.write_all(&binary(3, &[1], &[]).repeat(4)).unwrap();
     hub.wait_for("reason: the peer does not read what it is sent, for WRITE_TIMEOUT");
-    assert!(unread.read_to_end(&mut Vec::new()).is_err(), "cut short, and no goodbye that would hide it");
+    assert!(unread.read_to_end(&mut Vec::new()).is_err(), "truncated, and no close_notify that would hide it");
     let mut again = connect(authority, &hub, None);
     again.write_all(&binary(3, &[1], &[])).unwrap();
     expect(&mut again, &winners[1..]);

@@ -223,7 +223,7 @@ fn encrypted_bytes_mean_the_same_however_they_are_split() {
 }
 
 #[test]
-fn both_ends_say_goodbye() {
+fn both_ends_send_close_notify() {
     let authority = authority!();
     let hub = secure(authority).start();
     let mut peer = connect(authority, &hub, None);
@@ -232,7 +232,7 @@ fn both_ends_say_goodbye() {
     // Without a close_notify this is an error: the answer may have been truncated.
     peer.read_to_end(&mut received).unwrap();
     assert_eq!(received, b"hola\n");
-    // A peer's own goodbye ends its side only.
+    // A peer's close_notify ends its side only.
     let mut peer = connect(authority, &hub, None);
     peer.write_all(b"half a line").unwrap();
     peer.conn.send_close_notify();

@@ -45,11 +45,11 @@ impl<R: BetReader> Upload<R> {
             self.losses = 0;
         }
         match (answer, self.stage) {
-            (Answer::Welcome { next }, Stage::Greeting) => self.welcomed(next),
-            (Answer::Unwelcome(Unwelcome::Busy), Stage::Greeting) => return Err(Unwelcome::Busy.to_string()),
-            (Answer::Unwelcome(unwelcome), Stage::Greeting) => self.fail_refused(unwelcome.to_string()),
+            (Answer::Welcome { next }, Stage::Hello) => self.welcomed(next),
+            (Answer::Unwelcome(Unwelcome::Busy), Stage::Hello) => return Err(Unwelcome::Busy.to_string()),
+            (Answer::Unwelcome(unwelcome), Stage::Hello) => self.fail_refused(unwelcome.to_string()),
             (Answer::Stored, Stage::Betting) if self.sent > 0 => self.acknowledged(1),
-            (Answer::StoredBelow { next }, _) if self.rules.hello && self.stage != Stage::Greeting => {
+            (Answer::StoredBelow { next }, _) if self.rules.hello && self.stage != Stage::Hello => {
                 self.stored_below(next);
             }
             (Answer::Rejected { sequence, cause, reason }, Stage::Betting | Stage::Comparing) => {
@@ -156,8 +156,8 @@ impl<R: BetReader> Upload<R> {
         match self.stage {
             Stage::Comparing if self.flights.is_empty() => self.same_as_stored(),
             Stage::Betting => self.pump(),
-            Stage::Apart
-            | Stage::Greeting
+            Stage::Disconnected
+            | Stage::Hello
             | Stage::Skipping { .. }
             | Stage::Comparing
             | Stage::Finishing

@@ -5,9 +5,9 @@
 //! another.
 //!
 //! ```text
-//! Apart ─connected─▶ Greeting ─▶ Skipping ─▶ Comparing ─▶ Betting ─▶ Finishing ─▶ Querying ─▶ over
-//!   ▲                (dialects with a hello only)            │           │            │
-//!   └──────────────── lost, from any of them ────────────────┴───────────┴────────────┘
+//! Disconnected ─connected─▶ Hello ─▶ Skipping ─▶ Comparing ─▶ Betting ─▶ Finishing ─▶ Querying ─▶ over
+//!   ▲                       (dialects with a hello only)         │           │            │
+//!   └──────────────────── lost, from any of them ────────────────┴───────────┴────────────┘
 //! ```
 //!
 //! After a lost connection, in dialects that store a batch once, the hub's welcome has the number of the next batch. In
@@ -98,7 +98,7 @@ impl<R: BetReader> Upload<R> {
             plan,
             rules: plan.dialect.client_rules(),
             batcher: Batcher::new(reader, plan.dialect, plan.agency, plan.bets_max),
-            stage: Stage::Apart,
+            stage: Stage::Disconnected,
             outcome: None,
             events: VecDeque::new(),
             inbox: Vec::new(),
@@ -123,7 +123,7 @@ impl<R: BetReader> Upload<R> {
     pub fn next(&self) -> Next {
         match (&self.outcome, self.stage, self.pause) {
             (Some(_), _, _) => Next::Over,
-            (None, Stage::Apart, _) => Next::Connect { pause: reconnect_pause(self.losses) },
+            (None, Stage::Disconnected, _) => Next::Connect { pause: reconnect_pause(self.losses) },
             (None, Stage::Skipping { .. }, _) => Next::Work,
             (None, _, Some(pause)) => Next::Pause(pause),
             (None, _, None) => Next::Talk,
@@ -148,8 +148,8 @@ impl<R: BetReader> Upload<R> {
     /// Whether a reply is due soon, so that a long silence means a dead connection.
     pub fn awaits_answer(&self) -> bool {
         let due = match self.stage {
-            Stage::Greeting | Stage::Comparing | Stage::Betting | Stage::Finishing => true,
-            Stage::Apart | Stage::Skipping { .. } | Stage::Querying => false,
+            Stage::Hello | Stage::Comparing | Stage::Betting | Stage::Finishing => true,
+            Stage::Disconnected | Stage::Skipping { .. } | Stage::Querying => false,
         };
         due && self.pause.is_none() && self.outcome.is_none()
     }
@@ -186,10 +186,10 @@ impl<R: BetReader> Upload<R> {
 
     /// Reports that a connection is open.
     pub fn connected(&mut self) {
-        assert!(self.stage == Stage::Apart, "one connection at a time");
+        assert!(self.stage == Stage::Disconnected, "one connection at a time");
         if self.rules.hello {
             self.plan.dialect.put_hello(self.plan.agency, self.outbox.end());
-            self.stage = Stage::Greeting;
+            self.stage = Stage::Hello;
         } else {
             self.base = Some(0);
             self.compared = true;
@@ -215,7 +215,7 @@ impl<R: BetReader> Upload<R> {
             self.start_over();
         }
         self.losses = if lasted >= LASTING { 1 } else { self.losses.saturating_add(1) };
-        self.stage = Stage::Apart;
+        self.stage = Stage::Disconnected;
         self.pause = None;
         self.sent = 0;
         self.unacknowledged_bets = 0;
@@ -232,7 +232,7 @@ impl<R: BetReader> Upload<R> {
             Stage::Querying => self.plan.dialect.put_query(self.plan.agency, self.outbox.end()),
             Stage::Finishing => self.plan.dialect.put_finish(self.plan.agency, self.outbox.end()),
             Stage::Betting | Stage::Comparing => self.pump(),
-            Stage::Apart | Stage::Greeting | Stage::Skipping { .. } => {}
+            Stage::Disconnected | Stage::Hello | Stage::Skipping { .. } => {}
         }
     }
 
@@ -362,8 +362,8 @@ impl<R: BetReader> Upload<R> {
 
     fn expecting(&self) -> Expecting {
         match self.stage {
-            Stage::Greeting => Expecting::Welcome,
-            Stage::Apart | Stage::Skipping { .. } | Stage::Comparing | Stage::Betting => Expecting::Stored,
+            Stage::Hello => Expecting::Welcome,
+            Stage::Disconnected | Stage::Skipping { .. } | Stage::Comparing | Stage::Betting => Expecting::Stored,
             Stage::Finishing => Expecting::Finished,
             Stage::Querying => Expecting::Winners,
         }

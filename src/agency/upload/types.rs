@@ -138,9 +138,9 @@ pub enum Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Not connected.
-    Apart,
+    Disconnected,
     /// The hello is sent.
-    Greeting,
+    Hello,
     /// Batches that the hub has are skipped.
     Skipping {
         /// The index after the last of them.

@@ -35,16 +35,16 @@ pub struct Shape {
 #[derive(Debug)]
 pub struct Bets<'a> {
     shape: &'a Shape,
-    dice: Dice,
+    random: Random,
 }
 
 impl<'a> Bets<'a> {
     /// The bets of `shape`.
     pub fn new(shape: &'a Shape) -> Bets<'a> {
-        let mut dice = Dice(shape.seed);
+        let mut random = Random(shape.seed);
         // One seed's agencies must not be each other's shifted by a few bets.
-        dice = Dice(dice.next() ^ u64::from(shape.agency).wrapping_mul(0xd1b5_4a32_d192_ed03));
-        Bets { shape, dice }
+        random = Random(random.next() ^ u64::from(shape.agency).wrapping_mul(0xd1b5_4a32_d192_ed03));
+        Bets { shape, random }
     }
 
     /// Writes all of them.
@@ -56,7 +56,7 @@ impl<'a> Bets<'a> {
         let mut winners = self.shape.winners;
         for left in (1..=self.shape.bets).rev() {
             // Each bet wins with the chance that spreads the winners evenly, and all of them are placed.
-            let wins = self.dice.below(left) < winners;
+            let wins = self.random.below(left) < winners;
             winners -= u64::from(wins);
             self.name(&mut first, &mut last);
             let (birthdate, document) = self.birth();
@@ -69,28 +69,28 @@ impl<'a> Bets<'a> {
     fn name(&mut self, first: &mut String, last: &mut String) {
         first.clear();
         last.clear();
-        let names = if self.dice.below(2) == 0 { MEN } else { WOMEN };
-        first.push_str(self.dice.common(names));
-        let second = self.dice.common(names);
-        if self.dice.below(3) == 0 && second != first {
+        let names = if self.random.below(2) == 0 { MEN } else { WOMEN };
+        first.push_str(self.random.common(names));
+        let second = self.random.common(names);
+        if self.random.below(3) == 0 && second != first {
             first.push(' ');
             first.push_str(second);
         }
-        last.push_str(self.dice.common(LAST_NAMES));
-        match self.dice.below(40) {
+        last.push_str(self.random.common(LAST_NAMES));
+        match self.random.below(40) {
             0..3 => {
                 last.push(' ');
-                last.push_str(self.dice.common(LAST_NAMES));
+                last.push_str(self.random.common(LAST_NAMES));
             }
             3 => {
                 last.clear();
-                last.push_str(self.dice.common(COMPOUNDS));
+                last.push_str(self.random.common(COMPOUNDS));
             }
             _ => {}
         }
         if self.shape.quoting {
-            match self.dice.below(20) {
-                0 => *first = format!("\"{first} \"\"{}\"\"\"", self.dice.common(NICKNAMES)),
+            match self.random.below(20) {
+                0 => *first = format!("\"{first} \"\"{}\"\"\"", self.random.common(NICKNAMES)),
                 1 => *last = format!("\"{last}, hijo\""),
                 _ => {}
             }
@@ -100,10 +100,10 @@ impl<'a> Bets<'a> {
     /// A date, and a document that someone born in its year might have.
     fn birth(&mut self) -> (Birthdate, u64) {
         let (start, end) = (*YEARS.start(), *YEARS.end());
-        let year = start + self.dice.below(end - start + 1);
-        let document = DOCUMENT_FIRST + (year - start) * DOCUMENTS_A_YEAR + self.dice.below(DOCUMENTS_A_YEAR);
+        let year = start + self.random.below(end - start + 1);
+        let document = DOCUMENT_FIRST + (year - start) * DOCUMENTS_A_YEAR + self.random.below(DOCUMENTS_A_YEAR);
         loop {
-            let (month, day) = (1 + self.dice.below(12), 1 + self.dice.below(31));
+            let (month, day) = (1 + self.random.below(12), 1 + self.random.below(31));
             let number = u32::try_from(year * 10_000 + month * 100 + day).ok();
             if let Some(birthdate) = number.and_then(Birthdate::from_yyyymmdd) {
                 return (birthdate, document);
@@ -113,7 +113,7 @@ impl<'a> Bets<'a> {
 
     fn losing_number(&mut self) -> u32 {
         loop {
-            let number = u32::try_from(self.dice.below(NUMBERS)).expect("four digits");
+            let number = u32::try_from(self.random.below(NUMBERS)).expect("four digits");
             if number != self.shape.number {
                 return number;
             }
@@ -124,9 +124,9 @@ impl<'a> Bets<'a> {
 /// SplitMix64 (Steele, Lea and Flood, 2014). A library's generator may change between versions, and with it
 /// every file that was made; this one cannot.
 #[derive(Clone, Copy, Debug)]
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -23,7 +23,7 @@ pub(in crate::reactor) struct Session {
     sent: usize,
     /// Plain bytes that `outgoing` carries.
     carried: usize,
-    said_goodbye: bool,
+    sent_close_notify: bool,
     /// The library has returned an error. It is not called again: it would need the same bytes once more.
     broken: bool,
 }
@@ -54,7 +54,7 @@ impl Session {
             outgoing: Vec::new(),
             sent: 0,
             carried: 0,
-            said_goodbye: false,
+            sent_close_notify: false,
             broken: false,
         })
     }
@@ -144,16 +144,16 @@ impl Session {
     }
 
     /// Queues the alert `close_notify`; later calls do nothing.
-    pub(in crate::reactor) fn say_goodbye(&mut self) {
-        if self.established && !self.broken && !std::mem::replace(&mut self.said_goodbye, true) {
+    pub(in crate::reactor) fn send_close_notify(&mut self) {
+        if self.established && !self.broken && !std::mem::replace(&mut self.sent_close_notify, true) {
             // If the alert cannot be sent, the end of the socket's stream is the only sign.
             let _ = self.write(|traffic, room| traffic.queue_close_notify(room));
         }
     }
 
     /// Whether `close_notify` has been queued or cannot be.
-    pub(in crate::reactor) fn has_said_goodbye(&self) -> bool {
-        self.said_goodbye || !self.established || self.broken
+    pub(in crate::reactor) fn has_sent_close_notify(&self) -> bool {
+        self.sent_close_notify || !self.established || self.broken
     }
 
     /// Encrypted bytes for the socket.

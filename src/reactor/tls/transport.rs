@@ -99,7 +99,7 @@ impl Transport {
     pub(in crate::reactor) fn is_finished(&self) -> bool {
         match self {
             Transport::Undecided { .. } | Transport::Plain => true,
-            Transport::Tls(session) => session.has_said_goodbye() && session.unsent().is_empty(),
+            Transport::Tls(session) => session.has_sent_close_notify() && session.unsent().is_empty(),
         }
     }
 }

@@ -169,12 +169,12 @@ pub struct Run {
     pub cuts: Vec<usize>,
     pub pauses: Vec<Duration>,
     pub events: Vec<Event>,
-    pub trouble: Vec<String>,
+    pub close_reasons: Vec<String>,
 }
 
 impl Run {
     pub fn new() -> Run {
-        Run { piece: usize::MAX, cuts: Vec::new(), pauses: Vec::new(), events: Vec::new(), trouble: Vec::new() }
+        Run { piece: usize::MAX, cuts: Vec::new(), pauses: Vec::new(), events: Vec::new(), close_reasons: Vec::new() }
     }
 
     pub fn cut(cuts: &[usize]) -> Run {
@@ -221,7 +221,7 @@ impl Run {
         let handled = upload.received(&answer);
         let left = left - back;
         if let Err(reason) = &handled {
-            self.trouble.push(reason.clone());
+            self.close_reasons.push(reason.clone());
         }
         if handled.is_err() || left == 0 {
             upload.lost(Duration::ZERO);
