@@ -101,7 +101,7 @@ fn wrong_usage_is_one_line_and_exit_2() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named_and_exit_1() {
+fn an_output_folder_that_cannot_be_written_is_named_and_exit_1() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let output = datos(&[], file.path());
     let said = String::from_utf8(output.stderr).unwrap();

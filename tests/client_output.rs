@@ -71,7 +71,7 @@ fn whole_lines_but_the_last(mut output: impl Read) -> Vec<String> {
 }
 
 #[test]
-fn neither_does_an_unread_socket_nor_a_closed_output_nor_a_full_disk() {
+fn an_unread_socket_a_closed_output_or_a_full_disk_does_not_delay_the_upload() {
     let hub = hub();
     let (_reader, writer) = UnixStream::pair().unwrap();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -189,7 +189,7 @@ hold = 'import os, sys, termios; termios.tcflow(1, termios.TCOOFF); os.execv(sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, '-c', hold] + sys.argv[1:])))";
 
 #[test]
-fn a_terminal_that_is_held_stops_neither_the_upload_nor_the_end() {
+fn a_stopped_terminal_delays_neither_the_upload_nor_the_end() {
     if !has("python3") {
         return skip("a terminal needs python3");
     }

@@ -124,7 +124,7 @@ fn an_acknowledgement_is_not_missed_over_a_pause() {
 }
 
 #[test]
-fn neither_is_a_welcome_nor_an_echo() {
+fn a_welcome_or_an_echo_is_not_missed_over_a_pause() {
     std::thread::scope(|scope| {
         for when in [Answer::WhileStopped, Answer::AfterContinuing] {
             scope.spawn(move || {

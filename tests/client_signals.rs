@@ -37,7 +37,7 @@ fn in_a_pause_before_connecting_again() {
 }
 
 #[test]
-fn while_a_connection_is_in_the_making() {
+fn while_connecting() {
     let (hub, _pending) = FakeHub::unresponsive();
     let running = agency(&hub, "native").start();
     running.wait_for("action: mode");

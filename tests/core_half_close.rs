@@ -98,7 +98,7 @@ fn frames_that_wait_for_their_reader_are_answered_after_a_half_close() {
 }
 
 #[test]
-fn what_the_hub_has_not_answered_yet_does_not_make_its_peer_idle() {
+fn a_peer_whose_request_is_not_answered_yet_is_not_idle() {
     let several = limits::UNTRUSTED_TURN_REQUESTS as usize + 1;
     let policy = Policy::default();
     let idle = policy.idle_timeout;

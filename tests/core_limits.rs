@@ -101,7 +101,7 @@ fn a_frame_cannot_hide_behind_an_unread_reply() {
 }
 
 #[test]
-fn a_frame_that_waited_behind_a_held_reply_has_its_time_after_it() {
+fn a_frame_behind_a_parked_query_gets_its_whole_timeout_after_the_reply() {
     let (mut table, policy) = table();
     let id = table.open();
     table.say(id, &[&QUERY[..], &FINISH[..5]].concat());
@@ -117,7 +117,7 @@ fn a_frame_that_waited_behind_a_held_reply_has_its_time_after_it() {
 }
 
 #[test]
-fn a_frame_whose_end_may_have_come_is_read_before_it_is_timed_out() {
+fn a_readable_socket_is_read_before_its_frame_times_out() {
     let (mut table, policy) = table();
     let id = spoken(&mut table);
     table.say(id, &FINISH[..4]);
@@ -169,7 +169,7 @@ fn further_replies_do_not_extend_the_time_to_read_the_first() {
 }
 
 #[test]
-fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
+fn only_a_write_step_or_the_last_byte_extends_the_write_timeout() {
     let (mut table, policy) = table();
     let id = table.open();
     let many = 2 * limits::WRITE_STEP_BYTES + 10;
@@ -196,7 +196,7 @@ fn only_a_step_of_some_size_or_the_last_byte_gives_a_reader_more_time() {
 }
 
 #[test]
-fn a_closing_connection_has_its_second_after_the_last_byte_was_taken() {
+fn a_draining_connection_is_closed_one_drain_timeout_after_its_last_byte() {
     let (mut table, policy) = table();
     let id = table.open();
     table.say(id, &FINISH);
@@ -413,7 +413,7 @@ fn connections_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn queries_that_come_and_go_are_not_told_of_more_often() {
+fn repeated_queries_leave_no_more_reminders() {
     let (mut table, _) = table();
     for _ in 0..100 {
         let id = table.open();
@@ -430,7 +430,7 @@ fn queries_that_come_and_go_are_not_told_of_more_often() {
 }
 
 #[test]
-fn an_agency_for_a_connection_without_a_number_is_not_searched_for() {
+fn an_unnumbered_connection_gets_its_agency_without_a_search() {
     let mut table = Table::new(100_000, Policy::default());
     let id = table.open();
     let bet = Bet::from_text(b"Ana", b"Paz", b"12345678", b"1999-03-17", b"1").unwrap();

@@ -94,7 +94,7 @@ fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
 }
 
 #[test]
-fn what_was_stored_for_one_agency_does_not_make_a_connection_another() {
+fn a_batch_of_one_agency_makes_no_connection_trusted_for_another() {
     let mut table = Table::new(2, Policy::default());
     let other = table.hub.open(address(HERE), table.now).expect("there is room");
     table.say(other, &finish(2));

@@ -114,7 +114,7 @@ fn assert_shown(packets: &Table, dialect: &str, clients: usize, winners: &str) {
 }
 
 #[test]
-fn every_refusal_is_shown_and_nonsense_is_called_malformed() {
+fn every_refusal_is_shown_and_malformed_frames_are_marked() {
     let directory = tempfile::tempdir().expect("a directory for the capture");
     let settings = [("LOTTERY_AGENCIES", "8"), ("LOTTERY_UNNUMBERED_AGENCIES", "7")];
     let Some((trace, _)) = captured(&directory, &settings, "errors.py", &[]) else { return };
@@ -130,7 +130,7 @@ fn every_refusal_is_shown_and_nonsense_is_called_malformed() {
 }
 
 #[test]
-fn bytes_that_make_no_sense_never_trip_the_script() {
+fn random_bytes_cause_no_error_in_the_script() {
     if !tshark::installed() {
         return;
     }
@@ -160,7 +160,7 @@ fn shown(dialect: Dialect, request: &str) -> Option<(&str, Option<&str>)> {
 }
 
 #[test]
-fn what_the_hub_reads_is_shown_and_counts_are_those_of_the_frame() {
+fn frames_and_counts_are_shown_as_the_hub_reads_them() {
     if !tshark::installed() {
         return;
     }

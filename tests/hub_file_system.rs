@@ -21,7 +21,7 @@ fn traced(inject: &str) -> Start {
 }
 
 #[test]
-fn what_a_file_system_only_advises_or_cannot_sync_is_no_error_and_is_said() {
+fn missing_advice_calls_and_folder_syncs_are_reported_and_no_error() {
     if !has("strace") {
         return skip("a file system that cannot do something needs strace");
     }
@@ -48,7 +48,7 @@ fn what_a_file_system_only_advises_or_cannot_sync_is_no_error_and_is_said() {
 }
 
 #[test]
-fn what_the_store_cannot_do_without_ends_it_with_the_reason() {
+fn a_missing_lock_or_sync_call_ends_the_start_with_the_reason() {
     if !has("strace") {
         return skip("a file system that cannot do something needs strace");
     }
@@ -65,7 +65,7 @@ fn what_the_store_cannot_do_without_ends_it_with_the_reason() {
 }
 
 #[test]
-fn a_store_that_may_not_be_written_is_told_with_who_may_not() {
+fn a_store_without_write_permission_is_reported_with_user_and_mode() {
     if !is_root() || !has("setpriv") {
         return skip("running as another user needs root and setpriv");
     }
@@ -88,7 +88,7 @@ fn a_store_that_may_not_be_written_is_told_with_who_may_not() {
 }
 
 #[test]
-fn a_store_in_an_impossible_place_is_told_with_the_reason() {
+fn a_store_path_that_cannot_exist_is_reported_with_the_reason() {
     let start = || hub().with(|command| fs::create_dir(command.get_current_dir().unwrap().join("bets.csv")).unwrap());
     let (code, _, err) = start().run();
     assert_eq!(code, Some(74), "{err}");

@@ -214,7 +214,7 @@ fn a_file_gets_every_line() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nothing_and_goes_on_when_there_is_space() {
+fn a_log_on_a_full_disk_delays_no_upload_and_resumes_when_there_is_space() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("STORAGE_FSYNC", "never").start_with_output(full.into());
     upload(&hub);

@@ -224,7 +224,7 @@ fn a_connection_per_message_is_not_a_loss() {
 }
 
 #[test]
-fn an_agency_that_no_restart_brought_back_is_excluded_too() {
+fn an_agency_that_does_not_return_after_a_restart_is_excluded_too() {
     let hub = hub().env("LOTTERY_AGENCIES", "1-2").start();
     let mut peer = hub.connect();
     peer.send(&key_value_batch(1, 11));

@@ -71,7 +71,7 @@ fn try_read_winners(peer: &mut Peer) -> std::io::Result<u32> {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_closed_and_may_ask_again() {
+fn a_peer_that_does_not_read_is_closed_and_may_query_again() {
     let hub = hub().env("LOTTERY_AGENCIES", "1").env("LIMITS_WRITE_TIMEOUT", "700ms").start();
     win(&hub, 20);
     let mut reads_nothing = narrow(&hub, 4096);

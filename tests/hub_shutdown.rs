@@ -51,7 +51,7 @@ impl Uploader {
 }
 
 #[test]
-fn what_was_committed_before_sigterm_reaches_clients_in_the_midst_of_an_upload() {
+fn batches_committed_before_sigterm_are_acknowledged_during_an_upload() {
     for _ in 0..3 {
         let hub = hub().env("LOTTERY_AGENCIES", "2").start();
         let uploaders = [1, 2].map(|agency| Uploader::start(&hub, agency));

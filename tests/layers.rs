@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room of `src/`, the rooms that it may use, and what it may not touch.
-const ROOMS: &[(&str, &[&str], &[&str])] = &[
+/// Each layer of `src/`, the layers that it may use, and what it may not touch.
+const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("config", &["logging", "lottery", "wire"], &["std::net::Tcp", "mio::"]),
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
     ("mutants", &[], &["std::net", "std::fs", "mio::"]),
@@ -44,8 +44,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The room that a file of `src/` belongs to: its folder, or its own name.
-fn room_of(path: &Path) -> String {
+/// The layer that a file of `src/` belongs to: its folder, or its own name.
+fn layer_of(path: &Path) -> String {
     let inside = path.strip_prefix("src").unwrap();
     inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
@@ -57,41 +57,43 @@ fn code(path: &Path) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// Every room named after `crate::` in `code`.
+/// Every layer named after `crate::` in `code`.
 fn used(code: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+    let mut layers = Vec::new();
     for rest in code.split("crate::").skip(1) {
         let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
         match rest.strip_prefix('{') {
             Some(group) => {
                 let group = group.split("};").next().unwrap();
-                rooms.extend(group.split(',').map(|item| name(item.trim())));
+                layers.extend(group.split(',').map(|item| name(item.trim())));
             }
-            None => rooms.push(name(rest)),
+            None => layers.push(name(rest)),
         }
     }
-    rooms
+    layers
 }
 
 #[test]
-fn every_room_uses_only_the_rooms_below_it() {
+fn each_layer_uses_only_the_layers_below_it() {
     let mut wrong = Vec::new();
     for path in sources(Path::new("src")) {
-        let room = room_of(&path);
-        if room == "bin" || room == "lib" {
+        let layer = layer_of(&path);
+        if layer == "bin" || layer == "lib" {
             continue;
         }
-        let (_, allowed, untouched) =
-            ROOMS.iter().find(|(name, ..)| *name == room).unwrap_or_else(|| panic!("{room} has no row in this test"));
+        let (_, allowed, untouched) = LAYERS
+            .iter()
+            .find(|(name, ..)| *name == layer)
+            .unwrap_or_else(|| panic!("{layer} has no row in this test"));
         let code = code(&path);
         for other in used(&code) {
-            let known = ROOMS.iter().any(|(name, ..)| *name == other);
-            if known && other != room && !allowed.contains(&other.as_str()) {
-                wrong.push(format!("{}: {room} uses {other}", path.display()));
+            let known = LAYERS.iter().any(|(name, ..)| *name == other);
+            if known && other != layer && !allowed.contains(&other.as_str()) {
+                wrong.push(format!("{}: {layer} uses {other}", path.display()));
             }
         }
         for thing in untouched.iter().filter(|thing| code.contains(**thing)) {
-            wrong.push(format!("{}: {room} touches {thing}", path.display()));
+            wrong.push(format!("{}: {layer} touches {thing}", path.display()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -108,7 +110,7 @@ fn the_client_uses_none_of_the_servers_layers() {
 }
 
 #[test]
-fn rooms_stay_small_enough_to_see_at_a_glance() {
+fn source_files_have_at_most_520_lines() {
     // About five hundred lines: a file over that is asking to be two.
     let long: Vec<String> = sources(Path::new("src"))
         .into_iter()

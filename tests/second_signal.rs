@@ -56,7 +56,7 @@ fn assert_orderly_hub(hub: common::Hub) {
 }
 
 #[test]
-fn a_repeat_is_the_same_request_to_the_hub() {
+fn a_repeated_signal_counts_once_for_the_hub() {
     for pair in PAIRS {
         let (hub, peer) = loop {
             let hub = hub().start();
@@ -73,7 +73,7 @@ fn a_repeat_is_the_same_request_to_the_hub() {
 }
 
 #[test]
-fn two_signals_that_a_stopped_hub_finds_are_one_request() {
+fn two_signals_to_a_stopped_hub_count_once() {
     let hub = hub().start();
     let peer = hub.connect();
     hub.wait_for("action: accept_connections | result: success");
@@ -107,7 +107,7 @@ fn a_later_signal_ends_the_hub_at_once() {
 }
 
 #[test]
-fn a_repeat_is_the_same_request_to_the_client() {
+fn a_repeated_signal_counts_once_for_the_client() {
     for pair in PAIRS {
         let ended = loop {
             let hub = FakeHub::new();
@@ -124,7 +124,7 @@ fn a_repeat_is_the_same_request_to_the_client() {
 }
 
 #[test]
-fn two_signals_that_a_stopped_client_finds_are_one_request() {
+fn two_signals_to_a_stopped_client_count_once() {
     let hub = FakeHub::new();
     let running = client().hub(hub.address).env("CLI_MODE", "echo").start();
     let mut peer = hub.accept();

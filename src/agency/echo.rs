@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_back_when_all_of_it_is() {
+    fn an_echo_is_complete_with_its_last_byte() {
         let mut turn = EchoTurn::new(AgencyId(3), 7);
         assert_eq!(turn.message(), "[CLIENT 3] Message N°7");
         assert_eq!(turn.outgoing(), "[CLIENT 3] Message N°7\n".as_bytes());
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_different_and_is_not_hoarded() {
+    fn a_different_echo_is_detected_and_not_buffered() {
         let mut turn = EchoTurn::new(AgencyId(1), 1);
         turn.received(&[b'x'; 1 << 20]);
         assert_eq!((turn.echoed(), turn.echo.len()), (Echoed::Different, turn.line.len() + 1));

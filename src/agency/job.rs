@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bet_that_is_none_is_refused_by_the_name_of_its_variable() {
+    fn an_invalid_bet_is_refused_with_the_name_of_its_variable() {
         for (name, value) in [
             ("NOMBRE", "=1+1"),
             ("APELLIDO", "two\nlines"),

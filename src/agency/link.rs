@@ -295,7 +295,7 @@ mod tests {
     use crate::logging::LogOutput;
 
     #[test]
-    fn a_hub_that_is_gone_without_a_word_is_noticed_after_several_probes() {
+    fn a_hub_that_vanishes_is_noticed_after_several_probes() {
         let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let output = Output::new(LogOutput::stdout(), Progress::hidden());
         let mut waiter = Waiter::new(output).unwrap();

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn malformed_rosters_are_refused() {
         for text in ["", "x", "1-", "5-1", "-3", "1,,2", "4294967296"] {
             assert_eq!(Roster::parse(text), Err(RosterError::Syntax(text.to_owned())), "{text}");
         }

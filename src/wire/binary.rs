@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_cannot_be() {
+    fn malformed_frames() {
         for bytes in [
             [0, 0, 0, 9, 0, 0, 0, 4],
             [0, 0, 0, 7, 0, 0, 0, 1],

@@ -156,7 +156,7 @@ fn the_finish_in_both_spellings_and_either_order() {
 }
 
 #[test]
-fn messages_that_ask_for_nothing_that_can_be_done() {
+fn messages_without_a_valid_request_are_refused() {
     for message in [
         "",
         "\n",

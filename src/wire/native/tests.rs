@@ -40,7 +40,7 @@ fn a_flipped_bit_anywhere_behind_the_length_is_found() {
 }
 
 #[test]
-fn frames_that_cannot_be() {
+fn malformed_frames() {
     for (length, expected) in [
         (0u32, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),
         (4, Framing::Malformed(Malformed("frame shorter than its kind and checksum"))),

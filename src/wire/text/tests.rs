@@ -76,7 +76,7 @@ fn queries_and_what_only_looks_like_one() {
 }
 
 #[test]
-fn what_is_wrong_with_a_batch() {
+fn invalid_batches_are_rejected_with_their_error() {
     let bad = |index, error| Err(BatchError::BadBet { index, error });
     for (message, expected) in [
         ("", Err(BatchError::Empty)),

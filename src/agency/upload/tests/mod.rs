@@ -130,7 +130,7 @@ fn exactly_once_wherever_the_connection_is_cut() {
 }
 
 #[test]
-fn what_was_acknowledged_is_not_sent_again_and_what_may_be_twice_is_told() {
+fn acknowledged_batches_are_not_resent_and_possible_duplicates_are_reported() {
     let bets = bets(100);
     for dialect in dialects().filter(|dialect| dialect.client_rules().resumable && !dialect.client_rules().exactly_once)
     {
