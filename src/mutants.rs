@@ -1,7 +1,7 @@
 //! Mutants: defects on purpose, to test the tests. A simulation that lets one of them pass is worth nothing.
 //!
 //! A mutant is active in the thread that [introduced](introduce) it. Only builds with debug assertions have them: elsewhere
-//! [`is`] is a constant, and the compiler removes every branch behind it.
+//! `is` is a constant, and the compiler removes every branch behind it.
 
 #[cfg(debug_assertions)]
 use std::cell::Cell;
@@ -24,7 +24,7 @@ pub enum Mutant {
     IgnoreConflict,
     /// A lost agency is excluded although it came back.
     IgnoreReturn,
-    /// Bytes that were held behind a reply are not gone on with.
+    /// Bytes that were deferred behind a reply are never decoded.
     ForgetHeld,
     /// A parked connection that ends is still counted.
     CountGone,

@@ -76,7 +76,7 @@ impl<K: Keep> Reactor<K> {
             log::warn!("action: accept_connections | result: in_progress | reason: {error}, new connections wait");
         }
         self.accept = Accept::Paused(now + limits::ACCEPT_RETRY);
-        // Makes accepting go on at once, with the descriptor that came free.
+        // The freed descriptor lets the hub accept again at once.
         self.evict(None, now);
     }
 
