@@ -8,14 +8,18 @@
 //! they come, everything stored is made durable at once, and only then is anything answered.
 
 mod admission;
+mod admit;
 mod apply;
 mod budgets;
 mod buffers;
+mod claims;
+mod commit;
 mod connections;
 mod course_log;
 mod deadlines;
 mod decode;
 mod deferred;
+mod departures;
 mod events;
 mod inputs;
 mod lists;
@@ -25,6 +29,8 @@ mod parked;
 mod policy;
 mod presence;
 mod queue;
+mod reads;
+mod reminders;
 mod respond;
 mod rollback;
 mod scheduler;
@@ -32,18 +38,19 @@ mod turn;
 mod unnumbered;
 mod views;
 mod watermark;
+mod winners;
 
 use admission::Admission;
 pub use budgets::Budgets;
 pub use connections::ConnectionId;
 use connections::Connections;
 use course_log::CourseLog;
-use deadlines::Reminders;
 pub use events::{Broken, Closing, Event, Observer, PENDING_TOLD_MAX, Peer};
 use liveness::Liveness;
 use parked::Parked;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
 use queue::ClassQueue;
+use reminders::Reminders;
 pub use scheduler::ReadGrant;
 use scheduler::Scheduler;
 pub use turn::{CommittedTurn, LoggedBet, Refused};

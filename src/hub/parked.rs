@@ -1,34 +1,25 @@
-//! Queries that wait for the draw, and the winners that it sets free.
-//!
-//! A query is parked when its turn is committed. The draw queues all of them; then each turn answers a slice, as far as the
-//! memory of lists on their way allows.
+//! Queries that wait for the draw: the state of the waiting, and of the winners on their way.
 
-use super::Hub;
-use super::connections::{Connection, ConnectionId};
-use super::deadlines::Reminder;
-use super::events::{Closing, Event, PENDING_TOLD_MAX};
-use super::lists::{Encoded, Lists};
+use super::connections::ConnectionId;
+use super::lists::Lists;
 use super::queue::{Class, ClassQueue};
 use crate::limits;
-use crate::lottery::AgencyId;
-use crate::mutants::{self, Mutant};
-use crate::storage::{Committed, Keep};
-use crate::timers::Moment;
+use crate::storage::Committed;
 
 /// What waits for the draw, and for its answers.
 #[derive(Debug)]
 pub(super) struct Parked {
     /// Queries in the order in which they came; some may be gone by the draw.
-    waiting: Vec<ConnectionId>,
+    pub(super) waiting: Vec<ConnectionId>,
     /// Those of them that the draw has not answered yet.
-    unflushed: ClassQueue,
+    pub(super) unflushed: ClassQueue,
     pub(super) lists: Lists,
     /// Queries wait for lists to be read.
     pub(super) paused: bool,
     /// The draw was told.
-    announced: bool,
+    pub(super) announced: bool,
     /// The draw is durable.
-    proof: Option<Committed>,
+    pub(super) proof: Option<Committed>,
 }
 
 impl Parked {
@@ -56,7 +47,7 @@ impl Parked {
 
     /// Whether the lists on their way hold so much memory that another one has to wait until one of them is read. Only
     /// lists count: what else peers make the hub hold does not stop the draw's answers.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let to_an_agency = self.unflushed.len_of(Class::Trusted) > 0;
         let high = if to_an_agency { limits::LISTS_BYTES_HIGH_OF_AGENCIES } else { limits::LISTS_BYTES_HIGH };
         self.lists.bytes > high
@@ -75,122 +66,6 @@ impl Parked {
         }
         if self.unflushed.len() > 2 * parked + limits::LEFTOVERS_MIN {
             self.unflushed.retain(is_parked);
-        }
-    }
-}
-
-impl<K: Keep> Hub<K> {
-    /// The connection's query waits for the draw.
-    pub(super) fn park(&mut self, slot: usize, now: Moment) {
-        self.connections.park(slot);
-        self.parked.waiting.push(self.connections.id(slot));
-        self.remind_of_pending(now);
-    }
-
-    /// Periodically logs the agencies that the parked queries wait for.
-    pub(super) fn tell_pending(&mut self, now: Moment) {
-        self.reminders.pending = false;
-        if self.lottery.drawn() || self.connections.parked() == 0 {
-            return;
-        }
-        let mut agencies: Vec<AgencyId> = self.lottery.pending().take(PENDING_TOLD_MAX + 1).collect();
-        let more = agencies.len() > PENDING_TOLD_MAX;
-        agencies.truncate(PENDING_TOLD_MAX);
-        self.tell(&Event::DrawWaits { agencies: &agencies, more });
-        self.remind_of_pending(now);
-    }
-
-    /// The draw is committed: it is told once, and the queries that wait for it are in line for their winners.
-    pub(super) fn announce_draw(&mut self) {
-        if self.lottery.draw_is_committed() && !std::mem::replace(&mut self.parked.announced, true) {
-            self.tell(&Event::Drawn);
-            std::mem::take(&mut self.parked.waiting).into_iter().for_each(|id| self.queue_winners(id));
-        }
-    }
-
-    /// Where the draw is committed, its proof is kept for the winners.
-    pub(super) fn release_draw(&mut self, proof: Committed) {
-        if self.lottery.draw_is_committed() {
-            self.parked.proof.get_or_insert(proof);
-        }
-    }
-
-    /// Puts a connection in line for its winners: agencies come first.
-    pub(super) fn queue_winners(&mut self, id: ConnectionId) {
-        let class = Class::of(self.is_agency(id));
-        self.parked.unflushed.push(id, class);
-    }
-
-    /// Answers parked queries after the draw, a slice a turn.
-    pub(super) fn flush_parked(&mut self, now: Moment) {
-        let Some(proof) = self.parked.proof.take() else { return };
-        if self.parked.lists.bytes > 0 && (self.parked.unflushed.is_empty() || self.parked.is_full()) {
-            self.parked.lists.drop_unused();
-        }
-        self.flush_some(&proof, now);
-        self.parked.proof = Some(proof);
-    }
-
-    fn flush_some(&mut self, proof: &Committed, now: Moment) {
-        let mut bytes = 0;
-        for _ in 0..limits::FLUSH_PER_TURN {
-            if bytes >= limits::FLUSH_BYTES_PER_TURN {
-                return;
-            }
-            if self.parked.is_full() && !self.parked.unflushed.is_empty() {
-                return self.pause_flush(now);
-            }
-            let Some(id) = self.parked.unflushed.pop() else { return };
-            let Some(slot) = self.connections.slot(id) else { continue };
-            if self.connections.unpark(slot) {
-                let agency = self.connections[slot].session.agency.expect("a parked query names its agency");
-                bytes += self.send_winners(slot, agency, proof, now);
-            }
-        }
-    }
-
-    /// Returns how many bytes were encoded or copied for it.
-    fn send_winners(&mut self, slot: usize, agency: AgencyId, proof: &Committed, now: Moment) -> usize {
-        let Some(dialect) = self.connections[slot].session.dialect() else { return 0 };
-        let shared_as = if mutants::is(Mutant::ShareAcrossAgencies) { AgencyId(0) } else { agency };
-        let shared_bytes_min = self.scheduler.budgets.shared_bytes_min;
-        let winners = || self.lottery.winners(agency);
-        let (after, bytes) = match self.parked.lists.of((shared_as, dialect), winners, shared_bytes_min) {
-            Encoded::Shared { list, fresh } => {
-                let (after, bytes) = (list.after, if fresh { list.bytes.len() } else { 0 });
-                self.connections.share(slot, list, proof, now);
-                (after, bytes)
-            }
-            Encoded::Own { bytes, after } => {
-                self.connections.reply(slot, proof, now, |outbox| {
-                    outbox.extend_from_slice(bytes);
-                    after
-                });
-                (after, bytes.len())
-            }
-        };
-        self.replied(slot, after, now);
-        bytes
-    }
-
-    /// No more lists are put into outboxes until some are read. Peers that read nothing give way.
-    fn pause_flush(&mut self, now: Moment) {
-        if !std::mem::replace(&mut self.parked.paused, true) {
-            self.reminders.timers.remind(Reminder::Flush, now + limits::FLUSH_PATIENCE);
-        }
-    }
-
-    /// The peers that have read nothing of their winners for a while give way to those that wait.
-    pub(super) fn cut_slow_winners(&mut self, now: Moment) {
-        self.parked.paused = false;
-        if !self.parked.is_full() {
-            return;
-        }
-        let slow = |(slot, connection): (usize, &Connection)| connection.holds_winners_back(now).then_some(slot);
-        let slow: Vec<usize> = self.connections.iter().filter_map(slow).collect();
-        for slot in slow {
-            self.tell_closing(slot, Closing::WinnersUnread);
-            self.cut(slot, now);
         }
     }
 }

@@ -2,12 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::Hub;
 use super::connections::ConnectionId;
-use crate::limits;
 use crate::lottery::{AgencyId, Refusal};
-use crate::mutants::{self, Mutant};
-use crate::storage::{CommitError, Committed, Keep, Settled, TurnNumber};
+use crate::storage::{Committed, Keep, TurnNumber};
 use crate::timers::Moment;
 use crate::wire::{Malformed, Rejection, Unwelcome};
 
@@ -119,9 +116,9 @@ impl Turn {
 pub(super) struct Keeping<K> {
     pub(super) keeper: K,
     /// Turns that were submitted and are not settled, oldest first.
-    in_flight: VecDeque<(TurnNumber, Vec<Entry>)>,
+    pub(super) in_flight: VecDeque<(TurnNumber, Vec<Entry>)>,
     /// The number of the turn in hand.
-    next: TurnNumber,
+    pub(super) next: TurnNumber,
     /// Until then batches are rejected without trying the disk.
     pub(super) full_until: Option<Moment>,
     /// The last group of records that was seen, and when it was written.
@@ -150,7 +147,8 @@ impl<K: Keep> Keeping<K> {
     }
 }
 
-/// Turns that are durable. [`Hub::commit`] makes it of turns in flight, and [`Hub::release`] consumes it: only what it owns
+/// Turns that are durable. [`Hub::commit`](super::Hub::commit) makes it of turns in flight, and
+/// [`Hub::release`](super::Hub::release) consumes it: only what it owns
 /// is answered. A request that came after a turn was submitted is in a later turn, whatever is released meanwhile.
 ///
 /// ```compile_fail,E0382
@@ -180,101 +178,11 @@ pub struct CommittedTurn {
 }
 
 impl CommittedTurn {
-    fn add(&mut self, entries: Vec<Entry>) {
+    pub(super) fn add(&mut self, entries: Vec<Entry>) {
         if self.entries.is_empty() {
             self.entries = entries;
         } else {
             self.entries.extend(entries);
         }
-    }
-}
-
-impl<K: Keep> Hub<K> {
-    /// Submits the turn in hand, if the keeper has room for it, and begins the next one. What comes back is what has become
-    /// durable since the last call, of this turn and those before it: [`release`](Self::release) answers it.
-    ///
-    /// # Errors
-    /// The disk failed: nothing may be acknowledged any more, and the hub must stop.
-    pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
-        let mut committed = CommittedTurn::default();
-        self.submit(&committed);
-        while let Some(settled) = self.keeping.keeper.settled() {
-            match settled {
-                Settled::Committed(proof) => self.note_committed(proof, &mut committed),
-                Settled::TakenBack { error, .. } => self.take_back_batches(error, now)?,
-                Settled::Failed(error) => return Err(CommitError::Fatal(error)),
-            }
-            // What was taken back, or had no room before.
-            self.submit(&committed);
-        }
-        Ok(committed)
-    }
-
-    fn submit(&mut self, committed: &CommittedTurn) {
-        if !self.keeping.keeper.has_room() {
-            return;
-        }
-        let drawn = self.draw_if_due();
-        // The proof of a draw that an earlier run made is that of a turn of this one.
-        let proof_is_missing = self.lottery.drawn() && !self.parked.is_released() && committed.proof.is_none();
-        if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.is_settled()) {
-            return;
-        }
-        let entries = std::mem::take(&mut self.turn.entries);
-        self.lottery.end_turn();
-        self.keeping.keeper.submit(self.keeping.next);
-        self.keeping.in_flight.push_back((self.keeping.next, entries));
-        self.keeping.next = self.keeping.next.next();
-    }
-
-    fn note_committed(&mut self, proof: Committed, committed: &mut CommittedTurn) {
-        while let Some((_, entries)) = self.keeping.in_flight.pop_front_if(|(turn, _)| *turn <= proof.through()) {
-            self.lottery.commit();
-            committed.add(entries);
-        }
-        committed.proof = Some(proof);
-    }
-
-    /// Says whether the draw was made.
-    fn draw_if_due(&mut self) -> bool {
-        let due = self.lottery.due();
-        if due {
-            self.lottery.draw();
-            if !mutants::is(Mutant::ForgetDrawRecord) {
-                self.keeping.keeper.stage_draw(self.lottery.winning_number());
-            }
-        }
-        due
-    }
-
-    /// Notes what became of a request of the connection.
-    pub(super) fn note(&mut self, slot: usize, outcome: Outcome) {
-        self.connections[slot].pending += 1;
-        self.turn.untrusted_requests += u32::from(!self.connections[slot].is_agency());
-        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), outcome });
-    }
-
-    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
-    /// requests to answer.
-    pub fn turn_is_full(&self) -> bool {
-        let load = self.keeping.keeper.load();
-        load.staged_bytes > limits::TURN_ROWS_BYTES
-            || load.read_bytes > limits::TURN_JOURNAL_READ_BYTES
-            || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
-    }
-
-    /// Whether the turn in hand is full, and cannot be submitted yet: only the keeper's next answer changes that.
-    pub(super) fn is_stalled(&self) -> bool {
-        !self.keeping.keeper.has_room() && self.turn_is_full()
-    }
-
-    /// Whether this turn has enough requests of untrusted connections.
-    pub fn untrusted_are_served(&self) -> bool {
-        self.turn.untrusted_requests >= self.scheduler.budgets.untrusted_requests
-    }
-
-    /// How many bytes of untrusted connections' frames were decoded in this turn, most of which may have come long before.
-    pub fn untrusted_bytes(&self) -> usize {
-        self.turn.untrusted_bytes
     }
 }

@@ -1,0 +1,130 @@
+//! Connections that speak for an agency no longer, and what becomes of an agency that is lost.
+
+use super::connections::{Connection, ConnectionId};
+use super::events::Event;
+use super::presence::Absence;
+use super::reminders::Reminder;
+use super::turn::{Entry, Outcome};
+use super::{Hub, OnAgencyLoss};
+use crate::limits;
+use crate::lottery::{AgencyId, Standing};
+use crate::mutants::{self, Mutant};
+use crate::storage::Keep;
+use crate::timers::Moment;
+use crate::wire::Dialect;
+
+/// What counts of a connection that speaks for its agency no longer.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    dialect: Option<Dialect>,
+    /// The agency was known to be behind it.
+    known: bool,
+    received_at: Moment,
+}
+
+impl Departure {
+    fn of(connection: &Connection) -> Departure {
+        let dialect = connection.session.dialect();
+        Departure { dialect, known: connection.is_agency(), received_at: connection.received_at() }
+    }
+}
+
+impl<K: Keep> Hub<K> {
+    /// The connection spoke for `before` until now. That agency is here as long as the connection is open.
+    pub(super) fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
+        let left = Departure::of(&self.connections[slot]);
+        self.connections[slot].trust.has_committed = false;
+        if mutants::is(Mutant::ForgetEarlierAgency) {
+            return self.leave(before, left, left.received_at);
+        }
+        let id = self.connections.id(slot);
+        if let Some(earliest) = self.liveness.presence.stays(id, before, left.known) {
+            self.leave(earliest, Departure { known: false, ..left }, left.received_at);
+        }
+    }
+
+    /// A connection is gone, and with it the agencies that it spoke for.
+    pub(super) fn departed(&mut self, id: ConnectionId, connection: &Connection, now: Moment) {
+        let left = Departure::of(connection);
+        for agency in self.liveness.presence.take_earlier(id) {
+            self.leave(agency, Departure { known: false, ..left }, now);
+        }
+        if let Some(agency) = connection.session.agency {
+            self.leave(agency, left, now);
+        }
+    }
+
+    /// A connection speaks for `agency` no longer; was that lost?
+    fn leave(&mut self, agency: AgencyId, left: Departure, now: Moment) {
+        // Dialects that open a connection per message, or may, are lost by silence only.
+        let reconnects = left.dialect.is_some_and(|dialect| dialect.server_rules().reconnects);
+        let lost_from = if reconnects { left.received_at + self.policy.idle_timeout } else { now };
+        let Some(since) = self.liveness.presence.left(agency, left.known, lost_from) else { return };
+        self.liveness.unnumbered.left(agency, &self.lottery);
+        let Ok(state) = self.lottery.agency(agency) else { return };
+        if state.standing == Standing::Betting && state.bets > 0 {
+            self.lose(agency, since.max(now));
+        }
+    }
+
+    /// Agencies with bets and no finish, none of which can be connected yet.
+    pub(super) fn miss_agencies_of_an_earlier_run(&mut self, now: Moment) {
+        let begun = |id: &AgencyId| self.lottery.agency(*id).is_ok_and(|state| state.bets > 0);
+        let lost: Vec<AgencyId> = self.lottery.pending().filter(begun).collect();
+        for agency in lost {
+            self.lose(agency, now);
+        }
+    }
+
+    fn lose(&mut self, agency: AgencyId, since: Moment) {
+        if self.policy.on_agency_loss == OnAgencyLoss::Wait || self.lottery.drawn() {
+            return;
+        }
+        if self.liveness.presence.lose(agency, since, since + self.policy.loss_grace) {
+            self.reminders.timers.remind(Reminder::LostAgency(agency), since);
+        }
+    }
+
+    /// A reminder of an agency: it may count as lost now, or its grace may have passed, so that the draw goes on
+    /// without it.
+    pub(super) fn look_for(&mut self, agency: AgencyId, now: Moment) {
+        if !self.liveness.presence.is_due(agency, now) {
+            return;
+        }
+        if self.lottery.agency(agency).is_ok_and(|state| state.bets == 0) {
+            // What it had begun with was taken back after it had left.
+            return self.liveness.presence.forget(agency);
+        }
+        if let Some(ended) = self.liveness.presence.grace_ended(agency, now)
+            && self.may_be_back(ended)
+        {
+            let again = now + limits::RETURN_RETRY;
+            self.liveness.presence.remind_again(agency, again);
+            return self.reminders.timers.remind(Reminder::LostAgency(agency), again);
+        }
+        let again = match self.liveness.presence.look(agency, now) {
+            Absence::None if mutants::is(Mutant::IgnoreReturn) => None,
+            Absence::None => return,
+            Absence::Quiet(at) => Some(at),
+            Absence::Lost(at) => {
+                self.tell(&Event::AgencyLost(agency));
+                Some(at)
+            }
+            Absence::GivenUp => None,
+        };
+        if let Some(at) = again {
+            return self.reminders.timers.remind(Reminder::LostAgency(agency), at);
+        }
+        if self.lottery.exclude(agency) == Ok(true) {
+            self.keeping.keeper.stage_exclusion(agency);
+            self.turn.entries.push(Entry { id: None, outcome: Outcome::Excluded { agency } });
+        }
+    }
+
+    /// Whether a connection that may be a lost agency's was there when its grace ended: one whose first frame has begun
+    /// to come, or may have, and does not name its agency yet. Time-outs end that.
+    fn may_be_back(&self, grace_ended: Moment) -> bool {
+        let began_by = grace_ended + limits::RETURN_LATENESS;
+        self.connections.iter().any(|(_, connection)| connection.may_name_an_agency(began_by))
+    }
+}
