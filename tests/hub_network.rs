@@ -91,8 +91,9 @@ fn a_parked_peer_that_closes_frees_its_slot_at_once() {
     half_closed.send(&QUERY);
     half_closed.half_close();
     is_alive(&hub);
-    // Within this time an end behind a query is a half-close; there is nothing else to wait for.
-    std::thread::sleep(loteria::limits::HALF_CLOSE_GRACE + Duration::from_millis(200));
+    // Within this time an end behind a query is a half-close; there is nothing else to wait for. The hub may take an end for
+    // older than it is by two polls.
+    std::thread::sleep(loteria::limits::HALF_CLOSE_GRACE + 4 * loteria::limits::STORE_CHECK_PERIOD);
     drop(parked);
     hub.wait_for_count("reason: the peer has closed, and waits for the draw no longer", 20);
     eventually("their descriptors are free", || descriptors(hub.child.id()) == before + 1);
