@@ -9,7 +9,7 @@ use super::connections::Connection;
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     origins: HashMap<Origin, u32>,
-    /// Connections that are there only to be told that they cannot be.
+    /// Connections that were accepted only to be refused with a reply.
     pub(super) refused: usize,
     /// The slot that was examined last.
     pub(super) hand: usize,

@@ -3,7 +3,7 @@
 //! A newcomer gets the slot of a connection that has shown no dialect for a while, or of one that is spare: it may have
 //! closed, it is untrusted and from an address with far more connections than the newcomer's own, or its agency has more
 //! than its share. So neither silence nor numbers lock the agencies out, and no agency locks out the others. Where no
-//! connection is spare the newcomer is refused, and told so where its dialect can say it.
+//! connection is spare the newcomer is refused, with a reply where its dialect has one.
 
 use core::net::IpAddr;
 
@@ -36,8 +36,8 @@ impl<K: Keep> Hub<K> {
         Ok(self.insert(peer, false, now))
     }
 
-    /// Lets a peer in only to tell it that the hub is full, in dialects that can say so. `None`: too many are
-    /// being told already; the caller closes it.
+    /// Accepts a peer only to reply that the hub is full, in dialects that have such a reply. `None`: too many connections
+    /// are being refused so already, and the caller closes this one.
     pub fn refuse(&mut self, peer: IpAddr, now: Moment) -> Option<ConnectionId> {
         (self.admission.refused < limits::REFUSALS_MAX).then(|| self.insert(peer, true, now))
     }

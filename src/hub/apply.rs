@@ -16,7 +16,7 @@ impl<K: Keep> Hub<K> {
     /// Applies one request, whose whole frame is `frame`.
     pub(super) fn apply(&mut self, slot: usize, request: Request<Bets<'_>>, frame: &[u8], now: Moment) {
         if self.connections[slot].trust.refused {
-            // The hub is full, which the peer's first request is told.
+            // The hub is full: the reply to the first request says so.
             return self.note_last(slot, Outcome::Refused(Refused::Connection(Unwelcome::Busy)));
         }
         match request {
@@ -125,7 +125,7 @@ impl<K: Keep> Hub<K> {
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Ended(Ending::Malformed(OVERRUN))),
             Err(MatchError::Batch(_)) => Err(Rejection::Conflict),
             Err(MatchError::Io(error)) => {
-                self.tell(&Event::StoreUnreadable { agency, error: &error });
+                self.emit(&Event::StoreUnreadable { agency, error: &error });
                 Err(Rejection::StorageFull)
             }
         }
@@ -202,7 +202,7 @@ impl<K: Keep> Hub<K> {
     }
 
     /// To drop it, as the batches behind a rejected one are, would leave a client that has nothing to send again
-    /// without an answer for ever: it is told that a batch is missing, and starts over on another connection.
+    /// without an answer for ever. The reply is that a batch is missing; the client starts over on another connection.
     fn refuse_overtaking(&mut self, slot: usize) {
         self.note_last(slot, Outcome::Ended(Ending::Gap));
     }

@@ -27,7 +27,7 @@ impl<K: Keep> Hub<K> {
             > limits::BUFFERS_BYTES_MAX
         {
             let Some(slot) = self.find_holder() else { return };
-            self.tell_closing(slot, Closing::BuffersAreFull);
+            self.emit_closing(slot, Closing::BuffersAreFull);
             self.cut(slot, now);
         }
     }

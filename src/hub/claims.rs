@@ -32,7 +32,7 @@ impl<K: Keep> Hub<K> {
             return Ok(());
         }
         if session.certified.is_some_and(|certified| certified != agency) {
-            self.tell(&Event::WrongCertificate { peer: self.peer_in(slot), agency });
+            self.emit(&Event::WrongCertificate { peer: self.peer_in(slot), agency });
             return Err(Rejection::Credentials);
         }
         if !self.lottery.roster().contains(agency) {
@@ -48,7 +48,7 @@ impl<K: Keep> Hub<K> {
                 self.liveness.presence.known(agency);
             }
         } else if self.liveness.presence.joined(agency, known) {
-            self.tell(&Event::AgencyReturned(agency));
+            self.emit(&Event::AgencyReturned(agency));
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl<K: Keep> Hub<K> {
             match reminder {
                 Reminder::Connection(id) => self.connection_due(id, at, now),
                 Reminder::LostAgency(agency) => self.look_for(agency, now),
-                Reminder::Pending => self.tell_pending(now),
+                Reminder::Pending => self.emit_draw_waits(now),
                 Reminder::Seal => self.seal_if_idle(now)?,
                 Reminder::Flush => self.cut_slow_winners(now),
             }
@@ -66,7 +66,7 @@ impl<K: Keep> Hub<K> {
             Expiry::Write => Closing::WriteTimeout,
             Expiry::Drained => return self.cut(slot, now),
         };
-        self.tell_closing(slot, why);
+        self.emit_closing(slot, why);
         if expiry == Expiry::Write {
             self.cut(slot, now);
         } else {

@@ -87,7 +87,7 @@ impl<K: Keep> Hub<K> {
         let Phase::Speaking(dialect) = connection.session.phase else { return false };
         if !self.policy.serves(dialect) {
             let echo = dialect == Dialect::Echo;
-            self.tell_closing(slot, if echo { Closing::NoDialect } else { Closing::DialectIsOff(dialect) });
+            self.emit_closing(slot, if echo { Closing::NoDialect } else { Closing::DialectIsOff(dialect) });
             return true;
         }
         connection.trust.refused && !connection.can_be_told()

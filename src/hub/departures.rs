@@ -85,8 +85,8 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// A reminder of an agency: it may count as lost now, or its grace may have passed, so that the draw goes on
-    /// without it.
+    /// A reminder of an agency: it may count as lost now, or its grace may have passed, so that the draw
+    /// no longer waits for it.
     pub(super) fn look_for(&mut self, agency: AgencyId, now: Moment) {
         if !self.liveness.presence.is_due(agency, now) {
             return;
@@ -107,7 +107,7 @@ impl<K: Keep> Hub<K> {
             Absence::None => return,
             Absence::Quiet(at) => Some(at),
             Absence::Lost(at) => {
-                self.tell(&Event::AgencyLost(agency));
+                self.emit(&Event::AgencyLost(agency));
                 Some(at)
             }
             Absence::GivenUp => None,

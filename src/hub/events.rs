@@ -80,7 +80,7 @@ pub enum Event<'a> {
     AgencyExcluded(AgencyId),
     /// Queries wait for agencies that have not finished.
     DrawWaits {
-        /// Them, ascending, and no more than [`PENDING_TOLD_MAX`].
+        /// Them, ascending, and no more than [`PENDING_NAMED_MAX`].
         agencies: &'a [AgencyId],
         /// There are more.
         more: bool,
@@ -102,7 +102,7 @@ pub enum Event<'a> {
 }
 
 /// How many agencies [`Event::DrawWaits`] names.
-pub const PENDING_TOLD_MAX: usize = 20;
+pub const PENDING_NAMED_MAX: usize = 20;
 
 /// The peer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub enum Broken {
 pub enum Closing {
     /// No dialect within `HANDSHAKE_TIMEOUT`.
     NoDialectInTime,
-    /// The hub is full, which the peer has been told or cannot be.
+    /// The hub is full.
     HubIsFull,
     /// A frame was not ended within `FRAME_TIMEOUT`.
     FrameTimeout,

@@ -47,7 +47,7 @@ impl<K: Keep> Hub<K> {
         let read_by = self.scheduler.watermark.at();
         let connection = &self.connections[slot];
         if connection.is_parked() && connection.received_at() + limits::HALF_CLOSE_GRACE < read_by {
-            self.tell_closing(slot, Closing::PeerHasClosed);
+            self.emit_closing(slot, Closing::PeerHasClosed);
             return self.cut(slot, now);
         }
         self.settle_by_silence(slot, now);
@@ -85,7 +85,7 @@ impl<K: Keep> Hub<K> {
         let goes_on = undecoded && !mutants::is(Mutant::DropHeldBack);
         if connection.session.half_closed && !waits && !goes_on && connection.pending == 0 {
             if !connection.inbox().is_empty() {
-                self.tell(&Event::CutShort { peer: self.peer_in(slot) });
+                self.emit(&Event::CutShort { peer: self.peer_in(slot) });
             }
             self.end(slot, now);
         }

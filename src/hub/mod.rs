@@ -1,6 +1,6 @@
 //! The whole hub without its sockets: sessions, lottery and store, driven by inputs and the time.
 //!
-//! The reactor tells it what happened (a connection, bytes, a half-close, an end, the time) and does what it
+//! The reactor reports what happened (a connection, bytes, a half-close, an end, the time) and does what it
 //! says (write these bytes, close that connection, call again at this moment). The same calls with the same
 //! arguments always have the same effects, which is what lets a simulation drive the whole hub.
 //!
@@ -45,7 +45,7 @@ pub use budgets::Budgets;
 pub use connections::ConnectionId;
 use connections::Connections;
 use course_log::CourseLog;
-pub use events::{Broken, Closing, Event, Observer, PENDING_TOLD_MAX, Peer};
+pub use events::{Broken, Closing, Event, Observer, PENDING_NAMED_MAX, Peer};
 use liveness::Liveness;
 use parked::Parked;
 pub use policy::{EarlyQuery, OnAgencyLoss, Policy};
@@ -112,13 +112,13 @@ impl<K: Keep> Hub<K> {
         self.observers.push(observer);
     }
 
-    /// Tells every observer.
-    fn tell(&mut self, event: &Event<'_>) {
+    /// Sends an event to every observer.
+    fn emit(&mut self, event: &Event<'_>) {
         self.observers.iter_mut().for_each(|observer| observer.observe(event));
     }
 
-    fn tell_closing(&mut self, slot: usize, why: Closing) {
-        self.tell(&Event::Closing { peer: self.peer_in(slot), why });
+    fn emit_closing(&mut self, slot: usize, why: Closing) {
+        self.emit(&Event::Closing { peer: self.peer_in(slot), why });
     }
 
     /// Looks whether the store's files are still those that it writes.

@@ -16,14 +16,14 @@ pub(super) struct Parked {
     pub(super) lists: Lists,
     /// Queries wait for lists to be read.
     pub(super) paused: bool,
-    /// The draw was told.
+    /// The event of the draw was sent.
     pub(super) announced: bool,
     /// The draw is durable.
     pub(super) proof: Option<Committed>,
 }
 
 impl Parked {
-    /// `announced`: an earlier run has told the draw.
+    /// `announced`: the draw was made by an earlier run.
     pub(super) fn new(announced: bool) -> Parked {
         Parked {
             waiting: Vec::new(),

@@ -26,7 +26,7 @@ struct Lost {
     /// When it is given up.
     deadline: Moment,
     /// The log has said that it is lost.
-    told: bool,
+    reported: bool,
 }
 
 /// What has become of an agency that a reminder asks about.
@@ -46,7 +46,7 @@ pub(super) enum Absence {
 #[derive(Debug, Default)]
 struct Here {
     connections: u32,
-    /// Those of them behind which it is known to be: others only say so.
+    /// Those of them that are trusted: others only claim to be the agency's.
     known: u32,
     /// Before this moment it does not count as lost, by those of its connections that are gone.
     lost_from: Moment,
@@ -64,7 +64,7 @@ impl Presence {
         let Some(lost) = self.lost.remove(&agency) else { return false };
         // A peer that only names the agency, and goes, does not make it lost earlier.
         here.lost_from_before = here.lost_from_before.max(lost.since);
-        lost.told
+        lost.reported
     }
 
     /// Connection `id` speaks for `agency` now, which it spoke for before: it is here already. Says whether that is so.
@@ -133,7 +133,7 @@ impl Presence {
 
     /// When the grace of `agency` ended, if it has ended by `now`.
     pub(super) fn grace_ended(&self, agency: AgencyId, now: Moment) -> Option<Moment> {
-        self.lost.get(&agency).filter(|lost| lost.told && now >= lost.deadline).map(|lost| lost.deadline)
+        self.lost.get(&agency).filter(|lost| lost.reported && now >= lost.deadline).map(|lost| lost.deadline)
     }
 
     /// The next reminder of `agency` comes at `at`.
@@ -144,7 +144,7 @@ impl Presence {
     /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
     /// is wanted, at `since`: not where one will come up before, however often the agency comes and goes.
     pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {
-        self.lost.insert(agency, Lost { since, deadline, told: false });
+        self.lost.insert(agency, Lost { since, deadline, reported: false });
         if self.reminded.get(&agency).is_some_and(|at| *at <= since) {
             return false;
         }
@@ -169,10 +169,10 @@ impl Presence {
     pub(super) fn look(&mut self, agency: AgencyId, now: Moment) -> Absence {
         let absence = match self.lost.get_mut(&agency) {
             None => Absence::None,
-            Some(lost) if now >= lost.deadline && lost.told => Absence::GivenUp,
-            Some(lost) if lost.told => Absence::Quiet(lost.deadline),
+            Some(lost) if now >= lost.deadline && lost.reported => Absence::GivenUp,
+            Some(lost) if lost.reported => Absence::Quiet(lost.deadline),
             Some(lost) if now >= lost.since => {
-                lost.told = true;
+                lost.reported = true;
                 Absence::Lost(lost.deadline)
             }
             Some(lost) => Absence::Quiet(lost.since),

@@ -71,7 +71,7 @@ impl ClassQueue {
     }
 }
 
-/// Whether the untrusted class is owed the start of a turn, because trusted connections filled the last one (as in deficit
+/// Whether the untrusted class gets the start of the next turn, because trusted connections filled the last one (as in deficit
 /// round robin).
 #[derive(Debug, Default)]
 pub(super) struct Deficit(bool);

@@ -16,7 +16,7 @@ impl<K: Keep> Hub<K> {
         self.scheduler.budgets = budgets;
     }
 
-    /// A poll told everything that had arrived by `before`, the moment at which it began: see [`InputWatermark`].
+    /// A poll reported everything that had arrived by `before`, the moment at which it began: see [`InputWatermark`].
     pub fn polled(&mut self, before: Moment) {
         self.scheduler.watermark.polled(before);
     }

@@ -22,7 +22,7 @@ struct Run {
 }
 
 impl<K: Keep> Hub<K> {
-    /// Tells and answers everything of committed turns, and some of the parked queries. `now` is read after the commit, which
+    /// Sends the events and the replies of committed turns, and some of the parked queries. `now` is read after the commit, which
     /// may have taken long: no peer's time runs out while the hub waits for its disk.
     pub fn release(&mut self, turn: CommittedTurn, now: Moment) {
         if let CommittedTurn { entries, proof: Some(committed) } = turn {
@@ -35,7 +35,7 @@ impl<K: Keep> Hub<K> {
     }
 
     fn release_entries(&mut self, mut entries: Vec<Entry>, committed: &Committed, now: Moment) {
-        entries.iter().for_each(|entry| self.tell_outcome(entry));
+        entries.iter().for_each(|entry| self.emit_outcome(entry));
         let group = self.keeping.keeper.group();
         if std::mem::replace(&mut self.keeping.group, group) != group {
             self.keeping.written_at = now;
@@ -54,8 +54,8 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Whether a refusal is told: of an untrusted connection that is refused without end fewer and fewer are.
-    fn is_told(&mut self, entry: &Entry) -> bool {
+    /// Whether a refusal makes an event: of an untrusted connection with many refusals only some do.
+    fn is_reported(&mut self, entry: &Entry) -> bool {
         let (Outcome::Rejected { .. } | Outcome::Refused(Refused::Query(_) | Refused::Request(_))) = &entry.outcome
         else {
             return true;
@@ -68,12 +68,12 @@ impl<K: Keep> Hub<K> {
     }
 
     /// The event of one outcome, of those that have one.
-    fn tell_outcome(&mut self, entry: &Entry) {
-        if !self.is_told(entry) {
+    fn emit_outcome(&mut self, entry: &Entry) {
+        if !self.is_reported(entry) {
             return;
         }
         let peer = self.peer_of(entry.id);
-        self.tell(&match &entry.outcome {
+        self.emit(&match &entry.outcome {
             Outcome::Done { agency, what: Done::Stored { bets, log, .. } } => {
                 Event::Stored { agency: *agency, bets: *bets, logged: log.as_deref().unwrap_or_default() }
             }
@@ -102,7 +102,7 @@ impl<K: Keep> Hub<K> {
     fn answer(&mut self, entry: &Entry, run: &mut Option<Run>, committed: &Committed, now: Moment) {
         let Some(slot) = entry.id.and_then(|id| self.connections.slot(id)) else { return };
         let stored = self.acknowledged_with_others(slot, &entry.outcome);
-        // While this outcome is pending, the acknowledgement of those before it does not let the connection go on.
+        // While this outcome is pending, the acknowledgement of those before it does not resume the connection.
         if run.is_some_and(|run| run.slot != slot || stored.is_none()) {
             self.acknowledge(run, committed, now);
         }
@@ -181,7 +181,7 @@ impl<K: Keep> Hub<K> {
         self.send(slot, &Reply::Stored { next }, committed, now);
     }
 
-    /// Winners after the draw; before it the connection is parked, or told so.
+    /// After the draw the reply has the winners; before it the query is parked, or the reply is "not yet".
     fn answer_query(&mut self, slot: usize, agency: AgencyId, committed: &Committed, now: Moment) {
         let polls = self.connections[slot].session.server_rules().polls;
         if self.lottery.draw_is_committed() {
@@ -204,7 +204,7 @@ impl<K: Keep> Hub<K> {
     /// A reply was written into the outbox.
     pub(super) fn replied(&mut self, slot: usize, after: After, now: Moment) {
         if after == After::CloseUnrepresentable {
-            self.tell(&Event::Unrepresentable { peer: self.peer_in(slot) });
+            self.emit(&Event::Unrepresentable { peer: self.peer_in(slot) });
         }
         if after != After::Open {
             self.end(slot, now);
@@ -218,7 +218,7 @@ impl<K: Keep> Hub<K> {
         self.shed_buffers(now);
     }
 
-    /// Lets a connection go on whose held reply is out; bytes that it kept are decoded in the next turn.
+    /// Resumes a connection whose reply is sent; bytes in its inbox are decoded in the next turn.
     pub(super) fn resume(&mut self, slot: usize) {
         self.connections[slot].session.resume();
         self.queue_read(slot);

@@ -14,7 +14,7 @@ use crate::timers::Moment;
 use crate::wire::Rejection;
 
 /// The number of the first batch of a connection that was taken back, which has to come again before what is behind it
-/// counts. Of connections with several batches in flight, and of those that are gone: their clients have been told nothing.
+/// counts. Of connections with several batches in flight, and of those that are gone: their clients got no reply.
 type TakenBack = HashMap<ConnectionId, u64>;
 
 impl<K: Keep> Hub<K> {
@@ -29,7 +29,7 @@ impl<K: Keep> Hub<K> {
         if !entries.iter().any(|entry| matches!(entry.outcome, Outcome::Done { what: Done::Stored { .. }, .. })) {
             return Err(CommitError::Full(error));
         }
-        self.tell(&Event::StoreFull { error: &error });
+        self.emit(&Event::StoreFull { error: &error });
         self.keeping.full_until = Some(now + limits::FULL_DISK_PAUSE);
         if !mutants::is(Mutant::KeepLotteryOnFull) {
             self.lottery.roll_back();

@@ -56,7 +56,7 @@ pub(super) struct Round {
 /// Which class is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
-    /// The untrusted class, which is owed the turn's start.
+    /// The untrusted class, at the turn's start.
     Owed,
     /// The trusted class; `last`: the untrusted one was read before it.
     Trusted { last: bool },

@@ -8,7 +8,7 @@ use crate::storage::{Committed, Keep, TurnNumber};
 use crate::timers::Moment;
 use crate::wire::{Malformed, Rejection, Unwelcome};
 
-/// What became of a request. No reply tells it before the turn is committed, and a commit that finds the disk full turns
+/// The outcome of a request. Its reply is sent after the turn is committed, and a commit that finds the disk full turns
 /// [`Done::Stored`] into a rejection.
 #[derive(Debug)]
 pub(super) enum Outcome {

@@ -30,7 +30,7 @@ impl<K: Keep> Hub<K> {
         self.connections.len()
     }
 
-    /// How many there can be, those included that are only told that there are too many.
+    /// How many there can be, those included that are only refused with a reply.
     pub fn connections_max(&self) -> usize {
         self.policy.connections_max + limits::REFUSALS_MAX
     }

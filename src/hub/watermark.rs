@@ -9,7 +9,7 @@ use crate::timers::Moment;
 ///
 /// It rises by rounds. A round begins with a poll, which notes all that had arrived by the moment before it. The round then
 /// writes to every socket that takes more, accepts as many connections as the kernel can have had in its queue, reads every
-/// socket that is in line after that, and raises the watermark to the moment at which it began. A quiet hub does all of that
+/// socket in the read queue, and raises the watermark to the moment at which it began. A quiet hub does all of that
 /// in one turn.
 #[derive(Debug)]
 pub struct InputWatermark {
@@ -47,16 +47,16 @@ impl InputWatermark {
         self.at
     }
 
-    /// A poll told everything that had arrived by `before`, the moment at which it began. That holds for one that was
+    /// A poll reported everything that had arrived by `before`, the moment at which it began. That holds for one that was
     /// interrupted, too (a program that is stopped and continued): it returns so only where nothing was ready when it
-    /// began. What arrived while it waited, and while the program was stopped, is told by the next poll.
+    /// began. What arrived while it waited, and while the program was stopped, is reported by the next poll.
     pub fn polled(&mut self, before: Moment) {
         let unaccepted = if mutants::is(Mutant::JudgeUnaccepted) { 0 } else { self.backlog };
         let unwritten = !mutants::is(Mutant::JudgeUnwritten);
         self.round.get_or_insert(Round { began: before, unaccepted, unread: None, unwritten });
     }
 
-    /// Every socket was written to that takes more, by what the last poll told.
+    /// Every socket was written to that takes more, as the last poll reported.
     pub fn writes_tried(&mut self) {
         if let Some(round) = &mut self.round {
             round.unwritten = false;

@@ -5,7 +5,7 @@
 
 use super::Hub;
 use super::connections::{Connection, ConnectionId};
-use super::events::{Closing, Event, PENDING_TOLD_MAX};
+use super::events::{Closing, Event, PENDING_NAMED_MAX};
 use super::lists::Encoded;
 use super::queue::Class;
 use super::reminders::Reminder;
@@ -24,22 +24,22 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Periodically logs the agencies that the parked queries wait for.
-    pub(super) fn tell_pending(&mut self, now: Moment) {
+    pub(super) fn emit_draw_waits(&mut self, now: Moment) {
         self.reminders.pending = false;
         if self.lottery.drawn() || self.connections.parked() == 0 {
             return;
         }
-        let mut agencies: Vec<AgencyId> = self.lottery.pending().take(PENDING_TOLD_MAX + 1).collect();
-        let more = agencies.len() > PENDING_TOLD_MAX;
-        agencies.truncate(PENDING_TOLD_MAX);
-        self.tell(&Event::DrawWaits { agencies: &agencies, more });
+        let mut agencies: Vec<AgencyId> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).collect();
+        let more = agencies.len() > PENDING_NAMED_MAX;
+        agencies.truncate(PENDING_NAMED_MAX);
+        self.emit(&Event::DrawWaits { agencies: &agencies, more });
         self.remind_of_pending(now);
     }
 
-    /// The draw is committed: it is told once, and the queries that wait for it are in line for their winners.
+    /// The draw is committed: its event is sent once, and parked queries are queued for their winners.
     pub(super) fn announce_draw(&mut self) {
         if self.lottery.draw_is_committed() && !std::mem::replace(&mut self.parked.announced, true) {
-            self.tell(&Event::Drawn);
+            self.emit(&Event::Drawn);
             std::mem::take(&mut self.parked.waiting).into_iter().for_each(|id| self.queue_winners(id));
         }
     }
@@ -51,7 +51,7 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Puts a connection in line for its winners: agencies come first.
+    /// Queues a connection for its winners: agencies come first.
     pub(super) fn queue_winners(&mut self, id: ConnectionId) {
         let class = Class::of(self.is_agency(id));
         self.parked.unflushed.push(id, class);
@@ -109,14 +109,14 @@ impl<K: Keep> Hub<K> {
         bytes
     }
 
-    /// No more lists are put into outboxes until some are read. Peers that read nothing give way.
+    /// No more lists are put into outboxes until some are read. Peers that read nothing are closed after a while.
     fn pause_flush(&mut self, now: Moment) {
         if !std::mem::replace(&mut self.parked.paused, true) {
             self.reminders.timers.remind(Reminder::Flush, now + limits::FLUSH_PATIENCE);
         }
     }
 
-    /// The peers that have read nothing of their winners for a while give way to those that wait.
+    /// Closes the peers that have read nothing of their winners for a while, where others wait for the memory.
     pub(super) fn cut_slow_winners(&mut self, now: Moment) {
         self.parked.paused = false;
         if !self.parked.is_full() {
@@ -125,7 +125,7 @@ impl<K: Keep> Hub<K> {
         let slow = |(slot, connection): (usize, &Connection)| connection.holds_winners_back(now).then_some(slot);
         let slow: Vec<usize> = self.connections.iter().filter_map(slow).collect();
         for slot in slow {
-            self.tell_closing(slot, Closing::WinnersUnread);
+            self.emit_closing(slot, Closing::WinnersUnread);
             self.cut(slot, now);
         }
     }

@@ -4,7 +4,7 @@ use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is open besides connections: files of the store, the poll, signals, the log, certificates being read;
-/// and peers that are only told that the hub is full.
+/// and peers that are only refused with a reply.
 const BESIDES: u64 = 32 + limits::REFUSALS_MAX as u64;
 
 /// Lets the process have descriptors for so many connections, as far as the system allows: many systems grant

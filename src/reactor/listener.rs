@@ -72,7 +72,7 @@ impl Listener {
         self.address
     }
 
-    /// How many connections wait to be accepted at most: the kernel lets one more in than `listen` was told, which it
+    /// How many connections wait to be accepted at most: the kernel lets one more in than `listen` was given, which it
     /// takes for no more than `net.core.somaxconn` (listen(2)).
     pub(super) fn backlog(&self) -> usize {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
@@ -84,7 +84,7 @@ impl Listener {
         match self.socket.accept() {
             Ok((stream, peer)) => {
                 self.accepted = self.accepted.wrapping_add(1);
-                // Fails for a connection that is lost already, which reading it tells.
+                // Fails for a connection that is lost already, which its first read reports.
                 let idle = self.keepalive.idle_seconds(self.accepted);
                 let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, Duration::from_secs(idle.into()));
                 Accepted::Stream(stream, peer)

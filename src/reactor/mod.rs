@@ -1,6 +1,6 @@
 //! The loop: one thread, one poll, every socket, timer and signal.
 //!
-//! Owns descriptors and readiness; knows nothing of bets or dialects. It tells the hub what happened and
+//! Owns descriptors and readiness; knows nothing of bets or dialects. It reports to the hub what happened and
 //! does what the hub says.
 
 mod clock;
@@ -193,7 +193,7 @@ impl<K: Keep> Reactor<K> {
         }
     }
 
-    /// Whether there are sockets in line.
+    /// Whether sockets wait to be read or written.
     fn is_busy(&self) -> bool {
         self.hub.has_reads() || !self.writable.is_empty()
     }

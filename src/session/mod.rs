@@ -15,7 +15,7 @@ use crate::wire::{Bets, Context, Dialect, Framing, Malformed, Request, ServerRul
 /// Where a connection's stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its first bytes have not told its dialect; `silence` is what they mean if no more come.
+    /// Its first bytes have not shown its dialect; `silence` is the one that they mean if no more come.
     Detecting {
         /// See above.
         silence: Option<Dialect>,

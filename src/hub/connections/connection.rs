@@ -26,7 +26,7 @@ pub struct ConnectionId {
 pub enum Expiry {
     /// Its dialect did not show in time.
     Handshake,
-    /// The hub is full, and it did not say in time in which dialect it wants to be told.
+    /// The hub is full, and the connection did not show in time in which dialect the reply should be.
     Refused,
     /// A frame was begun and not ended in time.
     Frame,
@@ -74,7 +74,7 @@ pub struct Connection {
 /// What is known of the party behind a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trust {
-    /// It is here only to be told that the hub is full.
+    /// It was accepted only to be refused with a reply.
     pub(in crate::hub) refused: bool,
     /// A batch or the finish of the agency that it speaks for was committed by it.
     pub(in crate::hub) has_committed: bool,

@@ -139,7 +139,7 @@ impl Outbox {
         self.settle();
     }
 
-    /// Gives back what has been sent, and goes on with what is behind it.
+    /// Frees what has been sent; the chunk behind it is next.
     fn settle(&mut self) {
         if self.sent < self.bytes.len() {
             return;
