@@ -1,160 +1,89 @@
-//! Agency ids and the roster of one draw.
+//! One agency in a draw, and what of it is stored.
 
-use std::fmt;
+use super::bet::Bet;
 
-/// The number of an agency in every dialect and in the stored rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgencyId(pub u32);
+/// How an agency stands in the draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its bets are still welcome; the draw waits for it.
+    Betting,
+    /// It has finished, and waits for the draw or its winners.
+    Finished,
+    /// It was lost and not waited for: no part in the draw, no winners.
+    Excluded,
+}
 
-impl fmt::Display for AgencyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+/// What the lottery knows of one agency. Its size does not depend on how many bets were placed.
+#[derive(Clone, Debug)]
+pub struct Agency {
+    /// How it stands.
+    pub standing: Standing,
+    /// Batches stored, which is also the sequence number of its next one.
+    pub batches: u64,
+    /// Bets stored.
+    pub bets: u64,
+    /// Those of its bets that are on the winning number, in the order in which they were stored.
+    pub winners: Vec<Bet>,
+    /// One for each turn that has changed it and is not committed, oldest first.
+    savepoints: Vec<Savepoint>,
+}
+
+impl Default for Agency {
+    fn default() -> Self {
+        Agency { standing: Standing::Betting, batches: 0, bets: 0, winners: Vec::new(), savepoints: Vec::new() }
     }
 }
 
-/// The agencies of one draw: their ids, ascending, each once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roster {
-    ids: Vec<AgencyId>,
-}
-
-/// Why the text of a roster is invalid.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RosterError {
-    /// Neither a count nor a list of ids and ranges.
-    #[error("'{0}' is neither a number of agencies nor a list of ids such as 1-5,9")]
-    Syntax(String),
-    /// Id 0, which is reserved: a count of 0 means "no agencies".
-    #[error("agency ids start at 1")]
-    Zero,
-    /// More agencies than [`Roster::AGENCIES_MAX`].
-    #[error("{0} agencies are too many: at most {max}", max = Roster::AGENCIES_MAX)]
-    TooMany(u64),
-}
-
-impl Roster {
-    /// The most agencies of one draw; it bounds the memory that a configuration can require.
-    pub const AGENCIES_MAX: u64 = 100_000;
-
-    /// Parses `5` (ids 1 to 5), `0` (no agencies) or `1-5,9` (these ids).
-    ///
-    /// A single number is a count; a list or a range names ids. A single id is written as a range: `9-9`.
-    ///
-    /// # Errors
-    /// The reason why the text is invalid, for the operator.
-    pub fn parse(text: &str) -> Result<Roster, RosterError> {
-        let text = text.trim();
-        let syntax = || RosterError::Syntax(text.to_owned());
-        let number = |part: &str| part.trim().parse::<u32>().map_err(|_| syntax());
-        if !text.contains([',', '-']) {
-            let count = number(text)?;
-            return if count == 0 { Ok(Roster { ids: Vec::new() }) } else { Roster::ranges(&[(1, count)]) };
-        }
-        let mut ranges = Vec::new();
-        for part in text.split(',') {
-            let (first, last) = match part.split_once('-') {
-                Some((first, last)) => (number(first)?, number(last)?),
-                None => (number(part)?, number(part)?),
-            };
-            if first > last {
-                return Err(syntax());
-            }
-            ranges.push((first, last));
-        }
-        Roster::ranges(&ranges)
+impl Agency {
+    /// What of it is stored: turns that are not committed may still be taken back.
+    pub fn committed(&self) -> CommittedAgency {
+        self.savepoints.first().map_or_else(|| self.now(), |savepoint| savepoint.before)
     }
 
-    fn ranges(ranges: &[(u32, u32)]) -> Result<Roster, RosterError> {
-        let count: u64 = ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
-        if ranges.iter().any(|(first, _)| *first == 0) {
-            return Err(RosterError::Zero);
+    /// Keeps it as it is before turn `turn` changes it; says whether that turn had not kept it yet.
+    pub(super) fn save(&mut self, turn: u64) -> bool {
+        let is_first = self.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn);
+        if is_first {
+            self.savepoints.push(Savepoint { turn, before: self.now() });
         }
-        if count > Roster::AGENCIES_MAX {
-            return Err(RosterError::TooMany(count));
-        }
-        let mut ids: Vec<_> = ranges.iter().flat_map(|&(first, last)| (first..=last).map(AgencyId)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Ok(Roster { ids })
+        is_first
     }
 
-    /// The ids, ascending.
-    pub fn ids(&self) -> &[AgencyId] {
-        &self.ids
+    /// What the oldest turn that changed it did is stored.
+    pub(super) fn forget_oldest_savepoint(&mut self) {
+        self.savepoints.remove(0);
     }
 
-    /// Whether the roster has `agency`.
-    pub fn contains(&self, agency: AgencyId) -> bool {
-        self.position(agency).is_some()
+    /// What all turns did that are not committed has not happened.
+    pub(super) fn roll_back(&mut self) {
+        let CommittedAgency { standing, batches, bets, winners } = self.committed();
+        (self.standing, self.batches, self.bets) = (standing, batches, bets);
+        self.winners.truncate(winners);
+        self.savepoints.clear();
     }
 
-    /// The index of `agency` in [`ids`](Self::ids).
-    pub fn position(&self, agency: AgencyId) -> Option<usize> {
-        // Ids are nearly always 1 … N: try that index before searching.
-        let guess = (agency.0 as usize).wrapping_sub(1);
-        if self.ids.get(guess) == Some(&agency) {
-            return Some(guess);
-        }
-        self.ids.binary_search(&agency).ok()
+    fn now(&self) -> CommittedAgency {
+        let Agency { standing, batches, bets, .. } = *self;
+        CommittedAgency { standing, batches, bets, winners: self.winners.len() }
     }
 }
 
-impl fmt::Display for Roster {
-    /// Consecutive ids as ranges: `1-5,9`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.ids.is_empty() {
-            return f.write_str("0");
-        }
-        let mut separator = "";
-        for run in self.ids.chunk_by(|a, b| a.0 + 1 == b.0) {
-            match run {
-                [only] if self.ids.len() > 1 => write!(f, "{separator}{only}")?,
-                [first, ..] => write!(f, "{separator}{first}-{}", run[run.len() - 1])?,
-                [] => {}
-            }
-            separator = ",";
-        }
-        Ok(())
-    }
+/// What is stored of an agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedAgency {
+    /// How it stands.
+    pub standing: Standing,
+    /// Batches.
+    pub batches: u64,
+    /// Bets.
+    pub bets: u64,
+    /// How many of [`Agency::winners`], the first ones.
+    pub winners: usize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(text: &str) -> Vec<u32> {
-        Roster::parse(text).unwrap().ids().iter().map(|id| id.0).collect()
-    }
-
-    #[test]
-    fn a_count_a_list_and_an_empty_roster() {
-        assert_eq!(ids("5"), [1, 2, 3, 4, 5]);
-        assert_eq!(ids("0"), [0; 0]);
-        assert_eq!(ids(" 1-3, 9 ,2-4"), [1, 2, 3, 4, 9]);
-        assert_eq!(ids("9-9"), [9]);
-    }
-
-    #[test]
-    fn malformed_rosters_are_refused() {
-        for text in ["", "x", "1-", "5-1", "-3", "1,,2", "4294967296"] {
-            assert_eq!(Roster::parse(text), Err(RosterError::Syntax(text.to_owned())), "{text}");
-        }
-        assert_eq!(Roster::parse("0-3"), Err(RosterError::Zero));
-        assert_eq!(Roster::parse("1-4294967295"), Err(RosterError::TooMany(4_294_967_295)));
-    }
-
-    #[test]
-    fn display_reads_back() {
-        for text in ["0", "1-5", "1-5,9", "9-9", "3-4,7,9-12"] {
-            let roster = Roster::parse(text).unwrap();
-            assert_eq!(roster.to_string(), text);
-            assert_eq!(Roster::parse(&roster.to_string()).unwrap(), roster);
-        }
-    }
-
-    #[test]
-    fn positions() {
-        let roster = Roster::parse("1-3,9").unwrap();
-        assert_eq!([1, 3, 9, 4, 0].map(|id| roster.position(AgencyId(id))), [Some(0), Some(2), Some(3), None, None]);
-    }
+/// An agency as it was before a turn.
+#[derive(Clone, Copy, Debug)]
+struct Savepoint {
+    turn: u64,
+    before: CommittedAgency,
 }

@@ -2,72 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::agency::{AgencyId, Roster};
+use super::agency::{Agency, Standing};
 use super::bet::Bet;
-
-/// How an agency stands in the draw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Its bets are still welcome; the draw waits for it.
-    Betting,
-    /// It has finished, and waits for the draw or its winners.
-    Finished,
-    /// It was lost and not waited for: no part in the draw, no winners.
-    Excluded,
-}
-
-/// What the lottery knows of one agency. Its size does not depend on how many bets were placed.
-#[derive(Clone, Debug)]
-pub struct Agency {
-    /// How it stands.
-    pub standing: Standing,
-    /// Batches stored, which is also the sequence number of its next one.
-    pub batches: u64,
-    /// Bets stored.
-    pub bets: u64,
-    /// Those of its bets that are on the winning number, in the order in which they were stored.
-    pub winners: Vec<Bet>,
-    /// One for each turn that has changed it and is not committed, oldest first.
-    savepoints: Vec<Savepoint>,
-}
-
-impl Default for Agency {
-    fn default() -> Self {
-        Agency { standing: Standing::Betting, batches: 0, bets: 0, winners: Vec::new(), savepoints: Vec::new() }
-    }
-}
-
-impl Agency {
-    /// What of it is stored: turns that are not committed may still be taken back.
-    pub fn committed(&self) -> CommittedAgency {
-        self.savepoints.first().map_or_else(|| self.now(), |savepoint| savepoint.before)
-    }
-
-    fn now(&self) -> CommittedAgency {
-        let Agency { standing, batches, bets, .. } = *self;
-        CommittedAgency { standing, batches, bets, winners: self.winners.len() }
-    }
-}
-
-/// What is stored of an agency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CommittedAgency {
-    /// How it stands.
-    pub standing: Standing,
-    /// Batches.
-    pub batches: u64,
-    /// Bets.
-    pub bets: u64,
-    /// How many of [`Agency::winners`], the first ones.
-    pub winners: usize,
-}
-
-/// An agency as it was before a turn.
-#[derive(Clone, Copy, Debug)]
-struct Savepoint {
-    turn: u64,
-    before: CommittedAgency,
-}
+use super::roster::{AgencyId, Roster};
 
 /// What a turn has changed, while it is in hand or in flight.
 #[derive(Clone, Debug, Default)]
@@ -266,7 +203,7 @@ impl Lottery {
         assert!(self.turns.len() > 1, "a turn is in flight before it is committed");
         let turn = self.turns.pop_front().unwrap_or_default();
         for position in turn.touched {
-            self.agencies[position].savepoints.remove(0);
+            self.agencies[position].forget_oldest_savepoint();
         }
         self.first_turn += 1;
     }
@@ -276,13 +213,8 @@ impl Lottery {
         self.drawn = self.draw_is_committed();
         for turn in std::mem::take(&mut self.turns) {
             for position in turn.touched {
-                let Some(oldest) = self.agencies[position].savepoints.first().copied() else { continue };
                 self.count(position, -1);
-                let state = &mut self.agencies[position];
-                (state.standing, state.batches, state.bets) =
-                    (oldest.before.standing, oldest.before.batches, oldest.before.bets);
-                state.winners.truncate(oldest.before.winners);
-                state.savepoints.clear();
+                self.agencies[position].roll_back();
                 self.count(position, 1);
             }
         }
@@ -306,9 +238,7 @@ impl Lottery {
         let position = self.position(agency)?;
         let in_flight = self.turns.len() - 1;
         let turn = self.first_turn + in_flight as u64;
-        let state = &mut self.agencies[position];
-        if state.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn) {
-            state.savepoints.push(Savepoint { turn, before: state.now() });
+        if self.agencies[position].save(turn) {
             self.turns[in_flight].touched.push(position);
         }
         Ok(position)

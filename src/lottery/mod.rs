@@ -9,10 +9,12 @@ mod bet;
 mod birthdate;
 mod digits;
 mod draw;
+mod roster;
 
-pub use agency::{AgencyId, Roster, RosterError};
+pub use agency::{Agency, CommittedAgency, Standing};
 pub use batch::{BatchError, BetSink, BetSource};
 pub use bet::{Bet, BetError, DOCUMENT_DIGITS_MAX, NAME_BYTES_MAX, RawBet, Text, opens_a_formula, parse_number};
 pub use birthdate::{Birthdate, is_date, parse_yyyymmdd};
 pub use digits::{digits_of_pairs, eight_digits, leading_digits, pairs};
-pub use draw::{Agency, CommittedAgency, Lottery, Refusal, Standing};
+pub use draw::{Lottery, Refusal};
+pub use roster::{AgencyId, Roster, RosterError};
