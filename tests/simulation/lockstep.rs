@@ -119,6 +119,11 @@ impl Lockstep {
                 self.link = None;
                 return true;
             }
+            if self.is_another_now(world, link) {
+                world.close(link);
+                self.lost(world);
+                return true;
+            }
             let lost = world.net.links[link].over || world.mishap(link, self.dialect != Dialect::Csv);
             if lost {
                 self.lost(world);
@@ -278,12 +283,24 @@ impl Lockstep {
         }
     }
 
+    /// A stored batch of it that did not come by `link`.
+    fn stored_elsewhere(&self, world: &World<'_>, link: Option<LinkId>) -> Option<usize> {
+        let came_by = |batch: &usize| world.model.batches.all[*batch].sent.iter().any(|(by, _)| Some(*by) == link);
+        let stored = |batch: &usize| world.model.batches.all[*batch].copies > 0;
+        self.made.iter().copied().find(|batch| stored(batch) && !came_by(batch))
+    }
+
+    /// Whether the hub has stored bets of an earlier connection since this one was made, so that it is another agency's.
+    fn is_another_now(&self, world: &World<'_>, link: LinkId) -> bool {
+        self.dialect == Dialect::Csv && self.stored_elsewhere(world, Some(link)).is_some()
+    }
+
     fn connect(&mut self, world: &mut World<'_>) -> Option<LinkId> {
         if self.dialect == Dialect::Csv && world.listening {
-            // The connection was all that the hub knew it by. If the hub has bets of it, somebody who can name
-            // the agency goes on for it.
-            let known = self.made.iter().find(|batch| world.model.batches.all[**batch].copies > 0);
-            if let Some(agency) = known.and_then(|batch| world.model.batches.all[*batch].agency) {
+            // The connection was all that the hub knew it by. If the hub has bets of it, a client that can name the agency
+            // takes over.
+            let known = self.stored_elsewhere(world, None);
+            if let Some(agency) = known.and_then(|batch| world.model.batches.all[batch].agency) {
                 self.agency = Some(agency);
                 self.dialect = Dialect::Binary;
                 self.stage = Stage::Betting;
