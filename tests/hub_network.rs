@@ -7,7 +7,6 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::machine::{self, Network, descriptors, eventually, has, is_root, skip};
 use common::{Hub, Peer, binary, binary_batch, hub, under};

@@ -27,7 +27,7 @@ impl<K: Keep> Hub<K> {
             Request::FinishAndQuery(speaker) => self.finish_and_query(slot, speaker),
             Request::EmptyBatch => self.note(slot, Outcome::NothingToStore),
             Request::BadBatch { count, error } => {
-                self.note(slot, Outcome::Rejected { sequence: 0, count, why: error.into() });
+                self.note(slot, Outcome::Rejected { agency: None, sequence: 0, count, why: error.into() });
             }
             Request::Refused(malformed) => self.note(slot, Outcome::Refused(Refused::Request(malformed))),
             Request::Echo => self.echo(slot, frame),
@@ -73,11 +73,6 @@ impl<K: Keep> Hub<K> {
     }
 
     fn store_batch(&mut self, slot: usize, batch: &Batch<Bets<'_>>, now: Moment) -> Outcome {
-        let rejected = |why: Rejection| Outcome::Rejected {
-            sequence: batch.sequence.unwrap_or_default(),
-            count: batch.bets.count(),
-            why,
-        };
         if self.awaits_another(slot, batch.sequence) {
             // What follows a conflict was numbered by a client that does not know what is stored: it could be bets
             // that are stored already, one number off.
@@ -86,8 +81,9 @@ impl<K: Keep> Hub<K> {
         }
         let agency = match self.speaker(slot, batch.agency) {
             Ok(agency) => agency,
-            Err(why) => return rejected(why),
+            Err(why) => return rejected(batch, None, why),
         };
+        let rejected = |why| rejected(batch, Some(agency), why);
         let next = match self.lottery.agency(agency) {
             Ok(state) => state.batches,
             Err(refusal) => return rejected(refusal.into()),
@@ -225,6 +221,11 @@ fn logged(bets: &Bets<'_>, count: u32) -> Option<Box<[LoggedBet]>> {
     bets.feed(&mut checked).ok()?;
     let logged = |bet: Bet| LoggedBet { document: bet.document().into(), number: bet.number() };
     Some(checked.into_iter().flatten().map(logged).collect())
+}
+
+/// A batch that is not stored.
+fn rejected(batch: &Batch<Bets<'_>>, agency: Option<AgencyId>, why: Rejection) -> Outcome {
+    Outcome::Rejected { agency, sequence: batch.sequence.unwrap_or_default(), count: batch.bets.count(), why }
 }
 
 /// How a finish or a query is refused.

@@ -15,11 +15,20 @@ impl<K: Keep> Hub<K> {
     /// The disk failed: nothing may be acknowledged any more, and the hub must stop.
     pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
         let mut committed = CommittedTurn::default();
+        let mut retried = false;
         self.submit(&committed);
         while let Some(settled) = self.keeping.keeper.settled() {
             match settled {
                 Settled::Committed(proof) => self.note_committed(proof, &mut committed),
-                Settled::TakenBack { error, .. } => self.take_back_batches(error, now)?,
+                Settled::TakenBack { turn, error } => {
+                    debug_assert!(self.keeping.is_oldest(turn), "turns settle in their order");
+                    // Space for all but batches is reserved: a disk that has not kept it is asked once more.
+                    let in_vain = !self.keeping.has_batches() && std::mem::replace(&mut retried, true);
+                    if in_vain {
+                        return Err(CommitError::Full(error));
+                    }
+                    self.take_back_batches(&error, now);
+                }
                 Settled::Failed(error) => return Err(CommitError::Fatal(error)),
             }
             // What was taken back, or had no room before.
@@ -35,7 +44,7 @@ impl<K: Keep> Hub<K> {
         let drawn = self.draw_if_due();
         // The proof of a draw that an earlier run made is that of a turn of this one.
         let proof_is_missing = self.lottery.drawn() && !self.parked.is_released() && committed.proof.is_none();
-        if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.is_settled()) {
+        if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.has_none_in_flight()) {
             return;
         }
         let entries = std::mem::take(&mut self.turn.entries);
@@ -81,8 +90,8 @@ impl<K: Keep> Hub<K> {
             || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
     }
 
-    /// Whether the turn in hand is full, and cannot be submitted yet: only the keeper's next answer changes that.
-    pub(super) fn is_stalled(&self) -> bool {
+    /// Whether the turn in hand is full, and cannot be submitted yet: nothing is read until the keeper has settled a turn.
+    pub fn is_stalled(&self) -> bool {
         !self.keeping.keeper.has_room() && self.turn_is_full()
     }
 

@@ -17,7 +17,8 @@ impl Observer for CourseLog {
     fn observe(&mut self, event: &Event<'_>) {
         match *event {
             Event::Stored { bets, logged, .. } => log_stored(bets, logged),
-            Event::Rejected { count, why } => {
+            Event::Finished { .. } => {}
+            Event::Rejected { count, why, .. } => {
                 log::error!("action: apuesta_recibida | result: fail | cantidad: {count} | reason: {why}");
             }
             Event::Refused { peer, why } => log_refused(peer.ip, why),

@@ -88,8 +88,7 @@ impl<K: Keep> Hub<K> {
 
     fn seal_if_idle(&mut self, now: Moment) -> Result<(), CommitError> {
         let idle_at = self.keeping.written_at + limits::SEAL_AFTER;
-        let in_use = !self.turn.entries.is_empty() || !self.keeping.is_settled();
-        if now < idle_at || in_use {
+        if now < idle_at || !self.is_settled() {
             let at = if now < idle_at { idle_at } else { now + limits::SEAL_AFTER };
             self.reminders.timers.remind(Reminder::Seal, at);
             return Ok(());

@@ -67,10 +67,13 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Agencies with bets and no finish, none of which can be connected yet.
-    pub(super) fn miss_agencies_of_an_earlier_run(&mut self, now: Moment) {
+    /// Agencies with bets and no finish, without a connection and not lost yet: those of an earlier run, and those whose
+    /// finish was taken back after their connection had ended.
+    pub(super) fn lose_absent_agencies(&mut self, now: Moment) {
+        let presence = &self.liveness.presence;
         let begun = |id: &AgencyId| self.lottery.agency(*id).is_ok_and(|state| state.bets > 0);
-        let lost: Vec<AgencyId> = self.lottery.pending().filter(begun).collect();
+        let absent = |id: &AgencyId| begun(id) && !presence.is_here(*id) && !presence.is_lost(*id);
+        let lost: Vec<AgencyId> = self.lottery.pending().filter(absent).collect();
         for agency in lost {
             self.lose(agency, now);
         }

@@ -1,4 +1,5 @@
-//! What the hub does, as events. Everything that speaks of bets, finishes and the draw is an event after its commit.
+//! What the hub does, as events. Stored and rejected batches, finishes, exclusions, the draw and refusals are events after
+//! their commit; what is found out at once (a lost agency, a full disk, a connection that is closed) is an event at once.
 
 use core::net::IpAddr;
 use std::fmt::Debug;
@@ -22,10 +23,19 @@ pub enum Event<'a> {
     },
     /// A batch was rejected.
     Rejected {
+        /// Whose it is, where that is known.
+        agency: Option<AgencyId>,
+        /// Who sent it.
+        peer: Peer,
         /// How many bets it has.
         count: u32,
         /// Why.
         why: Rejection,
+    },
+    /// An agency has finished, which it had not before.
+    Finished {
+        /// Which.
+        agency: AgencyId,
     },
     /// A request other than a batch was refused.
     Refused {
@@ -87,7 +97,7 @@ pub enum Event<'a> {
     },
     /// The draw was made.
     Drawn,
-    /// The disk has no space: the batches of the turn are rejected.
+    /// The disk has no space: the batches of all turns that are not committed are rejected.
     StoreFull {
         /// What the system says.
         error: &'a std::io::Error,

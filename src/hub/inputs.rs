@@ -68,7 +68,9 @@ impl<K: Keep> Hub<K> {
     pub fn shut_down(&mut self, now: Moment) {
         for slot in self.connections.slots() {
             self.connections.unpark(slot);
-            if self.connections[slot].session.server_rules().in_flight {
+            let connection = &self.connections[slot];
+            // One that waits for a turn in flight gets its reply, and is closed behind it.
+            if connection.session.server_rules().in_flight || connection.pending > 0 {
                 self.note_last(slot, Outcome::Ended(Ending::ShuttingDown));
             } else {
                 self.end(slot, now);

@@ -4,8 +4,8 @@
 //! says (write these bytes, close that connection, call again at this moment). The same calls with the same
 //! arguments always have the same effects, which is what lets a simulation drive the whole hub.
 //!
-//! A turn is any number of inputs, one [`commit`](Hub::commit) and one [`release`](Hub::release): requests are applied as
-//! they come, everything stored is made durable at once, and only then is anything answered.
+//! A turn is any number of inputs and one [`commit`](Hub::commit): requests are applied as they come, what they store becomes
+//! durable together, and only then does [`release`](Hub::release) answer them.
 
 mod admission;
 mod admit;
@@ -103,7 +103,7 @@ impl<K: Keep> Hub<K> {
             policy,
             lottery,
         };
-        hub.miss_agencies_of_an_earlier_run(now);
+        hub.lose_absent_agencies(now);
         hub
     }
 

@@ -121,6 +121,11 @@ impl Presence {
         self.here.contains_key(&agency)
     }
 
+    /// Whether `agency` is lost, or will be after a silence.
+    pub(super) fn is_lost(&self, agency: AgencyId) -> bool {
+        self.lost.contains_key(&agency)
+    }
+
     /// How many connections speak for `agency`.
     pub(super) fn connections(&self, agency: AgencyId) -> usize {
         self.here.get(&agency).map_or(0, |here| here.connections as usize)

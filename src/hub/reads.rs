@@ -38,7 +38,7 @@ impl<K: Keep> Hub<K> {
         self.queue_read(slot);
     }
 
-    /// Whether sockets wait to be read.
+    /// Whether sockets wait to be read, and the hub can read them now.
     pub fn has_reads(&self) -> bool {
         !self.scheduler.reads.is_empty() && !self.is_stalled()
     }

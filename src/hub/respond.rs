@@ -77,7 +77,12 @@ impl<K: Keep> Hub<K> {
             Outcome::Done { agency, what: Done::Stored { bets, log, .. } } => {
                 Event::Stored { agency: *agency, bets: *bets, logged: log.as_deref().unwrap_or_default() }
             }
-            Outcome::Rejected { count, why, .. } => Event::Rejected { count: *count, why: *why },
+            Outcome::Done { agency, what: Done::Finished { first: true } | Done::Query { first: true, .. } } => {
+                Event::Finished { agency: *agency }
+            }
+            Outcome::Rejected { agency, count, why, .. } => {
+                Event::Rejected { agency: *agency, peer, count: *count, why: *why }
+            }
             Outcome::Refused(why) => Event::Refused { peer, why: *why },
             Outcome::Ended(Ending::Malformed(malformed)) => Event::Broken { peer, why: Broken::Malformed(*malformed) },
             Outcome::Ended(Ending::Gap) => Event::Broken { peer, why: Broken::Gap },
@@ -142,6 +147,10 @@ impl<K: Keep> Hub<K> {
                 self.send(slot, &Reply::Rejected { sequence: *sequence, why: *why }, committed, now);
             }
             Outcome::Refused(why) => self.send(slot, &refusal_of(*why), committed, now),
+            // Only dialects with batches in flight have a reply for it.
+            Outcome::Ended(Ending::ShuttingDown) if !self.connections[slot].session.server_rules().in_flight => {
+                self.end(slot, now);
+            }
             Outcome::Ended(ending) => self.send(slot, &last_reply_of(ending), committed, now),
             Outcome::Excluded { .. } => {}
         }
@@ -162,9 +171,10 @@ impl<K: Keep> Hub<K> {
         match what {
             Done::Welcome => Reply::Welcome { next: batches },
             Done::Stored { .. } | Done::Repeated { .. } => Reply::Stored { next: batches },
-            Done::Finished { .. } | Done::Query { .. } => {
+            Done::Finished { .. } => {
                 Reply::Finished { batches, bets, all_stored: !self.connections[slot].session.rejected_any }
             }
+            Done::Query { .. } => unreachable!("a query is answered with winners, or parked"),
         }
     }
 

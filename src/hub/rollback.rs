@@ -9,27 +9,21 @@ use super::turn::{Done, Ending, Outcome, Refused};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::mutants::{self, Mutant};
-use crate::storage::{CommitError, Keep};
+use crate::storage::Keep;
 use crate::timers::Moment;
 use crate::wire::Rejection;
 
-/// The number of the first batch of a connection that was taken back, which has to come again before what is behind it
-/// counts. Of connections with several batches in flight, and of those that are gone: their clients got no reply.
-type TakenBack = HashMap<ConnectionId, u64>;
+/// The number of the first batch of a connection and an agency that was taken back, which has to come again before what is
+/// behind it counts. Of connections with several batches in flight, and of those that are gone: their clients got no reply.
+type TakenBack = HashMap<(ConnectionId, AgencyId), u64>;
 
 impl<K: Keep> Hub<K> {
     /// Of all turns in flight and the one in hand the batches have not happened, everything else still has. All of it is in
     /// the turn in hand then, to be submitted again.
-    ///
-    /// # Errors
-    /// [`CommitError::Full`]: there was no batch among it. Room for the others is reserved, and the disk has not kept it.
-    pub(super) fn take_back_batches(&mut self, error: std::io::Error, now: Moment) -> Result<(), CommitError> {
+    pub(super) fn take_back_batches(&mut self, error: &std::io::Error, now: Moment) {
         let mut entries = self.keeping.take_back();
         entries.append(&mut self.turn.entries);
-        if !entries.iter().any(|entry| matches!(entry.outcome, Outcome::Done { what: Done::Stored { .. }, .. })) {
-            return Err(CommitError::Full(error));
-        }
-        self.emit(&Event::StoreFull { error: &error });
+        self.emit(&Event::StoreFull { error });
         self.keeping.full_until = Some(now + limits::FULL_DISK_PAUSE);
         if !mutants::is(Mutant::KeepLotteryOnFull) {
             self.lottery.roll_back();
@@ -42,42 +36,51 @@ impl<K: Keep> Hub<K> {
             }
         }
         self.turn.entries = entries;
-        // An agency whose connection ended since it was stored may have no bet any more.
+        // An agency whose connection has ended may have no bet any more, or no finish.
         self.liveness.count_unclaimed(&self.lottery);
-        for (id, sequence) in taken_back {
+        self.lose_absent_agencies(now);
+        for ((id, _), sequence) in taken_back {
             if let Some(slot) = self.connections.slot(id).filter(|_| !mutants::is(Mutant::ForgetResend)) {
                 let session = &mut self.connections[slot].session;
                 (session.awaiting_resend, session.in_conflict) = (Some(sequence), false);
             }
         }
-        Ok(())
     }
 
     /// What an outcome becomes when no batch could be stored.
     fn without_batches(&mut self, id: Option<ConnectionId>, outcome: Outcome, taken_back: &mut TakenBack) -> Outcome {
         let connection = id.and_then(|id| self.connections.by_id(id));
-        let resends = id.filter(|_| connection.is_none_or(|connection| connection.session.server_rules().in_flight));
-        let awaited = resends.and_then(|id| taken_back.get(&id).copied());
-        if awaited.is_some_and(|awaited| sequence_of(&outcome).is_some_and(|sequence| sequence > awaited)) {
+        let resends = connection.is_none_or(|connection| connection.session.server_rules().in_flight);
+        let key = id.zip(agency_of(&outcome)).filter(|_| resends);
+        let awaited = key.and_then(|key| taken_back.get(&key).copied());
+        let is_behind = awaited.is_some_and(|awaited| sequence_of(&outcome).is_some_and(|sequence| sequence > awaited));
+        if is_behind && connection.is_some() {
             return Outcome::Dropped;
         }
-        let spoken_for = connection.and_then(|connection| connection.session.agency);
-        let mut reject = |sequence, count| {
-            if let Some(id) = resends {
-                taken_back.entry(id).or_insert(sequence);
+        let mut reject = |agency, sequence, count| {
+            if let Some(key) = key {
+                taken_back.entry(key).or_insert(sequence);
             }
-            Outcome::Rejected { sequence, count, why: Rejection::StorageFull }
+            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
         };
         match outcome {
-            Outcome::Done { what: Done::Stored { sequence, bets: count, .. }, .. } => reject(sequence, count),
-            Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(Some(agency), sequence) => {
-                reject(sequence, 0)
+            Outcome::Done { agency, what: Done::Stored { sequence, bets: count, .. } } => {
+                reject(agency, sequence, count)
+            }
+            Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
+                reject(agency, sequence, 0)
             }
             // The other bets of that number are not stored either.
-            Outcome::Rejected { sequence, count, why: Rejection::Conflict }
-                if !self.has_batch(spoken_for, sequence) =>
+            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
+                if !self.has_batch(agency, sequence) =>
             {
-                reject(sequence, count)
+                reject(agency, sequence, count)
+            }
+            // The finish before it has not happened either.
+            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Refused(_) }
+                if self.lottery.admits(agency).is_ok() =>
+            {
+                reject(agency, sequence, count)
             }
             Outcome::Done { agency, what: Done::Finished { .. } | Done::Query { .. } }
                 if awaited.is_some() && self.is_betting(agency) =>
@@ -88,10 +91,6 @@ impl<K: Keep> Hub<K> {
                 Outcome::Ended(Ending::Gap)
             }
             Outcome::Done { agency, what } => self.done_again(agency, what),
-            // What it had begun with has not happened.
-            Outcome::Excluded { agency } if self.lottery.agency(agency).is_ok_and(|state| state.bets == 0) => {
-                Outcome::Dropped
-            }
             Outcome::Excluded { agency } => {
                 if self.lottery.exclude(agency) == Ok(true) {
                     self.keeping.keeper.stage_exclusion(agency);
@@ -123,9 +122,21 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Whether batch `sequence` of the agency is stored.
-    fn has_batch(&self, agency: Option<AgencyId>, sequence: u64) -> bool {
-        let state = agency.and_then(|agency| self.lottery.agency(agency).ok());
-        state.is_some_and(|state| sequence < state.batches)
+    fn has_batch(&self, agency: AgencyId, sequence: u64) -> bool {
+        self.lottery.agency(agency).is_ok_and(|state| sequence < state.batches)
+    }
+}
+
+/// Whose request it was.
+fn agency_of(outcome: &Outcome) -> Option<AgencyId> {
+    match outcome {
+        Outcome::Done { agency, .. } | Outcome::Excluded { agency } => Some(*agency),
+        Outcome::Rejected { agency, .. } => *agency,
+        Outcome::FinishUnclaimed
+        | Outcome::NothingToStore
+        | Outcome::Refused(_)
+        | Outcome::Ended(_)
+        | Outcome::Dropped => None,
     }
 }
 

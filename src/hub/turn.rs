@@ -18,8 +18,8 @@ pub(super) enum Outcome {
     FinishUnclaimed,
     /// A batch of no bets.
     NothingToStore,
-    /// A batch was not stored.
-    Rejected { sequence: u64, count: u32, why: Rejection },
+    /// A batch was not stored. `agency`: whose, where that is known.
+    Rejected { agency: Option<AgencyId>, sequence: u64, count: u32, why: Rejection },
     /// A request other than a batch was not carried out.
     Refused(Refused),
     /// The connection ends with it.
@@ -133,9 +133,20 @@ impl<K: Keep> Keeping<K> {
         Keeping { keeper, in_flight: VecDeque::new(), next, full_until: None, group, written_at: now }
     }
 
-    /// Whether nothing waits to be settled.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether no turn waits to be settled.
+    pub(super) fn has_none_in_flight(&self) -> bool {
         self.in_flight.is_empty()
+    }
+
+    /// Whether `turn` is the oldest in flight.
+    pub(super) fn is_oldest(&self, turn: TurnNumber) -> bool {
+        self.in_flight.front().is_some_and(|(oldest, _)| *oldest == turn)
+    }
+
+    /// Whether a batch is in a turn in flight.
+    pub(super) fn has_batches(&self) -> bool {
+        let is_batch = |entry: &Entry| matches!(entry.outcome, Outcome::Done { what: Done::Stored { .. }, .. });
+        self.in_flight.iter().any(|(_, entries)| entries.iter().any(is_batch))
     }
 
     /// The entries of all turns in flight, in order, which are so no longer: they will be submitted again.

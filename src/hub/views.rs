@@ -22,7 +22,7 @@ impl<K: Keep> Hub<K> {
 
     /// Whether every request is answered as far as commits go: no turn is in flight, and nothing is in the one in hand.
     pub fn is_settled(&self) -> bool {
-        self.keeping.is_settled() && self.turn.entries.is_empty()
+        self.keeping.has_none_in_flight() && self.turn.entries.is_empty()
     }
 
     /// How many connections there are.
@@ -55,7 +55,7 @@ impl<K: Keep> Hub<K> {
         self.keeping.keeper.waits()
     }
 
-    /// How many requests of the connection wait for the turn's commit.
+    /// How many requests of the connection wait for a commit.
     pub fn requests_in_hand(&self, id: ConnectionId) -> u32 {
         self.connections.slot(id).map_or(0, |slot| self.connections[slot].pending)
     }
@@ -94,7 +94,10 @@ impl<K: Keep> Hub<K> {
                 "a closing connection keeps no frame"
             );
         }
-        assert!(settled || !self.keeping.is_settled(), "a turn leaves nothing behind where no other is in flight");
+        assert!(
+            settled || !self.keeping.has_none_in_flight(),
+            "a turn leaves nothing behind where no other is in flight"
+        );
         let spoken_for = |connection: &Connection| Some((connection.session.agency?, connection.is_agency()));
         self.liveness.assert_counts(&self.lottery, connections().filter_map(spoken_for));
     }

@@ -26,7 +26,7 @@ impl<K: Keep> Hub<K> {
     /// Periodically logs the agencies that the parked queries wait for.
     pub(super) fn emit_draw_waits(&mut self, now: Moment) {
         self.reminders.pending = false;
-        if self.lottery.drawn() || self.connections.parked() == 0 {
+        if self.lottery.draw_is_committed() || self.connections.parked() == 0 {
             return;
         }
         let mut agencies: Vec<AgencyId> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).collect();

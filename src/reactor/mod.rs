@@ -209,9 +209,12 @@ impl<K: Keep> Reactor<K> {
             Some(Duration::ZERO)
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
-            let deadlines = [self.hub.next_deadline(), paused, self.log_retry].into_iter().flatten();
-            let next = deadlines.min().map(|at| self.clock.until(at).min(limits::POLL_MAX));
-            Some(next.unwrap_or(limits::POLL_MAX).min(self.until_store_check()))
+            // A hub that cannot read cannot judge time either.
+            let due = self.hub.next_deadline().filter(|_| !self.hub.is_stalled());
+            let next = [due, paused, self.log_retry].into_iter().flatten().min();
+            let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
+            let settle = if self.hub.is_settled() { limits::POLL_MAX } else { limits::SETTLE_POLL };
+            Some(next.min(settle).min(self.until_store_check()))
         };
         self.poll(events, timeout)
     }

@@ -43,7 +43,8 @@ impl<K: Keep> Reactor<K> {
         while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
             is_over = now >= until;
-            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until) };
+            let most = if self.hub.is_settled() { Duration::MAX } else { limits::SETTLE_POLL };
+            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until).min(most) };
             now = self.poll(events, Some(timeout))?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;

@@ -57,6 +57,10 @@ pub enum Settled {
 }
 
 /// Where turns become durable. What is staged belongs to the turn in hand, until that is submitted.
+///
+/// Turns settle in their order. One that is taken back takes all along that were submitted behind it, before or after the
+/// keeper knew, and what is staged: the hub submits what is left of them again. Only this layer can make [`Committed`], so
+/// that a keeper elsewhere has to hand on that of a store.
 pub trait Keep {
     /// Stages the rows of a batch. Nothing is staged on an error, nor for a batch of no bets.
     ///
@@ -115,7 +119,8 @@ pub trait Keep {
     /// As the disk says.
     fn seal(&mut self) -> Result<(), CommitError>;
 
-    /// Ends the keeper's use. What is staged and was not submitted is dropped.
+    /// Ends the keeper's use. What is staged and was not submitted is dropped; a turn in flight, whose requests have no reply
+    /// yet, may be durable or not.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).

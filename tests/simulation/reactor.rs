@@ -163,7 +163,7 @@ impl Reactor {
         let most = 20 + 5 * net.live.len();
         for socket in self.sockets.iter_mut().flatten() {
             let HubEnd::Open(id) = net.links[socket.link].hub else { continue };
-            let waits = socket.readable && self.hub.wants_read(id);
+            let waits = socket.readable && self.hub.wants_read(id) && !self.hub.is_stalled();
             socket.waits = if waits { socket.waits + 1 } else { 0 };
             assert!(socket.waits < most, "link {} is not read for {most} turns", socket.link);
         }

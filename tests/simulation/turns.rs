@@ -1,9 +1,11 @@
 //! Single turns of the hub, written out: what the simulation found, kept small enough to read.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::hub::{ConnectionId, Hub, OnAgencyLoss, Policy};
+use loteria::hub::{ConnectionId, Event, Hub, Observer, OnAgencyLoss, Policy};
 use loteria::limits;
 use loteria::lottery::{AgencyId, Lottery, Roster, Standing};
 use loteria::storage::{Options, Store};
@@ -512,4 +514,72 @@ fn a_finish_of_a_connection_that_is_gone_does_not_count_without_its_batches() {
         let state = desk.hub.lottery().agency(AgencyId(1)).unwrap();
         assert_eq!((state.batches, state.standing), (1, Standing::Finished), "{dialect:?}");
     }
+}
+
+#[test]
+fn an_agency_whose_finish_was_taken_back_after_it_left_is_lost() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
+    let mut desk = Desk::new("2", policy.clone(), Options::default());
+    let id = desk.native(1);
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.say(id, &[batch]);
+    desk.disk.set_space(Some(desk.disk.used()));
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 1);
+    desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
+    desk.hub.closed(id, desk.now);
+    desk.turn();
+    assert_eq!(desk.standing(1), Standing::Betting);
+    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
+        desk.now = at;
+        desk.turn();
+    }
+    assert_eq!(desk.standing(1), Standing::Excluded, "it has bets, and does not come back");
+}
+
+#[test]
+fn a_finish_counts_though_another_agencys_batch_of_its_connection_was_taken_back() {
+    let mut desk = Desk::of("3");
+    let id = desk.connect();
+    desk.disk.set_space(Some(desk.disk.used()));
+    let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
+    desk.hub.receive(id, &[batch, Desk::finish(Dialect::Binary, 2)].concat(), desk.now);
+    desk.hub.closed(id, desk.now);
+    desk.turn();
+    assert_eq!((desk.standing(1), desk.standing(2)), (Standing::Betting, Standing::Finished));
+}
+
+#[test]
+fn a_batch_behind_a_finish_that_was_taken_back_is_rejected_for_want_of_space() {
+    let mut desk = Desk::of("2");
+    let (first, second) = (desk.native(1), desk.native(1));
+    desk.disk.set_space(Some(desk.disk.used()));
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.hub.receive(first, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
+    let behind = desk.batch(NATIVE, 1, Kind::Good, 1);
+    let answers = desk.say(second, &[behind]);
+    assert!(is_reject(&answers[0], 1, Cause::StorageFull), "{answers:?}");
+}
+
+/// Keeps the names of events.
+#[derive(Debug)]
+struct Names(Rc<RefCell<Vec<String>>>);
+
+impl Observer for Names {
+    fn observe(&mut self, event: &Event<'_>) {
+        let text = format!("{event:?}");
+        self.0.borrow_mut().push(text.split([' ', '(']).next().unwrap_or_default().to_owned());
+    }
+}
+
+#[test]
+fn observers_see_what_is_committed() {
+    let mut desk = Desk::of("1");
+    let seen: Rc<RefCell<Vec<String>>> = Rc::default();
+    desk.hub.add_observer(Box::new(Names(Rc::clone(&seen))));
+    let id = desk.native(1);
+    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
+    desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
+    assert!(seen.borrow().is_empty(), "not before the commit");
+    desk.turn();
+    assert_eq!(*seen.borrow(), ["Stored", "Finished", "Drawn"]);
 }
