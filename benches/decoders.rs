@@ -3,11 +3,12 @@
 //! Per dialect, a batch of 150 bets: `decode` into a sink that only looks at lengths, which is the decoder
 //! alone, and `rows` into the rows of a turn, as the hub does; `rows-slowly` is the encoder's obvious twin.
 
+use std::hint::black_box;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use loteria::lottery::{AgencyId, Bet, BetSink, BetSource, RawBet};
 use loteria::storage::Rows;
 use loteria::wire::{Bets, Context, Dialect, Framing, Request};
-use std::hint::black_box;
 
 const BETS: u32 = 150;
 const WINNING_NUMBER: u32 = 7574;

@@ -4,11 +4,12 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::hint::black_box;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use loteria::lottery::{AgencyId, BatchError, Bet, BetSink, BetSource, RawBet, Text};
 use loteria::storage::Rows;
 use loteria::wire::{Context, Dialect, Request};
-use std::hint::black_box;
 
 const BATCH: usize = 150;
 const AGENCY: AgencyId = AgencyId(1);

@@ -4,11 +4,12 @@
 //! The input is either the files' bytes, or what a hub has stored and then how its files are changed: bytes behind
 //! the store's back, and records that say something else under a right checksum.
 
+use loteria::lottery::AgencyId;
+use loteria::storage::{File, OpenError, Options, Recovered, Store};
+
 use crate::storage_kit::bets::batch;
 use crate::storage_kit::disk::{Mounted, SimDisk};
 use crate::storage_kit::model::{Change, Expected};
-use loteria::lottery::AgencyId;
-use loteria::storage::{File, OpenError, Options, Recovered, Store};
 
 /// Where the journal's records start, and the length of one (`docs/DURABILITY.md`).
 const RECORDS_START: usize = 8192;

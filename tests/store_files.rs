@@ -4,9 +4,10 @@
 
 mod storage_kit;
 
+use std::path::Path;
+
 use loteria::lottery::{AgencyId, Standing};
 use loteria::storage::{OpenError, Options, OsDisk, Recovered, Store};
-use std::path::Path;
 use storage_kit::bets::{Bets, batch, rows_of};
 
 const A: AgencyId = AgencyId(1);

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
+use std::process::Command;
+
 use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, RawBet, Text};
 use loteria::storage::Rows;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::process::Command;
 
 /// A bet as a frame can have it, valid or not.
 #[derive(Clone, Debug)]

@@ -8,13 +8,14 @@
 //! epoll loop that appends all that every connection sent in one write, as a fair floor for a hub that shares
 //! its writes between connections. `--sync` adds an fdatasync to each append.
 
-use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
 
 /// What one read takes at most; the hub's is as large.
 const READ_BYTES: usize = 256 * 1024;

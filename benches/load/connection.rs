@@ -1,14 +1,16 @@
 //! One connection of the generator: what it has sent, what has been answered, and how long that took.
 
-use crate::frames::{Protocol, Ring};
-use crate::options::Options;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
+
 use hdrhistogram::Histogram;
 use loteria::lottery::AgencyId;
 use loteria::wire::{Answer, Expecting};
 use mio::net::TcpStream;
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::time::Instant;
+
+use crate::frames::{Protocol, Ring};
+use crate::options::Options;
 
 /// A connection and its position in its agency's ring.
 #[derive(Debug)]

@@ -17,9 +17,10 @@ mod process;
 mod report;
 mod run;
 
-use options::{Options, USAGE};
 use std::io::Write;
 use std::process::ExitCode;
+
+use options::{Options, USAGE};
 
 fn main() -> ExitCode {
     match Options::parse(std::env::args_os().skip(1)) {

@@ -1,10 +1,12 @@
 //! The command line of the load generator.
 
-use crate::frames::Protocol;
-use loteria::wire::Dialect;
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+
+use loteria::wire::Dialect;
+
+use crate::frames::Protocol;
 
 /// What to send, the peer, and what to measure.
 #[derive(Clone, Debug)]

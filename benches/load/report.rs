@@ -1,9 +1,10 @@
 //! What a run measured, for people and for the runner.
 
-use crate::options::Options;
-use crate::process::Usage;
 use std::fmt::Write;
 use std::time::Duration;
+
+use crate::options::Options;
+use crate::process::Usage;
 
 /// The figures of one run.
 #[derive(Clone, Debug, Default)]

@@ -1,18 +1,20 @@
 //! One run: connect, load, draw where asked, and count.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use loteria::lottery::{AgencyId, Bet};
+use loteria::wire::{Answer, Dialect, Expecting};
+use mio::{Events, Interest, Poll, Token};
+
 use crate::connection::{Connection, read_answer};
 use crate::frames::{Protocol, Ring, put_bets};
 use crate::options::Options;
 use crate::process::Usage;
 use crate::report::Outcome;
-use hdrhistogram::Histogram;
-use loteria::lottery::{AgencyId, Bet};
-use loteria::wire::{Answer, Dialect, Expecting};
-use mio::{Events, Interest, Poll, Token};
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// Bets kept encoded, shared between the agencies: enough to be no cached trifle, and little memory.
 const RING_BETS: usize = 100_000;

@@ -1,7 +1,8 @@
 //! How many descriptors the process may have.
 
-use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::limits;
 
 /// What is open besides connections: files of the store, the poll, signals, the log, certificates being read;
 /// and peers that are only refused with a reply.

@@ -2,13 +2,14 @@
 //!
 //! The order of the writes is decided here. `docs/DURABILITY.md` has the reasons for it.
 
+use std::io;
+
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
 use super::format::record::{Kind, Record, record_offset};
 use super::state::{Store, Tip};
 use crate::lottery::AgencyId;
 use crate::mutants::{self, Mutant};
-use std::io;
 
 /// How a commit becomes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,9 @@
 //! them. Where no server runs, the files are copied as they are, the redo log included. In both cases the copy is then
 //! opened like any store, which checks all of it, and is closed with a seal.
 
+use std::io;
+use std::path::Path;
+
 use super::error::{CommitError, OpenError};
 use super::files::disk::{File, write_all, write_zeros};
 use super::files::os_disk::OsDisk;
@@ -15,8 +18,6 @@ use super::open::create::write_headers;
 use super::open::redo::LogContents;
 use super::open::scan::{read_header, scan};
 use super::state::{Options, Store, Tip};
-use std::io;
-use std::path::Path;
 
 /// Files are copied this many bytes at a time.
 const PIECE_BYTES: u64 = 1024 * 1024;

@@ -1,7 +1,8 @@
 //! The errors of a store, with messages for the operator.
 
-use crate::lottery::BatchError;
 use std::io;
+
+use crate::lottery::BatchError;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]

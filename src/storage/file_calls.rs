@@ -1,10 +1,11 @@
 //! Calls on the store's files whose errors name the file.
 
+use std::io;
+
 use super::error::{CommitError, OpenError};
 use super::files::disk::{Disk, File};
 use super::state::Store;
 use crate::mutants::{self, Mutant};
-use std::io;
 
 /// While the store runs.
 impl<D: Disk> Store<D> {

@@ -3,11 +3,12 @@
 //! Overwriting zeros needs no space on the disk. A sync of overwritten bytes changes no file's length, which costs half
 //! of what a sync of appended bytes does.
 
+use std::io;
+
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_zeros};
 use super::format::record::{Kind, record_offset, slots_in};
 use super::state::Store;
-use std::io;
 
 /// The journal always has at least this many free slots behind its last record, because space is added before it is
 /// needed. A journal with fewer was cut by something other than a crash.

@@ -4,12 +4,13 @@
 //! before, and the next start does not find it. Edits in place change no length and are not detected here; the next
 //! start detects them by their checksums.
 
+use std::io;
+use std::ops::RangeInclusive;
+
 use super::error::CommitError;
 use super::files::disk::{Disk, File};
 use super::format::record::record_offset;
 use super::state::Store;
-use std::io;
-use std::ops::RangeInclusive;
 
 impl<D: Disk> Store<D> {
     /// Checks the name and the length of each file. It takes a few system calls, and is meant to be called several

@@ -1,5 +1,7 @@
 //! Staging the changes of a turn, and finding out which batches are stored.
 
+use std::io;
+
 use super::error::MatchError;
 use super::files::disk::{Disk, File};
 use super::files::stream::Stream;
@@ -7,7 +9,6 @@ use super::format::record::{Kind, RECORD_BYTES, Record, record_offset};
 use super::keep::StagedBatch;
 use super::state::Store;
 use crate::lottery::{AgencyId, BatchError, BetSource};
-use std::io;
 
 impl<D: Disk> Store<D> {
     /// Encodes the rows of a batch behind those already staged and stages its record. Nothing is staged on an

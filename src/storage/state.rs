@@ -1,12 +1,13 @@
 //! The state of an open store, and how a store is opened. The other files change it: [`stage`](super::stage),
 //! [`commit`](super::commit), [`open`](super::open).
 
+use std::collections::HashMap;
+
 use super::format::record::{Kind, Record};
 use super::format::row::rows::Rows;
 use super::index::SparseIndex;
 use super::keep::Settled;
 use crate::lottery::{self, AgencyId};
-use std::collections::HashMap;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]

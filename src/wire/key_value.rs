@@ -8,6 +8,8 @@ mod bet;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
+
 use self::bet::{BET, Fields, Scratch};
 use super::message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Reply, Request, ServerRules,
@@ -16,7 +18,6 @@ use super::message::{
 use super::plain;
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetError, BetSink, BetSource, RawBet, parse_number};
-use std::fmt::Display;
 
 const LENGTH_BYTES: usize = 4;
 const BATCH_SIZE: &[u8] = b"BATCH_SIZE";

@@ -1,7 +1,8 @@
 //! Bets to store: small batches told apart by their documents.
 
-use loteria::lottery::{BatchError, Bet, BetSink, BetSource};
 use std::rc::Rc;
+
+use loteria::lottery::{BatchError, Bet, BetSink, BetSource};
 
 /// A batch of valid bets; clones share them.
 #[derive(Clone, Debug, PartialEq, Eq)]

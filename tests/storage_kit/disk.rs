@@ -4,12 +4,14 @@
 //! copies the first to the second. A power cut keeps or loses each dirty sector. A failed sync drops some dirty sectors
 //! *and marks them clean*, so that the next sync succeeds without them.
 
-use super::image::Image;
-use super::random::Random;
-use loteria::storage::{Disk, File};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+
+use loteria::storage::{Disk, File};
+
+use super::image::Image;
+use super::random::Random;
 
 /// The files that a store has.
 const FILES: [File; 4] = [File::Rows, File::Journal, File::Quarantine, File::Redo];

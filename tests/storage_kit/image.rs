@@ -1,7 +1,8 @@
 //! One file of a simulated disk: its cached bytes, and those that a power cut leaves.
 
-use super::random::Random;
 use std::collections::BTreeSet;
+
+use super::random::Random;
 
 /// Bytes that a disk writes as a whole or not at all.
 const SECTOR: usize = 512;

@@ -1,9 +1,11 @@
 //! The expected contents of a store, in plain collections.
 
-use super::bets::{Bets, rows_of};
+use std::collections::BTreeMap;
+
 use loteria::lottery::{AgencyId, Standing};
 use loteria::storage::{Recovered, Store};
-use std::collections::BTreeMap;
+
+use super::bets::{Bets, rows_of};
 
 /// Everything that was committed.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

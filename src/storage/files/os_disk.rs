@@ -1,9 +1,5 @@
 //! The system's disk: four files in one folder. The path of the rows names them.
 
-use super::disk::{Disk, File};
-use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
-use crate::storage::format::redo::BLOCK_BYTES;
-use rustix::fs::OFlags;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -14,6 +10,12 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::OFlags;
+
+use super::disk::{Disk, File};
+use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
+use crate::storage::format::redo::BLOCK_BYTES;
 
 /// The files of one store: `PATH`, `PATH.journal`, `PATH.quarantine` and `PATH.redo`.
 #[derive(Debug)]

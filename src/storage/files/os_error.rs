@@ -1,11 +1,12 @@
 //! The system's errors for files, with explanations for the operator.
 
-use rustix::io::Errno;
-use rustix::process::{getegid, geteuid};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 /// Whether `error` says that the file system does not support the call, and not that the call failed.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {

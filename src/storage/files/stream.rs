@@ -1,7 +1,8 @@
 //! Reading a file from its start to its end, with a buffer of bounded size.
 
-use super::disk::{File, ReadAt, read_full};
 use std::io;
+
+use super::disk::{File, ReadAt, read_full};
 
 /// Bytes that are read at a time, where a whole file is read.
 const PIECE_BYTES: usize = 1024 * 1024;

@@ -3,10 +3,12 @@
 //! All integers are little-endian. `docs/DURABILITY.md` has the tables. An entry is a whole number of blocks: writing
 //! it touches no block of the entry before it, and the system can write it without a copy (`O_DIRECT`).
 
-use super::record::{RECORD_BYTES, record_offset};
+use std::ops::Range;
+
 use aligned_vec::{AVec, ConstAlign};
 use crc32c::crc32c_append;
-use std::ops::Range;
+
+use super::record::{RECORD_BYTES, record_offset};
 
 /// Entries start and end at multiples of this many bytes. It is a multiple of every usual block size of a disk, and a
 /// page of memory.

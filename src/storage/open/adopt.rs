@@ -1,5 +1,7 @@
 //! Adoption: a new journal for rows that have none. An operator asks for it (`--adopt`).
 
+use std::collections::BTreeMap;
+
 use super::create::{new_header, seal, start_journal, write_headers};
 use super::quarantine::{keep_apart, log_to_keep};
 use super::redo::reset_log;
@@ -10,7 +12,6 @@ use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{Kind, Record, record_offset};
 use crate::storage::format::row::parse::{count_rows, parse_row};
 use crate::storage::state::{Recovered, Store, Tip};
-use std::collections::BTreeMap;
 
 /// Bytes of rows that one record stands for, plus or minus a row.
 const PIECE_BYTES: u64 = 1024 * 1024;

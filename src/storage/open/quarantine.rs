@@ -1,12 +1,13 @@
 //! The quarantine file: copies of what a start cuts off or replaces.
 
+use std::io;
+use std::ops::Range;
+
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, is_full, read_full, write_all};
 use crate::storage::files::stream::Stream;
 use crate::storage::format::redo::ENTRY_HEADER_BYTES;
 use crate::storage::state::Store;
-use std::io;
-use std::ops::Range;
 
 /// A part of a file, in bytes.
 pub(super) type Part = (File, Range<u64>);

@@ -1,5 +1,10 @@
 //! Reading the redo log: its entries are checked, read in place of what rows and journal lack, and written there.
 
+use std::io;
+use std::ops::Range;
+
+use crc32c::crc32c;
+
 use crate::mutants::{self, Mutant};
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, ReadAt, make, read_full, write_all};
@@ -7,9 +12,6 @@ use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{RECORD_BYTES, Record, record_offset};
 use crate::storage::format::redo::{self, ENTRY_HEADER_BYTES, Entry, EntryHeader};
 use crate::storage::state::{Store, Tip};
-use crc32c::crc32c;
-use std::io;
-use std::ops::Range;
 
 const BLOCK_BYTES: u64 = redo::BLOCK_BYTES as u64;
 /// Entries are copied this many bytes at a time.

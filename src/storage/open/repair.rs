@@ -1,5 +1,7 @@
 //! The repair: the files are brought to the end of the last whole group.
 
+use std::io;
+
 use super::create::write_headers;
 use super::quarantine::quarantine;
 use super::replay::ReplayState;
@@ -10,7 +12,6 @@ use crate::storage::files::disk::{Disk, File, make, write_all, write_zeros};
 use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{Header, record_offset};
 use crate::storage::state::{Discarded, Store, Tip};
-use std::io;
 
 /// Copies what follows the last whole group to the quarantine file, and cuts off the rows of it. Its records are
 /// overwritten by [`rewrite_last_group`].

@@ -1,6 +1,9 @@
 //! The replay: the records are read from the first one on, checked together with their rows, and summed up. Nothing is
 //! written.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use super::redo::LogContents;
 use super::scan::Scan;
 use crate::lottery::{Agency, AgencyId, Standing, parse_number};
@@ -11,8 +14,6 @@ use crate::storage::files::stream::Stream;
 use crate::storage::format::record::{Kind, RECORD_BYTES, RECORDS_START, Record, record_offset};
 use crate::storage::format::row::parse::{Winners, count_rows};
 use crate::storage::state::{Batches, Store, Tip};
-use std::collections::BTreeMap;
-use std::io;
 
 /// What the records say, up to the last replayed group.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! The scan: the journal's header, and what its slots have independent of one another.
 
+use std::io;
+
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, ReadAt, read_full};
 use crate::storage::files::stream::Stream;
@@ -7,7 +9,6 @@ use crate::storage::format::record::{
     HEADER_BYTES, HEADER_COPIES, Header, Kind, RECORD_BYTES, RECORDS_START, Record, VERSION, record_offset,
 };
 use crate::storage::state::Store;
-use std::io;
 
 /// The header, from either copy; `None` where neither is valid.
 pub(in crate::storage) fn read_header<D: Disk>(store: &mut Store<D>) -> Result<Option<Header>, OpenError> {

@@ -3,9 +3,10 @@
 //! A row is valid only if it is exactly what the encoder writes for its bet. So a search for the bytes of a number
 //! finds every bet on that number.
 
+use memchr::memmem;
+
 use super::reference;
 use crate::lottery::{AgencyId, Bet, BetSource, parse_number};
-use memchr::memmem;
 
 /// The agency and the bet of one row with its CR LF; `None` if the hub does not write such a row.
 pub(in crate::storage) fn parse_row(row: &[u8]) -> Option<(AgencyId, Bet)> {
