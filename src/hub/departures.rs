@@ -99,7 +99,7 @@ impl<K: Keep> Hub<K> {
             return self.liveness.presence.forget(agency);
         }
         if let Some(ended) = self.liveness.presence.grace_ended(agency, now)
-            && self.may_be_back(ended)
+            && (self.may_be_back(ended) || !self.has_committed_bets(agency))
         {
             let again = now + limits::RETURN_RETRY;
             self.liveness.presence.remind_again(agency, again);
@@ -122,6 +122,11 @@ impl<K: Keep> Hub<K> {
             self.keeping.keeper.stage_exclusion(agency);
             self.turn.entries.push(Entry { id: None, outcome: Outcome::Excluded { agency } });
         }
+    }
+
+    /// Whether bets of it are stored: those in flight may be taken back, and it would not have begun.
+    fn has_committed_bets(&self, agency: AgencyId) -> bool {
+        self.lottery.agency(agency).is_ok_and(|state| state.committed().bets > 0)
     }
 
     /// Whether a connection that may be a lost agency's was there when its grace ended: one whose first frame has begun

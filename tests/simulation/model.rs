@@ -249,8 +249,7 @@ impl Model {
     fn check_exclusion(&self, id: u32, batches: u64) {
         let agency = &self.agencies[&id];
         assert_eq!(self.policy.on_agency_loss, OnAgencyLoss::Exclude, "agency {id} is excluded");
-        // Where its only batches were taken back in the same turn, it had begun when that was decided.
-        assert!(batches > 0 || self.may_be_full, "agency {id} is excluded and has not begun");
+        assert!(batches > 0, "agency {id} is excluded and has not begun");
         let needed = self.policy.loss_grace;
         let gone = agency.here_at.until(self.now);
         assert!(gone >= needed || agency.late, "agency {id} is excluded after {gone:?}, its grace is {needed:?}");
