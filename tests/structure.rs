@@ -34,7 +34,7 @@ fn collect(folder: &Path, found: &mut BTreeMap<Module, String>) {
                 module.pop();
             }
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
             found.insert(module, lines.collect::<Vec<_>>().join("\n"));
         }
