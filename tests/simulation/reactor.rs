@@ -40,6 +40,8 @@ struct Socket {
     readable: bool,
     /// Turns for which it could have been read, and was not.
     waits: usize,
+    /// How many it may be.
+    patience: usize,
     read_closed: bool,
     failed: bool,
     at_end: bool,
@@ -164,8 +166,10 @@ impl Reactor {
         for socket in self.sockets.iter_mut().flatten() {
             let HubEnd::Open(id) = net.links[socket.link].hub else { continue };
             let waits = socket.readable && self.hub.wants_read(id) && !self.hub.is_stalled();
-            socket.waits = if waits { socket.waits + 1 } else { 0 };
-            assert!(socket.waits < most, "link {} is not read for {most} turns", socket.link);
+            // By the most connections that there were since it began to wait.
+            (socket.waits, socket.patience) =
+                if waits { (socket.waits + 1, socket.patience.max(most)) } else { (0, most) };
+            assert!(socket.waits < socket.patience, "link {} is not read for {} turns", socket.link, socket.patience);
         }
     }
 
@@ -285,6 +289,7 @@ impl Reactor {
                 generation: id.generation,
                 readable: true,
                 waits: 0,
+                patience: 0,
                 read_closed: false,
                 failed: false,
                 at_end: false,
@@ -327,7 +332,7 @@ impl Reactor {
 
     fn read(&mut self, net: &mut Net, id: ConnectionId, budget: usize, now: Moment) -> usize {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
-        socket.waits = 0;
+        (socket.waits, socket.patience) = (0, 0);
         let mut left = budget;
         while socket.readable && left > 0 {
             let room = self.hub.read_room(id).min(left).min(self.scratch.len());
