@@ -10,18 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use common::machine::eventually;
-use common::{Hub, PATIENCE, Peer, binary, binary_batch, hub};
-
-/// A finish of agency 2. The hub answers it with one zero.
-const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
-
-/// A connection whose dialect is known.
-fn spoken(hub: &Hub) -> Peer {
-    let mut peer = hub.connect();
-    peer.send(&FINISH);
-    peer.expect(&[0]);
-    peer
-}
+use common::{FINISH, PATIENCE, Peer, binary, binary_batch, hub};
 
 /// Sends bytes one by one, until all are sent or the hub has closed the connection.
 fn drip(peer: &mut Peer, bytes: &[u8], pause: Duration) {
@@ -68,7 +57,7 @@ fn an_idle_peer_is_closed_and_a_parked_one_is_not() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_IDLE_TIMEOUT", "300ms").start();
     let mut parked = hub.connect();
     parked.send(&binary(3, &[1], &[]));
-    let mut idle = spoken(&hub);
+    let mut idle = hub.connect_and_speak();
     hub.wait_for("reason: nothing received for IDLE_TIMEOUT");
     assert_eq!(idle.rest(), b"");
     assert!(parked.is_quiet());
@@ -80,7 +69,7 @@ fn an_idle_peer_is_closed_and_a_parked_one_is_not() {
 #[test]
 fn a_full_hub_refuses_connections_until_a_slot_is_free() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_MAX_CONNECTIONS", "3").start();
-    let mut inside: Vec<_> = (0..3).map(|_| spoken(&hub)).collect();
+    let mut inside: Vec<_> = (0..3).map(|_| hub.connect_and_speak()).collect();
     let mut refused = hub.connect();
     refused.send(&FINISH);
     assert_eq!(refused.rest(), b"", "an end, not a reset, and no bytes that could be misread");
@@ -103,7 +92,7 @@ fn a_full_hub_refuses_connections_until_a_slot_is_free() {
 #[test]
 fn a_new_connection_gets_the_slot_of_one_that_has_sent_nothing() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").env("LIMITS_MAX_CONNECTIONS", "3").start();
-    let mut decided = spoken(&hub);
+    let mut decided = hub.connect_and_speak();
     let silent: Vec<_> = (0..2).map(|_| hub.connect()).collect();
     let mut admitted = Vec::new();
     eventually("both slots are given away", || {
@@ -143,7 +132,7 @@ fn one_address_cannot_take_every_slot_and_a_connection_that_has_bet_keeps_its_ow
     let mut one_more = hub.connect_from(crowd);
     one_more.send(&FINISH);
     assert_eq!(one_more.rest(), b"", "the address has its share");
-    let newcomers = [spoken(&hub), spoken(&hub)];
+    let newcomers = [hub.connect_and_speak(), hub.connect_and_speak()];
     hub.wait_for_count("ip: 127.0.0.66 | reason: its place is needed", 2);
     let mut third = hub.connect();
     third.send(&FINISH);
@@ -186,7 +175,7 @@ fn dialects_that_are_switched_off_are_refused() {
     peer.send(&[0xff]);
     assert_eq!(peer.rest(), b"");
     hub.wait_for("reason: csv is not one of DIALECTS");
-    spoken(&hub);
+    hub.connect_and_speak();
     let mut echo = hub.connect();
     echo.send(b"hola\n");
     assert_eq!(echo.rest(), b"hola\n", "the setting for echo is ECHO");
@@ -196,7 +185,7 @@ fn dialects_that_are_switched_off_are_refused() {
 fn a_stream_that_is_closed_for_an_error_still_delivers_its_last_answer() {
     let hub = hub().env("LOTTERY_AGENCIES", "2").start();
     for _ in 0..20 {
-        let mut peer = spoken(&hub);
+        let mut peer = hub.connect_and_speak();
         // A length over the limit, and more bytes than the hub reads of such a frame.
         let mut bytes = binary(1, &[1, 1], &[]);
         bytes[4..8].copy_from_slice(&[0xff; 4]);

@@ -11,21 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::machine::{eventually, peak_memory_bytes};
-use common::{Hub, PATIENCE, Peer, binary, binary_batch, binary_bet, hub};
+use common::{FINISH, Hub, PATIENCE, Peer, binary, binary_batch, binary_bet, hub};
 use loteria::limits;
 
 const MIB: usize = 1024 * 1024;
-/// A finish of agency 2. The hub answers it with one zero.
-const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
-
-/// A connection whose dialect is known.
-fn spoken(hub: &Hub) -> Peer {
-    let mut peer = hub.connect();
-    peer.send(&FINISH);
-    peer.expect(&[0]);
-    peer
-}
-
 /// A connection with a small receive buffer: the hub can write little before the peer reads.
 fn narrow(hub: &Hub, buffer: usize) -> Peer {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -119,7 +108,7 @@ fn a_peer_that_does_not_read_its_answers_is_not_read_from() {
         std::mem::replace(&mut before, now) == now && now > 0
     });
     assert!(before < REQUESTS, "all requests were taken though no answer was");
-    spoken(&hub);
+    hub.connect_and_speak();
     // Its requests were delayed, not dropped: each is answered once the answers are read.
     let mut answers = vec![9; REQUESTS];
     peer.stream.read_exact(&mut answers).unwrap();
@@ -156,7 +145,7 @@ fn over_the_limit_of_all_buffers_the_connections_with_the_largest_are_closed() {
     frame.resize(length, b'x');
     let greedy: Vec<_> = (0..6)
         .map(|_| {
-            let mut peer = spoken(&hub);
+            let mut peer = hub.connect_and_speak();
             let _ = peer.stream.write_all(&frame);
             peer
         })
@@ -182,7 +171,7 @@ fn the_draw_answers_every_parked_query_even_where_the_winners_fill_the_buffers()
         })
         .collect();
     win(&hub, 40);
-    spoken(&hub);
+    hub.connect_and_speak();
     hub.wait_for("action: sorteo | result: success");
     // The peers read one after the other, so that most answers wait in the hub or are not encoded yet. A peer that was
     // closed because it was too slow may ask again.
@@ -207,7 +196,7 @@ fn slow_readers_do_not_delay_the_winners_of_other_peers() {
     let mut fast: Vec<_> = (0..20).map(|_| hub.connect()).collect();
     fast.iter_mut().for_each(|peer| peer.send(&query()));
     win(&hub, 10);
-    spoken(&hub);
+    hub.connect_and_speak();
     for peer in &mut fast {
         assert_eq!(read_winners(peer), 10_000);
     }
@@ -222,7 +211,7 @@ fn peers_with_many_requests_do_not_starve_one_with_few() {
     let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..3)
         .map(|_| {
-            let mut writer = spoken(&hub).stream;
+            let mut writer = hub.connect_and_speak().stream;
             let mut reader = writer.try_clone().unwrap();
             let stop = Arc::clone(&stop);
             let reading = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
@@ -241,7 +230,7 @@ fn peers_with_many_requests_do_not_starve_one_with_few() {
     }
     // New connections are accepted, too.
     for _ in 0..20 {
-        spoken(&hub);
+        hub.connect_and_speak();
     }
     stop.store(true, Ordering::Relaxed);
     for (reading, writing) in busy {

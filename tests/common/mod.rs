@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Nothing that these tests wait for takes so long, unless it never comes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A finish of agency 2 in `binary`. The hub answers it with one zero.
+pub const FINISH: [u8; 12] = [0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2];
+
 /// A running server; it is killed when dropped.
 pub struct Hub {
     pub child: Child,
@@ -192,6 +195,14 @@ impl Hub {
         stream.set_nodelay(true).expect("an open socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("an open socket");
         Peer { stream }
+    }
+
+    /// A connection whose dialect is known: its finish of agency 2 is answered.
+    pub fn connect_and_speak(&self) -> Peer {
+        let mut peer = self.connect();
+        peer.send(&FINISH);
+        peer.expect(&[0]);
+        peer
     }
 
     /// A peer whose address is `source`, one of this machine's own.

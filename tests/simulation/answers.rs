@@ -12,19 +12,19 @@ use crate::trace;
 
 impl Model {
     /// Takes in `bytes` that the hub has released for a link.
-    pub fn hear(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, bytes: &[u8]) {
+    pub fn receive(&mut self, hub: &Hub<Keeper>, net: &mut Net, id: LinkId, bytes: &[u8]) {
         let link = &mut net.links[id];
         let start = link.tapped - link.untold.len();
         link.untold.extend_from_slice(bytes);
         if link.dialect == Dialect::Echo {
-            return hear_echo(link);
+            return receive_echo(link);
         }
         let untold = std::mem::take(&mut net.links[id].untold);
         let mut told = 0;
         while told < untold.len() {
             let link = &net.links[id];
-            if link.stranger {
-                // What strangers are told is their decoder's business; that it has no effect is seen elsewhere.
+            if link.untrusted {
+                // The decoder's own tests cover the replies to untrusted peers; the model sees that they have no effect.
                 return;
             }
             let answer = link.dialect.read_answer(&untold[told..], expecting(link));
@@ -289,7 +289,7 @@ fn expecting(link: &Link) -> Expecting {
 }
 
 /// An echo is what was sent, up to the first line feed, or less where the line was not whole.
-fn hear_echo(link: &Link) {
+fn receive_echo(link: &Link) {
     let HubEnd::Open(_) = link.hub else { panic!("an echo on a closed link") };
     let line = link.up.iter().position(|&byte| byte == b'\n').map_or(link.up.len(), |end| end + 1);
     assert!(link.untold.len() <= line.min(link.up_read), "more is sent back than was sent");

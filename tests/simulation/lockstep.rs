@@ -146,7 +146,7 @@ impl Lockstep {
         let mut heard = false;
         while let Some(answer) = world.answer(link) {
             heard = true;
-            self.hear(world, link, &answer);
+            self.receive(world, link, &answer);
             if self.manner.per_message && self.link.is_some() && self.flying.is_empty() && !self.asked {
                 world.close(link);
                 self.link = None;
@@ -158,7 +158,7 @@ impl Lockstep {
         heard
     }
 
-    fn hear(&mut self, world: &mut World<'_>, link: LinkId, answer: &Answer) {
+    fn receive(&mut self, world: &mut World<'_>, link: LinkId, answer: &Answer) {
         let told_off = match answer {
             Answer::Stored => {
                 self.flying.pop_front();
@@ -219,7 +219,7 @@ impl Lockstep {
         let again: Vec<Item> = self.unconfirmed.drain(..).chain(again).filter(good).collect();
         again.into_iter().rev().for_each(|item| self.todo.push_front(item));
         if self.dialect == Dialect::CaseId {
-            // It cannot tell which of its batches are stored, nor hear a refusal of its query but by the end.
+            // It cannot tell which of its batches are stored, nor receive a refusal of its query but by the end.
             let refused = self.stage == Stage::Asking && world.model.is_excluded(self.agency);
             // A finish without bets is of the connection that it came on: it has to come again.
             self.go_to(if refused { Stage::Done } else { Stage::Betting });

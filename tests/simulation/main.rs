@@ -17,6 +17,8 @@ mod answers;
 mod bets;
 mod clients;
 mod counters;
+mod desk;
+mod full_disk;
 mod late;
 mod lockstep;
 mod model;
@@ -30,10 +32,10 @@ mod rng;
 mod run;
 #[path = "../storage_kit/mod.rs"]
 mod storage_kit;
-mod strangers;
 mod sweep;
 mod trace;
 mod turns;
+mod untrusted;
 
 use loteria::mutants::Mutant;
 

@@ -353,7 +353,7 @@ impl Witness for Model {
     }
 
     fn released(&mut self, hub: &Hub<Keeper>, net: &mut Net, link: LinkId, bytes: &[u8]) {
-        self.hear(hub, net, link, bytes);
+        self.receive(hub, net, link, bytes);
     }
 
     fn turn_ended(&mut self, hub: &Hub<Keeper>, net: &Net) {

@@ -127,7 +127,7 @@ impl Native {
             let link = self.sessions[index].link;
             let mut keeps = true;
             while let (true, Some(answer)) = (keeps, world.answer(link)) {
-                keeps = self.hear(world, index, &answer);
+                keeps = self.receive(world, index, &answer);
                 acted = true;
             }
             let lost = !keeps || world.net.links[link].over || world.mishap(link, true);
@@ -201,7 +201,7 @@ impl Native {
     }
 
     /// Takes in an answer; false where the connection is of no more use.
-    fn hear(&mut self, world: &mut World<'_>, index: usize, answer: &Answer) -> bool {
+    fn receive(&mut self, world: &mut World<'_>, index: usize, answer: &Answer) -> bool {
         let excluded = world.model.is_excluded(Some(self.agency));
         let session = &mut self.sessions[index];
         match answer {

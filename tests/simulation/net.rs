@@ -124,7 +124,7 @@ pub struct Link {
     /// Its stream has been spoiled on purpose.
     pub spoiled: bool,
     /// What is sent is no agency's, and must have no effect.
-    pub stranger: bool,
+    pub untrusted: bool,
     /// How many bytes of answers all that is sent on it must have.
     pub owed_bytes: Option<usize>,
     /// The hub ended its side by itself, and had read the client's end.
@@ -168,7 +168,7 @@ impl Link {
             overtaking: false,
             refused: false,
             spoiled: false,
-            stranger: false,
+            untrusted: false,
             owed_bytes: None,
             ended_in_order: false,
         }

@@ -36,7 +36,7 @@ pub struct Disasters {
     /// An agency's client is stopped for a while; what it is sent arrives all the same.
     pub client_pauses: Option<usize>,
     /// Somebody connects who is no agency.
-    pub strangers: Option<usize>,
+    pub untrusted: Option<usize>,
 }
 
 /// How many bytes come at a time.
@@ -109,7 +109,7 @@ impl Plan {
             journal_step: rng.range(1, 24) as u64,
             redo_bytes: rng.pick(&[0, 4096, 8192, 16 * 1024, 64 * 1024]),
             disk,
-            disasters: Disasters { strangers: if crowded { Some(5) } else { disasters.strangers }, ..disasters },
+            disasters: Disasters { untrusted: if crowded { Some(5) } else { disasters.untrusted }, ..disasters },
             habits: habits(rng),
             pace: Pace {
                 read_bytes: rng.pick(&[1, 7, 64, 4096, 4096]),
@@ -253,7 +253,7 @@ fn disasters(rng: &mut Rng, sync: bool, late_full: bool) -> Disasters {
         sync_errors: now_and_then(5, &[40, 100]).filter(|_| sync),
         full: now_and_then(4, &[20, 60]),
         stalls: now_and_then(4, &[30, 100]),
-        strangers: now_and_then(4, &[10, 50]),
+        untrusted: now_and_then(4, &[10, 50]),
         pauses: now_and_then(4, &[30, 100]),
         client_pauses: now_and_then(4, &[30, 100]),
     }

@@ -426,9 +426,9 @@ impl Reactor {
     }
 }
 
-/// Each agency has an address of its own; strangers share one.
+/// Each agency has an address of its own; untrusted peers share one.
 fn peer_of(link: &Link) -> IpAddr {
-    let host = link.agency.filter(|_| !link.stranger).unwrap_or(0);
+    let host = link.agency.filter(|_| !link.untrusted).unwrap_or(0);
     IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + host))
 }
 

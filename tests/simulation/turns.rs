@@ -1,127 +1,28 @@
 //! Single turns of the hub, written out: what the simulation found, kept small enough to read.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::hub::{ConnectionId, Event, Hub, Observer, OnAgencyLoss, Policy};
+use loteria::hub::{Event, Observer, OnAgencyLoss, Policy};
 use loteria::limits;
-use loteria::lottery::{AgencyId, Lottery, Roster, Standing};
-use loteria::storage::{Options, Store};
-use loteria::timers::Moment;
+use loteria::lottery::{AgencyId, Standing};
+use loteria::storage::Options;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
-use crate::bets::{Batches, Kind, WINNING_NUMBER};
-use crate::late::Late;
-use crate::reactor::Keeper;
+use crate::bets::Kind;
+use crate::desk::{Desk, NATIVE, is_gap, is_reject};
 use crate::rng::Rng;
-use crate::storage_kit::disk::SimDisk;
 
-/// A hub without a network.
-struct Desk {
-    hub: Hub<Keeper>,
-    disk: SimDisk,
-    batches: Batches,
-    now: Moment,
+/// Its agency 1 is lost after just this silence, and excluded then.
+fn assert_lost_after(desk: &mut Desk, silence: Duration, why: &str) {
+    desk.now = desk.now + (silence - Duration::from_millis(1));
+    desk.turn();
+    assert_eq!(desk.standing(1), Standing::Betting, "{why}");
+    desk.now = desk.now + Duration::from_millis(1);
+    desk.turn();
+    assert_eq!(desk.standing(1), Standing::Excluded);
 }
-
-impl Desk {
-    fn new(roster: &str, policy: Policy, options: Options) -> Desk {
-        let disk = SimDisk::new(0);
-        let (store, _) = Store::open(disk.mount(), options).unwrap();
-        let lottery = Lottery::new(Roster::parse(roster).unwrap(), WINNING_NUMBER);
-        let now = Moment::default();
-        Desk {
-            hub: Hub::new(policy, lottery, Late::prompt(store, WINNING_NUMBER), now),
-            disk,
-            batches: Batches::default(),
-            now,
-        }
-    }
-
-    /// A hub for so many agencies, as it comes.
-    fn of(agencies: &str) -> Desk {
-        Desk::new(agencies, Policy::default(), Options::default())
-    }
-
-    fn connect(&mut self) -> ConnectionId {
-        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap()
-    }
-
-    /// A native connection of `agency` that has been welcomed.
-    fn native(&mut self, agency: u32) -> ConnectionId {
-        let id = self.connect();
-        let mut hello = Vec::new();
-        Dialect::Native.put_hello(AgencyId(agency), &mut hello);
-        self.hub.receive(id, &hello, self.now);
-        self.turn();
-        assert!(matches!(self.answers(id, Expecting::Welcome)[..], [Answer::Welcome { .. }]));
-        id
-    }
-
-    /// The frame of a batch of two bets.
-    fn batch(&mut self, dialect: Dialect, agency: u32, kind: Kind, sequence: u64) -> Vec<u8> {
-        let mut frame = Vec::new();
-        let batch = self.batches.make(&mut Rng::new(1), Some(agency), kind, 2);
-        self.batches.put(batch, dialect, agency, sequence, 0, &mut frame);
-        frame
-    }
-
-    fn finish(dialect: Dialect, agency: u32) -> Vec<u8> {
-        let mut frame = Vec::new();
-        dialect.put_finish(AgencyId(agency), &mut frame);
-        frame
-    }
-
-    fn query(dialect: Dialect, agency: u32) -> Vec<u8> {
-        let mut frame = Vec::new();
-        dialect.put_query(AgencyId(agency), &mut frame);
-        frame
-    }
-
-    fn turn(&mut self) {
-        self.hub.run_deferred(self.now);
-        self.hub.tick(self.now).unwrap();
-        let committed = self.hub.commit(self.now).unwrap();
-        self.hub.release(committed, self.now);
-        self.hub.assert_invariants();
-    }
-
-    /// Everything that the hub says to a connection now.
-    fn answers(&mut self, id: ConnectionId, expecting: Expecting) -> Vec<Answer> {
-        let bytes = self.hub.outgoing(id).to_vec();
-        self.hub.sent(id, bytes.len(), self.now);
-        let (mut answers, mut rest) = (Vec::new(), &bytes[..]);
-        while let Ok(Some((used, answer))) = Dialect::Native.read_answer(rest, expecting) {
-            rest = &rest[used..];
-            answers.push(answer);
-        }
-        assert!(rest.is_empty(), "no answer of native: {rest:02x?}");
-        answers
-    }
-
-    /// Sends `frames` in one piece; what the hub says at the end of the turn.
-    fn say(&mut self, id: ConnectionId, frames: &[Vec<u8>]) -> Vec<Answer> {
-        self.hub.receive(id, &frames.concat(), self.now);
-        self.turn();
-        self.answers(id, Expecting::Stored)
-    }
-
-    fn standing(&self, agency: u32) -> Standing {
-        self.hub.lottery().agency(AgencyId(agency)).unwrap().standing
-    }
-}
-
-fn is_reject(answer: &Answer, number: u64, why: Cause) -> bool {
-    matches!(answer, Answer::Rejected { sequence, cause, .. } if *sequence == Some(number) && *cause == why)
-}
-
-fn is_gap(answer: &Answer) -> bool {
-    matches!(answer, Answer::Error { cause: Cause::Stream, .. })
-}
-
-const NATIVE: Dialect = Dialect::Native;
 
 #[test]
 fn a_query_behind_a_late_batch_is_answered() {
@@ -162,21 +63,6 @@ fn a_finish_before_a_rejected_batch_has_come_again_does_not_count_and_is_told_so
 }
 
 #[test]
-fn a_full_disk_rejects_a_batch_and_what_is_behind_it_does_not_count() {
-    let mut desk = Desk::of("1");
-    let id = desk.native(1);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let [first, second] = [0, 1].map(|number| desk.batch(NATIVE, 1, Kind::Good, number));
-    let answers = desk.say(id, &[first, second, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)]);
-    assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
-    assert!(answers.len() == 2 && is_gap(&answers[1]), "nothing follows the answer that closes: {answers:?}");
-    assert_eq!((desk.standing(1), desk.hub.parked()), (Standing::Betting, 0));
-    desk.hub.shut_down(desk.now);
-    desk.turn();
-    assert_eq!(desk.answers(id, Expecting::Stored), []);
-}
-
-#[test]
 fn what_is_behind_a_conflict_does_not_count_before_its_number_has_come_again() {
     let mut desk = Desk::of("1");
     let id = desk.native(1);
@@ -195,61 +81,6 @@ fn what_is_behind_a_conflict_does_not_count_before_its_number_has_come_again() {
 }
 
 #[test]
-fn a_conflict_with_bets_that_a_full_disk_took_back_is_none() {
-    let mut desk = Desk::of("1");
-    let [one, other] = [desk.native(1), desk.native(1)];
-    let first = desk.batch(NATIVE, 1, Kind::Good, 0);
-    let second = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.disk.set_space(Some(desk.disk.used()));
-    desk.hub.receive(one, &first, desk.now);
-    desk.hub.receive(other, &second, desk.now);
-    desk.turn();
-    for id in [one, other] {
-        let answers = desk.answers(id, Expecting::Stored);
-        assert!(answers.len() == 1 && is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
-    }
-}
-
-#[test]
-fn a_full_disk_rejects_what_comes_before_a_conflict_of_the_same_turn() {
-    let mut desk = Desk::of("1");
-    let id = desk.native(1);
-    let stored = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.say(id, &[stored]);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let next = desk.batch(NATIVE, 1, Kind::Good, 1);
-    let other = desk.batch(NATIVE, 1, Kind::Conflict, 0);
-    let answers = desk.say(id, &[next, other]);
-    assert!(is_reject(&answers[0], 1, Cause::StorageFull), "{answers:?}");
-    assert!(answers.len() == 2 && is_reject(&answers[1], 0, Cause::Conflict), "{answers:?}");
-}
-
-#[test]
-fn a_finish_that_only_another_finish_of_its_turn_allows_is_taken_back_with_it() {
-    let mut desk = Desk::of("1");
-    let [old, new] = [desk.native(1), desk.native(1)];
-    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let answers = desk.say(old, std::slice::from_ref(&batch));
-    assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
-    desk.now = desk.now + limits::FULL_DISK_PAUSE;
-    // The disk is still full. `new` stores the batch and finishes; `old` finishes without sending it again.
-    desk.hub.receive(new, &[batch.clone(), Desk::finish(NATIVE, 1)].concat(), desk.now);
-    desk.hub.receive(old, &Desk::finish(NATIVE, 1), desk.now);
-    desk.turn();
-    for id in [old, new] {
-        let answers = desk.answers(id, Expecting::Stored);
-        assert!(answers.last().is_some_and(is_gap), "{answers:?}");
-    }
-    assert_eq!(desk.standing(1), Standing::Betting, "its batch can still come");
-    desk.disk.set_space(None);
-    desk.now = desk.now + limits::FULL_DISK_PAUSE;
-    let third = desk.native(1);
-    let answers = desk.say(third, &[batch, Desk::finish(NATIVE, 1)]);
-    assert!(matches!(answers[..], [Answer::StoredBelow { next: 1 }, Answer::Finished { .. }]), "{answers:?}");
-}
-
-#[test]
 fn a_query_behind_an_acknowledged_batch_stays_parked() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
@@ -260,7 +91,7 @@ fn a_query_behind_an_acknowledged_batch_stays_parked() {
 }
 
 #[test]
-fn an_agency_that_was_just_heard_is_not_lost_because_an_older_connection_ends_last() {
+fn an_agency_that_has_just_sent_is_not_lost_because_an_older_connection_ends_last() {
     let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, loss_grace: Duration::ZERO, ..Policy::default() };
     let idle = policy.idle_timeout;
     let mut desk = Desk::new("2", policy, Options::default());
@@ -274,40 +105,17 @@ fn an_agency_that_was_just_heard_is_not_lost_because_an_older_connection_ends_la
     desk.turn();
     desk.hub.closed(new, desk.now);
     desk.hub.closed(old, desk.now);
-    desk.now = desk.now + (idle - Duration::from_millis(1));
-    desk.turn();
-    assert_eq!(desk.standing(1), Standing::Betting, "it was heard less than IDLE_TIMEOUT ago");
-    desk.now = desk.now + Duration::from_millis(1);
-    desk.turn();
-    assert_eq!(desk.standing(1), Standing::Excluded);
+    assert_lost_after(&mut desk, idle, "it sent something less than IDLE_TIMEOUT ago");
 }
 
 #[test]
-fn a_seal_that_finds_no_room_stops_nothing() {
-    // The room kept for finishes is used up to the last place, by more agencies than it was kept for.
-    let options = Options { agencies: 1, journal_step: 0, ..Options::default() };
-    let mut desk = Desk::new("100", Policy::default(), options);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let id = desk.connect();
-    for agency in 1..=57 {
-        desk.hub.receive(id, &Desk::finish(Dialect::Binary, agency), desk.now);
-        desk.turn();
-    }
-    let before = desk.disk.trace();
-    desk.now = desk.now + 2 * limits::SEAL_AFTER;
-    desk.turn();
-    assert_ne!(desk.disk.trace(), before, "the hub has tried to seal");
-    desk.hub.close_store().unwrap();
-}
-
-#[test]
-fn half_frames_of_strangers_do_not_hold_up_the_winners() {
+fn half_frames_of_untrusted_peers_do_not_hold_up_the_winners() {
     let mut desk = Desk::of("1");
     let mut half = vec![0, 0, 0, 1, 0, 0x0f, 0xff, 0xf8];
     half.resize((1 << 20) - 1, b'x');
     for _ in 0..200 {
-        let stranger = desk.connect();
-        desk.hub.receive(stranger, &half, desk.now);
+        let untrusted = desk.connect();
+        desk.hub.receive(untrusted, &half, desk.now);
     }
     assert!(desk.hub.buffered_bytes() > limits::LISTS_BYTES_HIGH);
     let id = desk.native(1);
@@ -339,12 +147,7 @@ fn a_connection_in_another_dialect_that_comes_and_goes_does_not_make_an_agency_l
             desk.hub.closed(own, desk.now);
         }
         desk.hub.closed(other, desk.now);
-        desk.now = desk.now + (idle - Duration::from_millis(1));
-        desk.turn();
-        assert_eq!(desk.standing(1), Standing::Betting, "it bets with a connection per message");
-        desk.now = desk.now + Duration::from_millis(1);
-        desk.turn();
-        assert_eq!(desk.standing(1), Standing::Excluded);
+        assert_lost_after(&mut desk, idle, "it bets with a connection per message");
     }
 }
 
@@ -475,89 +278,6 @@ fn a_parked_connection_whose_transport_fails_waits_no_longer() {
     desk.turn();
     assert!(desk.hub.lottery().drawn());
     assert_eq!(desk.hub.outgoing(id), b"");
-}
-
-#[test]
-fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
-    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
-    let mut desk = Desk::new("2", policy.clone(), Options::default());
-    let id = desk.native(1);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.hub.receive(id, &batch, desk.now);
-    // It is gone before it hears that its batch is not stored.
-    desk.hub.closed(id, desk.now);
-    desk.turn();
-    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
-        desk.now = at;
-        desk.turn();
-    }
-    assert_eq!(desk.standing(1), Standing::Betting, "nothing of it is stored, and it may come again");
-}
-
-#[test]
-fn a_finish_of_a_connection_that_is_gone_does_not_count_without_its_batches() {
-    for dialect in [NATIVE, Dialect::Binary] {
-        let mut desk = Desk::of("2");
-        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
-        desk.disk.set_space(Some(desk.disk.used()));
-        let batch = desk.batch(dialect, 1, Kind::Good, 0);
-        desk.hub.receive(id, &[batch.clone(), Desk::finish(dialect, 1)].concat(), desk.now);
-        desk.hub.closed(id, desk.now);
-        desk.turn();
-        assert_eq!(desk.standing(1), Standing::Betting, "{dialect:?}: its client will come again with both");
-        desk.disk.set_space(None);
-        desk.now = desk.now + limits::FULL_DISK_PAUSE;
-        let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
-        desk.hub.receive(id, &[batch, Desk::finish(dialect, 1)].concat(), desk.now);
-        desk.turn();
-        let state = desk.hub.lottery().agency(AgencyId(1)).unwrap();
-        assert_eq!((state.batches, state.standing), (1, Standing::Finished), "{dialect:?}");
-    }
-}
-
-#[test]
-fn an_agency_whose_finish_was_taken_back_after_it_left_is_lost() {
-    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
-    let mut desk = Desk::new("2", policy.clone(), Options::default());
-    let id = desk.native(1);
-    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.say(id, &[batch]);
-    desk.disk.set_space(Some(desk.disk.used()));
-    let batch = desk.batch(NATIVE, 1, Kind::Good, 1);
-    desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
-    desk.hub.closed(id, desk.now);
-    desk.turn();
-    assert_eq!(desk.standing(1), Standing::Betting);
-    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
-        desk.now = at;
-        desk.turn();
-    }
-    assert_eq!(desk.standing(1), Standing::Excluded, "it has bets, and does not come back");
-}
-
-#[test]
-fn a_finish_counts_though_another_agencys_batch_of_its_connection_was_taken_back() {
-    let mut desk = Desk::of("3");
-    let id = desk.connect();
-    desk.disk.set_space(Some(desk.disk.used()));
-    let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-    desk.hub.receive(id, &[batch, Desk::finish(Dialect::Binary, 2)].concat(), desk.now);
-    desk.hub.closed(id, desk.now);
-    desk.turn();
-    assert_eq!((desk.standing(1), desk.standing(2)), (Standing::Betting, Standing::Finished));
-}
-
-#[test]
-fn a_batch_behind_a_finish_that_was_taken_back_is_rejected_for_want_of_space() {
-    let mut desk = Desk::of("2");
-    let (first, second) = (desk.native(1), desk.native(1));
-    desk.disk.set_space(Some(desk.disk.used()));
-    let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.hub.receive(first, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
-    let behind = desk.batch(NATIVE, 1, Kind::Good, 1);
-    let answers = desk.say(second, &[behind]);
-    assert!(is_reject(&answers[0], 1, Cause::StorageFull), "{answers:?}");
 }
 
 /// Keeps the names of events.

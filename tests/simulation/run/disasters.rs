@@ -12,7 +12,7 @@ use crate::net::ClientEnd;
 use crate::plan::{Chunks, Disasters};
 use crate::reactor::{Pace, Polled};
 use crate::storage_kit::disk::Faults;
-use crate::{strangers, trace};
+use crate::{trace, untrusted};
 
 impl Run {
     /// The disk has so many bytes left.
@@ -24,11 +24,11 @@ impl Run {
     }
 
     pub(super) fn disaster(&mut self) {
-        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, pauses, client_pauses, strangers } =
+        let Disasters { kills, power_cuts, stops, sync_errors, full, stalls, pauses, client_pauses, untrusted: visits } =
             self.disasters;
         let mut happens = |often: Option<usize>| often.is_some_and(|often| self.rng.once_in(often));
         let kill = happens(kills) || happens(power_cuts);
-        let (stop, stall, stranger, fill) = (happens(stops), happens(stalls), happens(strangers), happens(full));
+        let (stop, stall, visit, fill) = (happens(stops), happens(stalls), happens(visits), happens(full));
         let (pause, client_pause) = (happens(pauses), happens(client_pauses));
         if happens(sync_errors) {
             self.disk.fail_sync(Some(self.rng.below(4) as u64));
@@ -52,8 +52,8 @@ impl Run {
             trace::event("client stopped", &[("agency", agency as u64), ("until", until)]);
             self.stopped_until[agency] = until;
         }
-        if stranger {
-            strangers::visit(&mut self.world());
+        if visit {
+            untrusted::visit(&mut self.world());
         }
         if kill && self.reactor.is_some() {
             self.pause = None;
@@ -158,7 +158,7 @@ impl Run {
             let link = &mut self.net.links[self.net.live[index]];
             link.room = 1 << 20;
             link.edge_write = true;
-            if link.client != ClientEnd::Open || link.stranger {
+            if link.client != ClientEnd::Open || link.untrusted {
                 link.break_off();
             }
         }

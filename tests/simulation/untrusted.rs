@@ -27,7 +27,7 @@ pub fn visit(world: &mut World<'_>) {
         _ => huge_length(world),
     };
     let Some(link) = link else { return };
-    trace::event("stranger", &[("link", link as u64)]);
+    trace::event("untrusted peer", &[("link", link as u64)]);
     match world.rng.below(4) {
         0 => world.close(link),
         1 => world.half_close(link),
@@ -38,7 +38,7 @@ pub fn visit(world: &mut World<'_>) {
 
 fn open(world: &mut World<'_>, dialect: Dialect, agency: Option<u32>) -> Option<LinkId> {
     let link = world.connect(dialect, agency)?;
-    world.net.links[link].stranger = dialect != Dialect::Echo;
+    world.net.links[link].untrusted = dialect != Dialect::Echo;
     Some(link)
 }
 
