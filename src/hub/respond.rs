@@ -72,8 +72,8 @@ impl<K: Keep> Hub<K> {
         if !self.is_reported(entry) {
             return;
         }
-        let peer = self.peer_of(entry.id);
-        self.emit(&match &entry.outcome {
+        let peer = || self.peer_of(entry.id);
+        let event = match &entry.outcome {
             Outcome::Done { agency, what: Done::Stored { bets, log, .. } } => {
                 Event::Stored { agency: *agency, bets: *bets, logged: log.as_deref().unwrap_or_default() }
             }
@@ -81,19 +81,22 @@ impl<K: Keep> Hub<K> {
                 Event::Finished { agency: *agency }
             }
             Outcome::Rejected { agency, count, why, .. } => {
-                Event::Rejected { agency: *agency, peer, count: *count, why: *why }
+                Event::Rejected { agency: *agency, peer: peer(), count: *count, why: *why }
             }
-            Outcome::Refused(why) => Event::Refused { peer, why: *why },
-            Outcome::Ended(Ending::Malformed(malformed)) => Event::Broken { peer, why: Broken::Malformed(*malformed) },
-            Outcome::Ended(Ending::Gap) => Event::Broken { peer, why: Broken::Gap },
-            Outcome::Ended(Ending::Echo(line)) => Event::Echoed { peer, line },
+            Outcome::Refused(why) => Event::Refused { peer: peer(), why: *why },
+            Outcome::Ended(Ending::Malformed(malformed)) => {
+                Event::Broken { peer: peer(), why: Broken::Malformed(*malformed) }
+            }
+            Outcome::Ended(Ending::Gap) => Event::Broken { peer: peer(), why: Broken::Gap },
+            Outcome::Ended(Ending::Echo(line)) => Event::Echoed { peer: peer(), line },
             Outcome::Excluded { agency } => Event::AgencyExcluded(*agency),
             Outcome::Done { .. }
             | Outcome::FinishUnclaimed
             | Outcome::NothingToStore
             | Outcome::Ended(Ending::ShuttingDown)
             | Outcome::Dropped => return,
-        });
+        };
+        self.emit(&event);
     }
 
     fn peer_of(&self, id: Option<ConnectionId>) -> Peer {
