@@ -46,6 +46,7 @@
 //! ```text
 //! lottery ← wire ← session ← hub ← reactor ← bin/server
 //! lottery ← storage ← hub
+//! hub ← status ← reactor
 //! lottery ← wire ← agency ← bin/client
 //! config, limits, timers, keepalive, signals, logging: used by all, using none of them
 //! ```
@@ -64,6 +65,7 @@ pub mod mutants;
 pub mod reactor;
 pub mod session;
 pub mod signals;
+pub mod status;
 pub mod storage;
 pub mod timers;
 pub mod wire;

@@ -24,8 +24,13 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["std::net", "std::fs", "mio::", "Instant", "SystemTime"],
     ),
     (
+        "status",
+        &["hub", "storage", "lottery", "wire", "limits", "timers", "logging"],
+        &["std::fs", "mio::", "TcpStream", "UnixStream", "Instant", "Lottery::"],
+    ),
+    (
         "reactor",
-        &["hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
+        &["status", "hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
     ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),

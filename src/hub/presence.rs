@@ -126,6 +126,11 @@ impl Presence {
         self.lost.contains_key(&agency)
     }
 
+    /// Since when `agency` has counted as lost, where the log has said so.
+    pub(super) fn lost_since(&self, agency: AgencyId) -> Option<Moment> {
+        self.lost.get(&agency).filter(|lost| lost.reported).map(|lost| lost.since)
+    }
+
     /// How many connections speak for `agency`.
     pub(super) fn connections(&self, agency: AgencyId) -> usize {
         self.here.get(&agency).map_or(0, |here| here.connections as usize)

@@ -31,7 +31,7 @@ macro_rules! dialects {
         $(pub mod $module;)*
 
         /// A wire format.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Dialect {
             $($(#[$doc])* $variant,)*
         }

@@ -1,0 +1,290 @@
+//! `/status.json` and `/connections.json`, version 1: what the page, `loteria` and other programs read.
+//!
+//! Within a version fields are added, never renamed or removed. Durations are seconds as numbers, latencies microseconds.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the answers.
+pub const VERSION: u32 = 1;
+
+/// `/status.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The program.
+    pub hub: Program,
+    /// The draw.
+    pub draw: Draw,
+    /// Every agency of the draw, ascending; no more than `AGENCIES_REPORTED_MAX` (`limits`).
+    pub agencies: Vec<Agency>,
+    /// Agencies that the list above leaves out.
+    pub agencies_left_out: usize,
+    /// Connections of agencies and of unknown peers.
+    pub connections: Connections,
+    /// Sums since the start.
+    pub totals: Totals,
+    /// Bets per second, over the last five seconds.
+    pub bets_per_second: f64,
+    /// Turns of the loop, since the start.
+    pub turns: Latency,
+    /// Commits that wrote, since the start.
+    pub commits: Latency,
+    /// The store.
+    pub store: Store,
+    /// Why the hub is not healthy, in one line; `None`: it is.
+    pub unhealthy: Option<String>,
+    /// Why the hub is not ready, in one line; `None`: it is.
+    pub not_ready: Option<String>,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started: RFC 3339, UTC.
+    pub started: String,
+    /// When this report was made: RFC 3339, UTC.
+    pub now: String,
+    /// Since the start, in seconds.
+    pub uptime: u64,
+    /// Where agencies connect.
+    pub address: String,
+    /// Whether TLS is served.
+    pub tls: bool,
+    /// `MAX_CONNECTIONS`.
+    pub connections_max: usize,
+    /// `MAX_FRAME`, in bytes.
+    pub frame_bytes_max: usize,
+    /// Lines of the log that were dropped.
+    pub log_lines_dropped: u64,
+}
+
+/// Where the draw stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrawState {
+    /// The roster is empty: there is no draw.
+    None,
+    /// Agencies may bet.
+    Open,
+    /// It was made.
+    Drawn,
+}
+
+/// The draw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Draw {
+    /// Where it stands.
+    pub state: DrawState,
+    /// The number that wins, once it is drawn.
+    pub winning_number: Option<u32>,
+    /// Agencies that have not finished, ascending; as bounded as [`Report::agencies`].
+    pub waiting_for: Vec<u32>,
+    /// How many these are.
+    pub waiting_count: usize,
+    /// For how long a query has waited for the draw, in seconds: the oldest one.
+    pub waiting_since: Option<f64>,
+    /// Queries that wait.
+    pub parked: usize,
+    /// How long ago it was made, in seconds. `None` where it was made in an earlier run.
+    pub drawn_ago: Option<f64>,
+    /// How many bets won, once it is drawn.
+    pub winners: Option<u64>,
+}
+
+/// What an agency is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgencyState {
+    /// No connection has spoken for it, and no bet of it is stored.
+    NeverSeen,
+    /// A connection speaks for it, and no bet of it is stored.
+    Connected,
+    /// It has bets, and has not finished.
+    Uploading,
+    /// It has bets and has not finished, and no connection speaks for it.
+    Lost,
+    /// It has finished, and no query of it waits.
+    Finished,
+    /// It has finished, and a query of it waits for the draw.
+    Parked,
+    /// It takes no part in the draw.
+    Excluded,
+}
+
+/// One agency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agency {
+    /// Its id.
+    pub id: u32,
+    /// What it is doing.
+    pub state: AgencyState,
+    /// Bets stored.
+    pub bets: u64,
+    /// Batches stored.
+    pub batches: u64,
+    /// Bets per second, over the last five seconds.
+    pub bets_per_second: f64,
+    /// Connections that speak for it.
+    pub connections: usize,
+    /// Since bytes of it last came, in seconds; `None`: not in this run.
+    pub last_heard: Option<f64>,
+    /// What it last did, in a few English words; `None`: nothing in this run.
+    pub last_did: Option<String>,
+    /// Batches and requests of it that were refused, and why the last one was.
+    pub refused: u64,
+    /// Why the last one was.
+    pub last_refusal: Option<String>,
+    /// For how long it has been lost, in seconds.
+    pub lost_for: Option<f64>,
+    /// The dialect of its last connection.
+    pub dialect: Option<String>,
+    /// The peer of its last connection, with its port.
+    pub peer: Option<String>,
+    /// How many of its bets won, once it is drawn.
+    pub winners: Option<u64>,
+}
+
+/// How many connections there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// All.
+    pub open: usize,
+    /// By state: each name of [`ConnectionState`], and how many.
+    pub by_state: Vec<(ConnectionState, usize)>,
+    /// By dialect: each name, `unknown` included, and how many.
+    pub by_dialect: Vec<(String, usize)>,
+    /// Bytes of all buffers.
+    pub buffered_bytes: usize,
+    /// Viewers at the status service.
+    pub viewers: usize,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// Its dialect is not known yet.
+    Detecting,
+    /// Its requests are served.
+    Speaking,
+    /// It waits for a commit.
+    Waiting,
+    /// Its query waits for the draw.
+    Parked,
+    /// It is being closed.
+    Closing,
+}
+
+/// Sums since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Bets stored in this run.
+    pub bets: u64,
+    /// Batches stored in this run.
+    pub batches: u64,
+    /// Bets in the store.
+    pub bets_stored: u64,
+    /// Batches rejected.
+    pub rejected: u64,
+    /// Other requests refused.
+    pub refused: u64,
+    /// Bytes from agencies' sockets.
+    pub bytes_in: u64,
+    /// Bytes to agencies' sockets.
+    pub bytes_out: u64,
+}
+
+/// How long something takes, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How often it happened.
+    pub count: u64,
+    /// The median.
+    pub p50: u64,
+    /// The 99th percentile.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Store {
+    /// The bets' file; said over the Unix socket only.
+    pub path: Option<String>,
+    /// `FSYNC = always`.
+    pub sync: bool,
+    /// Whether batches are rejected for want of space.
+    pub full: bool,
+    /// Bytes of the bets' file.
+    pub bytes: Option<u64>,
+    /// Free bytes of its file system.
+    pub disk_free_bytes: Option<u64>,
+}
+
+/// `/connections.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionList {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Every connection; no more than `CONNECTIONS_REPORTED_MAX` (`limits`).
+    pub connections: Vec<Connection>,
+    /// Connections that the list leaves out.
+    pub left_out: usize,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its number: counts the connections ever opened.
+    pub id: u32,
+    /// Its peer, with the port.
+    pub peer: String,
+    /// Its dialect, once it is known.
+    pub dialect: Option<String>,
+    /// What it is doing.
+    pub state: ConnectionState,
+    /// The agency that it speaks for.
+    pub agency: Option<u32>,
+    /// Bytes read from it.
+    pub bytes_in: u64,
+    /// Bytes written to it.
+    pub bytes_out: u64,
+    /// Bytes of its buffers.
+    pub buffered_bytes: usize,
+    /// Since it was accepted, in seconds.
+    pub age: f64,
+    /// Since bytes of it last came, in seconds.
+    pub silent_for: f64,
+}
+
+/// `/winners.json`, over the Unix socket only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Winners {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The number that won.
+    pub winning_number: u32,
+    /// Every winning bet, by agency, in the order in which they were stored.
+    pub winners: Vec<Winner>,
+}
+
+/// A winning bet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Winner {
+    /// Its agency.
+    pub agency: u32,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Document.
+    pub document: String,
+    /// Birthdate, `YYYY-MM-DD`.
+    pub birthdate: String,
+}
