@@ -7,7 +7,7 @@
 //! it runs on a disk in memory, and one agency uploads a batch of one bet:
 //!
 //! ```
-//! use std::net::{IpAddr, Ipv4Addr};
+//! use std::net::{Ipv4Addr, SocketAddr};
 //! use std::time::Duration;
 //!
 //! use loteria::hub::{Hub, Policy};
@@ -20,7 +20,7 @@
 //! let now = Moment::after_origin(Duration::from_secs(1));
 //! let (store, _) = Store::open(MemoryDisk::default(), Options::default())?;
 //! let mut hub = Hub::new(Policy::default(), Lottery::new(Roster::parse("1")?, 7574), store, now);
-//! let peer = hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), now)?;
+//! let peer = hub.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)), now)?;
 //!
 //! // The client's side of the dialect `binary` writes the request.
 //! let (agency, dialect) = (AgencyId(1), Dialect::Binary);

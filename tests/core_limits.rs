@@ -45,7 +45,7 @@ fn bytes_do_not_extend_the_handshake() {
 #[test]
 fn a_refused_peer_keeps_its_connection_for_a_second_whatever_it_says() {
     let (mut table, _) = table();
-    let peer = "192.0.2.1".parse().unwrap();
+    let peer = "192.0.2.1:40000".parse().unwrap();
     for said in [&b""[..], b"\xb7LN", b"\xb7LN\x01", b"\xb7LN\x01\0\0", b"1"] {
         let id = table.hub.refuse(peer, table.now).unwrap();
         table.say(id, said);

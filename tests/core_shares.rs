@@ -2,7 +2,7 @@
 
 mod core_kit;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use core_kit::{Table, batch};
@@ -22,8 +22,8 @@ fn finish(agency: u32) -> Vec<u8> {
     frame
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
+fn address(text: &str) -> SocketAddr {
+    SocketAddr::new(text.parse().expect("an address"), 40_000)
 }
 
 /// A connection from `peer` that has stored a bet of `agency`.
@@ -41,7 +41,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     let mut table = Table::new(5, policy.clone());
     let many: Vec<ConnectionId> = (0..60).map(|_| stored(&mut table, HERE, 1)).collect();
     table.hub.open(address(THERE), table.now).expect_err("the hub is full");
-    let gone = table.hub.evict(Some(address(THERE))).expect("one of many gives way");
+    let gone = table.hub.evict(Some(address(THERE).ip())).expect("one of many gives way");
     assert!(many.contains(&gone));
 
     // Within their shares no connection is evicted, however many come from one address.
@@ -56,7 +56,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     }
     table.hub.open(address(HERE), table.now).expect_err("the hub is full");
     for _ in 0..10 {
-        assert_eq!(table.hub.evict(Some(address(THERE))), None);
+        assert_eq!(table.hub.evict(Some(address(THERE).ip())), None);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must hold in a session, and how it ends.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use loteria::hub::Hub;
 use loteria::limits;
@@ -166,7 +166,7 @@ impl Session {
             Dialect::Native.put_hello(id, &mut words);
             Dialect::Native.put_finish(id, &mut words);
             Dialect::Native.put_query(id, &mut words);
-            let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
             let connection = self.hub.open(address, self.now).or_else(|_| {
                 // Where there are fewer slots than agencies, parked queries can be answered later.
                 let first = waiting.remove(0);

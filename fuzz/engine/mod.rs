@@ -9,7 +9,7 @@ mod checks;
 mod peer;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use loteria::hub::{EarlyQuery, Hub, OnAgencyLoss, Policy};
@@ -269,10 +269,11 @@ impl Session {
         if self.peers.len() >= PEERS_MAX + 4 {
             return;
         }
-        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, u8::try_from(from % 4).expect("four of them")));
+        let host = Ipv4Addr::new(10, 0, 0, u8::try_from(from % 4).expect("four of them"));
+        let address = SocketAddr::from((host, 40_000));
         let mut admitted = self.hub.open(address, self.now).ok();
         if admitted.is_none()
-            && let Some(id) = self.hub.evict(Some(address))
+            && let Some(id) = self.hub.evict(Some(address.ip()))
         {
             self.hub.closed(id, self.now);
             self.peers.retain(|peer| peer.id != id);
@@ -366,7 +367,7 @@ impl Session {
     fn churn(&mut self, count: usize, first: usize) {
         let agency = 1 + self.agency(first, 0);
         for _ in 0..count {
-            let Ok(id) = self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else { return };
+            let Ok(id) = self.hub.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)), self.now) else { return };
             let mut query = Vec::new();
             let dialect = Dialect::ALL[first % Dialect::ALL.len()];
             dialect.put_hello(AgencyId(agency), &mut query);

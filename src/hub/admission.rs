@@ -40,7 +40,7 @@ impl Admission {
         if connection.trust.refused {
             self.refused += 1;
         } else {
-            *self.origins.entry(Origin::of(connection.peer)).or_default() += 1;
+            *self.origins.entry(Origin::of(connection.ip())).or_default() += 1;
         }
     }
 
@@ -50,7 +50,7 @@ impl Admission {
             self.refused -= 1;
             return;
         }
-        let origin = Origin::of(connection.peer);
+        let origin = Origin::of(connection.ip());
         let count = self.origins.get_mut(&origin).expect("a connection that leaves has joined");
         *count -= 1;
         if *count == 0 {

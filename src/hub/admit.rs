@@ -5,7 +5,7 @@
 //! than its share. So neither silence nor numbers lock the agencies out, and no agency locks out the others. Where no
 //! connection is spare the newcomer is refused, with a reply where its dialect has one.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, ConnectionId};
 use super::{Hub, TooManyConnections};
@@ -29,7 +29,7 @@ impl<K: Keep> Hub<K> {
     ///
     /// # Errors
     /// [`TooManyConnections`]: [`refuse`](Self::refuse) it.
-    pub fn open(&mut self, peer: IpAddr, now: Moment) -> Result<ConnectionId, TooManyConnections> {
+    pub fn open(&mut self, peer: SocketAddr, now: Moment) -> Result<ConnectionId, TooManyConnections> {
         if self.connections.len() - self.admission.refused >= self.policy.connections_max {
             return Err(TooManyConnections);
         }
@@ -38,11 +38,11 @@ impl<K: Keep> Hub<K> {
 
     /// Accepts a peer only to reply that the hub is full, in dialects that have such a reply. `None`: too many connections
     /// are being refused so already, and the caller closes this one.
-    pub fn refuse(&mut self, peer: IpAddr, now: Moment) -> Option<ConnectionId> {
+    pub fn refuse(&mut self, peer: SocketAddr, now: Moment) -> Option<ConnectionId> {
         (self.admission.refused < limits::REFUSALS_MAX).then(|| self.insert(peer, true, now))
     }
 
-    fn insert(&mut self, peer: IpAddr, refused: bool, now: Moment) -> ConnectionId {
+    fn insert(&mut self, peer: SocketAddr, refused: bool, now: Moment) -> ConnectionId {
         let slot = self.connections.insert(peer, refused, now);
         self.admission.joined(&self.connections[slot]);
         self.schedule(slot);
@@ -63,7 +63,7 @@ impl<K: Keep> Hub<K> {
             if connection.is_undecided(now) {
                 return Some(self.connections.id(slot));
             }
-            let crowded = share.is_some_and(|share| self.admission.of(connection.peer) > share);
+            let crowded = share.is_some_and(|share| self.admission.of(connection.ip()) > share);
             if let Some(spare) = self.spare(connection, crowded)
                 && found.is_none_or(|(found, _)| spare < found)
             {

@@ -43,7 +43,9 @@ impl<K: Keep> Hub<K> {
         }
         self.liveness.unnumbered.claimed(agency);
         let known = self.connections[slot].is_agency();
-        if self.liveness.presence.speaks_again(self.connections.id(slot), agency) {
+        let again = self.liveness.presence.speaks_again(self.connections.id(slot), agency);
+        self.connections[slot].trust.greets = again.is_none_or(|earlier| earlier.greets);
+        if again.is_some() {
             if known {
                 self.liveness.presence.known(agency);
             }
@@ -82,6 +84,6 @@ impl<K: Keep> Hub<K> {
 
     /// The peer of the connection in a slot.
     pub(super) fn peer_in(&self, slot: usize) -> Peer {
-        Peer { id: self.connections.id(slot), ip: self.connections[slot].peer }
+        self.connections[slot].peer(self.connections.id(slot))
     }
 }

@@ -17,7 +17,7 @@ impl Observer for CourseLog {
     fn observe(&mut self, event: &Event<'_>) {
         match *event {
             Event::Stored { bets, logged, .. } => log_stored(bets, logged),
-            Event::Finished { .. } => {}
+            Event::Finished { .. } | Event::Hello { .. } | Event::ConnectionEnded { .. } => {}
             Event::Rejected { count, why, .. } => {
                 log::error!("action: apuesta_recibida | result: fail | cantidad: {count} | reason: {why}");
             }

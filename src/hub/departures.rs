@@ -2,7 +2,7 @@
 
 use super::connections::{Connection, ConnectionId};
 use super::events::Event;
-use super::presence::Absence;
+use super::presence::{Absence, Earlier};
 use super::reminders::Reminder;
 use super::turn::{Entry, Outcome};
 use super::{Hub, OnAgencyLoss};
@@ -33,12 +33,14 @@ impl<K: Keep> Hub<K> {
     /// The connection spoke for `before` until now. That agency is here as long as the connection is open.
     pub(super) fn speaks_for_another(&mut self, slot: usize, before: AgencyId) {
         let left = Departure::of(&self.connections[slot]);
-        self.connections[slot].trust.has_committed = false;
+        let trust = &mut self.connections[slot].trust;
+        trust.has_committed = false;
+        let earlier = Earlier { agency: before, greets: trust.greets };
         if mutants::is(Mutant::ForgetEarlierAgency) {
             return self.leave(before, left, left.received_at);
         }
         let id = self.connections.id(slot);
-        if let Some(earliest) = self.liveness.presence.stays(id, before, left.known) {
+        if let Some(earliest) = self.liveness.presence.stays(id, earlier, left.known) {
             self.leave(earliest, Departure { known: false, ..left }, left.received_at);
         }
     }
@@ -46,8 +48,8 @@ impl<K: Keep> Hub<K> {
     /// A connection is gone, and with it the agencies that it spoke for.
     pub(super) fn departed(&mut self, id: ConnectionId, connection: &Connection, now: Moment) {
         let left = Departure::of(connection);
-        for agency in self.liveness.presence.take_earlier(id) {
-            self.leave(agency, Departure { known: false, ..left }, now);
+        for earlier in self.liveness.presence.take_earlier(id) {
+            self.leave(earlier.agency, Departure { known: false, ..left }, now);
         }
         if let Some(agency) = connection.session.agency {
             self.leave(agency, left, now);
@@ -80,10 +82,14 @@ impl<K: Keep> Hub<K> {
     }
 
     fn lose(&mut self, agency: AgencyId, since: Moment) {
-        if self.policy.on_agency_loss == OnAgencyLoss::Wait || self.lottery.drawn() {
+        if self.lottery.drawn() {
             return;
         }
-        if self.liveness.presence.lose(agency, since, since + self.policy.loss_grace) {
+        let given_up = match self.policy.on_agency_loss {
+            OnAgencyLoss::Wait => None,
+            OnAgencyLoss::Exclude => Some(since + self.policy.loss_grace),
+        };
+        if self.liveness.presence.lose(agency, since, given_up) {
             self.reminders.timers.remind(Reminder::LostAgency(agency), since);
         }
     }
@@ -107,10 +113,11 @@ impl<K: Keep> Hub<K> {
         }
         let again = match self.liveness.presence.look(agency, now) {
             Absence::None if mutants::is(Mutant::IgnoreReturn) => None,
-            Absence::None => return,
+            Absence::None | Absence::Lasting => return,
             Absence::Quiet(at) => Some(at),
             Absence::Lost(at) => {
                 self.emit(&Event::AgencyLost(agency));
+                let Some(at) = at else { return };
                 Some(at)
             }
             Absence::GivenUp => None,

@@ -12,10 +12,33 @@ use crate::wire::{Dialect, Malformed, Rejection};
 /// Something that the hub did, or found out.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A connection speaks for an agency that it has not spoken for before, and a request of that agency was carried out: in
+    /// `native` its hello, else its first batch, finish or query.
+    Hello {
+        /// Whose.
+        peer: Peer,
+        /// Which agency.
+        agency: AgencyId,
+        /// In which dialect.
+        dialect: Option<Dialect>,
+    },
+    /// A connection is gone, by its peer's doing or the hub's.
+    ConnectionEnded {
+        /// Whose.
+        peer: Peer,
+        /// Its dialect, if it showed one.
+        dialect: Option<Dialect>,
+        /// The agency that it spoke for last, where a request of that agency was carried out.
+        agency: Option<AgencyId>,
+    },
     /// A batch is stored.
     Stored {
         /// Whose.
         agency: AgencyId,
+        /// Who sent it.
+        peer: Peer,
+        /// In which dialect; `None` where the connection is gone.
+        dialect: Option<Dialect>,
         /// How many bets it has.
         bets: u32,
         /// Those of them that the log says.
@@ -36,6 +59,10 @@ pub enum Event<'a> {
     Finished {
         /// Which.
         agency: AgencyId,
+        /// Who said so.
+        peer: Peer,
+        /// In which dialect; `None` where the connection is gone.
+        dialect: Option<Dialect>,
     },
     /// A request other than a batch was refused.
     Refused {
@@ -121,6 +148,8 @@ pub struct Peer {
     pub id: ConnectionId,
     /// Its peer's address.
     pub ip: IpAddr,
+    /// Its peer's port; 0 where the connection is gone, as the address is unspecified then.
+    pub port: u16,
 }
 
 /// What is wrong with a stream.

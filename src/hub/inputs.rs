@@ -60,6 +60,8 @@ impl<K: Keep> Hub<K> {
         let Some(slot) = self.connections.slot(id) else { return };
         let connection = self.connections.remove(slot);
         self.admission.left(&connection);
+        let (peer, dialect, agency) = (connection.peer(id), connection.session.dialect(), connection.spoke_for());
+        self.emit(&Event::ConnectionEnded { peer, dialect, agency });
         self.departed(id, &connection, now);
         self.clear_leftovers();
     }

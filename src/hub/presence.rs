@@ -15,7 +15,15 @@ pub(super) struct Presence {
     /// The agencies that a reminder will ask about, and when.
     reminded: HashMap<AgencyId, Moment>,
     /// Of connections that spoke for several agencies by turns: the earlier ones, which are still here by them.
-    earlier: HashMap<ConnectionId, VecDeque<AgencyId>>,
+    earlier: HashMap<ConnectionId, VecDeque<Earlier>>,
+}
+
+/// An agency that a connection spoke for, before its present one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Earlier {
+    pub(super) agency: AgencyId,
+    /// Nothing of it was carried out yet that came by this connection.
+    pub(super) greets: bool,
 }
 
 /// An agency whose last connection is gone.
@@ -23,8 +31,8 @@ pub(super) struct Presence {
 struct Lost {
     /// From when on it counts as lost: where clients connect for each message, after a silence.
     since: Moment,
-    /// When it is given up.
-    deadline: Moment,
+    /// When it is given up; `None`: the draw waits for it.
+    deadline: Option<Moment>,
     /// The log has said that it is lost.
     reported: bool,
 }
@@ -36,8 +44,10 @@ pub(super) enum Absence {
     None,
     /// Nothing yet; ask again then.
     Quiet(Moment),
-    /// It counts as lost from now on; ask again then.
-    Lost(Moment),
+    /// It is lost, and will not be given up.
+    Lasting,
+    /// It counts as lost from now on; ask again then, where it will be given up.
+    Lost(Option<Moment>),
     /// Its grace has passed.
     GivenUp,
 }
@@ -67,28 +77,31 @@ impl Presence {
         lost.reported
     }
 
-    /// Connection `id` speaks for `agency` now, which it spoke for before: it is here already. Says whether that is so.
-    pub(super) fn speaks_again(&mut self, id: ConnectionId, agency: AgencyId) -> bool {
-        let Some(earlier) = self.earlier.get_mut(&id) else { return false };
-        let Some(at) = earlier.iter().position(|other| *other == agency) else { return false };
-        earlier.remove(at);
+    /// Connection `id` speaks for `agency` now, which it may have spoken for before: then it is here already.
+    pub(super) fn speaks_again(&mut self, id: ConnectionId, agency: AgencyId) -> Option<Earlier> {
+        let earlier = self.earlier.get_mut(&id)?;
+        let at = earlier.iter().position(|other| other.agency == agency)?;
+        let again = earlier.remove(at);
         if earlier.is_empty() {
             self.earlier.remove(&id);
         }
-        true
+        again
     }
 
-    /// Connection `id` speaks for another than `agency` now; `known`: `agency` was known to be behind it. It stays here,
-    /// as long as the connection is open. Of many agencies of one connection the earliest is returned: it leaves.
-    pub(super) fn stays(&mut self, id: ConnectionId, agency: AgencyId, known: bool) -> Option<AgencyId> {
-        self.here.get_mut(&agency).expect("an agency that stays has joined").known -= u32::from(known);
+    /// Connection `id` speaks for another than `left.agency` now; `known`: that agency was known to be behind it. It stays
+    /// here, as long as the connection is open. Of many agencies of one connection the earliest is returned: it leaves.
+    pub(super) fn stays(&mut self, id: ConnectionId, left: Earlier, known: bool) -> Option<AgencyId> {
+        self.here.get_mut(&left.agency).expect("an agency that stays has joined").known -= u32::from(known);
         let earlier = self.earlier.entry(id).or_default();
-        earlier.push_back(agency);
-        if earlier.len() > limits::AGENCIES_PER_CONNECTION { earlier.pop_front() } else { None }
+        earlier.push_back(left);
+        if earlier.len() <= limits::AGENCIES_PER_CONNECTION {
+            return None;
+        }
+        earlier.pop_front().map(|earliest| earliest.agency)
     }
 
     /// Connection `id` is gone: the agencies that it spoke for before its last one.
-    pub(super) fn take_earlier(&mut self, id: ConnectionId) -> VecDeque<AgencyId> {
+    pub(super) fn take_earlier(&mut self, id: ConnectionId) -> VecDeque<Earlier> {
         self.earlier.remove(&id).unwrap_or_default()
     }
 
@@ -143,7 +156,7 @@ impl Presence {
 
     /// When the grace of `agency` ended, if it has ended by `now`.
     pub(super) fn grace_ended(&self, agency: AgencyId, now: Moment) -> Option<Moment> {
-        self.lost.get(&agency).filter(|lost| lost.reported && now >= lost.deadline).map(|lost| lost.deadline)
+        self.lost.get(&agency).filter(|lost| lost.reported)?.deadline.filter(|deadline| now >= *deadline)
     }
 
     /// The next reminder of `agency` comes at `at`.
@@ -151,9 +164,9 @@ impl Presence {
         self.reminded.insert(agency, at);
     }
 
-    /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`. Says whether a reminder
+    /// `agency` is gone: it counts as lost from `since` on, and is given up at `deadline`, if ever. Says whether a reminder
     /// is wanted, at `since`: not where one will come up before, however often the agency comes and goes.
-    pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Moment) -> bool {
+    pub(super) fn lose(&mut self, agency: AgencyId, since: Moment, deadline: Option<Moment>) -> bool {
         self.lost.insert(agency, Lost { since, deadline, reported: false });
         if self.reminded.get(&agency).is_some_and(|at| *at <= since) {
             return false;
@@ -179,8 +192,9 @@ impl Presence {
     pub(super) fn look(&mut self, agency: AgencyId, now: Moment) -> Absence {
         let absence = match self.lost.get_mut(&agency) {
             None => Absence::None,
-            Some(lost) if now >= lost.deadline && lost.reported => Absence::GivenUp,
-            Some(lost) if lost.reported => Absence::Quiet(lost.deadline),
+            Some(Lost { reported: true, deadline: None, .. }) => Absence::Lasting,
+            Some(Lost { reported: true, deadline: Some(at), .. }) if now >= *at => Absence::GivenUp,
+            Some(Lost { reported: true, deadline: Some(at), .. }) => Absence::Quiet(*at),
             Some(lost) if now >= lost.since => {
                 lost.reported = true;
                 Absence::Lost(lost.deadline)
@@ -189,7 +203,8 @@ impl Presence {
         };
         match absence {
             Absence::None | Absence::GivenUp => self.forget(agency),
-            Absence::Quiet(at) | Absence::Lost(at) => drop(self.reminded.insert(agency, at)),
+            Absence::Lasting | Absence::Lost(None) => drop(self.reminded.remove(&agency)),
+            Absence::Quiet(at) | Absence::Lost(Some(at)) => drop(self.reminded.insert(agency, at)),
         }
         absence
     }
@@ -201,8 +216,8 @@ impl Presence {
             let count = counted.entry(agency).or_default();
             *count = (count.0 + 1, count.1 + u32::from(known));
         }
-        for agency in self.earlier.values().flatten() {
-            counted.entry(*agency).or_default().0 += 1;
+        for earlier in self.earlier.values().flatten() {
+            counted.entry(earlier.agency).or_default().0 += 1;
         }
         let here = self.here.iter().map(|(id, here)| (*id, (here.connections, here.known)));
         let here: HashMap<AgencyId, (u32, u32)> = here.collect();

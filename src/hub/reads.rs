@@ -66,7 +66,7 @@ impl<K: Keep> Hub<K> {
             };
             let connections = &self.connections;
             let grant = self.scheduler.next(turn, |id| {
-                handshakes || connections.by_id(id).is_none_or(|connection| !connection.flags.handshaking)
+                handshakes || connections.by_id(id).is_none_or(|connection| !connection.trust.handshaking)
             })?;
             if let Some(slot) = self.connections.slot(grant.id) {
                 self.connections[slot].flags.read = false;
@@ -78,7 +78,7 @@ impl<K: Keep> Hub<K> {
     /// Whether what the connection's socket has next may be a step of a handshake.
     pub fn set_handshaking(&mut self, id: ConnectionId, handshaking: bool) {
         if let Some(slot) = self.connections.slot(id) {
-            self.connections[slot].flags.handshaking = handshaking;
+            self.connections[slot].trust.handshaking = handshaking;
         }
     }
 

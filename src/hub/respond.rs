@@ -1,5 +1,7 @@
 //! After the commit: events, then replies, then the winners that the draw set free.
 
+use core::net::{IpAddr, Ipv4Addr};
+
 use super::connections::ConnectionId;
 use super::events::{Broken, Event, Peer};
 use super::queue::Class;
@@ -19,6 +21,14 @@ struct Run {
     slot: usize,
     /// The number behind its last batch.
     next: u64,
+}
+
+/// No connection has it.
+const NO_CONNECTION: ConnectionId = ConnectionId { slot: u32::MAX, generation: 0 };
+
+/// The peer of a connection that is gone.
+const fn gone(id: ConnectionId) -> Peer {
+    Peer { id, ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 }
 }
 
 impl<K: Keep> Hub<K> {
@@ -74,12 +84,7 @@ impl<K: Keep> Hub<K> {
         }
         let peer = || self.peer_of(entry.id);
         let event = match &entry.outcome {
-            Outcome::Done { agency, what: Done::Stored { bets, log, .. } } => {
-                Event::Stored { agency: *agency, bets: *bets, logged: log.as_deref().unwrap_or_default() }
-            }
-            Outcome::Done { agency, what: Done::Finished { first: true } | Done::Query { first: true, .. } } => {
-                Event::Finished { agency: *agency }
-            }
+            Outcome::Done { agency, what } => return self.emit_done(entry.id, *agency, what),
             Outcome::Rejected { agency, count, why, .. } => {
                 Event::Rejected { agency: *agency, peer: peer(), count: *count, why: *why }
             }
@@ -90,8 +95,7 @@ impl<K: Keep> Hub<K> {
             Outcome::Ended(Ending::Gap) => Event::Broken { peer: peer(), why: Broken::Gap },
             Outcome::Ended(Ending::Echo(line)) => Event::Echoed { peer: peer(), line },
             Outcome::Excluded { agency } => Event::AgencyExcluded(*agency),
-            Outcome::Done { .. }
-            | Outcome::FinishUnclaimed
+            Outcome::FinishUnclaimed
             | Outcome::NothingToStore
             | Outcome::Ended(Ending::ShuttingDown)
             | Outcome::Dropped => return,
@@ -99,10 +103,31 @@ impl<K: Keep> Hub<K> {
         self.emit(&event);
     }
 
+    /// The events of a request that was carried out: the connection's hello for the agency comes first.
+    fn emit_done(&mut self, id: Option<ConnectionId>, agency: AgencyId, what: &Done) {
+        let id = id.unwrap_or(NO_CONNECTION);
+        let connection = self.connections.by_id_mut(id);
+        let (peer, dialect, greets) = connection.map_or((gone(id), None, false), |connection| {
+            (connection.peer(id), connection.session.dialect(), connection.greets(agency))
+        });
+        if greets {
+            self.emit(&Event::Hello { peer, agency, dialect });
+        }
+        match what {
+            Done::Stored { bets, log, .. } => {
+                let logged = log.as_deref().unwrap_or_default();
+                self.emit(&Event::Stored { agency, peer, dialect, bets: *bets, logged });
+            }
+            Done::Finished { first: true } | Done::Query { first: true, .. } => {
+                self.emit(&Event::Finished { agency, peer, dialect });
+            }
+            Done::Welcome | Done::Repeated { .. } | Done::Finished { .. } | Done::Query { .. } => {}
+        }
+    }
+
     fn peer_of(&self, id: Option<ConnectionId>) -> Peer {
-        let gone = core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
-        let id = id.unwrap_or(ConnectionId { slot: u32::MAX, generation: 0 });
-        Peer { id, ip: self.connections.by_id(id).map_or(gone, |connection| connection.peer) }
+        let id = id.unwrap_or(NO_CONNECTION);
+        self.connections.by_id(id).map_or(gone(id), |connection| connection.peer(id))
     }
 
     /// Writes the reply to one outcome. In a dialect with cumulative acknowledgements those of a run of

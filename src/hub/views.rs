@@ -66,14 +66,14 @@ impl<K: Keep> Hub<K> {
         self.connections.slot(id).map_or_else(Vec::new, |slot| self.connections[slot].outbox().unsent_bytes())
     }
 
-    /// Every connection, by id and peer.
+    /// Every connection, by id and its peer's address.
     pub fn peers(&self) -> impl Iterator<Item = (ConnectionId, IpAddr)> {
-        self.connections.iter().map(|(slot, connection)| (self.connections.id(slot), connection.peer))
+        self.connections.iter().map(|(slot, connection)| (self.connections.id(slot), connection.ip()))
     }
 
-    /// The peer of a connection.
+    /// The address of a connection's peer.
     pub fn peer(&self, id: ConnectionId) -> Option<IpAddr> {
-        self.connections.slot(id).map(|slot| self.connections[slot].peer)
+        self.connections.slot(id).map(|slot| self.connections[slot].ip())
     }
 
     /// Counts again what is kept as a sum. Slow: it looks at every connection.

@@ -1,5 +1,7 @@
 //! Accepting, reading, writing and closing connections.
 
+use std::net::{IpAddr, SocketAddr};
+
 use mio::Interest;
 use mio::event::Event;
 
@@ -50,7 +52,7 @@ impl<K: Keep> Reactor<K> {
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
                     self.hub.watermark().accepted();
-                    self.open(stream, peer.ip().to_canonical(), now);
+                    self.open(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()), now);
                 }
                 Accepted::Lost => self.hub.watermark().accepted(),
                 Accepted::NoneLeft => {
@@ -80,7 +82,7 @@ impl<K: Keep> Reactor<K> {
         self.evict(None, now);
     }
 
-    fn open(&mut self, mut stream: mio::net::TcpStream, peer: std::net::IpAddr, now: Moment) {
+    fn open(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, now: Moment) {
         let Some(id) = self.admit(peer, now) else { return };
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
@@ -102,25 +104,26 @@ impl<K: Keep> Reactor<K> {
 
     /// Finds a slot for a newcomer: a free one, one of an evicted connection, or one among the refused, which are only
     /// told that the hub is full.
-    fn admit(&mut self, peer: std::net::IpAddr, now: Moment) -> Option<ConnectionId> {
+    fn admit(&mut self, peer: SocketAddr, now: Moment) -> Option<ConnectionId> {
+        let ip = peer.ip();
         let mut admitted = self.hub.open(peer, now);
-        if admitted.is_err() && self.evict(Some(peer), now) {
+        if admitted.is_err() && self.evict(Some(ip), now) {
             admitted = self.hub.open(peer, now);
         }
         match admitted {
             Ok(id) => {
-                log::info!("action: accept_connections | result: success | ip: {peer}");
+                log::info!("action: accept_connections | result: success | ip: {ip}");
                 Some(id)
             }
             Err(full) => {
-                log::warn!("action: accept_connections | result: fail | ip: {peer} | reason: {full}");
+                log::warn!("action: accept_connections | result: fail | ip: {ip} | reason: {full}");
                 self.hub.refuse(peer, now)
             }
         }
     }
 
     /// Evicts a connection; says whether there was one to evict.
-    fn evict(&mut self, newcomer: Option<std::net::IpAddr>, now: Moment) -> bool {
+    fn evict(&mut self, newcomer: Option<IpAddr>, now: Moment) -> bool {
         // A peer whose bytes have not been read yet has not been silent.
         let Some(id) = self.hub.evict(newcomer) else { return false };
         if let Some(peer) = self.hub.peer(id) {

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Table {
     }
 
     pub fn open(&mut self) -> ConnectionId {
-        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).expect("there is room")
+        self.hub.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)), self.now).expect("there is room")
     }
 
     /// Bytes come, and the turn ends.

@@ -1,6 +1,6 @@
 //! A hub without a network, for single turns written out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::lottery::{AgencyId, Lottery, Roster, Standing};
@@ -42,7 +42,7 @@ impl Desk {
     }
 
     pub fn connect(&mut self) -> ConnectionId {
-        self.hub.open(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now).unwrap()
+        self.hub.open(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000)), self.now).unwrap()
     }
 
     /// A native connection of `agency` that has been welcomed.

@@ -1,6 +1,6 @@
 //! A hundred thousand queries that wait for one draw.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::limits;
@@ -19,7 +19,7 @@ const PARKED: usize = 100_000;
 /// What a parked connection may cost, in bytes of the process.
 const BYTES_EACH_MAX: usize = 1024;
 const DIALECT: Dialect = Dialect::Binary;
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000);
 
 /// Bytes of memory that the process holds; `None` where the system does not tell.
 fn resident_bytes() -> Option<usize> {

@@ -1,7 +1,7 @@
 //! The reactor, without a system: the same calls in the same order as `src/reactor`, on connections that are
 //! made up. What the hub releases is looked at before it is sent.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use loteria::hub::{Budgets, ConnectionId, Hub};
@@ -308,7 +308,7 @@ impl Reactor {
         if let Ok(id) = self.hub.open(peer, now) {
             return Some(id);
         }
-        if let Some(id) = self.hub.evict(Some(peer)) {
+        if let Some(id) = self.hub.evict(Some(peer.ip())) {
             self.close(net, id, now);
             if let Ok(id) = self.hub.open(peer, now) {
                 return Some(id);
@@ -427,9 +427,9 @@ impl Reactor {
 }
 
 /// Each agency has an address of its own; untrusted peers share one.
-fn peer_of(link: &Link) -> IpAddr {
+fn peer_of(link: &Link) -> SocketAddr {
     let host = link.agency.filter(|_| !link.untrusted).unwrap_or(0);
-    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + host))
+    SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + host), 40_000))
 }
 
 /// The hub's end of a link is closed. Bytes that nobody read make that a reset, which can destroy what is on its way.

@@ -299,7 +299,7 @@ fn observers_see_what_is_committed() {
     let id = desk.native(1);
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
     desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
-    assert!(seen.borrow().is_empty(), "not before the commit");
+    assert_eq!(*seen.borrow(), ["Hello"], "the others not before their commit");
     desk.turn();
-    assert_eq!(*seen.borrow(), ["Stored", "Finished", "Drawn"]);
+    assert_eq!(*seen.borrow(), ["Hello", "Stored", "Finished", "Drawn"]);
 }

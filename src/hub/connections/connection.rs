@@ -1,12 +1,14 @@
 //! One slot of the slab: a session, its outbox and its deadlines.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::outbox::Outbox;
 use crate::hub::budgets::Budgets;
+use crate::hub::events::Peer;
 use crate::hub::policy::Policy;
 use crate::limits;
+use crate::lottery::AgencyId;
 use crate::session::{Inbox, Phase, Session};
 use crate::timers::Moment;
 use crate::wire::Dialect;
@@ -61,7 +63,7 @@ pub struct Connection {
     /// Its query waits for the draw.
     pub(super) parked: bool,
     pub(in crate::hub) generation: u32,
-    pub(in crate::hub) peer: IpAddr,
+    address: Address,
     /// How many of its requests wait for a commit, and so for their replies.
     pub(in crate::hub) pending: u32,
     pub(in crate::hub) trust: Trust,
@@ -71,13 +73,34 @@ pub struct Connection {
     taken: u32,
 }
 
+/// A peer's address in 18 bytes, where a `SocketAddr` takes 32: an IPv4 address is kept as the IPv6 address that stands for it.
+#[derive(Clone, Copy, Debug)]
+struct Address {
+    ip: Ipv6Addr,
+    port: u16,
+}
+
+impl Address {
+    fn of(peer: SocketAddr) -> Address {
+        let ip = match peer.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Address { ip, port: peer.port() }
+    }
+}
+
 /// What is known of the party behind a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Trust {
     /// It was accepted only to be refused with a reply.
     pub(in crate::hub) refused: bool,
+    /// It may be in its handshake: what its socket has may be a step of that, which is dear.
+    pub(in crate::hub) handshaking: bool,
     /// A batch or the finish of the agency that it speaks for was committed by it.
     pub(in crate::hub) has_committed: bool,
+    /// The agency that it speaks for is new to it: the first request of that agency which is carried out makes a hello.
+    pub(in crate::hub) greets: bool,
     /// Requests of it that were refused.
     pub(in crate::hub) refusals: u32,
 }
@@ -95,8 +118,6 @@ pub struct Flags {
     pub(in crate::hub) read: bool,
     /// Its socket may have something to read.
     pub(in crate::hub) readable: bool,
-    /// What its socket has may be a step of a handshake, which is dear.
-    pub(in crate::hub) handshaking: bool,
 }
 
 /// What its deadlines are counted from.
@@ -115,7 +136,7 @@ struct Times {
 const _: () = assert!(size_of::<Connection>() <= 168);
 
 impl Connection {
-    pub(super) fn new(generation: u32, peer: IpAddr, refused: bool, now: Moment) -> Connection {
+    pub(super) fn new(generation: u32, peer: SocketAddr, refused: bool, now: Moment) -> Connection {
         Connection {
             session: Session::default(),
             inbox: Inbox::default(),
@@ -123,13 +144,33 @@ impl Connection {
             held: 0,
             parked: false,
             generation,
-            peer,
+            address: Address::of(peer),
             pending: 0,
             trust: Trust { refused, ..Trust::default() },
             flags: Flags::default(),
             times: Times { reminder: None, received_at: now, since: now, sent_at: now },
             taken: 0,
         }
+    }
+
+    /// The address of its peer.
+    pub(in crate::hub) fn ip(&self) -> IpAddr {
+        self.address.ip.to_canonical()
+    }
+
+    /// Its peer, by the connection's `id`.
+    pub(in crate::hub) fn peer(&self, id: ConnectionId) -> Peer {
+        Peer { id, ip: self.ip(), port: self.address.port }
+    }
+
+    /// Whether the first request of `agency` is carried out, which it speaks for: says so once.
+    pub(in crate::hub) fn greets(&mut self, agency: AgencyId) -> bool {
+        self.session.agency == Some(agency) && std::mem::take(&mut self.trust.greets)
+    }
+
+    /// The agency that it has spoken for, in a request that was carried out.
+    pub(in crate::hub) fn spoke_for(&self) -> Option<AgencyId> {
+        self.session.agency.filter(|_| !self.trust.greets)
     }
 
     /// Its unfinished frame.

@@ -3,7 +3,7 @@
 mod connection;
 mod outbox;
 
-use core::net::IpAddr;
+use core::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 
@@ -80,6 +80,11 @@ impl Connections {
         self.slab.get(id.slot as usize).filter(|connection| connection.generation == id.generation)
     }
 
+    /// As [`by_id`](Self::by_id), to change what counts in no sum.
+    pub(super) fn by_id_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.slab.get_mut(id.slot as usize).filter(|connection| connection.generation == id.generation)
+    }
+
     /// Names the connection in a slot.
     pub(super) fn id(&self, slot: usize) -> ConnectionId {
         let generation = self.slab[slot].generation;
@@ -87,7 +92,7 @@ impl Connections {
     }
 
     /// A connection came; returns its slot.
-    pub(super) fn insert(&mut self, peer: IpAddr, refused: bool, now: Moment) -> usize {
+    pub(super) fn insert(&mut self, peer: SocketAddr, refused: bool, now: Moment) -> usize {
         self.generations = self.generations.wrapping_add(1);
         self.slab.insert(Connection::new(self.generations, peer, refused, now))
     }
