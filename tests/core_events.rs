@@ -35,7 +35,17 @@ impl Observer for Told {
             Event::AgencyReturned(agency) => format!("returned {agency}"),
             Event::AgencyExcluded(agency) => format!("excluded {agency}"),
             Event::Drawn => "drawn".to_owned(),
-            _ => return,
+            Event::Rejected { .. }
+            | Event::Refused { .. }
+            | Event::Broken { .. }
+            | Event::Echoed { .. }
+            | Event::Closing { .. }
+            | Event::CutShort { .. }
+            | Event::Unrepresentable { .. }
+            | Event::WrongCertificate { .. }
+            | Event::DrawWaits { .. }
+            | Event::StoreFull { .. }
+            | Event::StoreUnreadable { .. } => return,
         };
         self.0.borrow_mut().push(line);
     }
