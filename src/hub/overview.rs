@@ -33,6 +33,8 @@ pub struct ConnectionView {
     pub id: ConnectionId,
     /// Its peer.
     pub peer: IpAddr,
+    /// Its peer's port.
+    pub port: u16,
     /// Its dialect, once it is known.
     pub dialect: Option<Dialect>,
     /// What it is doing.
@@ -131,7 +133,8 @@ impl<K: Keep> Hub<K> {
     pub fn connection_views(&self) -> impl Iterator<Item = ConnectionView> {
         self.connections.iter().map(|(slot, connection)| ConnectionView {
             id: self.connections.id(slot),
-            peer: connection.peer,
+            peer: connection.ip(),
+            port: connection.peer(self.connections.id(slot)).port,
             dialect: connection.session.dialect(),
             activity: activity(connection),
             agency: connection.session.agency,
