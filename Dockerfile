@@ -10,7 +10,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN awk '/^\[/ { skip = /^\[\[(bench|test|example)\]\]/ } !skip' Cargo.toml > trimmed && mv trimmed Cargo.toml \
  && mkdir -p src/bin && touch src/lib.rs \
- && for program in server client datos; do echo 'fn main() {}' > "src/bin/$program.rs"; done \
+ && for program in server client datos loteria; do echo 'fn main() {}' > "src/bin/$program.rs"; done \
  && cargo build --profile docker --locked --bins \
  && cargo clean --profile docker --package loteria \
  && rm -r src
@@ -34,5 +34,6 @@ COPY --from=programs /build/target/docker/client /build/target/docker/datos /usr
 ENTRYPOINT ["/usr/local/bin/client"]
 
 FROM runtime AS server
-COPY --from=programs /build/target/docker/server /usr/local/bin/server
+# And loteria, which asks the hub in the same container.
+COPY --from=programs /build/target/docker/server /build/target/docker/loteria /usr/local/bin/
 ENTRYPOINT ["/usr/local/bin/server"]

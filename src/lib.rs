@@ -48,12 +48,13 @@
 //! lottery ← storage ← hub
 //! hub ← status ← reactor
 //! lottery ← wire ← agency ← bin/client
-//! config, limits, timers, keepalive, signals, logging: used by all, using none of them
+//! arguments, config, limits, timers, keepalive, signals, logging: used by all, using none of them
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` describes them; `docs/GLOSSARY.md` has the terms.
 
 pub mod agency;
+pub mod arguments;
 pub mod config;
 pub mod hub;
 pub mod keepalive;

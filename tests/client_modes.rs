@@ -143,7 +143,7 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
             "client: protocol is case-id, which does not acknowledge batches",
         ),
         (client().arg("--config").arg("absent.yaml"), "client: absent.yaml: No such file"),
-        (client().arg("--config"), "client: missing argument"),
+        (client().arg("--config"), "client: a value is required for '--config <FILE>'"),
         (client().arg("now"), "client: unexpected argument"),
     ] {
         let ended = start.run();

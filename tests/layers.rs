@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Each layer of `src/`, the layers that it may use, and what it may not touch.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
+    ("arguments", &[], &["std::net", "std::fs", "mio::"]),
     ("config", &["logging", "lottery", "wire"], &["std::net::Tcp", "mio::"]),
     ("limits", &[], &["std::net", "std::fs", "mio::"]),
     ("mutants", &[], &["std::net", "std::fs", "mio::"]),

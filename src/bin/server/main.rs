@@ -2,12 +2,14 @@
 //!
 //! Arguments, configuration and exit codes; everything else is the library's.
 
+mod arguments;
 mod options;
 
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
+use loteria::arguments::{Stop, parse};
 use loteria::config::{ConfigError, Settings};
 use loteria::hub::Hub;
 use loteria::logging::{self, LogOutput, say_on_stderr};
@@ -16,29 +18,13 @@ use loteria::reactor::tls::Tls;
 use loteria::reactor::{Clock, Listener, Reactor, RunError, StopSignals, allow_connections};
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
+use arguments::Arguments;
 use options::Options;
-
-const USAGE: &str = "\
-Usage: server [--config FILE] [--check | --copy FOLDER] [--adopt]
-
-Runs the lottery's hub.
-
-  --config FILE  read FILE instead of config.ini
-  --check        only read the configuration, print it and exit
-  --copy FOLDER  make FOLDER with a copy of the store, which a running server may hold, and exit
-  --adopt        take the rows of a store whose journal is gone as they are
-  --version      print the version
-  --help         print this
-
-Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 65 the stored data is damaged;
-69 the address is taken; 74 the disk failed, or the store's files are not as the server left them;
-75 another server holds the store.
-";
 
 /// Why the server ends, and with which code.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0} (try --help)")]
+    #[error("{0}")]
     Usage(String),
     #[error("{0}")]
     Config(#[from] ConfigError),
@@ -77,13 +63,6 @@ impl Failure {
     }
 }
 
-struct Arguments {
-    config: Option<PathBuf>,
-    check: bool,
-    copy: Option<PathBuf>,
-    adopt: bool,
-}
-
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,7 +75,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let Some(arguments) = arguments()? else { return Ok(()) };
+    let arguments: Arguments = match parse() {
+        Ok(arguments) => arguments,
+        Err(Stop::Printed) => return Ok(()),
+        Err(Stop::Usage(line)) => return Err(Failure::Usage(line)),
+    };
     let path = arguments.config.as_deref().unwrap_or(Path::new("config.ini"));
     let mut settings = Settings::load(path, arguments.config.is_some())?;
     let options = Options::read(&mut settings)?;
@@ -186,11 +169,11 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
 fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
     let failed = |doing: &str, error| Failure::Disk(format!("cannot {doing} {}: {error}", folder.display()));
     let Some(name) = store.file_name() else {
-        return Err(Failure::Usage(format!("[STORAGE] PATH = {}: not a file", store.display())));
+        return Err(Failure::Usage(format!("[STORAGE] PATH = {}: not a file (try --help)", store.display())));
     };
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Failure::Usage(format!("--copy {}: is there already", folder.display())));
+            return Err(Failure::Usage(format!("--copy {}: is there already (try --help)", folder.display())));
         }
         made => made.map_err(|error| failed("make", error))?,
     }
@@ -276,31 +259,6 @@ fn log_repairs(recovered: &Recovered) {
             recovered.adopted_bytes
         );
     }
-}
-
-fn arguments() -> Result<Option<Arguments>, Failure> {
-    use lexopt::prelude::*;
-    let usage = |error: lexopt::Error| Failure::Usage(error.to_string());
-    let mut arguments = Arguments { config: None, check: false, copy: None, adopt: false };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next().map_err(usage)? {
-        match argument {
-            Long("config") => arguments.config = Some(parser.value().map_err(usage)?.into()),
-            Long("check") => arguments.check = true,
-            Long("copy") => arguments.copy = Some(parser.value().map_err(usage)?.into()),
-            Long("adopt") => arguments.adopt = true,
-            Long("help") | Short('h') => {
-                std::io::stdout().write_all(USAGE.as_bytes())?;
-                return Ok(None);
-            }
-            Long("version") => {
-                writeln!(std::io::stdout(), "server {}", env!("CARGO_PKG_VERSION"))?;
-                return Ok(None);
-            }
-            Short(_) | Long(_) | Value(_) => return Err(usage(argument.unexpected())),
-        }
-    }
-    Ok(Some(arguments))
 }
 
 /// Prints every value and where it comes from.

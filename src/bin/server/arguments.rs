@@ -1,0 +1,28 @@
+//! The arguments of `server`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 65 the stored data is damaged;
+69 the address is taken; 74 the disk failed, or the store's files are not as the server left them;
+75 another server holds the store.";
+
+/// Runs the lottery's hub.
+#[derive(Debug, Parser)]
+#[command(name = "server", version, after_help = EXIT_CODES, args_override_self = true)]
+pub struct Arguments {
+    /// read FILE instead of config.ini
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// only read the configuration, print it and exit
+    #[arg(long)]
+    pub check: bool,
+    /// make FOLDER with a copy of the store, which a running server may hold, and exit
+    #[arg(long, value_name = "FOLDER", conflicts_with = "check")]
+    pub copy: Option<PathBuf>,
+    /// take the rows of a store whose journal is gone as they are
+    #[arg(long)]
+    pub adopt: bool,
+}
