@@ -9,15 +9,15 @@
 mod client;
 #[path = "../fuzz/config.rs"]
 mod config;
-#[path = "../fuzz/engine/mod.rs"]
-mod engine;
+#[path = "../fuzz/session/mod.rs"]
+mod session;
 mod fuzz_kit;
 mod golden;
 #[path = "../fuzz/recovery.rs"]
 mod recovery;
 mod storage_kit;
 
-use engine::step;
+use session::step;
 use fuzz_kit::{corpus, fuzz_path, short_run};
 use loteria::wire::Dialect;
 
@@ -60,9 +60,9 @@ fn golden_uploads() -> Vec<Vec<u8>> {
 
 #[test]
 fn mutated_sessions_break_nothing() {
-    let mut seeds = corpus("engine");
+    let mut seeds = corpus("session");
     seeds.extend(golden_sessions());
-    short_run("engine", &seeds, 6, engine::run);
+    short_run("session", &seeds, 6, session::run);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn mutated_answers_break_no_client() {
 #[test]
 fn every_body_has_its_fuzz_target() {
     let manifest = std::fs::read_to_string(fuzz_path("Cargo.toml")).unwrap();
-    for target in ["engine", "recovery", "config", "client"] {
+    for target in ["session", "recovery", "config", "client"] {
         assert!(manifest.contains(&format!("name = \"{target}\"")), "fuzz/Cargo.toml has no {target}");
         let code = std::fs::read_to_string(fuzz_path(&format!("fuzz_targets/{target}.rs"))).unwrap();
         assert!(code.contains(&format!("{target}::run(input)")), "{target} runs something else");
@@ -98,7 +98,7 @@ fn every_body_has_its_fuzz_target() {
 #[test]
 #[ignore = "after a change of the golden conversations"]
 fn write_golden_seeds() {
-    for (target, seeds) in [("engine", golden_sessions()), ("client", golden_uploads())] {
+    for (target, seeds) in [("session", golden_sessions()), ("client", golden_uploads())] {
         for (number, seed) in seeds.iter().enumerate() {
             std::fs::write(fuzz_path(&format!("corpus/{target}/golden-{number:03}")), seed).unwrap();
         }

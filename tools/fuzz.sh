@@ -2,7 +2,7 @@
 # Runs the fuzz targets of fuzz/, one after the other, and prints the results.
 #
 #   tools/fuzz.sh        FUZZ_SECONDS=60        the time of each target
-#                        FUZZ_TARGET=engine     runs this target only
+#                        FUZZ_TARGET=session    runs this target only
 #                        FUZZ_SANITIZER=none    or address: slower, and checks the memory accesses of dependencies
 #
 # A run starts from the committed fuzz/corpus and from the inputs of earlier runs in fuzz/target/corpus. Failing inputs
@@ -48,7 +48,7 @@ for target in $targets; do
     kept=target/corpus/$target artifacts=artifacts/$target log=target/$target.log
     mkdir -p "$kept" "corpus/$target" "$artifacts"
     before=$(find "$artifacts" -type f | wc -l)
-    case $target in engine) longest=2000 ;; *) longest=4096 ;; esac
+    case $target in session) longest=2000 ;; *) longest=4096 ;; esac
     began=$(date +%s)
     "$bin/$target" -max_total_time="$FUZZ_SECONDS" -max_len=$longest -timeout=60 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix="$artifacts/" "$kept" "corpus/$target" >"$log" 2>&1
@@ -63,5 +63,5 @@ for target in $targets; do
     printf '%-12s %9s %12s %8s  %s\n' "$target" $(($(date +%s) - began)) \
         "$(number stat::number_of_executed_units)" "${edges:--}" "$verdict"
 done
-[ "$found" -eq 0 ] || echo "fuzz: FUZZ_TELL=1 $bin/TARGET FILE tells what happens in one input of engine" >&2
+[ "$found" -eq 0 ] || echo "fuzz: FUZZ_TELL=1 $bin/TARGET FILE tells what happens in one input of session" >&2
 exit "$found"

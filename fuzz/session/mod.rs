@@ -1,5 +1,5 @@
 //! Whole sessions: the input's bytes say what peers, disk and clock do to a hub, step by step. The body of the
-//! fuzz target `engine`, and of its short run in the tests.
+//! fuzz target `session`, and of its short run in the tests.
 //!
 //! What holds whatever they say: nothing panics, the hub's own invariants hold between turns, no step goes on for
 //! ever, buffers and queues stay within bounds, and what was acknowledged is stored, over kills and power cuts too.
