@@ -20,6 +20,18 @@ pub const TEXT_LENGTH_LINE_BYTES_MAX: usize = 10;
 /// How often the agencies that the draw waits for are logged while queries are parked.
 pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often the log says what the agencies do that the draw waits for, from the first of them on.
+pub const MISSING_LOG_PERIOD: Duration = Duration::from_secs(60);
+
+/// How many agencies a signal's list of the hub's state names, in lines of the log.
+pub const AGENCIES_LOGGED: usize = 100;
+
+/// How often one line stands for those of all batches, where these have none.
+pub const SUMMARY_LOG_PERIOD: Duration = Duration::from_secs(1);
+
+/// The longest header of a frame with a length, in bytes: where a frame is known to need more, its length is known.
+pub const HEADER_BYTES_MAX: usize = 16;
+
 /// Connections that tables have capacity for from the start. Until they are used they cost address space, not memory.
 /// A table that grows leaves its old allocation behind, half as much again.
 pub const CONNECTIONS_RESERVED: usize = 16 * 1024;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::hub::{ConnectionId, Event, Observer, OnAgencyLoss, Peer, Policy};
+use loteria::hub::{ConnectionId, Event, Missing, Observer, OnAgencyLoss, Peer, Policy};
 use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
@@ -35,6 +35,11 @@ impl Observer for Told {
             Event::AgencyReturned(agency) => format!("returned {agency}"),
             Event::AgencyExcluded(agency) => format!("excluded {agency}"),
             Event::Drawn => "drawn".to_owned(),
+            Event::SummaryDue => "summary".to_owned(),
+            Event::DrawMisses { missing, more } => {
+                let said: Vec<String> = missing.iter().map(Missing::to_string).collect();
+                format!("misses {}{}", said.join("; "), if *more { " …" } else { "" })
+            }
             Event::Rejected { .. }
             | Event::Refused { .. }
             | Event::Broken { .. }
@@ -77,6 +82,11 @@ impl Watched {
     /// What was told since the last call.
     fn told(&self) -> Vec<String> {
         self.told.take()
+    }
+
+    /// The same, without what is told each minute.
+    fn told_but_misses(&self) -> Vec<String> {
+        self.told().into_iter().filter(|line| !line.starts_with("misses")).collect()
     }
 }
 
@@ -153,14 +163,13 @@ fn an_agency_that_the_draw_waits_for_is_lost_and_returns_and_is_never_excluded()
         watched.told();
         watched.close(id);
         watched.table.pass(Duration::from_secs(3600));
-        assert_eq!(watched.told(), ["ended 192.0.2.7:40001 native Some(1)", "lost 1"]);
-        assert_eq!(watched.table.hub.reminders(), 0, "nothing more is to come");
+        assert_eq!(watched.told_but_misses(), ["ended 192.0.2.7:40001 native Some(1)", "lost 1"]);
         let back = watched.open("192.0.2.7:40002");
         watched.table.say(back, &hello(1));
         assert_eq!(watched.told(), ["returned 1", "hello 192.0.2.7:40002 native 1"]);
         watched.close(back);
         watched.table.pass(Duration::from_secs(3600));
-        assert_eq!(watched.told(), ["ended 192.0.2.7:40002 native Some(1)", "lost 1"]);
+        assert_eq!(watched.told_but_misses(), ["ended 192.0.2.7:40002 native Some(1)", "lost 1"]);
     }
     let back = watched.open("192.0.2.7:40003");
     watched.table.say(back, &[hello(1), finish(Dialect::Native, 1)].concat());
@@ -170,4 +179,71 @@ fn an_agency_that_the_draw_waits_for_is_lost_and_returns_and_is_never_excluded()
     watched.close(back);
     watched.table.pass(Duration::from_secs(3600));
     assert_eq!(watched.told(), ["ended 192.0.2.7:40003 native Some(1)"], "after the draw no agency is lost");
+}
+
+#[test]
+fn each_minute_is_told_what_the_missing_agencies_do_from_the_first_of_them_on() {
+    let minute = Duration::from_secs(60);
+    let mut watched = Watched::new(6, Policy::default());
+    watched.table.pass(2 * minute);
+    let silent = watched.open("192.0.2.7:40000");
+    watched.close(silent);
+    watched.table.pass(2 * minute);
+    assert_eq!(watched.told_but_misses(), ["ended 192.0.2.7:40000 none None"]);
+
+    let finished = watched.open("192.0.2.7:40001");
+    watched.table.say(finished, &finish(Dialect::Binary, 1));
+    let uploading = watched.open("192.0.2.7:40002");
+    watched.table.say(uploading, &[hello(2), batch(Dialect::Native, 2, 0), batch(Dialect::Native, 2, 1)].concat());
+    let lost = watched.open("192.0.2.7:40003");
+    watched.table.say(lost, &[hello(3), batch(Dialect::Native, 3, 0)].concat());
+    watched.close(lost);
+    let gone = watched.open("192.0.2.7:40004");
+    watched.table.say(gone, &hello(4));
+    watched.close(gone);
+    let connected = watched.open("192.0.2.7:40005");
+    watched.table.say(connected, &hello(5));
+    watched.told();
+    watched.table.pass(minute);
+    let misses = "misses 2 uploading, 2 bets; 3 lost, 1 bets; 4 gone, no bets; 5 connected, no bets; 6 never seen";
+    assert_eq!(watched.told(), [misses]);
+    watched.table.pass(minute);
+    assert_eq!(watched.told(), [misses], "again");
+    let others = watched.open("192.0.2.7:40006");
+    for agency in 2..=6 {
+        watched.table.say(others, &finish(Dialect::Binary, agency));
+    }
+    assert!(watched.told().contains(&"drawn".to_owned()));
+    watched.table.pass(10 * minute);
+    let told = watched.told();
+    assert!(told.iter().all(|line| !line.starts_with("misses")), "not after the draw: {told:?}");
+}
+
+#[test]
+fn of_many_missing_agencies_a_few_are_named() {
+    let mut watched = Watched::new(1000, Policy::default());
+    let id = watched.open("192.0.2.7:40001");
+    watched.table.say(id, &finish(Dialect::Binary, 1));
+    watched.told();
+    watched.table.pass(Duration::from_secs(60));
+    let told = watched.told();
+    assert!(told[0].ends_with("; 21 never seen …"), "{told:?}");
+    assert_eq!(told[0].matches("never seen").count(), loteria::hub::PENDING_NAMED_MAX);
+}
+
+#[test]
+fn where_batches_have_no_line_a_summary_is_due_a_second_after_the_first_of_them_and_at_the_end() {
+    let second = Duration::from_secs(1);
+    let mut watched = Watched::new(1, Policy { log_batches: false, ..Policy::default() });
+    let id = watched.open("192.0.2.7:40001");
+    watched.table.say(id, &[hello(1), batch(Dialect::Native, 1, 0), batch(Dialect::Native, 1, 1)].concat());
+    watched.told();
+    watched.table.pass(second);
+    assert_eq!(watched.told(), ["summary"]);
+    watched.table.pass(2 * second);
+    assert!(watched.told().is_empty(), "nothing was stored");
+    watched.table.say(id, &batch(Dialect::Native, 1, 2));
+    watched.told();
+    watched.table.hub.close_store().unwrap();
+    assert_eq!(watched.told(), ["summary"]);
 }

@@ -96,6 +96,8 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
         ("LIMITS_DEAD_PEER_TIMEOUT", "1s"),
         ("LIMITS_ECHO", "perhaps"),
         ("LIMITS_DIALECTS", "native,latin"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_BATCHES", "some"),
     ] {
         let (code, out, err) = hub().env(key, value).run();
         assert_eq!(code, Some(2), "{key}: {out}{err}");

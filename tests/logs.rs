@@ -120,7 +120,10 @@ fn logged(sources: &[Source]) -> (BTreeSet<Line>, BTreeSet<(&'static str, String
                 fixed.extend(reasons(&text).into_iter().map(|reason| (program, reason)));
             }
         }
-        let optional = literals(code, "\" | ").into_iter().map(|text| format!("[\\| {}", text.trim_end_matches('…')));
+        let optional = literals(code, "\" | ")
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .map(|text| format!("[\\| {}", text.trim_end_matches('…')));
         fixed.extend(optional.flat_map(|text| programs(path).iter().map(move |program| (*program, text.clone()))));
         // Reasons that reach a line as values.
         let of_hub = path.starts_with("src/hub/") || path.starts_with("src/wire/") && !path.ends_with("client.rs");

@@ -65,7 +65,7 @@ fn positions(log: &[String], token: &str) -> Vec<usize> {
 /// The sum of `cantidad` over the stored batches.
 fn bets_logged(log: &[String]) -> u64 {
     let token = "action: apuesta_recibida | result: success | cantidad: ";
-    log.iter().filter_map(|line| line.split_once(token)?.1.trim().parse::<u64>().ok()).sum()
+    log.iter().filter_map(|line| line.split_once(token)?.1.split(' ').next()?.parse::<u64>().ok()).sum()
 }
 
 /// How many winners each agency was told, from the runner's JSON.

@@ -1,23 +1,81 @@
 //! The log lines of what the hub does: the course's own, and those beside them.
 
 use core::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
-use super::events::{Broken, Closing, Event, Observer, Peer};
+use super::events::{Broken, Closing, Doing, Event, Missing, Observer, Peer, Unfinished};
 use super::turn::{LoggedBet, Refused};
 use crate::limits;
 use crate::logging::Value;
-use crate::lottery::AgencyId;
-use crate::wire::Malformed;
+use crate::lottery::{AgencyId, Lottery};
+use crate::wire::{Dialect, Malformed};
 
 /// The observer that writes the log.
 #[derive(Debug)]
-pub(super) struct CourseLog;
+pub(super) struct CourseLog {
+    /// Each stored batch has a line.
+    batches: bool,
+    /// Bets stored of each agency.
+    bets: HashMap<AgencyId, u64>,
+    lately: Lately,
+}
+
+/// What was stored since the last summary.
+#[derive(Debug, Default)]
+struct Lately {
+    batches: u64,
+    bets: u64,
+    agencies: HashSet<AgencyId>,
+}
+
+impl CourseLog {
+    /// A log with a line for each stored batch, or without. `lottery` holds what an earlier run has stored.
+    pub(super) fn new(batches: bool, lottery: &Lottery) -> CourseLog {
+        let stored = |agency: &AgencyId| Some((*agency, lottery.agency(*agency).ok()?.bets));
+        let bets = lottery.roster().ids().iter().filter_map(stored).filter(|(_, bets)| *bets > 0).collect();
+        CourseLog { batches, bets, lately: Lately::default() }
+    }
+
+    fn stored(&mut self, agency: AgencyId, bets: u32, logged: &[LoggedBet]) {
+        let total = self.bets.entry(agency).or_default();
+        *total += u64::from(bets);
+        if self.batches {
+            return log_stored(agency, bets, *total, logged);
+        }
+        self.lately.batches += 1;
+        self.lately.bets += u64::from(bets);
+        self.lately.agencies.insert(agency);
+    }
+
+    fn log_finish(&self, agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>) {
+        let (dialect, bets) = (name(dialect), self.bets.get(&agency).copied().unwrap_or_default());
+        log::info!(
+            "action: finish | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency} | bets: {bets}"
+        );
+    }
+
+    fn log_summary(&mut self) {
+        let Lately { batches, bets, agencies } = std::mem::take(&mut self.lately);
+        let (agencies, total) = (agencies.len(), self.bets.values().sum::<u64>());
+        log::info!(
+            "action: batches_stored | result: success | batches: {batches} | bets: {bets} | agencies: {agencies} | total: {total}"
+        );
+    }
+}
 
 impl Observer for CourseLog {
     fn observe(&mut self, event: &Event<'_>) {
         match *event {
-            Event::Stored { bets, logged, .. } => log_stored(bets, logged),
-            Event::Finished { .. } | Event::Hello { .. } | Event::ConnectionEnded { .. } => {}
+            Event::Stored { agency, bets, logged, .. } => self.stored(agency, bets, logged),
+            Event::Finished { agency, peer, dialect } => self.log_finish(agency, peer, dialect),
+            Event::Hello { peer: Peer { ip, port, .. }, agency, dialect } => {
+                let dialect = name(dialect);
+                log::info!(
+                    "action: hello | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency}"
+                );
+            }
+            Event::ConnectionEnded { peer, dialect, agency } => log_end(peer, dialect, agency),
             Event::Rejected { count, why, .. } => {
                 log::error!("action: apuesta_recibida | result: fail | cantidad: {count} | reason: {why}");
             }
@@ -57,6 +115,8 @@ impl Observer for CourseLog {
                 log::warn!("action: agency_excluded | result: success | agency: {agency}");
             }
             Event::DrawWaits { agencies, more } => log_draw_waits(agencies, more),
+            Event::DrawMisses { missing, more } => log_draw_misses(missing, more),
+            Event::SummaryDue => self.log_summary(),
             Event::Drawn => log::info!("action: sorteo | result: success"),
             Event::StoreFull { error } => {
                 let why = Value(error);
@@ -72,7 +132,23 @@ impl Observer for CourseLog {
     }
 }
 
-fn log_stored(bets: u32, logged: &[LoggedBet]) {
+/// A dialect in a line.
+fn name(dialect: Option<Dialect>) -> &'static str {
+    dialect.map_or("unknown", Dialect::name)
+}
+
+/// Connections of peers that only look are many, and of little interest.
+fn log_end(Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, agency: Option<AgencyId>) {
+    let dialect = name(dialect);
+    match agency {
+        Some(agency) => log::info!(
+            "action: disconnect | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency}"
+        ),
+        None => log::debug!("action: disconnect | result: success | ip: {ip} | port: {port} | dialect: {dialect}"),
+    }
+}
+
+fn log_stored(agency: AgencyId, bets: u32, total: u64, logged: &[LoggedBet]) {
     let level = if bets == 1 { log::Level::Info } else { log::Level::Debug };
     for bet in logged {
         log::log!(
@@ -82,7 +158,7 @@ fn log_stored(bets: u32, logged: &[LoggedBet]) {
             bet.number
         );
     }
-    log::info!("action: apuesta_recibida | result: success | cantidad: {bets}");
+    log::info!("action: apuesta_recibida | result: success | cantidad: {bets} | agencia: {agency} | apuestas: {total}");
 }
 
 fn log_refused(ip: IpAddr, why: Refused) {
@@ -103,6 +179,12 @@ fn log_echoed(ip: IpAddr, line: &[u8]) {
     let shown = &line[..line.len().min(limits::ECHO_LOGGED_BYTES_MAX)];
     let rest = if shown.len() < line.len() { "…" } else { "" };
     let message = Value(String::from_utf8_lossy(shown));
+    if looks_like_a_bet(line) {
+        log::warn!(
+            "action: receive_message | result: fail | ip: {ip} | reason: it looks like a bet and fits no dialect, so it was sent back and nothing is stored | msg: {message}{rest}"
+        );
+        return;
+    }
     log::info!("action: receive_message | result: success | ip: {ip} | msg: {message}{rest}");
 }
 
@@ -110,7 +192,12 @@ fn log_closing(ip: IpAddr, why: Closing) {
     let reason = match why {
         Closing::NoDialectInTime => "no dialect within HANDSHAKE_TIMEOUT",
         Closing::HubIsFull => "the hub is full",
-        Closing::FrameTimeout => "a frame begun and not ended within FRAME_TIMEOUT",
+        Closing::FrameTimeout(unfinished) => {
+            log::info!(
+                "action: close_connection | result: success | ip: {ip} | reason: a frame begun and not ended within FRAME_TIMEOUT, {unfinished}"
+            );
+            return;
+        }
         Closing::IdleTimeout => "nothing received for IDLE_TIMEOUT",
         Closing::WriteTimeout => "the peer does not read what it is sent, for WRITE_TIMEOUT",
         Closing::PeerHasClosed => "the peer has closed, and waits for the draw no longer",
@@ -132,10 +219,127 @@ fn log_closing(ip: IpAddr, why: Closing) {
     log::info!("action: close_connection | result: success | ip: {ip} | reason: {reason}");
 }
 
+impl fmt::Display for Unfinished {
+    /// `read as key-value: 340 of 656,649 bytes`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read as {}: {}", name(self.dialect), grouped(self.bytes))?;
+        if let Some(length) = self.length {
+            write!(f, " of {}", grouped(length))?;
+        }
+        f.write_str(if self.length.unwrap_or(self.bytes) == 1 { " byte" } else { " bytes" })
+    }
+}
+
+/// A number with a comma between each three digits.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Whether a line has the fields of a bet, whatever separates them: at least five, one of them a date, and another one a
+/// number as long as a document.
+fn looks_like_a_bet(line: &[u8]) -> bool {
+    const SEPARATORS: &[u8] = b",;|\t";
+    SEPARATORS.iter().any(|separator| {
+        let fields = line.split(|byte| byte == separator).map(field_value);
+        let (mut all, mut dates, mut documents) = (0, 0, 0);
+        for field in fields {
+            all += 1;
+            dates += usize::from(is_date(field));
+            documents += usize::from((6..=10).contains(&field.len()) && field.iter().all(u8::is_ascii_digit));
+        }
+        all >= 5 && dates >= 1 && documents >= 1
+    })
+}
+
+/// A field without a key, quotes and white space around it.
+fn field_value(field: &[u8]) -> &[u8] {
+    let value = field.rsplit(|byte| matches!(byte, b'=' | b':')).next().unwrap_or(field);
+    let value = value.trim_ascii();
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// `1999-03-17` or `1999/03/17`.
+fn is_date(field: &[u8]) -> bool {
+    let fits = |(at, byte): (usize, &u8)| if at == 4 || at == 7 { b"-/".contains(byte) } else { byte.is_ascii_digit() };
+    field.len() == 10 && field.iter().enumerate().all(fits)
+}
+
+fn log_draw_misses(missing: &[Missing], more: bool) {
+    let mut said: Vec<String> = missing.iter().map(Missing::to_string).collect();
+    if more {
+        said.push("…".to_owned());
+    }
+    log::info!("action: draw_waits | result: in_progress | missing: {}", said.join("; "));
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { agency, doing, bets } = self;
+        match (doing, bets) {
+            (Doing::NeverSeen, _) => write!(f, "{agency} never seen"),
+            (Doing::Connected, 0) => write!(f, "{agency} connected, no bets"),
+            (Doing::Connected, _) => write!(f, "{agency} uploading, {bets} bets"),
+            (Doing::Gone, 0) => write!(f, "{agency} gone, no bets"),
+            (Doing::Gone, _) => write!(f, "{agency} gone, {bets} bets"),
+            (Doing::Lost, _) => write!(f, "{agency} lost, {bets} bets"),
+        }
+    }
+}
+
 fn log_draw_waits(agencies: &[AgencyId], more: bool) {
     let mut pending: Vec<String> = agencies.iter().map(AgencyId::to_string).collect();
     if more {
         pending.push("…".to_owned());
     }
     log::info!("action: sorteo | result: in_progress | agencias_pendientes: {}", pending.join(","));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_date_a_document_and_five_fields_looks_like_a_bet_and_others_do_not() {
+        for bet in [
+            "Santiago Lionel,Lorca,30904465,1999-03-17,7574",
+            "1,Santiago,Lorca,30904465,1999-03-17,7574\r",
+            "Ana|Paz|30904465|1999-03-17|7574|1",
+            "Ana;Paz;30904465;1999/03/17;7574",
+            "\"Ana\",\"Paz\",\"30904465\",\"1999-03-17\",\"7574\"",
+            "NOMBRE=Ana|APELLIDO=Paz|DOCUMENTO=30904465|NACIMIENTO=1999-03-17|NUMERO=7574",
+            "NOMBRE:Ana, APELLIDO:Paz, DOCUMENTO:30904465, NACIMIENTO:1999-03-17, NUMERO:7574",
+            "Ana\tPaz\t30904465\t1999-03-17\t7574",
+        ] {
+            assert!(looks_like_a_bet(bet.as_bytes()), "{bet}");
+        }
+        for echo in [
+            "",
+            "[CLIENT 1] Message N°1",
+            "Hello, server, it is 1999-03-17, and I am 30904465",
+            "a,b,c,d,e,f,g",
+            "1,2,3,4,5,6,7,8",
+            "30904465,30904465,30904465,30904465,30904465",
+            "1999-03-17,1999-03-17,1999-03-17,1999-03-17,1999-03-17",
+            "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5}",
+        ] {
+            assert!(!looks_like_a_bet(echo.as_bytes()), "{echo}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_frame_is_said_with_its_length_where_that_is_known() {
+        let said = |dialect, bytes, length| Unfinished { dialect, bytes, length }.to_string();
+        let key_value = Dialect::from_name("key-value");
+        assert_eq!(said(key_value, 340, Some(656_649)), "read as key-value: 340 of 656,649 bytes");
+        assert_eq!(said(Some(Dialect::Echo), 1, None), "read as echo: 1 byte");
+        assert_eq!(said(None, 1_234_567, None), "read as unknown: 1,234,567 bytes");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::connections::{ConnectionId, Due, Expiry};
-use super::events::Closing;
+use super::events::{Closing, Event};
 use super::reminders::Reminder;
 use crate::limits;
 use crate::storage::{CommitError, Keep};
@@ -26,6 +26,8 @@ impl<K: Keep> Hub<K> {
                 Reminder::Connection(id) => self.connection_due(id, at, now),
                 Reminder::LostAgency(agency) => self.look_for(agency, now),
                 Reminder::Pending => self.emit_draw_waits(now),
+                Reminder::Missing => self.emit_draw_misses(now),
+                Reminder::Summary => self.emit_summary(),
                 Reminder::Seal => self.seal_if_idle(now)?,
                 Reminder::Flush => self.cut_slow_winners(now),
             }
@@ -61,7 +63,7 @@ impl<K: Keep> Hub<K> {
         let why = match expiry {
             Expiry::Handshake => Closing::NoDialectInTime,
             Expiry::Refused => Closing::HubIsFull,
-            Expiry::Frame => Closing::FrameTimeout,
+            Expiry::Frame => Closing::FrameTimeout(self.connections[slot].unfinished()),
             Expiry::Idle => Closing::IdleTimeout,
             Expiry::Write => Closing::WriteTimeout,
             Expiry::Drained => return self.cut(slot, now),
@@ -77,6 +79,26 @@ impl<K: Keep> Hub<K> {
     pub(super) fn remind_of_pending(&mut self, now: Moment) {
         if !std::mem::replace(&mut self.reminders.pending, true) {
             self.reminders.timers.remind(Reminder::Pending, now + limits::PENDING_LOG_PERIOD);
+        }
+    }
+
+    /// Sees that the log says in a minute what the agencies without a finish do.
+    pub(super) fn remind_of_missing(&mut self, now: Moment) {
+        if !self.lottery.draw_is_committed() && !std::mem::replace(&mut self.reminders.missing, true) {
+            self.reminders.timers.remind(Reminder::Missing, now + limits::MISSING_LOG_PERIOD);
+        }
+    }
+
+    /// A batch is stored of which the log has no line: sees that one stands for it soon.
+    pub(super) fn remind_of_summary(&mut self, now: Moment) {
+        if !self.policy.log_batches && !std::mem::replace(&mut self.reminders.summary, true) {
+            self.reminders.timers.remind(Reminder::Summary, now + limits::SUMMARY_LOG_PERIOD);
+        }
+    }
+
+    pub(super) fn emit_summary(&mut self) {
+        if std::mem::take(&mut self.reminders.summary) {
+            self.emit(&Event::SummaryDue);
         }
     }
 

@@ -122,6 +122,15 @@ pub enum Event<'a> {
         /// There are more.
         more: bool,
     },
+    /// A minute is over in which the draw waited for agencies, some of which have been here.
+    DrawMisses {
+        /// Those that have not finished, ascending, and no more than [`PENDING_NAMED_MAX`].
+        missing: &'a [Missing],
+        /// There are more.
+        more: bool,
+    },
+    /// Where the log has no line a batch: a second is over in which batches were stored, or the hub ends.
+    SummaryDue,
     /// The draw was made.
     Drawn,
     /// The disk has no space: the batches of all turns that are not committed are rejected.
@@ -138,7 +147,7 @@ pub enum Event<'a> {
     },
 }
 
-/// How many agencies [`Event::DrawWaits`] names.
+/// How many agencies [`Event::DrawWaits`] and [`Event::DrawMisses`] name.
 pub const PENDING_NAMED_MAX: usize = 20;
 
 /// The peer of a connection.
@@ -150,6 +159,53 @@ pub struct Peer {
     pub ip: IpAddr,
     /// Its peer's port; 0 where the connection is gone, as the address is unspecified then.
     pub port: u16,
+}
+
+/// An agency that the draw waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub agency: AgencyId,
+    /// What it did last.
+    pub doing: Doing,
+    /// How many bets of it are stored.
+    pub bets: u64,
+}
+
+/// What an agency did last that has not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It has not been here, and has no bets.
+    NeverSeen,
+    /// It is connected. Without bets it has only said hello, or asked.
+    Connected,
+    /// It has no connection, and has been gone too short a time to be lost; or it has no bets, so that it cannot be lost.
+    Gone,
+    /// It is lost.
+    Lost,
+}
+
+impl Doing {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Doing::NeverSeen => "never seen",
+            Doing::Connected => "connected",
+            Doing::Gone => "gone",
+            Doing::Lost => "lost",
+        }
+    }
+}
+
+/// A frame of which not all has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// As what it is read.
+    pub dialect: Option<Dialect>,
+    /// Bytes of it that are there.
+    pub bytes: usize,
+    /// Its length in bytes, where its header is there.
+    pub length: Option<usize>,
 }
 
 /// What is wrong with a stream.
@@ -169,7 +225,7 @@ pub enum Closing {
     /// The hub is full.
     HubIsFull,
     /// A frame was not ended within `FRAME_TIMEOUT`.
-    FrameTimeout,
+    FrameTimeout(Unfinished),
     /// Nothing was received for `IDLE_TIMEOUT`.
     IdleTimeout,
     /// The peer did not read for `WRITE_TIMEOUT`.

@@ -35,6 +35,7 @@ mod reminders;
 mod respond;
 mod rollback;
 mod scheduler;
+mod state_log;
 mod turn;
 mod unnumbered;
 mod views;
@@ -46,7 +47,7 @@ pub use budgets::Budgets;
 pub use connections::ConnectionId;
 use connections::Connections;
 use course_log::CourseLog;
-pub use events::{Broken, Closing, Event, Observer, PENDING_NAMED_MAX, Peer};
+pub use events::{Broken, Closing, Doing, Event, Missing, Observer, PENDING_NAMED_MAX, Peer, Unfinished};
 use liveness::Liveness;
 pub use overview::{Activity, AgencyView, ConnectionView, Overview};
 use parked::Parked;
@@ -101,7 +102,7 @@ impl<K: Keep> Hub<K> {
             parked: Parked::new(lottery.drawn()),
             writes: ClassQueue::default(),
             scheduler: Scheduler::new(now),
-            observers: vec![Box::new(CourseLog)],
+            observers: vec![Box::new(CourseLog::new(policy.log_batches, &lottery))],
             policy,
             lottery,
         };
@@ -136,6 +137,7 @@ impl<K: Keep> Hub<K> {
     /// # Errors
     /// As the disk says.
     pub fn close_store(&mut self) -> Result<(), CommitError> {
+        self.emit_summary();
         self.keeping.keeper.close()
     }
 }

@@ -26,6 +26,19 @@ pub enum Activity {
     Closing,
 }
 
+impl Activity {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activity::Detecting => "detecting",
+            Activity::Speaking => "speaking",
+            Activity::Waiting => "waiting",
+            Activity::Parked => "parked",
+            Activity::Closing => "closing",
+        }
+    }
+}
+
 /// One connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionView {

@@ -1,8 +1,9 @@
 //! Which agencies are here, and since when the others are gone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::connections::ConnectionId;
+use super::events::Doing;
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::timers::Moment;
@@ -14,6 +15,8 @@ pub(super) struct Presence {
     lost: HashMap<AgencyId, Lost>,
     /// The agencies that a reminder will ask about, and when.
     reminded: HashMap<AgencyId, Moment>,
+    /// The agencies that have been here.
+    seen: HashSet<AgencyId>,
     /// Of connections that spoke for several agencies by turns: the earlier ones, which are still here by them.
     earlier: HashMap<ConnectionId, VecDeque<Earlier>>,
 }
@@ -142,6 +145,24 @@ impl Presence {
     /// Since when `agency` has counted as lost, where the log has said so.
     pub(super) fn lost_since(&self, agency: AgencyId) -> Option<Moment> {
         self.lost.get(&agency).filter(|lost| lost.reported).map(|lost| lost.since)
+    }
+
+    /// A request of `agency` was carried out.
+    pub(super) fn saw(&mut self, agency: AgencyId) {
+        self.seen.insert(agency);
+    }
+
+    /// What `agency` did last, of which so many bets are stored.
+    pub(super) fn doing(&self, agency: AgencyId, bets: u64) -> Doing {
+        if self.is_here(agency) {
+            Doing::Connected
+        } else if self.lost.get(&agency).is_some_and(|lost| lost.reported) {
+            Doing::Lost
+        } else if bets > 0 || self.seen.contains(&agency) {
+            Doing::Gone
+        } else {
+            Doing::NeverSeen
+        }
     }
 
     /// How many connections speak for `agency`.

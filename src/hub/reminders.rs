@@ -14,6 +14,10 @@ pub enum Reminder {
     LostAgency(AgencyId),
     /// The line that names the agencies that the draw waits for.
     Pending,
+    /// The line that says what the agencies without a finish do.
+    Missing,
+    /// The line that stands for those of many batches.
+    Summary,
     /// The seal of an idle store.
     Seal,
     /// Winners that wait for peers to read theirs.
@@ -27,6 +31,8 @@ pub(super) struct Reminders {
     /// When there are more, some are of connections that are gone.
     max: usize,
     pub(super) pending: bool,
+    pub(super) missing: bool,
+    pub(super) summary: bool,
     pub(super) seal: bool,
 }
 
@@ -34,7 +40,7 @@ impl Reminders {
     /// None, with memory for `reserved`.
     pub(super) fn with_capacity(reserved: usize) -> Reminders {
         let timers = Timers::with_capacity(reserved);
-        Reminders { timers, max: limits::LEFTOVERS_MIN, pending: false, seal: false }
+        Reminders { timers, max: limits::LEFTOVERS_MIN, pending: false, missing: false, summary: false, seal: false }
     }
 
     /// Drops reminders of connections that are gone, once they are most of all; `stands` says whether a connection waits for
@@ -43,7 +49,12 @@ impl Reminders {
         if self.timers.len() > self.max {
             self.timers.retain(|at, reminder| match reminder {
                 Reminder::Connection(id) => stands(id, at),
-                Reminder::LostAgency(_) | Reminder::Pending | Reminder::Seal | Reminder::Flush => true,
+                Reminder::LostAgency(_)
+                | Reminder::Pending
+                | Reminder::Missing
+                | Reminder::Summary
+                | Reminder::Seal
+                | Reminder::Flush => true,
             });
             self.max = 2 * self.timers.len() + limits::LEFTOVERS_MIN;
         }

@@ -45,7 +45,7 @@ impl<K: Keep> Hub<K> {
     }
 
     fn release_entries(&mut self, mut entries: Vec<Entry>, committed: &Committed, now: Moment) {
-        entries.iter().for_each(|entry| self.emit_outcome(entry));
+        entries.iter().for_each(|entry| self.emit_outcome(entry, now));
         let group = self.keeping.keeper.group();
         if std::mem::replace(&mut self.keeping.group, group) != group {
             self.keeping.written_at = now;
@@ -78,13 +78,13 @@ impl<K: Keep> Hub<K> {
     }
 
     /// The event of one outcome, of those that have one.
-    fn emit_outcome(&mut self, entry: &Entry) {
+    fn emit_outcome(&mut self, entry: &Entry, now: Moment) {
         if !self.is_reported(entry) {
             return;
         }
         let peer = || self.peer_of(entry.id);
         let event = match &entry.outcome {
-            Outcome::Done { agency, what } => return self.emit_done(entry.id, *agency, what),
+            Outcome::Done { agency, what } => return self.emit_done(entry.id, *agency, what, now),
             Outcome::Rejected { agency, count, why, .. } => {
                 Event::Rejected { agency: *agency, peer: peer(), count: *count, why: *why }
             }
@@ -104,19 +104,22 @@ impl<K: Keep> Hub<K> {
     }
 
     /// The events of a request that was carried out: the connection's hello for the agency comes first.
-    fn emit_done(&mut self, id: Option<ConnectionId>, agency: AgencyId, what: &Done) {
+    fn emit_done(&mut self, id: Option<ConnectionId>, agency: AgencyId, what: &Done, now: Moment) {
         let id = id.unwrap_or(NO_CONNECTION);
         let connection = self.connections.by_id_mut(id);
         let (peer, dialect, greets) = connection.map_or((gone(id), None, false), |connection| {
             (connection.peer(id), connection.session.dialect(), connection.greets(agency))
         });
         if greets {
+            self.liveness.presence.saw(agency);
+            self.remind_of_missing(now);
             self.emit(&Event::Hello { peer, agency, dialect });
         }
         match what {
             Done::Stored { bets, log, .. } => {
                 let logged = log.as_deref().unwrap_or_default();
                 self.emit(&Event::Stored { agency, peer, dialect, bets: *bets, logged });
+                self.remind_of_summary(now);
             }
             Done::Finished { first: true } | Done::Query { first: true, .. } => {
                 self.emit(&Event::Finished { agency, peer, dialect });

@@ -5,7 +5,7 @@
 
 use super::Hub;
 use super::connections::{Connection, ConnectionId};
-use super::events::{Closing, Event, PENDING_NAMED_MAX};
+use super::events::{Closing, Event, Missing, PENDING_NAMED_MAX};
 use super::lists::Encoded;
 use super::queue::Class;
 use super::reminders::Reminder;
@@ -34,6 +34,26 @@ impl<K: Keep> Hub<K> {
         agencies.truncate(PENDING_NAMED_MAX);
         self.emit(&Event::DrawWaits { agencies: &agencies, more });
         self.remind_of_pending(now);
+    }
+
+    /// Periodically says what the agencies do that the draw waits for, whether or not a query is parked.
+    pub(super) fn emit_draw_misses(&mut self, now: Moment) {
+        self.reminders.missing = false;
+        if self.lottery.draw_is_committed() {
+            return;
+        }
+        let stored = |agency| self.lottery.agency(agency).map_or(0, |state| state.committed().bets);
+        let describe = |agency| {
+            let bets = stored(agency);
+            Missing { agency, doing: self.liveness.presence.doing(agency, bets), bets }
+        };
+        let mut missing: Vec<Missing> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).map(describe).collect();
+        let more = missing.len() > PENDING_NAMED_MAX;
+        missing.truncate(PENDING_NAMED_MAX);
+        if !missing.is_empty() {
+            self.emit(&Event::DrawMisses { missing: &missing, more });
+        }
+        self.remind_of_missing(now);
     }
 
     /// The draw is committed: its event is sent once, and parked queries are queued for their winners.

@@ -1,9 +1,10 @@
-//! Log lines: `2024-08-21 22:11:15 INFO     action: x | result: y | key: value`.
+//! Log lines: `2024-08-21 22:11:15 INFO     action: x | result: y | key: value`, or the same as JSON.
 //!
 //! This module owns the format of a line, the names of the levels and the escaping of values. The caller passes the
 //! writer, which may drop lines instead of blocking. Logging never fails: a line that cannot be written is lost, and
 //! the program goes on.
 
+mod json;
 mod output;
 
 use std::fmt::{self, Display, Write as _};
@@ -77,6 +78,16 @@ impl Display for LogLevel {
     }
 }
 
+/// How a line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `2024-08-21 22:11:15 INFO     action: x | result: y | key: value`.
+    #[default]
+    Text,
+    /// A JSON object a line, with the same keys and `time` (RFC 3339) and `level`.
+    Json,
+}
+
 /// A value made safe for a line: each `|`, line break or control character is shown as `.`.
 ///
 /// Every text from a peer, a file or the environment is wrapped in it before it is logged.
@@ -112,25 +123,34 @@ fn breaks_a_line(c: char) -> bool {
 /// process has an effect.
 ///
 /// `out` is called with a lock held and must not log. If it returns an error, the line is lost.
-pub fn init(level: LogLevel, out: Box<dyn Write + Send>) {
-    let logger = logger(level, out);
+pub fn init(level: LogLevel, format: Format, out: Box<dyn Write + Send>) {
+    let logger = logger(level, format, out);
     let most = logger.filter();
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(most);
     }
 }
 
-/// Whether `line`, in the format of [`init`], has the level DEBUG.
+/// Whether `line`, in either format, has the level DEBUG.
 pub fn is_debug(line: &[u8]) -> bool {
-    line.get("2024-08-21 22:11:15 ".len()..).is_some_and(|rest| rest.starts_with(b"DEBUG "))
+    let has = |before: &str, level: &[u8]| line.get(before.len()..).is_some_and(|rest| rest.starts_with(level));
+    has("2024-08-21 22:11:15 ", b"DEBUG ")
+        || line.first() == Some(&b'{') && has("{\"time\":\"2024-08-21T22:11:15Z\",\"level\":", b"\"DEBUG\"")
 }
 
-fn logger(level: LogLevel, out: Box<dyn Write + Send>) -> Logger {
+fn logger(level: LogLevel, format: Format, out: Box<dyn Write + Send>) -> Logger {
     let clock = Mutex::new(Stamp::default());
     let mut builder = Builder::new();
     builder.target(Target::Pipe(out)).format(move |line, record| {
         let mut stamp = clock.lock().map_err(|_| io::ErrorKind::Other)?;
-        writeln!(line, "{} {:8} {}", stamp.now(), LogLevel::of(record), record.args())
+        let level = LogLevel::of(record);
+        match format {
+            Format::Text => writeln!(line, "{} {level:8} {}", stamp.now(), record.args()),
+            Format::Json => {
+                let time = stamp.now().replacen(' ', "T", 1) + "Z";
+                json::write(line, &time, level.name(), &record.args().to_string())
+            }
+        }
     });
     let filter = match level {
         LogLevel::Debug => LevelFilter::Debug,
@@ -199,7 +219,7 @@ mod tests {
     /// The names of the levels that are shown at `level`.
     fn shown_at(level: LogLevel) -> Vec<String> {
         let lines = Lines::default();
-        let logger = logger(level, Box::new(lines.clone()));
+        let logger = logger(level, Format::Text, Box::new(lines.clone()));
         for own in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
             log_to(&logger, own, "loteria::hub", "action: x");
             log_to(&logger, own, "rustls", "not ours");
@@ -221,7 +241,7 @@ mod tests {
     #[test]
     fn a_line_has_time_padded_level_and_text() {
         let lines = Lines::default();
-        let logger = logger(LogLevel::Info, Box::new(lines.clone()));
+        let logger = logger(LogLevel::Info, Format::Text, Box::new(lines.clone()));
         log_to(&logger, Level::Info, "server", "action: x | result: success");
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let (stamp, rest) = text.split_at(19);
@@ -231,11 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn a_line_tells_whether_it_is_for_debugging() {
+    fn a_line_of_json_has_its_time_as_rfc_3339_has_it() {
         let lines = Lines::default();
-        let logger = logger(LogLevel::Debug, Box::new(lines.clone()));
-        log_to(&logger, Level::Debug, "server", "action: x | result: success");
-        assert!(is_debug(&lines.0.lock().unwrap()));
+        let logger = logger(LogLevel::Info, Format::Json, Box::new(lines.clone()));
+        log_to(&logger, Level::Error, CRITICAL, "action: store | result: fail");
+        let line: serde_json::Value = serde_json::from_slice(&lines.0.lock().unwrap()).unwrap();
+        assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{line}");
+        assert_eq!((&line["level"], &line["action"]), (&"CRITICAL".into(), &"store".into()));
+    }
+
+    #[test]
+    fn a_line_tells_whether_it_is_for_debugging() {
+        for format in [Format::Text, Format::Json] {
+            let lines = Lines::default();
+            let logger = logger(LogLevel::Debug, format, Box::new(lines.clone()));
+            log_to(&logger, Level::Debug, "server", "action: x | result: success");
+            assert!(is_debug(&std::mem::take(&mut *lines.0.lock().unwrap())), "{format:?}");
+            log_to(&logger, Level::Info, "server", "action: x | result: DEBUG ");
+            assert!(!is_debug(&lines.0.lock().unwrap()), "{format:?}");
+        }
         assert!(!is_debug(b"DEBUG ") && !is_debug(b""));
     }
 
@@ -259,7 +293,7 @@ mod tests {
                 Ok(())
             }
         }
-        let logger = logger(LogLevel::Info, Box::new(Broken));
+        let logger = logger(LogLevel::Info, Format::Text, Box::new(Broken));
         log_to(&logger, Level::Info, "client", "action: x");
         log_to(&logger, Level::Info, "client", "action: y");
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
 pub use clock::Clock;
@@ -245,7 +245,7 @@ impl<K: Keep> Reactor<K> {
             match event.token() {
                 LISTENER => self.accept = Accept::Pending,
                 LOG => self.log.try_again(),
-                SIGNALS => stop |= self.note_signals(),
+                SIGNALS => stop |= self.note_signals(now),
                 Token(token) => self.note_readiness(connection_of(token), event, now),
             }
         }
@@ -253,12 +253,15 @@ impl<K: Keep> Reactor<K> {
     }
 
     /// Says whether to stop.
-    fn note_signals(&mut self) -> bool {
+    fn note_signals(&mut self, now: Moment) -> bool {
         let pending: Vec<i32> = self.signals.pending().collect();
         if pending.contains(&SIGHUP) {
             self.read_certificates_again();
         }
-        pending.iter().any(|signal| *signal != SIGHUP)
+        if pending.contains(&SIGUSR1) {
+            self.hub.log_state(now);
+        }
+        pending.contains(&SIGTERM) || pending.contains(&SIGINT)
     }
 
     /// New certificates are for new connections; with bad ones the old stay.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::signals::SecondSignal;
 
-/// The signals that end the program, and SIGHUP, which is the loop's alone. One that comes while the store is still being opened ends that; later ones
+/// The signals that end the program, and SIGHUP and SIGUSR1, which are the loop's alone. One that comes while the store is still being opened ends that; later ones
 /// end the loop. A second signal ends the program at once, unless it is a repeat of the first.
 pub struct StopSignals {
     pub(super) signals: Signals,
@@ -31,7 +31,7 @@ impl StopSignals {
         for signal in [SIGTERM, SIGINT] {
             while_opening.push(signal_hook::flag::register(signal, Arc::clone(&opening))?);
         }
-        Ok(StopSignals { signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?, second, opening, while_opening })
+        Ok(StopSignals { signals: Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?, second, opening, while_opening })
     }
 
     /// Becomes true with a signal that comes before [`opened`](Self::opened).

@@ -37,6 +37,11 @@ impl Inbox {
         self.bytes().len()
     }
 
+    /// How many bytes the frame has at least; 0 where there are none of it.
+    pub fn need(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.need)
+    }
+
     /// Memory used, in bytes.
     pub fn capacity(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.bytes.capacity() + size_of::<Waiting>())

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Err(ConfigError(line)) => return refuse(&line),
     };
     let output = LogOutput::stdout();
-    logging::init(config.log_level, Box::new(output.writer()));
+    logging::init(config.log_level, logging::Format::Text, Box::new(output.writer()));
     match run(&config, &job, tls.as_ref(), &output) {
         Ending::Done | Ending::Stopped => ExitCode::SUCCESS,
         Ending::Failed => ExitCode::from(1),

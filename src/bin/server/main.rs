@@ -3,6 +3,7 @@
 //! Arguments, configuration and exit codes; everything else is the library's.
 
 mod arguments;
+mod banner;
 mod options;
 
 use std::io::{ErrorKind, Write};
@@ -93,7 +94,7 @@ fn run() -> Result<(), Failure> {
         return copy(&options.store, &folder);
     }
     let output = LogOutput::stdout();
-    logging::init(options.logging_level, Box::new(output.writer()));
+    logging::init(options.logging_level, options.log_format, Box::new(output.writer()));
     log_configuration(&settings, &options, path);
     let served = serve(&options, tls, arguments.adopt, output.clone());
     output.drain();
@@ -126,6 +127,7 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     }
     signals.opened();
     let hub = opened?;
+    banner::log(options, listener.address(), "off");
     log::info!("action: listen | result: success | address: {}", listener.address());
     log::info!("action: accept_connections | result: in_progress");
     match Reactor::new(hub, listener, tls, signals, clock, output)?.run() {

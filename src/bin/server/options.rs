@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size};
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
-use loteria::logging::LogLevel;
+use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
 use loteria::reactor::tls::TlsFiles;
 use loteria::wire::Dialect;
@@ -17,6 +17,7 @@ const LOTTERY: &str = "LOTTERY";
 const STORAGE: &str = "STORAGE";
 const LIMITS: &str = "LIMITS";
 const TLS: &str = "TLS";
+const LOG: &str = "LOG";
 
 /// The smallest `MAX_FRAME`: what the dialects' clients send, which is up to 8 KiB, must fit.
 const FRAME_BYTES_MIN: usize = 8192;
@@ -29,6 +30,7 @@ pub struct Options {
     pub port: u16,
     pub listen_backlog: i32,
     pub logging_level: LogLevel,
+    pub log_format: Format,
     pub bind_address: IpAddr,
     pub roster: Roster,
     pub winning_number: u32,
@@ -52,7 +54,7 @@ impl Options {
         let bind_address = settings.get(DEFAULT_SECTION, "BIND_ADDRESS", "0.0.0.0", address)?;
         let roster = settings.get(LOTTERY, "AGENCIES", "5", Roster::parse)?;
         let winning_number = settings.get(LOTTERY, "WINNING_NUMBER", "7574", number::<u32>)?;
-        let policy = policy(settings, &roster)?;
+        let mut policy = policy(settings, &roster)?;
         let agencies = roster.ids().len();
         if agencies > policy.connections_max {
             // Their parked queries would hold every slot, and the last agencies would never come in.
@@ -65,10 +67,16 @@ impl Options {
         let sync =
             settings.get(STORAGE, "FSYNC", "always", |text| choice(text, &[("always", true), ("never", false)]))?;
         let dead_peer_timeout = settings.get(LIMITS, "DEAD_PEER_TIMEOUT", "2m", dead_peer_timeout)?;
+        let tls = tls(settings)?;
+        let formats = [("text", Format::Text), ("json", Format::Json)];
+        let log_format = settings.get(LOG, "FORMAT", "text", |text| choice(text, &formats))?;
+        policy.log_batches =
+            settings.get(LOG, "BATCHES", "on", |text| choice(text, &[("on", true), ("off", false)]))?;
         Ok(Options {
             port,
             listen_backlog,
             logging_level,
+            log_format,
             bind_address,
             roster,
             winning_number,
@@ -76,7 +84,7 @@ impl Options {
             store,
             sync,
             dead_peer_timeout,
-            tls: tls(settings)?,
+            tls,
         })
     }
 }
@@ -97,6 +105,7 @@ fn policy(settings: &mut Settings, roster: &Roster) -> Result<Policy, ConfigErro
         write_timeout: settings.get(LIMITS, "WRITE_TIMEOUT", "30s", timeout)?,
         echo: settings.get(LIMITS, "ECHO", "on", |text| choice(text, &[("on", true), ("off", false)]))?,
         dialects: settings.get(LIMITS, "DIALECTS", "all", dialects)?,
+        ..Policy::default()
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use crate::hub::budgets::Budgets;
-use crate::hub::events::Peer;
+use crate::hub::events::{Peer, Unfinished};
 use crate::hub::policy::Policy;
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -176,6 +176,13 @@ impl Connection {
     /// Its unfinished frame.
     pub(in crate::hub) fn inbox(&self) -> &Inbox {
         &self.inbox
+    }
+
+    /// How much of its unfinished frame is there.
+    pub(in crate::hub) fn unfinished(&self) -> Unfinished {
+        let dialect = self.session.dialect();
+        let has_length = !self.session.searches_for_end() && self.inbox.need() > limits::HEADER_BYTES_MAX;
+        Unfinished { dialect, bytes: self.inbox.len(), length: has_length.then_some(self.inbox.need()) }
     }
 
     /// What waits for its peer.
