@@ -21,9 +21,9 @@ pub trait BetSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Bet `index` breaks a rule.
-    #[error("bet {index}: {error}")]
+    #[error("bet {}: {error}", u64::from(*.index) + 1)]
     BadBet {
-        /// The bet's index in the batch, from 0.
+        /// The bet's index in the batch, from 0. The message counts from one.
         index: u32,
         /// The rule.
         error: BetError,
