@@ -234,7 +234,8 @@ fn of_many_missing_agencies_a_few_are_named() {
 #[test]
 fn where_batches_have_no_line_a_summary_is_due_a_second_after_the_first_of_them_and_at_the_end() {
     let second = Duration::from_secs(1);
-    let mut watched = Watched::new(1, Policy { log_batches: false, ..Policy::default() });
+    let mut watched = Watched::new(1, Policy::default());
+    watched.table.hub.summarise_batches();
     let id = watched.open("192.0.2.7:40001");
     watched.table.say(id, &[hello(1), batch(Dialect::Native, 1, 0), batch(Dialect::Native, 1, 1)].concat());
     watched.told();

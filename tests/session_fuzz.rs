@@ -9,17 +9,17 @@
 mod client;
 #[path = "../fuzz/config.rs"]
 mod config;
-#[path = "../fuzz/session/mod.rs"]
-mod session;
 mod fuzz_kit;
 mod golden;
 #[path = "../fuzz/recovery.rs"]
 mod recovery;
+#[path = "../fuzz/session/mod.rs"]
+mod session;
 mod storage_kit;
 
-use session::step;
 use fuzz_kit::{corpus, fuzz_path, short_run};
 use loteria::wire::Dialect;
+use session::step;
 
 /// Every golden conversation as a session: frame by frame, and all in one with a power cut behind it.
 fn golden_sessions() -> Vec<Vec<u8>> {

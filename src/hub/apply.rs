@@ -105,7 +105,7 @@ impl<K: Keep> Hub<K> {
             Ok(staged) if staged.bets == 0 => Outcome::NothingToStore,
             Ok(staged) => {
                 self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
-                let log = if self.policy.log_batches { logged(&batch.bets, staged.bets) } else { None };
+                let log = if self.reminders.summarises { None } else { logged(&batch.bets, staged.bets) };
                 Outcome::Done { agency, what: Done::Stored { sequence, bets: staged.bets, log } }
             }
             Err(BatchError::Malformed) => Outcome::Ended(Ending::Malformed(OVERRUN)),

@@ -91,7 +91,7 @@ impl<K: Keep> Hub<K> {
 
     /// A batch is stored of which the log has no line: sees that one stands for it soon.
     pub(super) fn remind_of_summary(&mut self, now: Moment) {
-        if !self.policy.log_batches && !std::mem::replace(&mut self.reminders.summary, true) {
+        if self.reminders.summarises && !std::mem::replace(&mut self.reminders.summary, true) {
             self.reminders.timers.remind(Reminder::Summary, now + limits::SUMMARY_LOG_PERIOD);
         }
     }

@@ -1,10 +1,10 @@
 //! What the hub does, as events. Stored and rejected batches, finishes, exclusions, the draw and refusals are events after
 //! their commit; what is found out at once (a lost agency, a full disk, a connection that is closed) is an event at once.
 
-use core::net::IpAddr;
 use std::fmt::Debug;
 
-use super::connections::ConnectionId;
+pub use super::connections::{Peer, Unfinished};
+pub use super::presence::{Doing, Missing};
 use super::turn::{LoggedBet, Refused};
 use crate::lottery::AgencyId;
 use crate::wire::{Dialect, Malformed, Rejection};
@@ -149,64 +149,6 @@ pub enum Event<'a> {
 
 /// How many agencies [`Event::DrawWaits`] and [`Event::DrawMisses`] name.
 pub const PENDING_NAMED_MAX: usize = 20;
-
-/// The peer of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The connection; it may be gone.
-    pub id: ConnectionId,
-    /// Its peer's address.
-    pub ip: IpAddr,
-    /// Its peer's port; 0 where the connection is gone, as the address is unspecified then.
-    pub port: u16,
-}
-
-/// An agency that the draw waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// Which.
-    pub agency: AgencyId,
-    /// What it did last.
-    pub doing: Doing,
-    /// How many bets of it are stored.
-    pub bets: u64,
-}
-
-/// What an agency did last that has not finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
-    /// It has not been here, and has no bets.
-    NeverSeen,
-    /// It is connected. Without bets it has only said hello, or asked.
-    Connected,
-    /// It has no connection, and has been gone too short a time to be lost; or it has no bets, so that it cannot be lost.
-    Gone,
-    /// It is lost.
-    Lost,
-}
-
-impl Doing {
-    /// Its name in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Doing::NeverSeen => "never seen",
-            Doing::Connected => "connected",
-            Doing::Gone => "gone",
-            Doing::Lost => "lost",
-        }
-    }
-}
-
-/// A frame of which not all has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    /// As what it is read.
-    pub dialect: Option<Dialect>,
-    /// Bytes of it that are there.
-    pub bytes: usize,
-    /// Its length in bytes, where its header is there.
-    pub length: Option<usize>,
-}
 
 /// What is wrong with a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,7 +102,8 @@ impl<K: Keep> Hub<K> {
             parked: Parked::new(lottery.drawn()),
             writes: ClassQueue::default(),
             scheduler: Scheduler::new(now),
-            observers: vec![Box::new(CourseLog::new(policy.log_batches, &lottery))],
+            // The log is the first of them.
+            observers: vec![Box::new(CourseLog::new(true, &lottery))],
             policy,
             lottery,
         };
@@ -113,6 +114,14 @@ impl<K: Keep> Hub<K> {
     /// Has `observer` follow what the hub does from here on, beside the log.
     pub fn add_observer(&mut self, observer: Box<dyn Observer>) {
         self.observers.push(observer);
+    }
+
+    /// Has the log say once a second what was stored, instead of a line for each batch.
+    pub fn summarise_batches(&mut self) {
+        self.reminders.summarises = true;
+        if let Some(log) = self.observers.first_mut() {
+            *log = Box::new(CourseLog::new(false, &self.lottery));
+        }
     }
 
     /// Sends an event to every observer.

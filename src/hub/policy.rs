@@ -46,8 +46,6 @@ pub struct Policy {
     pub idle_timeout: Duration,
     /// `WRITE_TIMEOUT`.
     pub write_timeout: Duration,
-    /// `BATCHES`: the log has a line for each stored batch, and not only one a second.
-    pub log_batches: bool,
     /// `ECHO`.
     pub echo: bool,
     /// `DIALECTS`: those in which agencies are served.
@@ -74,7 +72,6 @@ impl Default for Policy {
             frame_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(30),
-            log_batches: true,
             echo: true,
             dialects: Dialect::ALL.to_vec(),
         }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::connections::ConnectionId;
-use super::events::Doing;
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::timers::Moment;
@@ -27,6 +26,42 @@ pub(super) struct Earlier {
     pub(super) agency: AgencyId,
     /// Nothing of it was carried out yet that came by this connection.
     pub(super) greets: bool,
+}
+
+/// An agency that the draw waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub agency: AgencyId,
+    /// What it did last.
+    pub doing: Doing,
+    /// How many bets of it are stored.
+    pub bets: u64,
+}
+
+/// What an agency did last that has not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It has not been here, and has no bets.
+    NeverSeen,
+    /// It is connected. Without bets it has only said hello, or asked.
+    Connected,
+    /// It has no connection, and has been gone too short a time to be lost; or it has no bets, so that it cannot be lost.
+    Gone,
+    /// It is lost.
+    Lost,
+}
+
+impl Doing {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Doing::NeverSeen => "never seen",
+            Doing::Connected => "connected",
+            Doing::Gone => "gone",
+            Doing::Lost => "lost",
+        }
+    }
 }
 
 /// An agency whose last connection is gone.

@@ -33,6 +33,8 @@ pub(super) struct Reminders {
     pub(super) pending: bool,
     pub(super) missing: bool,
     pub(super) summary: bool,
+    /// One line a second stands for those of all batches.
+    pub(super) summarises: bool,
     pub(super) seal: bool,
 }
 
@@ -40,7 +42,15 @@ impl Reminders {
     /// None, with memory for `reserved`.
     pub(super) fn with_capacity(reserved: usize) -> Reminders {
         let timers = Timers::with_capacity(reserved);
-        Reminders { timers, max: limits::LEFTOVERS_MIN, pending: false, missing: false, summary: false, seal: false }
+        Reminders {
+            timers,
+            max: limits::LEFTOVERS_MIN,
+            pending: false,
+            missing: false,
+            summary: false,
+            summarises: false,
+            seal: false,
+        }
     }
 
     /// Drops reminders of connections that are gone, once they are most of all; `stands` says whether a connection waits for

@@ -9,11 +9,12 @@ mod output;
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Logger, Target};
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 pub use output::{Flow, LogOutput, say_on_stderr};
 
@@ -61,9 +62,9 @@ impl LogLevel {
         }
     }
 
-    fn of(record: &Record<'_>) -> LogLevel {
-        match record.level() {
-            Level::Error if record.target() == CRITICAL => LogLevel::Critical,
+    fn of(metadata: &Metadata<'_>) -> LogLevel {
+        match metadata.level() {
+            Level::Error if metadata.target() == CRITICAL => LogLevel::Critical,
             Level::Error => LogLevel::Error,
             Level::Warn => LogLevel::Warning,
             Level::Info => LogLevel::Info,
@@ -124,10 +125,55 @@ fn breaks_a_line(c: char) -> bool {
 ///
 /// `out` is called with a lock held and must not log. If it returns an error, the line is lost.
 pub fn init(level: LogLevel, format: Format, out: Box<dyn Write + Send>) {
-    let logger = logger(level, format, out);
-    let most = logger.filter();
-    if log::set_boxed_logger(Box::new(logger)).is_ok() {
-        log::set_max_level(most);
+    let logger = Leveled::new(level, format, out);
+    let shown = Arc::clone(&logger.level);
+    if log::set_boxed_logger(Box::new(logger)).is_ok() && LEVEL.set(shown).is_ok() {
+        set_level(level);
+    }
+}
+
+/// Shows lines of `level` and above from here on. Without effect before [`init`].
+pub fn set_level(level: LogLevel) {
+    let Some(shown) = LEVEL.get() else { return };
+    shown.store(level as u8, Ordering::Relaxed);
+    // What no level shows is not even formatted.
+    log::set_max_level(match level {
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Warning => LevelFilter::Warn,
+        LogLevel::Error | LogLevel::Critical => LevelFilter::Error,
+    });
+}
+
+/// The level of the logger of [`init`].
+static LEVEL: OnceLock<Arc<AtomicU8>> = OnceLock::new();
+
+/// A logger whose level can change.
+struct Leveled {
+    logger: Logger,
+    /// A [`LogLevel`].
+    level: Arc<AtomicU8>,
+}
+
+impl Leveled {
+    fn new(level: LogLevel, format: Format, out: Box<dyn Write + Send>) -> Leveled {
+        Leveled { logger: logger(format, out), level: Arc::new(AtomicU8::new(level as u8)) }
+    }
+}
+
+impl Log for Leveled {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        LogLevel::of(metadata) as u8 >= self.level.load(Ordering::Relaxed) && self.logger.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.logger.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.logger.flush();
     }
 }
 
@@ -138,12 +184,13 @@ pub fn is_debug(line: &[u8]) -> bool {
         || line.first() == Some(&b'{') && has("{\"time\":\"2024-08-21T22:11:15Z\",\"level\":", b"\"DEBUG\"")
 }
 
-fn logger(level: LogLevel, format: Format, out: Box<dyn Write + Send>) -> Logger {
+/// A logger of the lines of all levels.
+fn logger(format: Format, out: Box<dyn Write + Send>) -> Logger {
     let clock = Mutex::new(Stamp::default());
     let mut builder = Builder::new();
     builder.target(Target::Pipe(out)).format(move |line, record| {
         let mut stamp = clock.lock().map_err(|_| io::ErrorKind::Other)?;
-        let level = LogLevel::of(record);
+        let level = LogLevel::of(record.metadata());
         match format {
             Format::Text => writeln!(line, "{} {level:8} {}", stamp.now(), record.args()),
             Format::Json => {
@@ -152,16 +199,9 @@ fn logger(level: LogLevel, format: Format, out: Box<dyn Write + Send>) -> Logger
             }
         }
     });
-    let filter = match level {
-        LogLevel::Debug => LevelFilter::Debug,
-        LogLevel::Info => LevelFilter::Info,
-        LogLevel::Warning => LevelFilter::Warn,
-        LogLevel::Error => LevelFilter::Error,
-        LogLevel::Critical => LevelFilter::Off,
-    };
     builder.filter_level(LevelFilter::Off).filter_module(CRITICAL, LevelFilter::Error);
     for target in OWN_TARGETS {
-        builder.filter_module(target, filter);
+        builder.filter_module(target, LevelFilter::Debug);
     }
     builder.build()
 }
@@ -193,10 +233,6 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use log::Log;
-
     use super::*;
 
     #[derive(Clone, Default)]
@@ -212,14 +248,14 @@ mod tests {
         }
     }
 
-    fn log_to(logger: &Logger, level: Level, target: &str, text: &str) {
+    fn log_to(logger: &Leveled, level: Level, target: &str, text: &str) {
         logger.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
     }
 
     /// The names of the levels that are shown at `level`.
     fn shown_at(level: LogLevel) -> Vec<String> {
         let lines = Lines::default();
-        let logger = logger(level, Format::Text, Box::new(lines.clone()));
+        let logger = Leveled::new(level, Format::Text, Box::new(lines.clone()));
         for own in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
             log_to(&logger, own, "loteria::hub", "action: x");
             log_to(&logger, own, "rustls", "not ours");
@@ -239,9 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn the_level_of_a_running_program_changes() {
+        let lines = Lines::default();
+        let logger = Leveled::new(LogLevel::Warning, Format::Text, Box::new(lines.clone()));
+        for (level, shown) in [(LogLevel::Debug, 1), (LogLevel::Critical, 0), (LogLevel::Info, 1)] {
+            logger.level.store(level as u8, Ordering::Relaxed);
+            log_to(&logger, Level::Info, "server", "action: x");
+            let text = std::mem::take(&mut *lines.0.lock().unwrap());
+            assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), shown, "{level}");
+        }
+    }
+
+    #[test]
     fn a_line_has_time_padded_level_and_text() {
         let lines = Lines::default();
-        let logger = logger(LogLevel::Info, Format::Text, Box::new(lines.clone()));
+        let logger = Leveled::new(LogLevel::Info, Format::Text, Box::new(lines.clone()));
         log_to(&logger, Level::Info, "server", "action: x | result: success");
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let (stamp, rest) = text.split_at(19);
@@ -253,7 +301,7 @@ mod tests {
     #[test]
     fn a_line_of_json_has_its_time_as_rfc_3339_has_it() {
         let lines = Lines::default();
-        let logger = logger(LogLevel::Info, Format::Json, Box::new(lines.clone()));
+        let logger = Leveled::new(LogLevel::Info, Format::Json, Box::new(lines.clone()));
         log_to(&logger, Level::Error, CRITICAL, "action: store | result: fail");
         let line: serde_json::Value = serde_json::from_slice(&lines.0.lock().unwrap()).unwrap();
         assert!(line["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{line}");
@@ -264,7 +312,7 @@ mod tests {
     fn a_line_tells_whether_it_is_for_debugging() {
         for format in [Format::Text, Format::Json] {
             let lines = Lines::default();
-            let logger = logger(LogLevel::Debug, format, Box::new(lines.clone()));
+            let logger = Leveled::new(LogLevel::Debug, format, Box::new(lines.clone()));
             log_to(&logger, Level::Debug, "server", "action: x | result: success");
             assert!(is_debug(&std::mem::take(&mut *lines.0.lock().unwrap())), "{format:?}");
             log_to(&logger, Level::Info, "server", "action: x | result: DEBUG ");
@@ -293,7 +341,7 @@ mod tests {
                 Ok(())
             }
         }
-        let logger = logger(LogLevel::Info, Format::Text, Box::new(Broken));
+        let logger = Leveled::new(LogLevel::Info, Format::Text, Box::new(Broken));
         log_to(&logger, Level::Info, "client", "action: x");
         log_to(&logger, Level::Info, "client", "action: y");
     }

@@ -238,7 +238,6 @@ fn policy(rng: &mut Rng, agencies: &[AgencyPlan]) -> Policy {
         frame_timeout: Duration::from_secs(rng.pick(&[2, 30])),
         idle_timeout: Duration::from_secs(rng.pick(&[1, 300])),
         write_timeout: Duration::from_secs(rng.pick(&[1, 30])),
-        log_batches: true,
         echo: !rng.once_in(4),
         dialects: Dialect::ALL.to_vec(),
     }

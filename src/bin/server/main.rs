@@ -94,7 +94,7 @@ fn run() -> Result<(), Failure> {
         return copy(&options.store, &folder);
     }
     let output = LogOutput::stdout();
-    logging::init(options.logging_level, options.log_format, Box::new(output.writer()));
+    logging::init(options.logging_level, options.log.format, Box::new(output.writer()));
     log_configuration(&settings, &options, path);
     let served = serve(&options, tls, arguments.adopt, output.clone());
     output.drain();
@@ -164,7 +164,11 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
     let disk = OsDisk::new(&options.store).until(signals.opening());
     let (store, recovered) = Store::open(disk, store_options)?;
     let lottery = restore(options, recovered)?;
-    Ok(Hub::new(options.policy.clone(), lottery, store, clock.now()))
+    let mut hub = Hub::new(options.policy.clone(), lottery, store, clock.now());
+    if !options.log.batches {
+        hub.summarise_batches();
+    }
+    Ok(hub)
 }
 
 /// Copies the store into a new folder, which is removed if the copy fails.

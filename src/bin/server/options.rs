@@ -30,7 +30,7 @@ pub struct Options {
     pub port: u16,
     pub listen_backlog: i32,
     pub logging_level: LogLevel,
-    pub log_format: Format,
+    pub log: LogOptions,
     pub bind_address: IpAddr,
     pub roster: Roster,
     pub winning_number: u32,
@@ -39,6 +39,14 @@ pub struct Options {
     pub sync: bool,
     pub dead_peer_timeout: Duration,
     pub tls: Option<TlsFiles>,
+}
+
+/// The section `LOG`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    pub format: Format,
+    /// Each stored batch has a line.
+    pub batches: bool,
 }
 
 impl Options {
@@ -54,7 +62,7 @@ impl Options {
         let bind_address = settings.get(DEFAULT_SECTION, "BIND_ADDRESS", "0.0.0.0", address)?;
         let roster = settings.get(LOTTERY, "AGENCIES", "5", Roster::parse)?;
         let winning_number = settings.get(LOTTERY, "WINNING_NUMBER", "7574", number::<u32>)?;
-        let mut policy = policy(settings, &roster)?;
+        let policy = policy(settings, &roster)?;
         let agencies = roster.ids().len();
         if agencies > policy.connections_max {
             // Their parked queries would hold every slot, and the last agencies would never come in.
@@ -68,15 +76,12 @@ impl Options {
             settings.get(STORAGE, "FSYNC", "always", |text| choice(text, &[("always", true), ("never", false)]))?;
         let dead_peer_timeout = settings.get(LIMITS, "DEAD_PEER_TIMEOUT", "2m", dead_peer_timeout)?;
         let tls = tls(settings)?;
-        let formats = [("text", Format::Text), ("json", Format::Json)];
-        let log_format = settings.get(LOG, "FORMAT", "text", |text| choice(text, &formats))?;
-        policy.log_batches =
-            settings.get(LOG, "BATCHES", "on", |text| choice(text, &[("on", true), ("off", false)]))?;
+        let log = log(settings)?;
         Ok(Options {
             port,
             listen_backlog,
             logging_level,
-            log_format,
+            log,
             bind_address,
             roster,
             winning_number,
@@ -105,8 +110,14 @@ fn policy(settings: &mut Settings, roster: &Roster) -> Result<Policy, ConfigErro
         write_timeout: settings.get(LIMITS, "WRITE_TIMEOUT", "30s", timeout)?,
         echo: settings.get(LIMITS, "ECHO", "on", |text| choice(text, &[("on", true), ("off", false)]))?,
         dialects: settings.get(LIMITS, "DIALECTS", "all", dialects)?,
-        ..Policy::default()
     })
+}
+
+fn log(settings: &mut Settings) -> Result<LogOptions, ConfigError> {
+    let formats = [("text", Format::Text), ("json", Format::Json)];
+    let format = settings.get(LOG, "FORMAT", "text", |text| choice(text, &formats))?;
+    let batches = settings.get(LOG, "BATCHES", "on", |text| choice(text, &[("on", true), ("off", false)]))?;
+    Ok(LogOptions { format, batches })
 }
 
 /// Without a certificate there is no TLS; nothing else of the section makes sense then.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use crate::hub::budgets::Budgets;
-use crate::hub::events::{Peer, Unfinished};
 use crate::hub::policy::Policy;
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -21,6 +20,28 @@ pub struct ConnectionId {
     pub slot: u32,
     /// Counts the connections ever opened.
     pub generation: u32,
+}
+
+/// The peer of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The connection; it may be gone.
+    pub id: ConnectionId,
+    /// Its peer's address.
+    pub ip: IpAddr,
+    /// Its peer's port; 0 where the connection is gone, as the address is unspecified then.
+    pub port: u16,
+}
+
+/// A frame of which not all has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// As what it is read.
+    pub dialect: Option<Dialect>,
+    /// Bytes of it that are there.
+    pub bytes: usize,
+    /// Its length in bytes, where its header is there.
+    pub length: Option<usize>,
 }
 
 /// Why a connection was ended.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-pub use connection::{Connection, ConnectionId, Due, Expiry};
+pub use connection::{Connection, ConnectionId, Due, Expiry, Peer, Unfinished};
 pub use outbox::{List, Outbox};
 
 use crate::mutants::{self, Mutant};
