@@ -10,8 +10,9 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::signals::SecondSignal;
 
-/// The signals that end the program, and SIGHUP and SIGUSR1, which are the loop's alone. One that comes while the store is still being opened ends that; later ones
-/// end the loop. A second signal ends the program at once, unless it is a repeat of the first.
+/// The signals that end the program, and SIGHUP and SIGUSR1, which are the loop's alone. One that ends the program and comes
+/// while the store is still being opened ends that; later ones end the loop. A second signal ends the program at once, unless it
+/// is a repeat of the first.
 pub struct StopSignals {
     pub(super) signals: Signals,
     pub(super) second: SecondSignal,
