@@ -292,6 +292,7 @@ fn rejection(why: &[&str]) -> Rejection {
     match why {
         ["bet", index, rule] => {
             let error = match *rule {
+                "agency" => BetError::Agency,
                 "fields" => BetError::Fields,
                 "birthdate" => BetError::Birthdate,
                 "mixed" => BetError::MixedAgencies,

@@ -81,7 +81,9 @@ fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
         BetError::Document => 2,
         BetError::Birthdate => 3,
         BetError::Number => 4,
-        BetError::Fields | BetError::MixedAgencies => return ConfigError(format!("environment: {error}")),
+        BetError::Agency | BetError::Fields | BetError::MixedAgencies => {
+            return ConfigError(format!("environment: {error}"));
+        }
     };
     let field = &variables.fields[index];
     ConfigError(format!("environment: {} is '{}': {error}", field.name, field.value.escape_debug()))

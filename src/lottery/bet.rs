@@ -102,6 +102,9 @@ pub enum BetError {
     /// Not a decimal number of 32 bits.
     #[error("number must be 0 to 4294967295")]
     Number,
+    /// No decimal number, in a dialect whose bets name their agency in text.
+    #[error("agency must be a number")]
+    Agency,
     /// The bet does not have the fields of its dialect.
     #[error("a bet has the wrong fields")]
     Fields,

@@ -95,8 +95,10 @@ fn batch<'a>(pairs: &'a [u8], size: Option<&[u8]>, first: Option<&'a [u8]>) -> R
         return if declared == 0 { Request::EmptyBatch } else { bad(BatchError::Count { declared, present: 0 }) };
     };
     let mut scratch = Scratch::default();
-    let Some(agency) = Fields::read(first, &mut scratch).and_then(|fields| plain::agency(fields.agency)) else {
-        return bad(BatchError::BadBet { index: 0, error: BetError::Fields });
+    let read = Fields::read(first, &mut scratch).ok_or(BetError::Fields);
+    let agency = match read.and_then(|fields| plain::agency(fields.agency).ok_or(BetError::Agency)) {
+        Ok(agency) => agency,
+        Err(error) => return bad(BatchError::BadBet { index: 0, error }),
     };
     let bets = Bets { agency, declared, pairs };
     Request::Batch(Batch { agency: Speaker::Named(agency), sequence: None, bets })
@@ -184,7 +186,7 @@ impl BetSource for Bets<'_> {
                     (Fields::read(&value[..end], &mut scratch).ok_or(bad(BetError::Fields))?, end)
                 }
             };
-            let agency = plain::agency(fields.agency).ok_or(bad(BetError::Fields))?;
+            let agency = plain::agency(fields.agency).ok_or(bad(BetError::Agency))?;
             if agency != self.agency {
                 return Err(bad(BetError::MixedAgencies));
             }

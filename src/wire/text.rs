@@ -80,10 +80,16 @@ pub fn decode<'a>(frame: &'a [u8], _: &Context) -> Result<Request<Bets<'a>>, Mal
     if lines.is_empty() {
         return Ok(Request::BadBatch { count: 0, error: BatchError::Empty });
     }
-    let first = Line::read(lines, b"").map(|line| (line.agency, plain::agency(line.agency)));
-    let Some((spelled, Some(agency))) = first else {
-        let error = BatchError::BadBet { index: 0, error: BetError::Fields };
-        return Ok(Request::BadBatch { count: count_lines(lines), error });
+    let first = Line::read(lines, b"").ok_or(BetError::Fields).and_then(|line| {
+        let agency = plain::agency(line.agency).ok_or(BetError::Agency)?;
+        Ok((line.agency, agency))
+    });
+    let (spelled, agency) = match first {
+        Ok(first) => first,
+        Err(error) => {
+            let error = BatchError::BadBet { index: 0, error };
+            return Ok(Request::BadBatch { count: count_lines(lines), error });
+        }
     };
     let bets = Bets { agency, spelled, lines };
     Ok(Request::Batch(Batch { agency: Speaker::Named(agency), sequence: None, bets }))
@@ -121,7 +127,7 @@ impl BetSource for Bets<'_> {
             let bad = |error| BatchError::BadBet { index, error };
             let line = Line::read(rest, self.spelled).ok_or(bad(BetError::Fields))?;
             if line.agency != self.spelled {
-                let agency = plain::agency(line.agency).ok_or(bad(BetError::Fields))?;
+                let agency = plain::agency(line.agency).ok_or(bad(BetError::Agency))?;
                 if agency != self.agency {
                     return Err(bad(BetError::MixedAgencies));
                 }

@@ -74,7 +74,6 @@ fn a_bet_without_each_key_once_is_bad() {
         r"BET_2:NOMBRE:a:NOMBRE:b\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3",
         r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3\",
         r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:3\\",
-        r"BET_2:NOMBRE:a\|APELLIDO:Paz\|DOCUMENTO:1\|NACIMIENTO:1999-03-17\|NUMERO:7574\|AGENCY_ID:x",
         "BATCH_SIZE:2",
         "ACTION:FINISH_BETTING",
         r"\:NOTE",
@@ -85,9 +84,14 @@ fn a_bet_without_each_key_once_is_bad() {
     ] {
         assert_eq!(bets(&format!("BATCH_SIZE:2|{BET_1}|{second}\n")), bad, "{second}");
     }
-    let mixed = BET_1.replace("BET_1", "BET_2").replace("AGENCY_ID:3", "AGENCY_ID:4");
-    let error = BatchError::BadBet { index: 1, error: BetError::MixedAgencies };
-    assert_eq!(bets(&format!("BATCH_SIZE:2|{BET_1}|{mixed}\n")), Err(error));
+    for (agency, error) in [("4", BetError::MixedAgencies), ("x", BetError::Agency), ("", BetError::Agency)] {
+        let second = BET_1.replace("BET_1", "BET_2").replace("AGENCY_ID:3", &format!("AGENCY_ID:{agency}"));
+        let error = Err(BatchError::BadBet { index: 1, error });
+        assert_eq!(bets(&format!("BATCH_SIZE:2|{BET_1}|{second}\n")), error, "{agency}");
+    }
+    let first = BET_1.replace("AGENCY_ID:3", "AGENCY_ID:x");
+    let error = Err(BatchError::BadBet { index: 0, error: BetError::Agency });
+    assert_eq!(bets(&format!("BATCH_SIZE:1|{first}\n")), error);
 }
 
 #[test]

@@ -87,14 +87,14 @@ fn invalid_batches_are_rejected_with_their_error() {
         ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|03", Ok(2)),
         ("a|b|1|1999-03-17|5|3\n\n", Ok(1)),
         ("a|b|1|1999-03-17|5|3\n\na|b|1|1999-03-17|5|3", bad(1, BetError::Fields)),
-        ("a|b|1|1999-03-17|5|3 3", bad(0, BetError::Fields)),
+        ("a|b|1|1999-03-17|5|3 3", bad(0, BetError::Agency)),
         ("a|b|1|1999-03-17|5|3\ra|b|1|1999-03-17|5|3", bad(0, BetError::Fields)),
-        ("a|b|1|1999-03-17|5|x", bad(0, BetError::Fields)),
+        ("a|b|1|1999-03-17|5|x", bad(0, BetError::Agency)),
         ("a|b|1|1999-03-17|5", bad(0, BetError::Fields)),
         ("a|b|1|1999-03-17|5|3|", bad(0, BetError::Fields)),
         ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|3|7", bad(1, BetError::Fields)),
         ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|4", bad(1, BetError::MixedAgencies)),
-        ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|", bad(1, BetError::Fields)),
+        ("a|b|1|1999-03-17|5|3\na|b|1|1999-03-17|5|", bad(1, BetError::Agency)),
     ] {
         assert_eq!(fed(message), expected, "{message:?}");
     }
