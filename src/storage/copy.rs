@@ -13,19 +13,16 @@ use super::error::{CommitError, OpenError};
 use super::files::disk::{File, write_all, write_zeros};
 use super::files::os_disk::OsDisk;
 use super::files::stream::Stream;
-use super::format::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, Record, record_offset, slots_in};
+use super::format::record::{HEADER_BLOCKS_BYTES, RECORD_BYTES, RECORDS_START, record_offset};
 use super::open::create::write_headers;
-use super::open::redo::LogContents;
-use super::open::scan::{read_header, scan};
-use super::state::{Options, Store, Tip};
+use super::open::scan::read_header;
+use super::open::walk::{Walk, last_logged, while_in_use};
+use super::state::{Options, Store};
 
 /// Files are copied this many bytes at a time.
 const PIECE_BYTES: u64 = 1024 * 1024;
 /// Free slots behind the last record of a copy; opening it adds more.
 const SLOTS_AHEAD: u64 = 256;
-/// How often copying is tried, where a starting server changes the files during the copy.
-const TRIES: usize = 50;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What a copy has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,21 +59,13 @@ pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
 
 /// Copies a store that a server uses.
 fn copy_running(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Result<(), OpenError> {
-    let mut tries = 0;
-    let rows_bytes = loop {
-        let tried = copy_records(source, target);
-        tries += 1;
-        match tried {
-            Ok(Some(rows_bytes)) => break rows_bytes,
-            Err(error) if tries == TRIES => return Err(error),
-            Ok(None) if tries == TRIES => {
-                let what = "the redo log has turns that the journal lacks, although a server runs".to_owned();
-                return Err(source.damaged(File::Journal, RECORDS_START, what));
-            }
-            Ok(None) | Err(_) => std::thread::sleep(PAUSE),
+    match while_in_use(|| copy_records(source, target))? {
+        Some(rows_bytes) => copy_bytes(source, target, File::Rows, rows_bytes),
+        None => {
+            let what = "the redo log has turns that the journal lacks, although a server runs".to_owned();
+            Err(source.damaged(File::Journal, RECORDS_START, what))
         }
-    };
-    copy_bytes(source, target, File::Rows, rows_bytes)
+    }
 }
 
 /// Copies the journal up to its last whole group. Returns how many bytes of rows these groups have; `None` where the
@@ -85,30 +74,22 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     let Some(header) = read_header(source)? else {
         return Err(source.damaged(File::Journal, 0, "neither copy of the header can be read".to_owned()));
     };
-    let seed = header.seed();
-    let logged = LogContents::read(&mut source.disk, seed);
-    let logged = logged.map_err(|error| source.failed_to("read", File::Redo, error))?.last_group();
+    let logged = last_logged(source, header.seed())?;
     let journal_bytes = source.len(File::Journal)?;
     let begun = write_all(&mut target.disk, File::Journal, 0, &[0; HEADER_BLOCKS_BYTES]).1;
     begun.map_err(|error| target.failed_to("write", File::Journal, error))?;
-    let mut journal = Stream::new(File::Journal, RECORDS_START, journal_bytes);
-    // `tip` is the end of the last whole group, `last` that of the last record.
-    let (mut tip, mut last) = (Tip::start(seed), Tip::start(seed));
+    let mut walk = Walk::new(header.seed(), journal_bytes);
     let mut piece: Vec<u8> = Vec::new();
-    for _ in 0..slots_in(journal_bytes) {
-        let bytes = journal.take(&mut source.disk, RECORD_BYTES as u64);
-        let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
-        let Some((next, ends)) = follow(bytes, seed, last, last.group != tip.group) else { break };
-        piece.extend_from_slice(bytes);
-        last = next;
-        if ends {
-            tip = next;
-        }
-        if ends && piece.len() as u64 >= PIECE_BYTES {
-            put_records(target, &mut piece, tip.slots)?;
+    while let Some(bytes) =
+        walk.next(&mut source.disk).map_err(|error| source.failed_to("read", File::Journal, error))?
+    {
+        piece.extend_from_slice(&bytes);
+        if walk.tip == walk.last && piece.len() as u64 >= PIECE_BYTES {
+            put_records(target, &mut piece, walk.tip.slots)?;
         }
     }
-    piece.truncate(piece.len() - RECORD_BYTES * usize::try_from(last.slots - tip.slots).unwrap_or(usize::MAX));
+    let tip = walk.tip;
+    piece.truncate(piece.len() - RECORD_BYTES * usize::try_from(walk.last.slots - tip.slots).unwrap_or(usize::MAX));
     put_records(target, &mut piece, tip.slots)?;
     let end = record_offset(tip.slots);
     let zeroed = write_zeros(&mut target.disk, File::Journal, end, end + SLOTS_AHEAD * RECORD_BYTES as u64).1;
@@ -116,34 +97,9 @@ fn copy_records(source: &mut Store<OsDisk>, target: &mut Store<OsDisk>) -> Resul
     if tip.group < logged {
         return Ok(None);
     }
-    check_end(source, seed, last, last.group != tip.group)?;
+    walk.check_end(source)?;
     write_headers(target, header)?;
     Ok(Some(tip.rows_bytes))
-}
-
-/// The tip behind the record in `bytes`, which must follow `last`, and whether its group ends with it.
-fn follow(bytes: &[u8], seed: u32, last: Tip, in_group: bool) -> Option<(Tip, bool)> {
-    let (record, crc) = Record::decode(bytes.first_chunk()?, last.slots, seed)?;
-    last.is_followed_by(&record, in_group).then(|| (last.after(&record, crc), record.last_of_group))
-}
-
-/// Checks that the copy ended at the end of the journal and not at a damaged record: where the journal has later groups
-/// now, a valid record must have been written to this slot in the meantime.
-fn check_end(source: &mut Store<OsDisk>, seed: u32, last: Tip, in_group: bool) -> Result<(), OpenError> {
-    let journal_bytes = source.len(File::Journal)?;
-    let found = scan(&mut source.disk, seed, journal_bytes);
-    let found = found.map_err(|error| source.failed_to("read", File::Journal, error))?;
-    if found.highest_group <= last.group + u64::from(!in_group) {
-        return Ok(());
-    }
-    let offset = record_offset(last.slots);
-    let mut here = Stream::in_small_pieces(File::Journal, offset, journal_bytes);
-    let bytes = here.take(&mut source.disk, RECORD_BYTES as u64);
-    let bytes = bytes.map_err(|error| source.failed_to("read", File::Journal, error))?;
-    match follow(bytes, seed, last, in_group) {
-        Some(_) => Ok(()),
-        None => Err(source.damaged(File::Journal, offset, "there is no valid record here".to_owned())),
-    }
 }
 
 /// Writes records up to slot `end`.

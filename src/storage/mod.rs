@@ -8,7 +8,7 @@
 //! - `state` has [`Store`]; the files below have its methods.
 //! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with
 //!   `journal_space`, `redo_log` and `presence`.
-//! - `open` brings the files to their last whole group at a start.
+//! - `open` brings the files to their last whole group at a start, or checks them without a change.
 //! - `copy` copies a store, in use or not.
 
 mod commit;
@@ -32,4 +32,5 @@ pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
 pub use keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
+pub use open::check::{Checked, check};
 pub use state::{Discarded, Options, Recovered, Store};

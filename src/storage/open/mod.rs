@@ -4,6 +4,7 @@
 //! off between any two calls is repeated by the next one, with the same result.
 
 mod adopt;
+pub(in crate::storage) mod check;
 pub(in crate::storage) mod create;
 mod quarantine;
 pub(in crate::storage) mod redo;
@@ -11,3 +12,4 @@ mod repair;
 mod replay;
 pub(in crate::storage) mod scan;
 mod start;
+pub(in crate::storage) mod walk;

@@ -59,20 +59,29 @@ fn drop_caches<D: Disk>(store: &mut Store<D>) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn unreadable_journal<D: Disk>(store: &Store<D>, journal_bytes: u64) -> OpenError {
+pub(super) fn unreadable_journal<D: Disk>(store: &Store<D>, journal_bytes: u64) -> OpenError {
     let found = if journal_bytes == 0 { "there is no journal" } else { "neither copy of the header can be read" };
     let rows = store.disk.name(File::Rows);
     let what = format!("{found}, so nothing says which rows of {rows} count; put it back, or take them with --adopt");
     store.damaged(File::Journal, 0, what)
 }
 
-/// Brings a store that has a journal to the end of its last whole group.
-fn recover<D: Disk>(
+/// A store that can be opened, before anything of it is modified.
+pub(super) struct Sound {
+    pub log: LogContents,
+    pub scan: Scan,
+    pub state: ReplayState,
+    /// The length of the rows when the log is applied.
+    pub rows_bytes: u64,
+}
+
+/// Checks a store that has a journal, up to the end of its last whole group. Nothing is written.
+pub(super) fn examine<D: Disk>(
     store: &mut Store<D>,
     header: Header,
     rows_bytes: u64,
     journal_bytes: u64,
-) -> Result<Recovered, OpenError> {
+) -> Result<Sound, OpenError> {
     let log = read_log(store, header)?;
     let (rows_bytes, journal_bytes) = (log.len_of(File::Rows, rows_bytes), log.len_of(File::Journal, journal_bytes));
     store.journal.capacity = slots_in(journal_bytes);
@@ -85,6 +94,17 @@ fn recover<D: Disk>(
     }
     let state = replay_whole_groups(store, &log, &scan, rows_bytes)?;
     check_ends(store, &log, &scan, state.tip)?;
+    Ok(Sound { log, scan, state, rows_bytes })
+}
+
+/// Brings a store that has a journal to the end of its last whole group.
+fn recover<D: Disk>(
+    store: &mut Store<D>,
+    header: Header,
+    rows_bytes: u64,
+    journal_bytes: u64,
+) -> Result<Recovered, OpenError> {
+    let Sound { log, scan, state, rows_bytes } = examine(store, header, rows_bytes, journal_bytes)?;
     // The store is sound. The steps from here on modify it.
     log.apply(store)?;
     let mut recovered = Recovered { drawn: state.drawn, ..Recovered::default() };
