@@ -48,6 +48,7 @@
 //! lottery ← storage ← hub
 //! hub ← status ← reactor
 //! lottery ← wire ← agency ← bin/client
+//! storage, status, agency's files ← operator ← bin/loteria
 //! arguments, config, limits, timers, keepalive, signals, logging: used by all, using none of them
 //! ```
 //!
@@ -63,6 +64,7 @@ pub mod logging;
 pub mod lottery;
 #[doc(hidden)]
 pub mod mutants;
+pub mod operator;
 pub mod reactor;
 pub mod session;
 pub mod signals;

@@ -215,6 +215,31 @@ pub const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
 /// How long the store is idle before it is sealed.
 pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 
+/// How long `loteria` waits for a whole answer of the hub. The hub answers within a turn, or is stopped.
+pub const OPERATOR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often `loteria status --watch` asks.
+pub const WATCH_PERIOD: Duration = Duration::from_secs(1);
+
+/// The longest head of an answer that `loteria` reads, in bytes; the hub's has a few hundred.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The most headers of an answer.
+pub const ANSWER_HEADERS_MAX: usize = 64;
+
+/// The longest body of an answer, in bytes: some hundred thousand winners.
+pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The longest line of an event stream, in bytes.
+pub const EVENT_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// How far `loteria verify --against` looks for a bet on either side before it counts a pair as different: several
+/// batches that are missing in a row are told as missing.
+pub const COMPARED_AHEAD: usize = 1024;
+
+/// Differences that `loteria verify --against` shows of one agency; the others are counted.
+pub const DIFFERENCES_SHOWN: usize = 20;
+
 // A read fits the budget of its connection, this budget that of all connections, and the input of a turn its rows.
 const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);

@@ -34,6 +34,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["status", "hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
+    (
+        "operator",
+        &["status", "storage", "agency", "lottery", "config", "limits", "logging"],
+        &["std::net", "mio::", "std::fs::write", "Lottery::"],
+    ),
     ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),
 ];
 

@@ -31,7 +31,7 @@ agencies=0
 while [ -f "$data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
 [ "$agencies" -gt 0 ] || { echo "demo: DATA: there is no agency-1.csv in $data" >&2; exit 2; }
 
-(cd "$root" && cargo build --release --locked --quiet --bin server --bin client --bin datos) || fail "the programs do not build"
+(cd "$root" && cargo build --release --locked --quiet --bin server --bin client --bin datos --bin loteria) || fail "the programs do not build"
 
 work=$(mktemp -d) || fail "no folder for temporary files"
 server='' clients=''
@@ -129,7 +129,13 @@ draws=$(grep 'action: sorteo | result: success' server.log)
 [ "$(echo "$draws" | grep -c .)" -eq 1 ] || complain "there was not exactly one draw"
 printf '\n%s\n\n' "${draws:-no draw}"
 
-# Compares the agencies' files with the stored bets and the hub's replies.
+# Compares the agencies' files with the stored bets and the hub's replies. `csv` names no agency: there the store is only
+# checked, and the numbers below are compared.
+mkdir files
+i=0
+while [ "$i" -lt "$agencies" ]; do i=$((i + 1)); ln -s "$data/agency-$i.csv" files/; done
+[ "$DIALECT" = csv ] && against='' || against='--against files'
+"$bin/loteria" verify "$store" $against >verified 2>&1 || { complain "the stored bets are not what the files say:"; cat verified >&2; }
 printf '%-7s %-10s %9s %9s %8s  %s\n' agency dialect sent stored winners documents
 sent_all=0 stored_all=0 winners_all=0 expected='' answered=''
 i=0
@@ -137,9 +143,10 @@ while [ "$i" -lt "$agencies" ]; do
     i=$((i + 1))
     set -- $("$bin/datos" --count --number "$WINNING_NUMBER" "$data/agency-$i.csv" | sed 's/.*: bets \([0-9]*\), winners \([0-9]*\)$/\1 \2/')
     sent=${1:-0} won=${2:-unknown}
-    stored=$(grep -c "^$i," "$store")
+    stored=$(awk -v agency="$i" '/^files/ { exit } $1 == agency { gsub(",", "", $2); print $2 }' verified)
     winners=$(sed -n 's/.*action: consulta_ganadores | result: success | cant_ganadores: //p' "client-$i.log")
     documents=$(sed -n 's/.*action: ganador | result: success | .*dni: \([0-9]*\).*/\1/p' "client-$i.log" | paste -s -d ' ' -)
+    stored=${stored:-0}
     printf '%-7s %-10s %9s %9s %8s  %s\n' "$i" "$(speaks "$i")" "$sent" "$stored" "${winners:--}" "$documents"
     expected="$expected$sent/$won
 " answered="$answered$stored/${winners:--}

@@ -23,7 +23,8 @@ def demo(environment=None, **settings):
 
 
 def setUpModule():
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "server", "--bin", "client", "--bin", "datos"],
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "server", "--bin", "client", "--bin", "datos",
+                    "--bin", "loteria"],
                    cwd=ROOT, check=True)
 
 
@@ -110,7 +111,7 @@ class Demo(unittest.TestCase):
         fake = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         (fake / "release").mkdir()
         scripts = {"../cargo": ":", "server": f'exec "{real}/server" "$@"', "client": f'exec "{real}/client" "$@"',
-                   "datos": f'exec "{real}/datos" "$@"'}
+                   "datos": f'exec "{real}/datos" "$@"', "loteria": f'exec "{real}/loteria" "$@"'}
         for name, script in (scripts | programs).items():
             file = fake / "release" / name
             file.write_text(f'#!/bin/sh\nreal="{real}"\n{script}\n')
@@ -121,7 +122,8 @@ class Demo(unittest.TestCase):
         self.agencies(1, 2)
         (self.folder / "less.csv").write_text("Ana,Paz,12,1990-02-03,7574\n")
         less = f'[ "$CLI_ID" != 2 ] || export CLI_DATA="{self.folder}/less.csv"; exec "$real/client" "$@"'
-        for client, complaint in [(less, "not what the files say"),
+        for client, complaint in [(less, "missing: line 1 of the file: Íñigo,O'Hara,20000000"),
+                                  (less, "not what the files say"),
                                   ('"$real/client" "$@" | sed "s/cant_ganadores: 2/cant_ganadores: 3/"', "not what the files say"),
                                   ('"$real/client" "$@"; [ "$CLI_ID" != 1 ] || exit 3', "agency 1 ended with exit code 3")]:
             with self.subTest(client=client):

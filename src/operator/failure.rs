@@ -1,0 +1,56 @@
+//! Why a command of the operator failed, in one line, and with which exit code.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::agency::BetReaderError;
+use crate::config::ConfigError;
+use crate::storage::OpenError;
+
+/// A command that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An argument cannot be used.
+    #[error("{0} (try --help)")]
+    Usage(String),
+    /// The configuration says where the hub is, and cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The store is damaged, cannot be read, or is in use by a hub that is starting.
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    /// A file of an agency cannot be read.
+    #[error("{0}")]
+    Bets(#[from] BetReaderError),
+    /// No hub answers at this socket.
+    #[error("no hub answers at {}: {error}; start it, or name its store or socket (--store, --socket)", socket.display())]
+    NotRunning {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The hub's answer says no, or cannot be understood.
+    #[error("{0}")]
+    Answer(String),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// A signal asked for the end.
+    #[error("stopped by a signal")]
+    Stopped,
+}
+
+impl Failure {
+    /// The exit code, from the list in `README.md`.
+    pub fn code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) | Failure::Config(_) => 2,
+            Failure::Store(OpenError::Damaged { .. }) => 65,
+            Failure::Store(OpenError::Io { .. }) => 74,
+            Failure::Store(OpenError::Locked { .. }) => 75,
+            Failure::Stopped => 130,
+            Failure::Bets(_) | Failure::NotRunning { .. } | Failure::Answer(_) | Failure::Output(_) => 1,
+        }
+    }
+}

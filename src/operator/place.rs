@@ -1,0 +1,55 @@
+//! Where the hub's store and socket are.
+
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use crate::config::Settings;
+
+/// What the command line says about the place.
+#[derive(Clone, Debug, Default)]
+pub struct Where {
+    /// The server's configuration; without it `config.ini` of the working directory, where it is there.
+    pub config: Option<PathBuf>,
+    /// The bets' file of the hub.
+    pub store: Option<PathBuf>,
+    /// The hub's socket.
+    pub socket: Option<PathBuf>,
+}
+
+/// The store and the socket of one hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The bets' file; `None` where only a socket was named.
+    pub store: Option<PathBuf>,
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+impl Place {
+    /// A socket or a store that is named counts; else what the server's configuration and the environment say.
+    ///
+    /// # Errors
+    /// A configuration that cannot be read.
+    pub fn find(named: &Where) -> Result<Place, Failure> {
+        if let Some(socket) = &named.socket {
+            return Ok(Place { store: named.store.clone(), socket: socket.clone() });
+        }
+        if let Some(store) = &named.store {
+            return Ok(Place { socket: beside(store), store: Some(store.clone()) });
+        }
+        let path = named.config.as_deref().unwrap_or(Path::new("config.ini"));
+        let mut settings = Settings::load(path, named.config.is_some())?;
+        let as_path = |text: &str| Ok::<_, String>(PathBuf::from(text));
+        let store = settings.get("STORAGE", "PATH", "bets.csv", as_path)?;
+        let socket = settings.get("STATUS", "SOCKET", "", as_path)?;
+        let socket = if socket.as_os_str().is_empty() { beside(&store) } else { socket };
+        Ok(Place { store: Some(store), socket })
+    }
+}
+
+/// The socket of the hub whose bets are in `store`.
+fn beside(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".sock");
+    PathBuf::from(name)
+}

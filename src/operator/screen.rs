@@ -1,0 +1,180 @@
+//! The hub's reports as lines of text.
+
+use super::text::{bytes, clean, grouped, micros, rate, seconds};
+use crate::status::report::{Agency, AgencyState, ConnectionList, ConnectionState, DrawState, Latency, Report};
+
+/// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted.
+pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<String> {
+    let mut lines = summary(report);
+    let left_out = report.agencies_left_out;
+    let space = rows.saturating_sub(lines.len() + 1);
+    let shown = if report.agencies.len() <= space && left_out == 0 { space } else { space.saturating_sub(1) };
+    if !report.agencies.is_empty() {
+        lines.push(agency_row(["agency", "state", "bets", "rate", "heard", "dialect", "winners", "peer"]));
+    }
+    lines.extend(report.agencies.iter().take(shown).map(agency));
+    let others = report.agencies.len().saturating_sub(shown) + left_out;
+    if others > 0 {
+        lines.push(format!("   … and {others} more"));
+    }
+    lines.truncate(rows);
+    lines.into_iter().map(|line| clip(&line, columns)).collect()
+}
+
+/// The report in one line, for a program or a file that reads on.
+pub(super) fn line_of_report(report: &Report) -> String {
+    let (bets, speed) = (grouped(report.totals.bets_stored), rate(report.bets_per_second));
+    let (connections, draw) = (report.connections.open, draw(report));
+    let health = report.unhealthy.as_deref().unwrap_or("healthy");
+    clean(format!("{} bets: {bets} {speed}; connections: {connections}; draw: {draw}; {health}", report.hub.now))
+}
+
+fn summary(report: &Report) -> Vec<String> {
+    let Report { hub, totals, connections, store, .. } = report;
+    #[allow(clippy::cast_precision_loss, reason = "seconds since the start")]
+    let uptime = seconds(hub.uptime as f64);
+    let tls = if hub.tls { ", TLS" } else { "" };
+    let health = match (&report.unhealthy, &report.not_ready) {
+        (None, None) => "healthy and ready".to_owned(),
+        (None, Some(why)) => format!("healthy; not ready: {why}"),
+        (Some(why), _) => format!("NOT HEALTHY: {why}"),
+    };
+    let states: Vec<String> = connections
+        .by_state
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(state, count)| format!("{count} {}", connection_state(*state)))
+        .collect();
+    let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
+    let free = store.disk_free_bytes.map(|free| format!(", {} free", bytes(free))).unwrap_or_default();
+    let size = store.bytes.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
+    let full = if store.full { ", FULL: batches are rejected" } else { "" };
+    let sync = if store.sync { "" } else { ", without sync" };
+    let path = store.path.as_deref().unwrap_or("-");
+    [
+        format!("hub     {} {}, pid {}, up {uptime}{tls}   {}", hub.version, hub.address, hub.pid, hub.now),
+        format!("health  {health}"),
+        format!("draw    {}", draw(report)),
+        format!(
+            "bets    {} stored, {}; this run: {} batches, {} rejected, {} refused",
+            grouped(totals.bets_stored),
+            rate(report.bets_per_second),
+            grouped(totals.batches),
+            grouped(totals.rejected),
+            grouped(totals.refused)
+        ),
+        format!("peers   {} of {}{states}, {} viewers", connections.open, hub.connections_max, connections.viewers),
+        format!("turns   {}", latency(&report.turns)),
+        format!("commits {}", latency(&report.commits)),
+        format!("store   {path}{size}{free}{sync}{full}"),
+        String::new(),
+    ]
+    .map(clean)
+    .to_vec()
+}
+
+/// Where the draw stands, in a few words.
+fn draw(report: &Report) -> String {
+    let draw = &report.draw;
+    match draw.state {
+        DrawState::None => "none: the roster is empty".to_owned(),
+        DrawState::Drawn => {
+            let ago = draw.drawn_ago.map_or("in an earlier run".to_owned(), |ago| format!("{} ago", seconds(ago)));
+            let number = draw.winning_number.map(|number| format!(" on number {number}")).unwrap_or_default();
+            let winners = draw.winners.map(|winners| format!(": {} winners", grouped(winners))).unwrap_or_default();
+            format!("made{number}, {ago}{winners}")
+        }
+        DrawState::Open => {
+            let named: Vec<String> = draw.waiting_for.iter().take(12).map(u32::to_string).collect();
+            let more = if draw.waiting_count > named.len() { ",…" } else { "" };
+            let since =
+                draw.waiting_since.map(|since| format!(", the oldest for {}", seconds(since))).unwrap_or_default();
+            let parked = if draw.parked > 0 { format!("; {} queries wait{since}", draw.parked) } else { String::new() };
+            format!("waits for {} agencies: {}{more}{parked}", draw.waiting_count, named.join(","))
+        }
+    }
+}
+
+fn latency(latency: &Latency) -> String {
+    let Latency { count, p50, p99, max } = *latency;
+    format!("{}: p50 {}, p99 {}, max {}", grouped(count), micros(p50), micros(p99), micros(max))
+}
+
+fn agency(agency: &Agency) -> String {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let state = match (agency.state, agency.lost_for) {
+        (AgencyState::Lost, Some(lost)) => format!("lost {}", seconds(lost)),
+        (state, _) => agency_state(state).to_owned(),
+    };
+    clean(agency_row([
+        &agency.id.to_string(),
+        &state,
+        &grouped(agency.bets),
+        &rate(agency.bets_per_second),
+        &or_dash(agency.last_heard.map(seconds)),
+        &or_dash(agency.dialect.clone()),
+        &or_dash(agency.winners.map(grouped)),
+        &or_dash(agency.peer.clone()),
+    ]))
+}
+
+fn agency_row([id, state, bets, rate, heard, dialect, winners, peer]: [&str; 8]) -> String {
+    let row = format!("{id:>6}  {state:<10} {bets:>11} {rate:>7} {heard:>6} {dialect:<9} {winners:>7} {peer}");
+    row.trim_end().to_owned()
+}
+
+/// A state's name.
+pub(super) fn agency_state(state: AgencyState) -> &'static str {
+    match state {
+        AgencyState::NeverSeen => "never seen",
+        AgencyState::Connected => "connected",
+        AgencyState::Uploading => "uploading",
+        AgencyState::Lost => "lost",
+        AgencyState::Finished => "finished",
+        AgencyState::Parked => "parked",
+        AgencyState::Excluded => "excluded",
+    }
+}
+
+fn connection_state(state: ConnectionState) -> &'static str {
+    match state {
+        ConnectionState::Detecting => "detecting",
+        ConnectionState::Speaking => "speaking",
+        ConnectionState::Waiting => "waiting",
+        ConnectionState::Parked => "parked",
+        ConnectionState::Closing => "closing",
+    }
+}
+
+/// A header, and a line for each connection.
+pub(super) fn of_connections(list: &ConnectionList) -> Vec<String> {
+    let row = |[id, peer, dialect, state, agency, input, output, buffered, age, silent]: [&str; 10]| {
+        clean(format!(
+            "{id:>8}  {peer:<22} {dialect:<9} {state:<9} {agency:>6} {input:>10} {output:>10} {buffered:>10} {age:>7} {silent:>7}"
+        ))
+    };
+    let mut lines = vec![row(["id", "peer", "dialect", "state", "agency", "in", "out", "buffered", "age", "silent"])];
+    lines.extend(list.connections.iter().map(|connection| {
+        row([
+            &connection.id.to_string(),
+            &connection.peer,
+            connection.dialect.as_deref().unwrap_or("-"),
+            connection_state(connection.state),
+            &connection.agency.map_or("-".to_owned(), |id| id.to_string()),
+            &bytes(connection.bytes_in),
+            &bytes(connection.bytes_out),
+            &bytes(connection.buffered_bytes as u64),
+            &seconds(connection.age),
+            &seconds(connection.silent_for),
+        ])
+    }));
+    if list.left_out > 0 {
+        lines.push(format!("and {} more", list.left_out));
+    }
+    lines
+}
+
+/// The first `columns` characters of a line.
+fn clip(line: &str, columns: usize) -> String {
+    line.chars().take(columns).collect()
+}

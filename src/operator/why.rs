@@ -1,0 +1,113 @@
+//! Why the draw has not been made: a sentence for each agency that it waits for.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::text::{clean, grouped, rate, seconds};
+use crate::status::report::{Agency, AgencyState, DrawState, Report};
+
+/// An agency that is connected and has sent nothing for this long, in seconds, is said to be silent.
+const SILENT: f64 = 5.0;
+
+/// The sentences, one a line.
+pub(super) fn sentences(report: &Report) -> Vec<String> {
+    let draw = &report.draw;
+    let mut told = match draw.state {
+        DrawState::None => vec!["There is no draw: the roster of this hub is empty.".to_owned()],
+        DrawState::Drawn => vec![made(report)],
+        DrawState::Open if draw.waiting_count == 0 => vec!["Every agency has finished: the draw is due.".to_owned()],
+        DrawState::Open => waiting(report),
+    };
+    if draw.state != DrawState::None {
+        let excluded = report.agencies.iter().filter(|agency| agency.state == AgencyState::Excluded);
+        told.extend(excluded.map(|agency| {
+            let bets = grouped(agency.bets);
+            format!(
+                "Agency {} is excluded: it was lost after {bets} bets, and the draw does not wait for it.",
+                agency.id
+            )
+        }));
+    }
+    told.into_iter().map(clean).collect()
+}
+
+fn made(report: &Report) -> String {
+    let draw = &report.draw;
+    let when = match draw.drawn_ago {
+        Some(ago) => format!("{}{} ago", at(&report.hub.now, ago), seconds(ago)),
+        None => "in an earlier run of the hub".to_owned(),
+    };
+    let number = draw.winning_number.map(|number| format!(" on number {number}")).unwrap_or_default();
+    let winners = draw.winners.map(|winners| format!("; {} bets won", grouped(winners))).unwrap_or_default();
+    format!("The draw has been made{number}, {when}{winners}.")
+}
+
+/// The moment `ago` seconds before `now`, where both can be read: `at 2024-08-21 22:11:15 UTC, `.
+fn at(now: &str, ago: f64) -> String {
+    let ago = SignedDuration::try_from_secs_f64(ago).ok();
+    let now: Option<Timestamp> = now.parse().ok();
+    let moment = now.zip(ago).and_then(|(now, ago)| now.checked_sub(ago).ok());
+    moment.map(|moment| format!("at {}, ", moment.strftime("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default()
+}
+
+fn waiting(report: &Report) -> Vec<String> {
+    let draw = &report.draw;
+    let agencies = if draw.waiting_count == 1 { "agency" } else { "agencies" };
+    let parked = match (draw.parked, draw.waiting_since) {
+        (0, _) | (_, None) => String::new(),
+        (parked, Some(since)) => format!("; {parked} queries wait for it, the oldest for {}", seconds(since)),
+    };
+    let mut told = vec![format!("The draw waits for {} {agencies}{parked}.", draw.waiting_count)];
+    told.extend(draw.waiting_for.iter().map(|id| {
+        report
+            .agencies
+            .iter()
+            .find(|agency| agency.id == *id)
+            .map_or_else(|| format!("Agency {id} has not finished; the hub reports no more of it."), missing)
+    }));
+    let others = draw.waiting_count.saturating_sub(draw.waiting_for.len());
+    if others > 0 {
+        told.push(format!("{others} more agencies have not finished."));
+    }
+    told
+}
+
+/// Why the draw waits for an agency, and what that agency last did.
+fn missing(agency: &Agency) -> String {
+    let id = agency.id;
+    let bets = format!("{} bets in {} batches", grouped(agency.bets), grouped(agency.batches));
+    let from = match (&agency.peer, &agency.dialect) {
+        (Some(peer), Some(dialect)) => format!(" from {peer} ({dialect})"),
+        (Some(peer), None) => format!(" from {peer}"),
+        (None, _) => String::new(),
+    };
+    let heard = agency.last_heard.map(|heard| (heard, seconds(heard)));
+    let why = match agency.state {
+        AgencyState::NeverSeen => "has never been seen: no connection has spoken for it".to_owned(),
+        AgencyState::Connected => {
+            let silent = heard.map(|(_, heard)| format!(", silent for {heard}")).unwrap_or_default();
+            format!("is connected{from}{silent}, and has sent no bets: its client may wait for its own file")
+        }
+        AgencyState::Uploading => match heard {
+            Some((silent, heard)) if silent >= SILENT && agency.connections > 0 => {
+                format!("is connected{from} and silent for {heard} after {bets}: its client may wait for its own file")
+            }
+            Some((_, heard)) => {
+                let speed = rate(agency.bets_per_second);
+                format!("is uploading{from}: {bets} so far, {speed}, last heard {heard} ago")
+            }
+            None => format!("has {bets} of an earlier run, and has not been heard since the hub started"),
+        },
+        AgencyState::Lost => {
+            let lost = agency.lost_for.map(|lost| format!(" {} ago", seconds(lost))).unwrap_or_default();
+            format!("was lost{lost}: its last connection{from} ended after {bets} and before its finish")
+        }
+        AgencyState::Finished | AgencyState::Parked => format!("has finished with {bets}"),
+        AgencyState::Excluded => "is excluded".to_owned(),
+    };
+    let did = agency.last_did.as_ref().map(|did| format!("; it last did: {did}")).unwrap_or_default();
+    let refused = match &agency.last_refusal {
+        Some(reason) => format!("; {} of its requests were refused, the last one because: {reason}", agency.refused),
+        None => String::new(),
+    };
+    format!("Agency {id} {why}{did}{refused}.")
+}

@@ -1,0 +1,100 @@
+//! `loteria winners`: from a running hub, or from a store.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::ask::{parsed, refused};
+use super::failure::Failure;
+use super::http::Hub;
+use super::place::Place;
+use super::text::{clean, grouped};
+use crate::lottery::AgencyId;
+use crate::status::report::{VERSION, Winner, Winners};
+use crate::storage::check;
+
+/// How winners are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A table for a person.
+    Table,
+    /// A header, then a row a winner (RFC 4180).
+    Csv,
+    /// As the hub's `/winners.json`.
+    Json,
+}
+
+/// Prints the winners of all agencies, or of one. A running hub is asked; where none runs, its store is read.
+///
+/// # Errors
+/// The draw has not been made; neither hub nor store is there; the store is damaged.
+pub fn winners(place: &Place, agency: Option<u32>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let found = match (ask(&Hub::at(&place.socket), agency), &place.store) {
+        (Err(Failure::NotRunning { .. }), Some(store)) => read(store, agency)?,
+        (asked, _) => asked?,
+    };
+    print(&found, format, out).map_err(Failure::Output)
+}
+
+fn ask(hub: &Hub, agency: Option<u32>) -> Result<Winners, Failure> {
+    let path = agency.map_or("/winners.json".to_owned(), |id| format!("/winners.json?agency={id}"));
+    let answer = hub.get(&path)?;
+    if answer.status != 200 {
+        return Err(refused(&path, &answer));
+    }
+    let mut found: Winners = parsed(&path, &answer)?;
+    found.winners.retain(|winner| agency.is_none_or(|id| winner.agency == id));
+    Ok(found)
+}
+
+/// The winners in a store.
+fn read(store: &Path, agency: Option<u32>) -> Result<Winners, Failure> {
+    let checked = check(store, |_, _| {})?;
+    let Some(winning_number) = checked.drawn else {
+        let store = clean(store.display());
+        return Err(Failure::Answer(format!("{store}: the draw has not been made, so there are no winners yet")));
+    };
+    let of = |id: AgencyId| agency.is_none_or(|only| id.0 == only);
+    let agencies = checked.agencies.iter().filter(|(id, _)| of(*id));
+    let winners = agencies.flat_map(|(id, agency)| {
+        agency.winners.iter().map(|bet| Winner {
+            agency: id.0,
+            first_name: bet.first_name().to_owned(),
+            last_name: bet.last_name().to_owned(),
+            document: bet.document().to_owned(),
+            birthdate: bet.birthdate().to_string(),
+        })
+    });
+    Ok(Winners { version: VERSION, winning_number, winners: winners.collect() })
+}
+
+fn print(found: &Winners, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Json => {
+            serde_json::to_writer(&mut *out, found)?;
+            writeln!(out)
+        }
+        Format::Csv => {
+            let mut rows = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+            rows.write_record(["agency", "first_name", "last_name", "document", "birthdate", "number"])?;
+            for winner in &found.winners {
+                let (agency, number) = (winner.agency.to_string(), found.winning_number.to_string());
+                let Winner { first_name, last_name, document, birthdate, .. } = winner;
+                rows.write_record([&agency, first_name, last_name, document, birthdate, &number])?;
+            }
+            rows.flush()
+        }
+        Format::Table => {
+            let count = grouped(found.winners.len() as u64);
+            writeln!(out, "winning number {}: {count} winners", found.winning_number)?;
+            if !found.winners.is_empty() {
+                writeln!(out, "{:>8}  {:<10}  {:<10}  name", "agency", "document", "birthdate")?;
+            }
+            for winner in &found.winners {
+                let name = clean(format!("{} {}", winner.first_name, winner.last_name));
+                let (document, birthdate) = (clean(&winner.document), clean(&winner.birthdate));
+                writeln!(out, "{:>8}  {document:<10}  {birthdate:<10}  {name}", winner.agency)?;
+            }
+            Ok(())
+        }
+    }
+}
