@@ -1,6 +1,6 @@
 //! The hub's reports as lines of text.
 
-use super::text::{bytes, clean, grouped, micros, rate, seconds};
+use super::text::{bytes, clean, counted, grouped, micros, rate, seconds};
 use crate::status::report::{Agency, AgencyState, ConnectionList, ConnectionState, DrawState, Latency, Report};
 
 /// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted.
@@ -81,16 +81,23 @@ fn draw(report: &Report) -> String {
         DrawState::Drawn => {
             let ago = draw.drawn_ago.map_or("in an earlier run".to_owned(), |ago| format!("{} ago", seconds(ago)));
             let number = draw.winning_number.map(|number| format!(" on number {number}")).unwrap_or_default();
-            let winners = draw.winners.map(|winners| format!(": {} winners", grouped(winners))).unwrap_or_default();
+            let winners =
+                draw.winners.map(|winners| format!(": {}", counted(winners, "winner", "winners"))).unwrap_or_default();
             format!("made{number}, {ago}{winners}")
         }
         DrawState::Open => {
             let named: Vec<String> = draw.waiting_for.iter().take(12).map(u32::to_string).collect();
             let more = if draw.waiting_count > named.len() { ",…" } else { "" };
-            let since =
-                draw.waiting_since.map(|since| format!(", the oldest for {}", seconds(since))).unwrap_or_default();
-            let parked = if draw.parked > 0 { format!("; {} queries wait{since}", draw.parked) } else { String::new() };
-            format!("waits for {} agencies: {}{more}{parked}", draw.waiting_count, named.join(","))
+            let agencies = counted(draw.waiting_count as u64, "agency", "agencies");
+            let parked = match (draw.parked, draw.waiting_since) {
+                (0, _) => String::new(),
+                (parked, None) => format!("; {}", counted(parked as u64, "query waits", "queries wait")),
+                (parked, Some(since)) => {
+                    let queries = counted(parked as u64, "query waits", "queries wait, the oldest");
+                    format!("; {queries} for {}", seconds(since))
+                }
+            };
+            format!("waits for {agencies}: {}{more}{parked}", named.join(","))
         }
     }
 }

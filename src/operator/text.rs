@@ -21,6 +21,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// A count with the word for one, or the word for any other number.
+pub(super) fn counted(count: u64, one: &str, others: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { others })
+}
+
 /// Seconds, in the two largest units: `0.2s`, `12s`, `3m20s`, `5h3m`, `2d4h`.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts of floats saturate")]
 pub(super) fn seconds(seconds: f64) -> String {
@@ -79,6 +84,7 @@ mod tests {
         assert_eq!([0, 999, 1_200, 3_400_000].map(micros), ["0us", "999us", "1.2ms", "3.4s"]);
         assert_eq!([0, 1023, 1024, 1_048_575, 3 << 40].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "3.0 TiB"]);
         assert_eq!([0.0, 0.4, 512.3].map(rate), ["0/s", "0.4/s", "512/s"]);
+        assert_eq!([0, 1, 2_000].map(|n| counted(n, "bet", "bets")), ["0 bets", "1 bet", "2,000 bets"]);
         assert_eq!(clean("a\u{1b}[2J\r\nb|ñ\u{2028}"), "a.[2J..b|ñ.");
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::text::{clean, grouped, rate, seconds};
+use super::text::{clean, counted, rate, seconds};
 use crate::status::report::{Agency, AgencyState, DrawState, Report};
 
 /// An agency that is connected and has sent nothing for this long, in seconds, is said to be silent.
@@ -20,11 +20,8 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
     if draw.state != DrawState::None {
         let excluded = report.agencies.iter().filter(|agency| agency.state == AgencyState::Excluded);
         told.extend(excluded.map(|agency| {
-            let bets = grouped(agency.bets);
-            format!(
-                "Agency {} is excluded: it was lost after {bets} bets, and the draw does not wait for it.",
-                agency.id
-            )
+            let bets = counted(agency.bets, "bet", "bets");
+            format!("Agency {} is excluded: it was lost after {bets}, and the draw does not wait for it.", agency.id)
         }));
     }
     told.into_iter().map(clean).collect()
@@ -37,7 +34,7 @@ fn made(report: &Report) -> String {
         None => "in an earlier run of the hub".to_owned(),
     };
     let number = draw.winning_number.map(|number| format!(" on number {number}")).unwrap_or_default();
-    let winners = draw.winners.map(|winners| format!("; {} bets won", grouped(winners))).unwrap_or_default();
+    let winners = draw.winners.map(|winners| format!("; {} won", counted(winners, "bet", "bets"))).unwrap_or_default();
     format!("The draw has been made{number}, {when}{winners}.")
 }
 
@@ -51,12 +48,15 @@ fn at(now: &str, ago: f64) -> String {
 
 fn waiting(report: &Report) -> Vec<String> {
     let draw = &report.draw;
-    let agencies = if draw.waiting_count == 1 { "agency" } else { "agencies" };
+    let agencies = counted(draw.waiting_count as u64, "agency", "agencies");
     let parked = match (draw.parked, draw.waiting_since) {
         (0, _) | (_, None) => String::new(),
-        (parked, Some(since)) => format!("; {parked} queries wait for it, the oldest for {}", seconds(since)),
+        (parked, Some(since)) => {
+            let queries = counted(parked as u64, "query waits", "queries wait, the oldest");
+            format!("; {queries} for {}", seconds(since))
+        }
     };
-    let mut told = vec![format!("The draw waits for {} {agencies}{parked}.", draw.waiting_count)];
+    let mut told = vec![format!("The draw waits for {agencies}{parked}.")];
     told.extend(draw.waiting_for.iter().map(|id| {
         report
             .agencies
@@ -66,7 +66,7 @@ fn waiting(report: &Report) -> Vec<String> {
     }));
     let others = draw.waiting_count.saturating_sub(draw.waiting_for.len());
     if others > 0 {
-        told.push(format!("{others} more agencies have not finished."));
+        told.push(format!("{} not finished.", counted(others as u64, "more agency has", "more agencies have")));
     }
     told
 }
@@ -74,7 +74,8 @@ fn waiting(report: &Report) -> Vec<String> {
 /// Why the draw waits for an agency, and what that agency last did.
 fn missing(agency: &Agency) -> String {
     let id = agency.id;
-    let bets = format!("{} bets in {} batches", grouped(agency.bets), grouped(agency.batches));
+    let batches = counted(agency.batches, "batch", "batches");
+    let bets = format!("{} in {batches}", counted(agency.bets, "bet", "bets"));
     let from = match (&agency.peer, &agency.dialect) {
         (Some(peer), Some(dialect)) => format!(" from {peer} ({dialect})"),
         (Some(peer), None) => format!(" from {peer}"),
@@ -106,7 +107,10 @@ fn missing(agency: &Agency) -> String {
     };
     let did = agency.last_did.as_ref().map(|did| format!("; it last did: {did}")).unwrap_or_default();
     let refused = match &agency.last_refusal {
-        Some(reason) => format!("; {} of its requests were refused, the last one because: {reason}", agency.refused),
+        Some(reason) => {
+            let requests = counted(agency.refused, "request was", "requests were");
+            format!("; {requests} refused, the last one because: {reason}")
+        }
         None => String::new(),
     };
     format!("Agency {id} {why}{did}{refused}.")

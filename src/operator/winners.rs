@@ -7,7 +7,7 @@ use super::ask::{parsed, refused};
 use super::failure::Failure;
 use super::http::Hub;
 use super::place::Place;
-use super::text::{clean, grouped};
+use super::text::{clean, counted};
 use crate::lottery::AgencyId;
 use crate::status::report::{VERSION, Winner, Winners};
 use crate::storage::check;
@@ -84,8 +84,8 @@ fn print(found: &Winners, format: Format, out: &mut dyn Write) -> io::Result<()>
             rows.flush()
         }
         Format::Table => {
-            let count = grouped(found.winners.len() as u64);
-            writeln!(out, "winning number {}: {count} winners", found.winning_number)?;
+            let count = counted(found.winners.len() as u64, "winner", "winners");
+            writeln!(out, "winning number {}: {count}", found.winning_number)?;
             if !found.winners.is_empty() {
                 writeln!(out, "{:>8}  {:<10}  {:<10}  name", "agency", "document", "birthdate")?;
             }

@@ -89,10 +89,11 @@ fn examine_in_use(store: &mut Store<OsDisk>) -> Result<Option<Option<Sound>>, Op
     let journal_bytes = store.len(File::Journal)?;
     let mut walk = Walk::new(header.seed(), journal_bytes);
     while walk.next(&mut store.disk).map_err(|error| store.failed_to("read", File::Journal, error))?.is_some() {}
+    // A damaged record is told from a journal that a starting server has not yet brought up to its log.
+    let scan = walk.check_end(store)?;
     if walk.tip.group < logged {
         return Ok(None);
     }
-    let scan = walk.check_end(store)?;
     let scan = Scan { highest_group: walk.tip.group, ..scan };
     let log = LogContents::default();
     let state = replay_whole_groups(store, &log, &scan, walk.tip.rows_bytes)?;

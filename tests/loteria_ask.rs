@@ -1,0 +1,452 @@
+//! The commands of `loteria` that ask a running hub, against an HTTP server in its place.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+mod loteria_kit;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::machine::{has, skip};
+use loteria::status::report::{
+    Agency, AgencyState, Connection, ConnectionList, ConnectionState, Connections, Draw, DrawState, Latency, Program,
+    Report, Store, Totals, VERSION, Winner, Winners,
+};
+use loteria_kit::{FakeHub, answer, command, ended, loteria};
+
+fn agency(id: u32, state: AgencyState) -> Agency {
+    Agency {
+        id,
+        state,
+        bets: 0,
+        batches: 0,
+        bets_per_second: 0.0,
+        connections: 0,
+        last_heard: None,
+        last_did: None,
+        refused: 0,
+        last_refusal: None,
+        lost_for: None,
+        dialect: None,
+        peer: None,
+        winners: None,
+    }
+}
+
+/// A draw that waits for an agency in each state in which one can be missing.
+fn waiting() -> Report {
+    let connected = |agency: Agency| Agency {
+        connections: 1,
+        dialect: Some("native".to_owned()),
+        peer: Some("10.0.0.7:4321".to_owned()),
+        ..agency
+    };
+    let betting = |agency: Agency| Agency { bets: 1_240, batches: 20, ..agency };
+    let agencies = vec![
+        agency(1, AgencyState::NeverSeen),
+        Agency { last_heard: Some(32.0), ..connected(agency(2, AgencyState::Connected)) },
+        Agency {
+            last_heard: Some(0.2),
+            bets_per_second: 512.0,
+            last_did: Some("sent a batch of 62 bets".to_owned()),
+            ..betting(connected(agency(3, AgencyState::Uploading)))
+        },
+        Agency { last_heard: Some(75.0), ..betting(connected(agency(4, AgencyState::Uploading))) },
+        Agency {
+            lost_for: Some(200.0),
+            refused: 3,
+            last_refusal: Some("bet 2: document\u{1b}[2J".to_owned()),
+            peer: Some("10.0.0.9:99".to_owned()),
+            ..betting(agency(5, AgencyState::Lost))
+        },
+        betting(agency(6, AgencyState::Excluded)),
+        betting(agency(7, AgencyState::Parked)),
+    ];
+    let program = Program {
+        version: "0.1.0".to_owned(),
+        pid: 77,
+        started: "2024-08-21T22:00:00Z".to_owned(),
+        now: "2024-08-21T22:11:15Z".to_owned(),
+        uptime: 675,
+        address: "0.0.0.0:12345".to_owned(),
+        tls: false,
+        connections_max: 10_000,
+        frame_bytes_max: 1 << 20,
+        log_lines_dropped: 0,
+    };
+    Report {
+        version: VERSION,
+        hub: program,
+        draw: Draw {
+            state: DrawState::Open,
+            winning_number: None,
+            waiting_for: vec![1, 2, 3, 4, 5],
+            waiting_count: 5,
+            waiting_since: Some(61.0),
+            parked: 1,
+            drawn_ago: None,
+            winners: None,
+        },
+        agencies,
+        agencies_left_out: 0,
+        connections: Connections {
+            open: 4,
+            by_state: vec![(ConnectionState::Speaking, 3), (ConnectionState::Parked, 1), (ConnectionState::Closing, 0)],
+            ..Connections::default()
+        },
+        totals: Totals { bets_stored: 6_200, batches: 100, ..Totals::default() },
+        bets_per_second: 512.0,
+        turns: Latency { count: 1_000, p50: 80, p99: 1_200, max: 30_000 },
+        commits: Latency::default(),
+        store: Store {
+            path: Some("bets.csv".to_owned()),
+            sync: true,
+            full: false,
+            bytes: Some(1 << 20),
+            disk_free_bytes: Some(20 << 30),
+        },
+        unhealthy: None,
+        not_ready: None,
+    }
+}
+
+fn drawn(ago: Option<f64>) -> Report {
+    let mut report = waiting();
+    report.draw = Draw {
+        state: DrawState::Drawn,
+        winning_number: Some(7574),
+        waiting_for: Vec::new(),
+        waiting_count: 0,
+        waiting_since: None,
+        parked: 0,
+        drawn_ago: ago,
+        winners: Some(10),
+    };
+    report.agencies.truncate(1);
+    report
+}
+
+/// A hub whose status is `report`.
+fn reporting(folder: &Path, report: &Report) -> FakeHub {
+    let body = serde_json::to_string(report).unwrap();
+    FakeHub::in_folder(
+        folder,
+        move |_, path, _, _| {
+            if path == "/status.json" { answer(200, &body) } else { answer(404, "no such path\n") }
+        },
+    )
+}
+
+#[test]
+fn why_has_a_sentence_for_each_missing_agency() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = reporting(folder.path(), &waiting());
+    let (code, out, err) = loteria(folder.path(), &["why"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let expected = [
+        "The draw waits for 5 agencies; 1 query waits for 1m1s.",
+        "Agency 1 has never been seen: no connection has spoken for it.",
+        "Agency 2 is connected from 10.0.0.7:4321 (native), silent for 32s, and has sent no bets: its client may wait for its own file.",
+        "Agency 3 is uploading from 10.0.0.7:4321 (native): 1,240 bets in 20 batches so far, 512/s, last heard 0.2s ago; it last did: sent a batch of 62 bets.",
+        "Agency 4 is connected from 10.0.0.7:4321 (native) and silent for 1m15s after 1,240 bets in 20 batches: its client may wait for its own file.",
+        "Agency 5 was lost 3m20s ago: its last connection from 10.0.0.9:99 ended after 1,240 bets in 20 batches and before its finish; 3 requests were refused, the last one because: bet 2: document.[2J.",
+        "Agency 6 is excluded: it was lost after 1,240 bets, and the draw does not wait for it.",
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(hub.requests(), ["GET /status.json"]);
+}
+
+#[test]
+fn why_says_when_the_draw_was_made_or_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut none = drawn(None);
+    none.draw.state = DrawState::None;
+    let mut due = drawn(None);
+    due.draw.state = DrawState::Open;
+    for (report, says) in [
+        (
+            drawn(Some(75.0)),
+            "The draw has been made on number 7574, at 2024-08-21 22:10:00 UTC, 1m15s ago; 10 bets won.\n",
+        ),
+        (drawn(None), "The draw has been made on number 7574, in an earlier run of the hub; 10 bets won.\n"),
+        (none, "There is no draw: the roster of this hub is empty.\n"),
+        (due, "Every agency has finished: the draw is due.\n"),
+    ] {
+        let _hub = reporting(folder.path(), &report);
+        assert_eq!(loteria(folder.path(), &["why"]), (Some(0), says.to_owned(), String::new()));
+    }
+}
+
+#[test]
+fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = reporting(folder.path(), &waiting());
+    let (code, out, _) = loteria(folder.path(), &["status"]);
+    assert_eq!(code, Some(0));
+    assert!(out.lines().count() <= 24 && out.lines().all(|line| line.chars().count() < 80), "{out}");
+    for told in [
+        "draw    waits for 5 agencies: 1,2,3,4,5; 1 query waits for 1m1s",
+        "bets    6,200 stored, 512/s; this run: 100 batches, 0 rejected, 0 refused",
+        "peers   4 of 10000 (3 speaking, 1 parked), 0 viewers",
+        "turns   1,000: p50 80us, p99 1.2ms, max 30.0ms",
+        "store   bets.csv, 1.0 MiB, 20.0 GiB free",
+        "health  healthy and ready",
+        "     5  lost 3m20s       1,240     0/s      - -               - 10.0.0.9:99",
+    ] {
+        assert!(out.lines().any(|line| line == told), "{told}: {out}");
+    }
+    let (_, json, _) = loteria(folder.path(), &["status", "--json"]);
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), waiting());
+    drop(hub);
+    let mut ill = waiting();
+    ill.unhealthy = Some("the disk is full".to_owned());
+    let _hub = reporting(folder.path(), &ill);
+    assert!(loteria(folder.path(), &["status"]).1.contains("health  NOT HEALTHY: the disk is full\n"));
+}
+
+#[test]
+fn watch_prints_lines_where_there_is_no_terminal_until_a_signal_and_outlives_a_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = reporting(folder.path(), &waiting());
+    let mut child = command(folder.path(), &["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("2024-08-21T22:11:15Z bets: 6,200 512/s; connections: 4; draw: waits for 5"), "{first}");
+    drop(hub);
+    assert!(lines.any(|line| line.starts_with("no hub answers at bets.csv.sock: ")), "it says so");
+    let _hub = reporting(folder.path(), &drawn(Some(1.0)));
+    assert!(lines.any(|line| line.contains("draw: made on number 7574")), "and goes on");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Runs a program on a terminal of 80x24, types Ctrl-C once it has shown a screen, and prints what the terminal got.
+const ON_A_TERMINAL: &str = "import fcntl, os, pty, struct, sys, termios
+child, terminal = pty.fork()
+if child == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+seen, typed = b'', False
+while True:
+    try: piece = os.read(terminal, 65536)
+    except OSError: break
+    if not piece: break
+    seen += piece
+    if not typed and b'Ctrl-C ends this' in seen:
+        typed = True
+        os.write(terminal, b'\\x03')
+sys.stdout.buffer.write(seen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
+
+#[test]
+fn watch_draws_over_a_terminal_and_ctrl_c_restores_it() {
+    if !has("python3") {
+        return skip("a terminal needs python3");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut many = waiting();
+    many.agencies.extend((8..200).map(|id| agency(id, AgencyState::NeverSeen)));
+    let _hub = reporting(folder.path(), &many);
+    let mut python = Command::new("python3");
+    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_loteria"), "status", "--watch"]);
+    python.current_dir(folder.path()).env("TERM", "xterm").env_remove("STORAGE_PATH").env_remove("STATUS_SOCKET");
+    let (code, out, err) = ended(python);
+    assert_eq!(code, Some(0), "{err}");
+    let screen = out.strip_prefix("\x1b[?1049h\x1b[?25l\x1b[H").expect("the alternate screen, without a cursor");
+    assert!(screen.ends_with("\x1b[?25h\x1b[?1049l"), "both are restored: {screen:?}");
+    let first = screen.split("Ctrl-C ends this").next().unwrap();
+    let lines: Vec<&str> = first.split("\x1b[K").collect();
+    assert_eq!(lines.len(), 24, "the whole screen, and no more: {lines:?}");
+    assert!(lines.iter().all(|line| line.trim().chars().count() < 80), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("… and 187 more")), "{lines:?}");
+}
+
+#[test]
+fn connections_are_a_line_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection {
+        id: 12,
+        peer: "[::1]:4321".to_owned(),
+        dialect: Some("key-value".to_owned()),
+        state: ConnectionState::Waiting,
+        agency: Some(3),
+        bytes_in: 2_048,
+        bytes_out: 12,
+        buffered_bytes: 0,
+        age: 75.0,
+        silent_for: 0.1,
+    };
+    let unknown = Connection { dialect: None, agency: None, state: ConnectionState::Detecting, ..connection.clone() };
+    let list = ConnectionList { version: VERSION, connections: vec![connection, unknown], left_out: 4 };
+    let body = serde_json::to_string(&list).unwrap();
+    let hub = FakeHub::in_folder(folder.path(), move |_, _, _, _| answer(200, &body));
+    let (code, out, _) = loteria(folder.path(), &["connections"]);
+    assert_eq!(code, Some(0));
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        lines[1],
+        ["12", "[::1]:4321", "key-value", "waiting", "3", "2.0", "KiB", "12", "B", "0", "B", "1m15s", "0.1s"]
+    );
+    assert_eq!(lines[2][2..5], ["-", "detecting", "-"]);
+    assert_eq!(lines[3], ["and", "4", "more"]);
+    assert_eq!(hub.requests(), ["GET /connections.json"]);
+}
+
+#[test]
+fn events_are_a_line_each_until_the_hub_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = ": welcome\n\nevent: bets\ndata: {\"agency\":1,\"bets\":62}\n\nevent: draw\ndata: {}\n\n";
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        20,
+        &stream[..20],
+        stream.len() - 20,
+        &stream[20..]
+    );
+    let plain = format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n{stream}");
+    let endless = format!("HTTP/1.1 200 OK\r\n\r\ndata: {}", "x".repeat(100_000));
+    let _hub = FakeHub::in_folder(folder.path(), move |_, path, _, before| {
+        assert_eq!(path, "/events");
+        [chunked.clone(), plain.clone(), endless.clone(), answer(503, "too many viewers\n")][before].clone()
+    });
+    for _ in 0..2 {
+        let (code, out, err) = loteria(folder.path(), &["events"]);
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "bets {\"agency\":1,\"bets\":62}\ndraw {}\n", ""));
+    }
+    let (code, _, err) = loteria(folder.path(), &["events"]);
+    assert!(code == Some(1) && err.contains("a line of its events is too long"), "{err}");
+    let (code, _, err) = loteria(folder.path(), &["events"]);
+    assert!(code == Some(1) && err.contains("/events with status 503: too many viewers"), "{err}");
+}
+
+#[test]
+fn health_is_the_hubs_line_and_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = FakeHub::in_folder(folder.path(), |_, path, _, _| match path {
+        "/healthz" => answer(200, "healthy\n"),
+        "/readyz" => answer(503, "the hub stops\n"),
+        _ => answer(404, ""),
+    });
+    assert_eq!(loteria(folder.path(), &["health"]), (Some(0), "healthy\n".to_owned(), String::new()));
+    assert_eq!(loteria(folder.path(), &["health", "--ready"]), (Some(1), "the hub stops\n".to_owned(), String::new()));
+    assert_eq!(hub.requests(), ["GET /healthz", "GET /readyz"]);
+}
+
+#[test]
+fn a_level_is_sent_and_a_refusal_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = FakeHub::in_folder(folder.path(), |_, _, _, before| {
+        if before == 0 { "HTTP/1.1 204 No Content\r\n\r\n".to_owned() } else { answer(400, "which level?\r\nmore") }
+    });
+    let told = "the hub logs WARNING and above\n".to_owned();
+    assert_eq!(loteria(folder.path(), &["log-level", "warning"]), (Some(0), told, String::new()));
+    let (code, _, err) = loteria(folder.path(), &["log-level", "DEBUG"]);
+    assert_eq!((code, err.as_str()), (Some(1), "loteria: the hub answers /log-level with status 400: which level?\n"));
+    assert_eq!(hub.requests(), ["POST /log-level WARNING", "POST /log-level DEBUG"]);
+}
+
+#[test]
+fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let winner = |agency, document: &str| Winner {
+        agency,
+        first_name: "Ana, \"la\"".to_owned(),
+        last_name: "Paz".to_owned(),
+        document: document.to_owned(),
+        birthdate: "1999-03-17".to_owned(),
+    };
+    let all = Winners { version: VERSION, winning_number: 12, winners: vec![winner(1, "7"), winner(2, "8")] };
+    let body = serde_json::to_string(&all).unwrap();
+    let hub = FakeHub::in_folder(folder.path(), move |_, _, _, before| {
+        if before < 2 { answer(200, &body) } else { answer(409, "the draw has not been made\n") }
+    });
+    let (code, out, _) = loteria(folder.path(), &["winners", "--csv"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("\r\n1,\"Ana, \"\"la\"\"\",Paz,7,1999-03-17,12\r\n"), "{out}");
+    let (_, out, _) = loteria(folder.path(), &["winners", "--agency", "2"]);
+    assert!(out.starts_with("winning number 12: 1 winner\n") && !out.contains(" 7 "), "{out}");
+    let (code, _, err) = loteria(folder.path(), &["winners"]);
+    assert!(code == Some(1) && err.ends_with("status 409: the draw has not been made\n"), "{err}");
+    assert_eq!(hub.requests(), ["GET /winners.json", "GET /winners.json?agency=2", "GET /winners.json"]);
+}
+
+#[test]
+fn the_hub_is_found_by_flags_environment_or_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| FakeHub::at(&folder.path().join(name), |_, _, _, _| answer(200, "fine\n"));
+    std::fs::write(folder.path().join("config.ini"), "[STORAGE]\nPATH = one.csv\n").unwrap();
+    std::fs::write(folder.path().join("other.ini"), "[STATUS]\nSOCKET = three\n").unwrap();
+    let from_environment = |name: &str, value: &str| {
+        let mut command = command(folder.path(), &["health"]);
+        command.env(name, value);
+        ended(command)
+    };
+    let mut found = Vec::new();
+    for (socket, arguments) in [
+        ("one.csv.sock", &["health"][..]),
+        ("two.csv.sock", &["--store", "two.csv", "health"]),
+        ("three", &["health", "--config", "other.ini"]),
+        ("four", &["health", "--socket", "four", "--store", "two.csv"]),
+    ] {
+        let _hub = at(socket);
+        found.push((socket, loteria(folder.path(), arguments)));
+    }
+    for (socket, name, value) in [("five.csv.sock", "STORAGE_PATH", "five.csv"), ("six", "STATUS_SOCKET", "six")] {
+        let _hub = at(socket);
+        found.push((socket, from_environment(name, value)));
+    }
+    for (socket, result) in found {
+        assert_eq!(result, (Some(0), "fine\n".to_owned(), String::new()), "{socket}");
+    }
+}
+
+#[test]
+fn a_hub_that_is_not_there_or_speaks_otherwise_is_one_line_and_exit_1() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["status"][..], &["status", "--watch"], &["why"], &["connections"], &["events"], &["health"]] {
+        let (code, out, err) = loteria(folder.path(), arguments);
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
+        assert!(err.starts_with("loteria: no hub answers at bets.csv.sock: No such file"), "{err}");
+    }
+    let (code, _, err) = loteria(folder.path(), &["health", "--socket", &"x".repeat(200)]);
+    assert!(code == Some(1) && err.contains("no hub answers at xxx"), "{err}");
+    let answers = [
+        "SSH-2.0\r\n".to_owned(),
+        String::new(),
+        answer(200, "{\"version\":2}"),
+        answer(200, "{\"version\":1}"),
+        answer(200, "hello"),
+        answer(500, ""),
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_owned(),
+    ];
+    let says = [
+        "bets.csv.sock did not answer as expected",
+        "bets.csv.sock did not answer as expected",
+        "it has version 2, and this loteria reads version 1",
+        "/status.json cannot be read: missing field",
+        "/status.json cannot be read: expected value",
+        "/status.json with status 500\n",
+        "bets.csv.sock did not answer as expected",
+    ];
+    let _hub = FakeHub::in_folder(folder.path(), move |_, _, _, before| answers[before].clone());
+    for says in says {
+        let (code, out, err) = loteria(folder.path(), &["status"]);
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
+        assert!(err.contains(says), "{says}: {err}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = format!("HTTP/1.1 200 OK\r\n\r\n{}", "data: x\n\n".repeat(100_000));
+    let _hub = FakeHub::in_folder(folder.path(), move |_, _, _, _| stream.clone());
+    let mut child = command(folder.path(), &["events"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0; 2]).unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(1), ""));
+}
