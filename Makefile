@@ -87,9 +87,12 @@ docker-compose-down: ## stop the containers and remove them, with what they stor
 
 ##@ Building
 
-.PHONY: build
+.PHONY: build man
 build: ## the programs for this machine, in target/release
 	cargo build --release --locked
+
+man: ## manual pages of server, client and loteria, in target/man: man target/man/loteria.1
+	cargo run --quiet --locked --example man -- target/man
 
 ##@ How fast it is
 
