@@ -35,6 +35,21 @@ fn agency(id: u32, state: AgencyState) -> Agency {
     }
 }
 
+fn program() -> Program {
+    Program {
+        version: "0.1.0".to_owned(),
+        pid: 77,
+        started: "2024-08-21T22:00:00Z".to_owned(),
+        now: "2024-08-21T22:11:15Z".to_owned(),
+        uptime: 675,
+        address: "0.0.0.0:12345".to_owned(),
+        tls: false,
+        connections_max: 10_000,
+        frame_bytes_max: 1 << 20,
+        log_lines_dropped: 0,
+    }
+}
+
 /// A draw that waits for an agency in each state in which one can be missing.
 fn waiting() -> Report {
     let connected = |agency: Agency| Agency {
@@ -64,21 +79,9 @@ fn waiting() -> Report {
         betting(agency(6, AgencyState::Excluded)),
         betting(agency(7, AgencyState::Parked)),
     ];
-    let program = Program {
-        version: "0.1.0".to_owned(),
-        pid: 77,
-        started: "2024-08-21T22:00:00Z".to_owned(),
-        now: "2024-08-21T22:11:15Z".to_owned(),
-        uptime: 675,
-        address: "0.0.0.0:12345".to_owned(),
-        tls: false,
-        connections_max: 10_000,
-        frame_bytes_max: 1 << 20,
-        log_lines_dropped: 0,
-    };
     Report {
         version: VERSION,
-        hub: program,
+        hub: program(),
         draw: Draw {
             state: DrawState::Open,
             winning_number: None,

@@ -129,13 +129,13 @@ impl Hub {
             return Failure::Stopped;
         }
         let socket = clean(self.socket.display());
-        match error.kind() {
-            ErrorKind::TimedOut => Failure::Answer(format!(
-                "the hub at {socket} does not answer within {} s; it may be stopped",
-                OPERATOR_PATIENCE.as_secs()
-            )),
-            _ => Failure::Answer(format!("the hub at {socket} did not answer as expected: {error}")),
+        if error.kind() == ErrorKind::TimedOut {
+            let waited = OPERATOR_PATIENCE.as_secs();
+            return Failure::Answer(format!(
+                "the hub at {socket} does not answer within {waited} s; it may be stopped"
+            ));
         }
+        Failure::Answer(format!("the hub at {socket} did not answer as expected: {error}"))
     }
 }
 

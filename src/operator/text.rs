@@ -13,7 +13,7 @@ pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -33,9 +33,9 @@ pub(super) fn seconds(seconds: f64) -> String {
         return format!("{:.1}s", seconds.max(0.0));
     }
     match seconds.round() as u64 {
-        whole @ ..60 => format!("{whole}s"),
-        whole @ ..3_600 => format!("{}m{}s", whole / 60, whole % 60),
-        whole @ ..86_400 => format!("{}h{}m", whole / 3_600, whole % 3_600 / 60),
+        whole @ 0..60 => format!("{whole}s"),
+        whole @ 60..3_600 => format!("{}m{}s", whole / 60, whole % 60),
+        whole @ 3_600..86_400 => format!("{}h{}m", whole / 3_600, whole % 3_600 / 60),
         whole => format!("{}d{}h", whole / 86_400, whole % 86_400 / 3_600),
     }
 }
@@ -44,8 +44,8 @@ pub(super) fn seconds(seconds: f64) -> String {
 #[allow(clippy::cast_precision_loss, reason = "a few digits are shown")]
 pub(super) fn micros(micros: u64) -> String {
     match micros {
-        ..1_000 => format!("{micros}us"),
-        ..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        0..1_000 => format!("{micros}us"),
+        1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
         _ => format!("{:.1}s", micros as f64 / 1e6),
     }
 }
