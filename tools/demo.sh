@@ -86,8 +86,9 @@ agency() {
     CLI_ID=$1 CLI_MODE=agency CLI_PROTOCOL=$(speaks "$1") CLI_SERVER_ADDRESS=$address CLI_DATA=$data/agency-$1.csv \
         CLI_LOG_LEVEL=INFO "$bin/client" ${client_config:+--config "$client_config"} >"client-$1.log" 2>&1 &
     client=$!
-    # A signal may have been received before the client's process id was known.
-    [ -z "$stopped" ] || kill -TERM "$client" 2>/dev/null
+    # A signal may have been received before the client was known. SIGTERM would be lost where the new process still has
+    # the trap of this shell.
+    [ -z "$stopped" ] || kill -KILL "$client" 2>/dev/null
     wait "$client"
     code=$?
     # A signal ends the first wait early, while the client is still ending.

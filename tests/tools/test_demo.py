@@ -122,7 +122,7 @@ class Demo(unittest.TestCase):
         self.agencies(1, 2)
         (self.folder / "less.csv").write_text("Ana,Paz,12,1990-02-03,7574\n")
         less = f'[ "$CLI_ID" != 2 ] || export CLI_DATA="{self.folder}/less.csv"; exec "$real/client" "$@"'
-        for client, complaint in [(less, "missing: line 1 of the file: Íñigo,O'Hara,20000000"),
+        for client, complaint in [(less, "agency-2.csv: 0 bets are the same, 99 missing, 0 extra, 1 different"),
                                   (less, "not what the files say"),
                                   ('"$real/client" "$@" | sed "s/cant_ganadores: 2/cant_ganadores: 3/"', "not what the files say"),
                                   ('"$real/client" "$@"; [ "$CLI_ID" != 1 ] || exit 3', "agency 1 ended with exit code 3")]:
