@@ -230,6 +230,9 @@ pub const ANSWER_HEADERS_MAX: usize = 64;
 /// The longest body of an answer, in bytes: some hundred thousand winners.
 pub const ANSWER_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The most winners that `loteria winners` takes from a hub, which tells them in parts; each takes some 200 bytes.
+pub const WINNERS_ASKED_MAX: usize = 1_000_000;
+
 /// The longest line of an event stream, in bytes.
 pub const EVENT_LINE_BYTES_MAX: usize = 64 * 1024;
 

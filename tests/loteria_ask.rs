@@ -196,7 +196,7 @@ fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
         "turns   1,000: p50 80us, p99 1.2ms, max 30.0ms",
         "store   bets.csv, 1.0 MiB, 20.0 GiB free",
         "health  healthy and ready",
-        "     5  lost 3m20s       1,240     0/s      - -               - 10.0.0.9:99",
+        "     5  lost 3m20s       1,240       0/s      - -               - 10.0.0.9:99",
     ] {
         assert!(out.lines().any(|line| line == told), "{told}: {out}");
     }
@@ -363,17 +363,37 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
     };
     let all = Winners { version: VERSION, winning_number: 12, winners: vec![winner(1, "7"), winner(2, "8")] };
     let body = serde_json::to_string(&all).unwrap();
-    let hub = FakeHub::in_folder(folder.path(), move |_, _, _, before| {
-        if before < 2 { answer(200, &body) } else { answer(409, "the draw has not been made\n") }
+    let part = |winners: &[Winner], left_out: usize| {
+        let part = Winners { winners: winners.to_vec(), ..all.clone() };
+        let mut part = serde_json::to_value(part).unwrap();
+        part["left_out"] = left_out.into();
+        answer(200, &part.to_string())
+    };
+    let parts = [part(&all.winners[..1], 1), part(&all.winners[1..], 0)];
+    let hub = FakeHub::in_folder(folder.path(), move |_, _, _, before| match before {
+        0 | 1 => answer(200, &body),
+        2 | 3 => parts[before - 2].clone(),
+        _ => answer(409, "the draw has not been made\n"),
     });
     let (code, out, _) = loteria(folder.path(), &["winners", "--csv"]);
     assert_eq!(code, Some(0));
     assert!(out.contains("\r\n1,\"Ana, \"\"la\"\"\",Paz,7,1999-03-17,12\r\n"), "{out}");
     let (_, out, _) = loteria(folder.path(), &["winners", "--agency", "2"]);
     assert!(out.starts_with("winning number 12: 1 winner\n") && !out.contains(" 7 "), "{out}");
+    let (_, out, _) = loteria(folder.path(), &["winners", "--csv"]);
+    assert!(out.lines().count() == 3 && out.contains(",7,") && out.contains(",8,"), "told in two parts: {out}");
     let (code, _, err) = loteria(folder.path(), &["winners"]);
     assert!(code == Some(1) && err.ends_with("status 409: the draw has not been made\n"), "{err}");
-    assert_eq!(hub.requests(), ["GET /winners.json", "GET /winners.json?agency=2", "GET /winners.json"]);
+    assert_eq!(
+        hub.requests(),
+        [
+            "GET /winners.json",
+            "GET /winners.json?agency=2",
+            "GET /winners.json",
+            "GET /winners.json?from=1",
+            "GET /winners.json"
+        ]
+    );
 }
 
 #[test]
@@ -401,6 +421,8 @@ fn the_hub_is_found_by_flags_environment_or_configuration() {
         let _hub = at(socket);
         found.push((socket, from_environment(name, value)));
     }
+    let (code, _, err) = from_environment("STATUS_SOCKET", "off");
+    assert!(code == Some(1) && err.contains("[STATUS] SOCKET = off"), "{err}");
     for (socket, result) in found {
         assert_eq!(result, (Some(0), "fine\n".to_owned(), String::new()), "{socket}");
     }

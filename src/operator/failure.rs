@@ -30,6 +30,9 @@ pub enum Failure {
         /// The system's error.
         error: io::Error,
     },
+    /// The configuration switches the socket off.
+    #[error("[STATUS] SOCKET = off: this hub has no socket at which it can be asked")]
+    NoSocket,
     /// The hub's answer says no, or cannot be understood.
     #[error("{0}")]
     Answer(String),
@@ -50,7 +53,8 @@ impl Failure {
             Failure::Store(OpenError::Io { .. }) => 74,
             Failure::Store(OpenError::Locked { .. }) => 75,
             Failure::Stopped => 130,
-            Failure::Bets(_) | Failure::NotRunning { .. } | Failure::Answer(_) | Failure::Output(_) => 1,
+            Failure::Bets(_) | Failure::NotRunning { .. } | Failure::NoSocket => 1,
+            Failure::Answer(_) | Failure::Output(_) => 1,
         }
     }
 }

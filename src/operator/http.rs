@@ -117,7 +117,11 @@ impl Hub {
         let sent = sent.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) });
         sent.and_then(|()| from.head())
             .map(|(status, framing)| (status, Body { from, framing }))
-            .map_err(|error| self.failed(&error))
+            // A hub that ends closes the connections that it has not accepted.
+            .map_err(|error| {
+                let ended = error.kind() == ErrorKind::ConnectionReset;
+                if ended { self.absent(error) } else { self.failed(&error) }
+            })
     }
 
     fn absent(&self, error: io::Error) -> Failure {

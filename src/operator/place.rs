@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use super::http::Hub;
 use crate::config::Settings;
 
 /// What the command line says about the place.
@@ -21,28 +22,41 @@ pub struct Where {
 pub struct Place {
     /// The bets' file; `None` where only a socket was named.
     pub store: Option<PathBuf>,
-    /// The socket.
-    pub socket: PathBuf,
+    /// The socket; `None` where the configuration switches it off.
+    pub socket: Option<PathBuf>,
 }
 
 impl Place {
+    /// The hub at the socket.
+    ///
+    /// # Errors
+    /// There is no socket.
+    pub fn hub(&self) -> Result<Hub, Failure> {
+        self.socket.as_deref().map(Hub::at).ok_or(Failure::NoSocket)
+    }
+
     /// A socket or a store that is named counts; else what the server's configuration and the environment say.
     ///
     /// # Errors
     /// A configuration that cannot be read.
     pub fn find(named: &Where) -> Result<Place, Failure> {
         if let Some(socket) = &named.socket {
-            return Ok(Place { store: named.store.clone(), socket: socket.clone() });
+            return Ok(Place { store: named.store.clone(), socket: Some(socket.clone()) });
         }
         if let Some(store) = &named.store {
-            return Ok(Place { socket: beside(store), store: Some(store.clone()) });
+            return Ok(Place { socket: Some(beside(store)), store: Some(store.clone()) });
         }
         let path = named.config.as_deref().unwrap_or(Path::new("config.ini"));
         let mut settings = Settings::load(path, named.config.is_some())?;
         let as_path = |text: &str| Ok::<_, String>(PathBuf::from(text));
         let store = settings.get("STORAGE", "PATH", "bets.csv", as_path)?;
-        let socket = settings.get("STATUS", "SOCKET", "", as_path)?;
-        let socket = if socket.as_os_str().is_empty() { beside(&store) } else { socket };
+        let socket = settings.get("STATUS", "SOCKET", "", |text| {
+            Ok::<_, String>(match text {
+                "" => Some(beside(&store)),
+                _ if text.eq_ignore_ascii_case("off") => None,
+                _ => Some(PathBuf::from(text)),
+            })
+        })?;
         Ok(Place { store: Some(store), socket })
     }
 }

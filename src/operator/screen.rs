@@ -126,7 +126,7 @@ fn agency(agency: &Agency) -> String {
 }
 
 fn agency_row([id, state, bets, rate, heard, dialect, winners, peer]: [&str; 8]) -> String {
-    let row = format!("{id:>6}  {state:<10} {bets:>11} {rate:>7} {heard:>6} {dialect:<9} {winners:>7} {peer}");
+    let row = format!("{id:>6}  {state:<10} {bets:>11} {rate:>9} {heard:>6} {dialect:<9} {winners:>7} {peer}");
     row.trim_end().to_owned()
 }
 

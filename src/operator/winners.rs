@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::ask::{parsed, refused};
 use super::failure::Failure;
 use super::http::Hub;
 use super::place::Place;
 use super::text::{clean, counted};
+use crate::limits::WINNERS_ASKED_MAX;
 use crate::lottery::AgencyId;
 use crate::status::report::{VERSION, Winner, Winners};
 use crate::storage::check;
@@ -28,22 +31,48 @@ pub enum Format {
 /// # Errors
 /// The draw has not been made; neither hub nor store is there; the store is damaged.
 pub fn winners(place: &Place, agency: Option<u32>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-    let found = match (ask(&Hub::at(&place.socket), agency), &place.store) {
-        (Err(Failure::NotRunning { .. }), Some(store)) => read(store, agency)?,
+    let asked = place.hub().and_then(|hub| ask(&hub, agency));
+    let found = match (asked, &place.store) {
+        (Err(Failure::NotRunning { .. } | Failure::NoSocket), Some(store)) => read(store, agency)?,
         (asked, _) => asked?,
     };
     print(&found, format, out).map_err(Failure::Output)
 }
 
+/// Some of a hub's winners.
+#[derive(Deserialize)]
+struct Part {
+    #[serde(flatten)]
+    found: Winners,
+    /// How many follow.
+    #[serde(default)]
+    left_out: usize,
+}
+
+/// The winners of a running hub, which it tells in parts.
 fn ask(hub: &Hub, agency: Option<u32>) -> Result<Winners, Failure> {
-    let path = agency.map_or("/winners.json".to_owned(), |id| format!("/winners.json?agency={id}"));
-    let answer = hub.get(&path)?;
-    if answer.status != 200 {
-        return Err(refused(&path, &answer));
+    let Part { found: mut all, mut left_out } = part(hub, agency, 0)?;
+    while left_out > 0 {
+        let next = part(hub, agency, all.winners.len())?;
+        left_out = if next.found.winners.is_empty() { 0 } else { next.left_out };
+        all.winners.extend(next.found.winners);
+        if all.winners.len() > WINNERS_ASKED_MAX {
+            let many = format!("the hub has more than {WINNERS_ASKED_MAX} winners; ask for one agency");
+            return Err(Failure::Answer(many));
+        }
     }
-    let mut found: Winners = parsed(&path, &answer)?;
-    found.winners.retain(|winner| agency.is_none_or(|id| winner.agency == id));
-    Ok(found)
+    all.winners.retain(|winner| agency.is_none_or(|id| winner.agency == id));
+    Ok(all)
+}
+
+/// The winners without the first `from` ones, as many as the hub tells at once.
+fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Part, Failure> {
+    let agency = agency.map(|id| format!("agency={id}"));
+    let from = (from > 0).then(|| format!("from={from}"));
+    let query = [agency, from].into_iter().flatten().collect::<Vec<_>>().join("&");
+    let path = if query.is_empty() { "/winners.json".to_owned() } else { format!("/winners.json?{query}") };
+    let answer = hub.get(&path)?;
+    if answer.status == 200 { parsed(&path, &answer) } else { Err(refused(&path, &answer)) }
 }
 
 /// The winners in a store.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use loteria::arguments::{Stop, parse};
 use loteria::logging::{self, say_on_stderr};
-use loteria::operator::{self, Failure, Hub, Place};
+use loteria::operator::{self, Failure, Place};
 
 use arguments::{Arguments, Command, format};
 
@@ -32,20 +32,21 @@ fn main() -> ExitCode {
 /// Whether the answer is yes, where the command asks for one.
 fn run(arguments: Arguments) -> Result<bool, Failure> {
     let Arguments { place, command } = arguments;
-    let place = || Place::find(&place.named());
-    let hub = |place: Place| Hub::at(&place.socket);
+    let named = place.named();
+    let place = || Place::find(&named);
+    let hub = || place()?.hub();
     let out: &mut dyn Write = &mut io::stdout();
     let yes = |()| true;
     match command {
-        Command::Status { watch: true, json: _ } => operator::watch(&hub(place()?)).map(yes),
-        Command::Status { watch: false, json } => operator::status(&hub(place()?), json, out).map(yes),
-        Command::Connections { json } => operator::connections(&hub(place()?), json, out).map(yes),
-        Command::Events => operator::events(&hub(place()?), out).map(yes),
-        Command::Why => operator::why(&hub(place()?), out).map(yes),
-        Command::Health { ready } => operator::health(&hub(place()?), ready, out),
+        Command::Status { watch: true, json: _ } => operator::watch(&hub()?).map(yes),
+        Command::Status { watch: false, json } => operator::status(&hub()?, json, out).map(yes),
+        Command::Connections { json } => operator::connections(&hub()?, json, out).map(yes),
+        Command::Events => operator::events(&hub()?, out).map(yes),
+        Command::Why => operator::why(&hub()?, out).map(yes),
+        Command::Health { ready } => operator::health(&hub()?, ready, out),
         Command::Winners { agency, csv, json } => operator::winners(&place()?, agency, format(csv, json), out).map(yes),
         Command::Verify { path, against } => operator::verify(&path, against.as_deref(), out),
-        Command::LogLevel { level } => operator::log_level(&hub(place()?), level, out).map(yes),
+        Command::LogLevel { level } => operator::log_level(&hub()?, level, out).map(yes),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "loteria", &mut script);
