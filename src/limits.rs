@@ -243,6 +243,128 @@ pub const COMPARED_AHEAD: usize = 1024;
 /// Differences that `loteria verify --against` shows of one agency; the others are counted.
 pub const DIFFERENCES_SHOWN: usize = 20;
 
+/// The longest head of a request at the status service, in bytes, as most HTTP servers have it.
+pub const STATUS_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// The most header fields of a request at the status service; browsers send some twenty.
+pub const STATUS_HEADERS_MAX: usize = 64;
+
+/// The longest body of a request at the status service, in bytes: the name of a log level.
+pub const STATUS_BODY_BYTES_MAX: usize = 1024;
+
+/// From the first byte of a request at the status service to its last.
+pub const STATUS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection of the status service waits for a request: longer than a scraper's or a page's period, so that these
+/// keep theirs.
+pub const STATUS_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a viewer may read nothing of what it was sent.
+pub const STATUS_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take to be read: a byte now and then must not hold a slot.
+pub const STATUS_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Unread events of one viewer, in bytes, above which it is dropped: more than a second's worth in the kernel and here.
+pub const STATUS_EVENTS_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes that a viewer may send which are dropped: after its last answer, or while it is sent events.
+pub const STATUS_DISCARD_BYTES_MAX: usize = 256 * 1024;
+
+/// Connections of the status service's Unix socket: operators and their scripts.
+pub const STATUS_LOCAL_MAX: usize = 64;
+
+/// Connections of the status service's TCP port: a class of viewers.
+pub const STATUS_NETWORK_MAX: usize = 256;
+
+/// Connections of one TCP address at the status service, once all of them are taken.
+pub const STATUS_ADDRESS_SHARE: usize = STATUS_NETWORK_MAX / 4;
+
+/// Connections of the status service that one turn accepts.
+pub const STATUS_ACCEPTS_PER_TURN: usize = 8;
+
+/// Requests at the status service that one turn answers: an answer with every connection and agency in it takes most of a
+/// millisecond.
+pub const STATUS_REQUESTS_PER_TURN: usize = 2;
+
+/// Connections of the status service that one turn reads or writes.
+pub const STATUS_VIEWERS_PER_TURN: usize = 32;
+
+/// Bytes that one turn writes to viewers.
+pub const STATUS_BYTES_PER_TURN: usize = 256 * 1024;
+
+/// Bytes that one viewer is written in a turn.
+pub const STATUS_BYTES_PER_VIEWER: usize = 64 * 1024;
+
+/// While agencies are served, viewers are served again after so many times as long as serving them has taken: they get no more
+/// than this share of the loop.
+pub const STATUS_REST: u32 = 100;
+
+/// The longest such pause: a stall while viewers were served is not theirs.
+pub const STATUS_REST_MAX: Duration = Duration::from_millis(250);
+
+/// How soon the status service accepts again after the system refused a connection: agencies go first.
+pub const STATUS_ACCEPT_RETRY: Duration = Duration::from_millis(250);
+
+/// How soon deadlines of viewers are looked at again that could not be judged: bytes of theirs wait to be read.
+pub const STATUS_LOOK: Duration = Duration::from_millis(100);
+
+/// How long an answer about the file system's free space is used again.
+pub const STATUS_DISK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long an answer of the status service is given again: many viewers that ask every second cost what few cost.
+pub const STATUS_KEPT: Duration = Duration::from_millis(200);
+
+/// How long the status service says that the disk is full after it last was, if nothing has been stored since: longer than
+/// agencies wait before they try again, so that it does not say so by turns.
+pub const STORE_FULL_SAID: Duration = Duration::from_secs(10);
+
+/// Agencies that `/status.json` lists, the first ones of the roster: some 400 bytes each, and a draw can have a hundred
+/// thousand.
+pub const AGENCIES_REPORTED_MAX: usize = 1000;
+
+/// Connections that `/connections.json` lists, those of agencies first: some 250 bytes each.
+pub const CONNECTIONS_REPORTED_MAX: usize = 1000;
+
+/// Winning bets of one `/winners.json`: a megabyte or two. A reader of more asks for them in parts.
+pub const WINNERS_REPORTED_MAX: usize = 10_000;
+
+/// Agencies with labels of their own in `/metrics`, the first ones of the roster; the others are summed. A time series
+/// costs Prometheus some kilobytes.
+pub const METRICS_AGENCIES_MAX: usize = 1000;
+
+/// Events that are kept for viewers, of some 150 bytes each: a viewer that reads more slowly than they come misses some.
+pub const EVENTS_KEPT: usize = 1024;
+
+/// Events of one kind in one second, once for those with an agency and once for those without: hostile peers can cause any
+/// number, and no person reads more. Further ones are only counted.
+pub const EVENTS_PER_SECOND: u32 = 32;
+
+/// As [`EVENTS_PER_SECOND`], for what agencies seldom do: finishes, losses and returns, and what they stored before these.
+pub const EVENTS_PER_SECOND_RARE: u32 = 256;
+
+/// Agencies with a `stored` event of their own in one second; the others share one.
+pub const STORED_EVENTS_PER_SECOND: usize = 64;
+
+/// Bytes of events that one call hands to a viewer; the rest follows in the next one.
+pub const EVENTS_BYTES: usize = 64 * 1024;
+
+/// How long a viewer of events is sent nothing: a comment then shows the viewer, and what lies between, that the hub is
+/// there.
+pub const EVENTS_SILENCE: Duration = Duration::from_secs(15);
+
+/// Reasons of closings that are kept until the connection ends: as many connections can be draining.
+pub const CLOSINGS_KEPT: usize = 1024;
+
+/// Turns of `/trace.json`: some 300 bytes each in the answer.
+pub const TRACE_TURNS: usize = 4096;
+
+/// How long after the last request for a trace turns are no longer recorded.
+pub const TRACE_KEPT: Duration = Duration::from_secs(60);
+
+/// The longest turn that is told apart from longer ones, in the percentiles.
+pub const LATENCY_MAX: Duration = Duration::from_secs(3600);
+
 // A read fits the budget of its connection, this budget that of all connections, and the input of a turn its rows.
 const _: () = assert!(READ_BYTES <= TURN_BYTES_PER_CONNECTION);
 const _: () = assert!(TURN_BYTES_PER_CONNECTION_MIN <= TURN_BYTES_PER_CONNECTION);
@@ -268,6 +390,19 @@ const _: () = assert!(TLS_RECORD_BYTES <= WRITE_STEP_BYTES);
 const _: () = assert!(ECHO_SILENCE.as_millis() < DETECT_SILENCE.as_millis());
 const _: () = assert!(STALL.as_millis() < ECHO_SILENCE.as_millis());
 const _: () = assert!(DETECT_SILENCE.as_millis() < UNDECIDED_GRACE.as_millis());
+// The disk is tried again while it is still said to be full.
+const _: () = assert!(FULL_DISK_PAUSE.as_millis() < STORE_FULL_SAID.as_millis());
+// What hostile peers cause in one second (four kinds of events, with and without an agency) leaves most of the ring to others,
+// and so does what is stored.
+const _: () = assert!((EVENTS_PER_SECOND as usize) * 8 <= EVENTS_KEPT / 4);
+const _: () = assert!(STORED_EVENTS_PER_SECOND < EVENTS_PER_SECOND_RARE as usize);
+const _: () = assert!((EVENTS_PER_SECOND_RARE as usize) <= EVENTS_KEPT / 4);
 // A pause of the program never makes a returning agency, or a half-close, late.
 const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < RETURN_LATENESS.as_millis());
 const _: () = assert!(POLL_MAX.as_millis() + STALL.as_millis() < HALF_CLOSE_GRACE.as_millis());
+// What a viewer may send is read in one piece, and an answer ends before the viewer's time does.
+const _: () = assert!(STATUS_HEAD_BYTES_MAX + STATUS_BODY_BYTES_MAX <= READ_BYTES);
+const _: () = assert!(STATUS_WRITE_TIMEOUT.as_millis() < STATUS_ANSWER_TIMEOUT.as_millis());
+const _: () = assert!(EVENTS_BYTES < STATUS_EVENTS_BYTES_MAX);
+// The unread events of all viewers are a fraction of the agencies' buffers.
+const _: () = assert!((STATUS_LOCAL_MAX + STATUS_NETWORK_MAX) * STATUS_EVENTS_BYTES_MAX < BUFFERS_BYTES_MAX / 4);

@@ -64,6 +64,11 @@ impl RunningTime {
         Moment::after_origin(elapsed.saturating_sub(self.discounted))
     }
 
+    /// What the owner's clock read at the last call of [`account`](Self::account).
+    pub fn accounted(&self) -> Duration {
+        self.accounted
+    }
+
     /// Ends a step when the owner's clock reads `elapsed`, and returns the running time. The step should have taken
     /// `expected` at most. Of the excess, as much as is no stall counts, and the rest is discounted: running time advances
     /// even if every step stalls.

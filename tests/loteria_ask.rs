@@ -361,7 +361,8 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
         document: document.to_owned(),
         birthdate: "1999-03-17".to_owned(),
     };
-    let all = Winners { version: VERSION, winning_number: 12, winners: vec![winner(1, "7"), winner(2, "8")] };
+    let all =
+        Winners { version: VERSION, left_out: 0, winning_number: 12, winners: vec![winner(1, "7"), winner(2, "8")] };
     let body = serde_json::to_string(&all).unwrap();
     let part = |winners: &[Winner], left_out: usize| {
         let part = Winners { winners: winners.to_vec(), ..all.clone() };

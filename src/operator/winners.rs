@@ -93,7 +93,7 @@ fn read(store: &Path, agency: Option<u32>) -> Result<Winners, Failure> {
             birthdate: bet.birthdate().to_string(),
         })
     });
-    Ok(Winners { version: VERSION, winning_number, winners: winners.collect() })
+    Ok(Winners { version: VERSION, left_out: 0, winning_number, winners: winners.collect() })
 }
 
 fn print(found: &Winners, format: Format, out: &mut dyn Write) -> io::Result<()> {

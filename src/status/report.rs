@@ -106,7 +106,8 @@ pub enum AgencyState {
     Connected,
     /// It has bets, and has not finished.
     Uploading,
-    /// It has bets and has not finished, and no connection speaks for it.
+    /// It has bets and has not finished, and no connection speaks for it: in the dialects that open a connection for each
+    /// message, for as long as `IDLE_TIMEOUT`.
     Lost,
     /// It has finished, and no query of it waits.
     Finished,
@@ -178,6 +179,19 @@ pub enum ConnectionState {
     Parked,
     /// It is being closed.
     Closing,
+}
+
+impl ConnectionState {
+    /// The name in the answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConnectionState::Detecting => "detecting",
+            ConnectionState::Speaking => "speaking",
+            ConnectionState::Waiting => "waiting",
+            ConnectionState::Parked => "parked",
+            ConnectionState::Closing => "closing",
+        }
+    }
 }
 
 /// Sums since the start.
@@ -270,8 +284,11 @@ pub struct Winners {
     pub version: u32,
     /// The number that won.
     pub winning_number: u32,
-    /// Every winning bet, by agency, in the order in which they were stored.
+    /// The winning bets, by agency, in the order in which they were stored; no more than `WINNERS_REPORTED_MAX` (`limits`).
     pub winners: Vec<Winner>,
+    /// How many follow those of the list: asked for with `from=N`, where N is how many the reader has.
+    #[serde(default)]
+    pub left_out: usize,
 }
 
 /// A winning bet.

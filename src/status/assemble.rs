@@ -1,0 +1,214 @@
+//! `/status.json` and `/connections.json`, from the hub, the loop and the tally.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use super::facts::{Door, Facts, SocketFacts};
+use super::latency::Durations;
+use super::report::{
+    Agency, AgencyState, Connection, ConnectionList, ConnectionState, Connections, Draw, DrawState, Program, Report,
+    Store, Totals, VERSION,
+};
+use super::snapshot::{Snapshot, not_ready, unhealthy};
+use super::tally::{Tally, dialect_name};
+use crate::hub::{Activity, AgencyView, ConnectionId, ConnectionView, Hub};
+use crate::limits;
+use crate::lottery::Standing;
+use crate::storage::Keep;
+use crate::timers::Moment;
+
+/// How long turns and commits take.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    /// Turns.
+    pub turns: Durations,
+    /// Commits that wrote.
+    pub commits: Durations,
+}
+
+/// `/status.json`, as `door` may see it.
+pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, door: Door) -> Report {
+    let (overview, gauges) = (&snapshot.overview, &snapshot.gauges);
+    let views = &overview.agencies;
+    let agencies: Vec<Agency> =
+        views.iter().take(limits::AGENCIES_REPORTED_MAX).map(|view| agency(view, snapshot.now, tally)).collect();
+    Report {
+        version: VERSION,
+        hub: program(facts, snapshot),
+        draw: draw(snapshot, tally),
+        agencies_left_out: views.len() - agencies.len(),
+        agencies,
+        connections: connections(snapshot),
+        totals: Totals {
+            bets: tally.stored.bets,
+            batches: tally.stored.batches,
+            bets_stored: views.iter().map(|view| view.bets).sum(),
+            rejected: tally.rejected.values().sum(),
+            refused: tally.refused.values().sum(),
+            bytes_in: gauges.bytes_in,
+            bytes_out: gauges.bytes_out,
+        },
+        bets_per_second: thousandths(tally.rate.per_second(tally.now())),
+        turns: latencies.turns.report(),
+        commits: latencies.commits.report(),
+        store: Store {
+            path: (door == Door::Local).then(|| facts.store.clone()),
+            sync: facts.sync,
+            full: tally.store_is_full(),
+            bytes: gauges.store_bytes,
+            disk_free_bytes: gauges.disk_free_bytes,
+        },
+        unhealthy: unhealthy(gauges, tally.store_is_full()).map(str::to_owned),
+        not_ready: not_ready(gauges).map(str::to_owned),
+    }
+}
+
+fn program(facts: &Facts, snapshot: &Snapshot) -> Program {
+    let uptime = snapshot.gauges.uptime;
+    Program {
+        version: facts.version.to_owned(),
+        pid: facts.pid,
+        started: rfc_3339(facts.started),
+        now: rfc_3339(facts.started.checked_add(uptime).unwrap_or(facts.started)),
+        uptime: uptime.as_secs(),
+        address: facts.address.clone(),
+        tls: facts.tls,
+        connections_max: facts.connections_max,
+        frame_bytes_max: facts.frame_bytes_max,
+        log_lines_dropped: snapshot.gauges.log_lines_dropped,
+    }
+}
+
+/// `2024-08-21T22:11:15Z`.
+fn rfc_3339(time: SystemTime) -> String {
+    let second = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = i64::try_from(second).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Where the draw stands.
+pub fn draw_state(snapshot: &Snapshot) -> DrawState {
+    match (snapshot.overview.drawn, snapshot.overview.agencies.is_empty()) {
+        (true, _) => DrawState::Drawn,
+        (false, true) => DrawState::None,
+        (false, false) => DrawState::Open,
+    }
+}
+
+fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
+    let overview = &snapshot.overview;
+    let waited_for = || overview.agencies.iter().filter(|view| view.standing == Standing::Betting && !overview.drawn);
+    let winners = || overview.agencies.iter().filter_map(|view| view.winners).map(|count| count as u64).sum();
+    Draw {
+        state: draw_state(snapshot),
+        winning_number: overview.drawn.then_some(overview.winning_number),
+        waiting_for: waited_for().take(limits::AGENCIES_REPORTED_MAX).map(|view| view.id.0).collect(),
+        waiting_count: waited_for().count(),
+        waiting_since: snapshot.parked_for.filter(|_| !overview.drawn).map(seconds),
+        parked: snapshot.parked(),
+        drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),
+        winners: overview.drawn.then(winners),
+    }
+}
+
+/// What an agency is doing.
+pub fn agency_state(view: &AgencyView) -> AgencyState {
+    match view.standing {
+        Standing::Excluded => AgencyState::Excluded,
+        Standing::Finished if view.parked > 0 => AgencyState::Parked,
+        Standing::Finished => AgencyState::Finished,
+        Standing::Betting if view.lost_since.is_some() => AgencyState::Lost,
+        Standing::Betting if view.bets > 0 => AgencyState::Uploading,
+        Standing::Betting if view.connections > 0 => AgencyState::Connected,
+        Standing::Betting => AgencyState::NeverSeen,
+    }
+}
+
+fn agency(view: &AgencyView, now: Moment, tally: &Tally) -> Agency {
+    let of_agency = tally.agency(view.id);
+    let uptime = tally.now();
+    let did = of_agency.and_then(|of_agency| of_agency.did);
+    let received = view.received_at.map(|at| at.until(now));
+    let acted = did.map(|(_, at)| uptime.saturating_sub(at));
+    Agency {
+        id: view.id.0,
+        state: agency_state(view),
+        bets: view.bets,
+        batches: view.batches,
+        bets_per_second: of_agency.map_or(0.0, |of_agency| thousandths(of_agency.rate.per_second(uptime))),
+        connections: view.connections,
+        last_heard: received.into_iter().chain(acted).min().map(seconds),
+        last_did: did.map(|(did, _)| did.words()),
+        refused: of_agency.map_or(0, |of_agency| of_agency.refused),
+        last_refusal: of_agency.and_then(|of_agency| of_agency.last_refusal).map(|why| why.to_string()),
+        lost_for: view.lost_since.map(|since| seconds(since.until(now))),
+        dialect: of_agency.and_then(|of_agency| of_agency.dialect).map(|dialect| dialect.name().to_owned()),
+        peer: of_agency.and_then(|of_agency| of_agency.peer).map(|peer| peer.to_string()),
+        winners: view.winners.map(|count| count as u64),
+    }
+}
+
+fn connections(snapshot: &Snapshot) -> Connections {
+    let (mut by_state, mut by_dialect) = (BTreeMap::new(), BTreeMap::new());
+    for ((dialect, activity), count) in &snapshot.overview.connections {
+        *by_state.entry(connection_state(*activity)).or_insert(0) += count;
+        *by_dialect.entry(dialect_name(*dialect)).or_insert(0) += count;
+    }
+    Connections {
+        open: snapshot.connections(),
+        by_state: by_state.into_iter().collect(),
+        by_dialect: by_dialect.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        buffered_bytes: snapshot.overview.buffered_bytes,
+        viewers: snapshot.gauges.viewers,
+    }
+}
+
+/// A connection's activity, as the answers name it.
+pub fn connection_state(activity: Activity) -> ConnectionState {
+    match activity {
+        Activity::Detecting => ConnectionState::Detecting,
+        Activity::Speaking => ConnectionState::Speaking,
+        Activity::Waiting => ConnectionState::Waiting,
+        Activity::Parked => ConnectionState::Parked,
+        Activity::Closing => ConnectionState::Closing,
+    }
+}
+
+/// `/connections.json`: those of agencies first, each kind in the order in which they came.
+pub fn connection_list<K: Keep>(
+    hub: &Hub<K>,
+    now: Moment,
+    sockets: &dyn Fn(ConnectionId) -> SocketFacts,
+) -> ConnectionList {
+    let mut views: Vec<ConnectionView> = hub.connection_views().collect();
+    views.sort_unstable_by_key(|view| (view.agency.is_none(), view.id.generation));
+    let left_out = views.len().saturating_sub(limits::CONNECTIONS_REPORTED_MAX);
+    views.truncate(limits::CONNECTIONS_REPORTED_MAX);
+    let connection = |view: &ConnectionView| {
+        let facts = sockets(view.id);
+        Connection {
+            id: view.id.generation,
+            peer: SocketAddr::new(view.peer, view.port).to_string(),
+            dialect: view.dialect.map(|dialect| dialect.name().to_owned()),
+            state: connection_state(view.activity),
+            agency: view.agency.map(|agency| agency.0),
+            bytes_in: facts.bytes_in,
+            bytes_out: facts.bytes_out,
+            buffered_bytes: view.buffered,
+            age: seconds(facts.age),
+            silent_for: seconds(view.received_at.until(now)),
+        }
+    };
+    ConnectionList { version: VERSION, connections: views.iter().map(connection).collect(), left_out }
+}
+
+/// To the millisecond.
+fn seconds(time: Duration) -> f64 {
+    thousandths(time.as_secs_f64())
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}

@@ -1,0 +1,58 @@
+//! The hub and the loop at one moment: what every answer is made of.
+
+use std::time::Duration;
+
+use super::facts::Gauges;
+use crate::hub::{Activity, Hub, Overview};
+use crate::storage::Keep;
+use crate::timers::Moment;
+
+/// The hub and the loop at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When, by the hub's clock.
+    pub now: Moment,
+    /// The hub.
+    pub overview: Overview,
+    /// What the loop knows.
+    pub gauges: Gauges,
+    /// For how long the oldest query has waited for the draw.
+    pub parked_for: Option<Duration>,
+}
+
+impl Snapshot {
+    /// The hub as it is `now`. Looks at every connection and every agency.
+    pub fn new<K: Keep>(hub: &Hub<K>, now: Moment, gauges: Gauges) -> Snapshot {
+        let parked = hub.connection_views().filter(|view| view.activity == Activity::Parked);
+        // A parked peer has sent nothing since its query.
+        let oldest = parked.map(|view| view.received_at).min();
+        Snapshot { now, overview: hub.overview(now), gauges, parked_for: oldest.map(|at| at.until(now)) }
+    }
+
+    /// How many queries wait for the draw.
+    pub fn parked(&self) -> usize {
+        let parked = self.overview.connections.iter().filter(|((_, activity), _)| *activity == Activity::Parked);
+        parked.map(|(_, count)| count).sum()
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.overview.connections.values().sum()
+    }
+}
+
+/// Why the hub cannot do its work, in one line.
+pub fn unhealthy(gauges: &Gauges, store_full: bool) -> Option<&'static str> {
+    let reasons = [
+        (!gauges.listening, "not listening: the listener is closed, or there are no free file descriptors"),
+        (store_full, "the disk is full: batches are rejected until there is space"),
+        (gauges.disk_free_bytes == Some(0), "the store's file system has no free space"),
+        (!gauges.log_flows, "the reader of the log takes no lines: nothing is read from agencies until it does"),
+    ];
+    reasons.into_iter().find(|(applies, _)| *applies).map(|(_, reason)| reason)
+}
+
+/// Why the hub should be sent no more work, in one line. Its store is open as long as it runs.
+pub fn not_ready(gauges: &Gauges) -> Option<&'static str> {
+    gauges.stopping.then_some("stopping: a signal has come")
+}
