@@ -139,7 +139,7 @@ fn serve(gate: Arc<Gate>, address: &mpsc::Sender<SocketAddr>) {
     let lottery = Lottery::new(Roster::parse("2").unwrap(), 7574);
     let hub = Hub::new(Policy::default(), lottery, keeper, clock.now());
     address.send(listener.address()).unwrap();
-    Reactor::new(hub, listener, None, signals, clock, LogOutput::stdout()).unwrap().run().unwrap();
+    Reactor::new(hub, listener, None, signals, clock, LogOutput::stdout(), None).unwrap().run().unwrap();
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -63,6 +63,8 @@ pub enum Flow {
 struct Shared {
     buffer: VecDeque<u8>,
     dropped: Dropped,
+    /// Lines dropped since the start.
+    dropped_ever: u64,
     /// Bytes written since the start.
     total: u64,
     sink: Sink,
@@ -160,6 +162,17 @@ impl LogOutput {
         self.lock().total
     }
 
+    /// Whether lines reach their reader: no write has failed, and the reader is not far behind.
+    pub fn flows(&self) -> bool {
+        let shared = self.lock();
+        shared.flow != Flow::Failed && shared.buffer.len() <= HOLD_BYTES
+    }
+
+    /// Lines dropped since the start.
+    pub fn dropped_lines(&self) -> u64 {
+        self.lock().dropped_ever
+    }
+
     /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.lock().buffer.is_empty()
@@ -193,7 +206,7 @@ impl LogOutput {
 impl Shared {
     fn new(sink: Sink) -> Shared {
         let (buffer, dropped) = (VecDeque::new(), Dropped::default());
-        Shared { buffer, dropped, total: 0, sink, flow: Flow::Done, has_stalled: false, read_at: None }
+        Shared { buffer, dropped, dropped_ever: 0, total: 0, sink, flow: Flow::Done, has_stalled: false, read_at: None }
     }
 
     /// What is left of `limit` for a reader that is behind and last took something `silence` ago.
@@ -209,6 +222,7 @@ impl Shared {
         let is_debug = logging::is_debug(line);
         if self.buffer.len() + line.len() > if is_debug { DEBUG_BYTES_MAX } else { BUFFER_BYTES_MAX } {
             *(if is_debug { &mut self.dropped.debug } else { &mut self.dropped.others }) += 1;
+            self.dropped_ever += 1;
             return;
         }
         self.buffer.extend(line);

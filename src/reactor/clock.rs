@@ -23,6 +23,16 @@ impl Clock {
         self.time.at(self.origin.elapsed())
     }
 
+    /// The time since the program began, by a clock that does not stop for stalls.
+    pub fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// The same at the last call of [`account`](Self::account): no further look at the clock.
+    pub fn accounted(&self) -> Duration {
+        self.time.accounted()
+    }
+
     /// What time it is, where what the loop did since the last call should have taken `expected` at most: see
     /// [`RunningTime::account`]. Between a look at the clock and another one the program may be stopped, so that what is
     /// judged by the time goes by this one.

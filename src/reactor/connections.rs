@@ -78,6 +78,9 @@ impl<K: Keep> Reactor<K> {
             log::warn!("action: accept_connections | result: in_progress | reason: {error}, new connections wait");
         }
         self.accept = Accept::Paused(now + limits::ACCEPT_RETRY);
+        if let Some(status) = &mut self.status {
+            status.give_way(now);
+        }
         // The freed descriptor lets the hub accept again at once.
         self.evict(None, now);
     }
@@ -94,7 +97,8 @@ impl<K: Keep> Reactor<K> {
         if slot >= self.sockets.len() {
             self.sockets.resize_with(slot + 1, || None);
         }
-        let mut socket = Socket::new(stream, Transport::new(self.tls.as_ref()), id.generation);
+        let transport = Transport::new(self.tls.as_ref());
+        let mut socket = Socket::new(stream, peer.port(), transport, id.generation, now);
         // What a client sends right after connecting is often here already.
         socket.readable = true;
         self.hub.set_handshaking(id, socket.transport.may_shake_hands());
@@ -173,6 +177,7 @@ impl<K: Keep> Reactor<K> {
                 }
             };
             left -= bytes;
+            self.traffic.bytes_in += bytes as u64;
             if self.hub.is_closing(id) {
                 // At the hub's end time is the limit, and it is short.
                 if socket.discard(bytes) && self.listener.is_some() {
@@ -224,6 +229,7 @@ impl<K: Keep> Reactor<K> {
 
     fn write(&mut self, id: ConnectionId, now: Moment) {
         let Some(socket) = socket_of(&mut self.sockets, id) else { return };
+        let before = socket.stream.bytes_out();
         let written = match &mut socket.transport {
             // What the hub dropped is not sent, though a record of it may be encrypted already.
             _ if self.hub.is_cut(id) => Ok(()),
@@ -234,6 +240,7 @@ impl<K: Keep> Reactor<K> {
                 written
             }
         };
+        self.traffic.bytes_out += socket.stream.bytes_out() - before;
         if let Err(error) = written {
             log::debug!("action: send_message | result: in_progress | reason: {error}");
             return self.close(id, now);

@@ -111,7 +111,7 @@ impl Bound {
 
 /// Whether an error of `accept` is one that the new connection had already: it died while it waited, or its
 /// network did (accept(2) lists these for Linux).
-fn is_the_connections(error: &io::Error) -> bool {
+pub(super) fn is_the_connections(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let codes = [
         Errno::INTR,

@@ -10,6 +10,8 @@ mod listener;
 mod shutdown;
 mod signals;
 mod socket;
+pub mod status;
+mod times;
 pub mod tls;
 mod transport;
 
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
@@ -26,6 +29,8 @@ pub use descriptors::allow_connections;
 pub use listener::{Bound, Listener};
 pub use signals::StopSignals;
 use socket::Socket;
+use status::{LoopView, StatusService, Traffic};
+use times::TurnMarks;
 use tls::Tls;
 
 use crate::hub::{ConnectionId, Hub};
@@ -41,6 +46,8 @@ const LOG: Token = Token(usize::MAX - 2);
 /// The listener, the signals, and room to spare. One poll has to report every ready source: a connection
 /// that it left out could time out unread.
 const EVENTS_BESIDES: usize = 16;
+/// The same for the status service's sockets.
+const STATUS_EVENTS: usize = limits::STATUS_LOCAL_MAX + limits::STATUS_NETWORK_MAX;
 
 /// Why the loop ended, other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +84,9 @@ pub struct Reactor<K: Keep> {
     tls: Option<Tls>,
     handshakes_left: usize,
     log: LogOutput,
+    status: Option<StatusService>,
+    traffic: Traffic,
+    marks: TurnMarks,
     /// When to retry the log after a flush that failed.
     log_retry: Option<Moment>,
     /// When it was last looked whether the store's files are still there.
@@ -96,7 +106,7 @@ enum Accept {
 
 impl<K: Keep> Reactor<K> {
     /// A loop around `hub`, for the peers of `listener`, which may use `tls` where there is one, that `signals`
-    /// end.
+    /// end. `status`: where the hub can be looked at.
     ///
     /// # Errors
     /// As the system says.
@@ -107,6 +117,7 @@ impl<K: Keep> Reactor<K> {
         signals: StopSignals,
         mut clock: Clock,
         log: LogOutput,
+        mut status: Option<StatusService>,
     ) -> io::Result<Reactor<K>> {
         let poll = Poll::new()?;
         let (mut signals, second_signal) = (signals.signals, signals.second);
@@ -116,9 +127,14 @@ impl<K: Keep> Reactor<K> {
             // Refused for what is always writable, such as /dev/null.
             let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
         }
+        if let Some(status) = &mut status {
+            status.register(poll.registry())?;
+            hub.add_observer(status.observer());
+        }
         // What came before the loop is no stall of it.
         clock.account(Duration::MAX);
         hub.watermark().set_backlog(listener.backlog());
+        let marks = TurnMarks::before_all(hub.keeper().group());
         Ok(Reactor {
             hub,
             poll,
@@ -135,6 +151,9 @@ impl<K: Keep> Reactor<K> {
             tls,
             handshakes_left: limits::TLS_HANDSHAKES_PER_TURN,
             log,
+            status,
+            traffic: Traffic::default(),
+            marks,
             log_retry: None,
         })
     }
@@ -144,7 +163,8 @@ impl<K: Keep> Reactor<K> {
     /// # Errors
     /// A disk or a system that fails.
     pub fn run(mut self) -> Result<(), RunError> {
-        let mut events = Events::with_capacity(self.hub.connections_max() + EVENTS_BESIDES);
+        let mut events = Events::with_capacity(self.hub.connections_max() + STATUS_EVENTS + EVENTS_BESIDES);
+        tell_manager(&[NotifyState::Ready]);
         // A draw that was due when an earlier run ended is made before any connection is read.
         self.end_turn(self.clock.now())?;
         loop {
@@ -163,14 +183,19 @@ impl<K: Keep> Reactor<K> {
             let judged = self.hub.watermark().at();
             self.hub.tick(judged)?;
             self.end_turn(now)?;
+            self.serve_viewers(now);
         }
     }
 
     /// Commits, then writes the log, then sends what the commit released: the line of a batch is out before
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
+        if self.status.is_some() {
+            self.marks.commits(self.clock.elapsed());
+        }
         let committed = self.hub.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
+        self.marks.releases(self.clock.accounted());
         // By real time: what another program did while the hub was stopped is seen before anything is acknowledged.
         if self.store_checked.elapsed() >= limits::STORE_CHECK_PERIOD {
             self.hub.check_store()?;
@@ -181,6 +206,27 @@ impl<K: Keep> Reactor<K> {
         self.write_all(now);
         self.flush_log(now);
         Ok(())
+    }
+
+    /// Tells the status service of the turn that has ended, then serves viewers.
+    fn serve_viewers(&mut self, now: Moment) {
+        let Some(status) = &mut self.status else { return };
+        let group = self.hub.keeper().group();
+        let did_something = self.marks.did_something(self.traffic, group);
+        if did_something {
+            status.turn(&self.marks.end(self.traffic, group, self.clock.elapsed()));
+        }
+        let view = LoopView {
+            sockets: &self.sockets,
+            log: &self.log,
+            uptime: self.clock.accounted(),
+            traffic: self.traffic,
+            listening: self.listener.is_some() && !self.accept_exhausted,
+            stopping: self.listener.is_none(),
+            certificate_expiry: self.tls.as_ref().and_then(Tls::expiry),
+            is_busy: did_something || self.hub.has_reads(),
+        };
+        status.serve(&self.hub, self.poll.registry(), &view, now);
     }
 
     fn flush_log(&mut self, now: Moment) {
@@ -201,8 +247,10 @@ impl<K: Keep> Reactor<K> {
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
     /// time after that.
     fn wait(&mut self, events: &mut Events) -> io::Result<Moment> {
+        let viewers = self.status.as_ref().and_then(StatusService::next_wake);
+        let viewers = viewers.map_or(limits::POLL_MAX, |at| self.clock.until(at));
         if let Some(left) = self.log.hold() {
-            return self.poll(events, Some(left.min(self.until_store_check())));
+            return self.poll(events, Some(left.min(self.until_store_check()).min(viewers)));
         }
         let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
@@ -214,7 +262,7 @@ impl<K: Keep> Reactor<K> {
             let next = [due, paused, self.log_retry].into_iter().flatten().min();
             let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
             let settle = if self.hub.is_settled() { limits::POLL_MAX } else { limits::SETTLE_POLL };
-            Some(next.min(settle).min(self.until_store_check()))
+            Some(next.min(settle).min(self.until_store_check()).min(viewers))
         };
         self.poll(events, timeout)
     }
@@ -225,9 +273,14 @@ impl<K: Keep> Reactor<K> {
 
     fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<Moment> {
         let before = self.clock.account(Duration::ZERO);
+        let waited_from = self.clock.accounted();
         let polled = self.poll.poll(events, timeout);
         let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
         self.hub.polled(before);
+        if let Some(status) = &mut self.status {
+            self.marks.begin(waited_from, self.clock.accounted());
+            status.tick(self.clock.accounted());
+        }
         match polled {
             Ok(()) => Ok(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -246,6 +299,7 @@ impl<K: Keep> Reactor<K> {
                 LISTENER => self.accept = Accept::Pending,
                 LOG => self.log.try_again(),
                 SIGNALS => stop |= self.note_signals(now),
+                _ if self.status.as_mut().is_some_and(|status| status.note(event)) => {}
                 Token(token) => self.note_readiness(connection_of(token), event, now),
             }
         }
@@ -277,6 +331,14 @@ impl<K: Keep> Reactor<K> {
                 log::error!("action: reload | result: fail | reason: {error}, the old certificates stay");
             }
         }
+    }
+}
+
+/// Tells the service manager, if one has started the program and wants to know (`NOTIFY_SOCKET`, sd_notify(3)).
+fn tell_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        let error = crate::logging::Value(error);
+        log::warn!("action: notify | result: fail | reason: {error}");
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use mio::Events;
+use sd_notify::NotifyState;
 
-use super::{Reactor, RunError};
+use super::{Reactor, RunError, tell_manager};
 use crate::hub::ConnectionId;
 use crate::limits;
 use crate::storage::Keep;
@@ -12,6 +13,7 @@ use crate::timers::Moment;
 
 impl<K: Keep> Reactor<K> {
     pub(super) fn shut_down(mut self, events: &mut Events) -> Result<(), RunError> {
+        tell_manager(&[NotifyState::Stopping]);
         let began = self.clock.now();
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener.socket);
@@ -21,12 +23,16 @@ impl<K: Keep> Reactor<K> {
         // What was received before the signal has been committed and answered; what is under way is not.
         self.hub.shut_down(began);
         self.end_turn(began)?;
+        self.serve_viewers(began);
         self.part(events, began + limits::SHUTDOWN_FLUSH)?;
         let now = self.clock.now();
         for (id, peer) in peers {
             self.close(id, now);
             log::info!("action: close_connection | result: success | ip: {peer}");
             self.log.flush();
+        }
+        if let Some(status) = self.status.take() {
+            status.close_all();
         }
         self.hub.close_store()?;
         log::info!("action: close_store | result: success");
@@ -50,6 +56,7 @@ impl<K: Keep> Reactor<K> {
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);
             self.end_turn(now)?;
+            self.serve_viewers(now);
         }
         Ok(())
     }

@@ -7,12 +7,16 @@ use mio::net::TcpStream;
 
 use super::tls::Transport;
 use crate::limits;
+use crate::timers::Moment;
 
 /// A non-blocking socket. An event reports a change of readiness once, so it is stored here until a read finds nothing
 /// more.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: CountedStream,
+    /// The peer's.
+    pub(super) port: u16,
+    pub(super) opened_at: Moment,
     pub(super) transport: Transport,
     pub(super) generation: u32,
     /// There may be something to read.
@@ -31,6 +35,14 @@ pub(super) struct Socket {
     discarded: u32,
 }
 
+/// A stream that counts its bytes, encrypted ones where it uses TLS.
+#[derive(Debug)]
+pub(super) struct CountedStream {
+    stream: TcpStream,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
 /// The outcome of a read.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
@@ -45,9 +57,11 @@ pub(super) enum ReadOutcome {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, transport: Transport, generation: u32) -> Socket {
+    pub(super) fn new(stream: TcpStream, port: u16, transport: Transport, generation: u32, now: Moment) -> Socket {
         Socket {
-            stream,
+            stream: CountedStream { stream, bytes_in: 0, bytes_out: 0 },
+            port,
+            opened_at: now,
             transport,
             generation,
             readable: false,
@@ -62,13 +76,14 @@ impl Socket {
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         loop {
-            match self.stream.read(buffer) {
+            match self.stream.stream.read(buffer) {
                 Ok(0) => {
                     self.readable = false;
                     self.at_end = true;
                     return ReadOutcome::End;
                 }
                 Ok(bytes) => {
+                    self.stream.bytes_in += bytes as u64;
                     // A short read has emptied the socket. If the end comes next, no further event reports it.
                     self.readable = bytes == buffer.len() || self.read_closed;
                     return ReadOutcome::Bytes(bytes);
@@ -86,7 +101,7 @@ impl Socket {
     /// Shuts our side down; later calls do nothing.
     pub(super) fn shut(&mut self) {
         if !std::mem::replace(&mut self.shut, true) {
-            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = self.stream.stream.shutdown(Shutdown::Write);
         }
     }
 
@@ -97,17 +112,30 @@ impl Socket {
     }
 }
 
-/// Writes as much as the socket takes; `None` when it takes nothing now.
-///
-/// # Errors
-/// The connection is lost.
-pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
-    loop {
-        match stream.write(bytes) {
-            Ok(written) => return Ok(Some(written)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
+impl CountedStream {
+    /// Writes as much as the socket takes; `None` when it takes nothing now.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.write(bytes) {
+                Ok(written) => {
+                    self.bytes_out += written as u64;
+                    return Ok(Some(written));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    pub(super) fn bytes_out(&self) -> u64 {
+        self.bytes_out
     }
 }

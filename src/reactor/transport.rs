@@ -2,9 +2,7 @@
 
 use std::io;
 
-use mio::net::TcpStream;
-
-use super::socket::{Socket, write};
+use super::socket::{CountedStream, Socket};
 use super::tls::{Received, Session, Tls};
 use crate::hub::{ConnectionId, Hub};
 use crate::storage::Keep;
@@ -75,7 +73,7 @@ fn refuse<K: Keep>(hub: &mut Hub<K>, id: ConnectionId, why: &str, now: Moment) {
 /// # Errors
 /// The connection is lost.
 pub(super) fn write_plain<K: Keep>(
-    stream: &mut TcpStream,
+    stream: &mut CountedStream,
     hub: &mut Hub<K>,
     id: ConnectionId,
     now: Moment,
@@ -85,7 +83,7 @@ pub(super) fn write_plain<K: Keep>(
         if outgoing.is_empty() {
             return Ok(());
         }
-        match write(stream, outgoing)? {
+        match stream.write(outgoing)? {
             Some(bytes) => hub.sent(id, bytes, now),
             None => return Ok(()),
         }
@@ -97,7 +95,7 @@ pub(super) fn write_plain<K: Keep>(
 /// # Errors
 /// The connection is lost, or the session cannot encrypt.
 pub(super) fn write_tls<K: Keep>(
-    stream: &mut TcpStream,
+    stream: &mut CountedStream,
     session: &mut Session,
     hub: &mut Hub<K>,
     id: ConnectionId,
@@ -115,7 +113,7 @@ pub(super) fn write_tls<K: Keep>(
                 return Ok(());
             }
         }
-        let Some(bytes) = write(stream, session.unsent())? else { return Ok(()) };
+        let Some(bytes) = stream.write(session.unsent())? else { return Ok(()) };
         let carried = session.sent(bytes);
         if carried > 0 {
             hub.sent(id, carried, now);

@@ -12,11 +12,14 @@ use std::process::ExitCode;
 
 use loteria::arguments::{Stop, parse};
 use loteria::config::{ConfigError, Settings};
-use loteria::hub::Hub;
+use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::logging::{self, LogOutput, say_on_stderr};
 use loteria::lottery::Lottery;
+use loteria::reactor::status::StatusService;
 use loteria::reactor::tls::Tls;
 use loteria::reactor::{Clock, Listener, Reactor, RunError, StopSignals, allow_connections};
+use loteria::status::Status;
+use loteria::status::facts::Facts;
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
 use arguments::Arguments;
@@ -127,10 +130,12 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     }
     signals.opened();
     let hub = opened?;
-    banner::log(options, listener.address(), "off");
+    let status = status(options, &listener);
+    let place = status.as_ref().map_or("off".to_owned(), StatusService::place);
+    banner::log(options, listener.address(), &place);
     log::info!("action: listen | result: success | address: {}", listener.address());
     log::info!("action: accept_connections | result: in_progress");
-    match Reactor::new(hub, listener, tls, signals, clock, output)?.run() {
+    match Reactor::new(hub, listener, tls, signals, clock, output, status)?.run() {
         Ok(()) => Ok(()),
         Err(RunError::Disk(error)) => {
             let why = logging::Value(&error);
@@ -139,6 +144,23 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
         }
         Err(RunError::Io(error)) => Err(Failure::Running(error)),
     }
+}
+
+/// The status service, where it can be had: behind the store's lock, so that no other hub has its socket.
+fn status(options: &Options, listener: &Listener) -> Option<StatusService> {
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        started: std::time::SystemTime::now(),
+        address: listener.address().to_string(),
+        store: options.store.display().to_string(),
+        sync: options.sync,
+        tls: options.tls.is_some(),
+        excludes_lost: options.policy.on_agency_loss == OnAgencyLoss::Exclude,
+        connections_max: options.policy.connections_max,
+        frame_bytes_max: options.policy.frame_bytes_max,
+    };
+    StatusService::open(Status::new(facts), &options.status, options.store.clone(), options.dead_peer_timeout)
 }
 
 /// Raises the limit of descriptors to what the connections need, and warns where it cannot be raised so far.

@@ -2,14 +2,15 @@
 //!
 //! `config.ini`'s sections and keys are fixed; `docs/CONFIGURATION.md` lists them for its readers.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size};
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
 use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
+use loteria::reactor::status::StatusPlaces;
 use loteria::reactor::tls::TlsFiles;
 use loteria::wire::Dialect;
 
@@ -18,6 +19,7 @@ const STORAGE: &str = "STORAGE";
 const LIMITS: &str = "LIMITS";
 const TLS: &str = "TLS";
 const LOG: &str = "LOG";
+const STATUS: &str = "STATUS";
 
 /// The smallest `MAX_FRAME`: what the dialects' clients send, which is up to 8 KiB, must fit.
 const FRAME_BYTES_MIN: usize = 8192;
@@ -39,6 +41,7 @@ pub struct Options {
     pub sync: bool,
     pub dead_peer_timeout: Duration,
     pub tls: Option<TlsFiles>,
+    pub status: StatusPlaces,
 }
 
 /// The section `LOG`.
@@ -56,7 +59,7 @@ impl Options {
     /// The first value that is present and wrong.
     pub fn read(settings: &mut Settings) -> Result<Options, ConfigError> {
         let port = settings.get(DEFAULT_SECTION, "SERVER_PORT", "12345", number::<u16>)?;
-        settings.get(DEFAULT_SECTION, "SERVER_IP", "server", |text| Ok::<_, String>(text.to_owned()))?;
+        let name = settings.get(DEFAULT_SECTION, "SERVER_IP", "server", |text| Ok::<_, String>(text.to_owned()))?;
         let listen_backlog = settings.get(DEFAULT_SECTION, "SERVER_LISTEN_BACKLOG", "5", backlog)?;
         let logging_level = settings.get(DEFAULT_SECTION, "LOGGING_LEVEL", "INFO", level)?;
         let bind_address = settings.get(DEFAULT_SECTION, "BIND_ADDRESS", "0.0.0.0", address)?;
@@ -77,6 +80,11 @@ impl Options {
         let dead_peer_timeout = settings.get(LIMITS, "DEAD_PEER_TIMEOUT", "2m", dead_peer_timeout)?;
         let tls = tls(settings)?;
         let log = log(settings)?;
+        let status = StatusPlaces {
+            socket: settings.get(STATUS, "SOCKET", "", |text| Ok::<_, String>(status_socket(text, &store)))?,
+            address: settings.get(STATUS, "ADDRESS", "", status_address)?,
+            names: vec![name],
+        };
         Ok(Options {
             port,
             listen_backlog,
@@ -90,6 +98,7 @@ impl Options {
             sync,
             dead_peer_timeout,
             tls,
+            status,
         })
     }
 }
@@ -158,6 +167,27 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("must name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+/// Beside the store, unless another place is named.
+fn status_socket(text: &str, store: &Path) -> Option<PathBuf> {
+    match text {
+        "" => {
+            let mut beside = store.as_os_str().to_owned();
+            beside.push(".sock");
+            Some(beside.into())
+        }
+        _ if text.eq_ignore_ascii_case("off") => None,
+        _ => Some(PathBuf::from(text)),
+    }
+}
+
+fn status_address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:9100".to_owned())?;
+    Ok(Some(address))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -9,6 +9,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{InconsistentKeys, RootCertStore};
 
+use super::identity;
+
 /// The section `[TLS]` of the configuration.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
@@ -37,6 +39,7 @@ pub struct TlsError {
 pub struct Tls {
     files: TlsFiles,
     config: Arc<ServerConfig>,
+    expiry: Option<u64>,
 }
 
 impl Tls {
@@ -46,6 +49,7 @@ impl Tls {
     /// The first file that cannot be read or does not match the others.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         let chain = certificates("CERT", &files.certificate)?;
+        let expiry = chain.first().and_then(identity::expiry_of);
         let key = PrivateKeyDer::from_pem_file(&files.key)
             .map_err(|error| wrong("KEY", &files.key, reason(&error, "a private key")))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -78,7 +82,7 @@ impl Tls {
         // No resumption of sessions.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Tls { files, config: Arc::new(config) })
+        Ok(Tls { files, config: Arc::new(config), expiry })
     }
 
     /// Reads the same files again.
@@ -87,6 +91,11 @@ impl Tls {
     /// As [`load`](Self::load). `self` stays usable.
     pub fn reload(&self) -> Result<Tls, TlsError> {
         Tls::load(self.files.clone())
+    }
+
+    /// When the hub's certificate ends, in seconds since the Unix epoch, where it can be read.
+    pub(in crate::reactor) fn expiry(&self) -> Option<u64> {
+        self.expiry
     }
 
     /// The configuration of a new connection. An open connection keeps the one that it began with.
@@ -141,7 +150,7 @@ mod tests {
                 .unwrap()
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-            Tls { files: TlsFiles { required, ..files.clone() }, config: Arc::new(config) }
+            Tls { files: TlsFiles { required, ..files.clone() }, config: Arc::new(config), expiry: None }
         };
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         for (peer, required) in [

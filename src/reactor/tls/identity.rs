@@ -20,6 +20,12 @@ pub(super) fn agency_of(certificate: &CertificateDer<'_>) -> Result<AgencyId, St
     agency_named(&name).ok_or_else(|| format!("its common name is {name}, not {PREFIX} and a number"))
 }
 
+/// When a certificate ends, in seconds since the Unix epoch; `None` where it cannot be read.
+pub(super) fn expiry_of(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration().as_secs())
+}
+
 fn common_name(certificate: &TbsCertificate) -> Result<String, String> {
     let subject = certificate.subject();
     match subject.iter().filter(|attribute| attribute.oid == CN).count() {

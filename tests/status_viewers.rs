@@ -1,0 +1,107 @@
+//! Many viewers, slow ones, and ones that never read: agencies do not notice them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+mod viewer_kit;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use common::machine::{assert_waits, descriptors, eventually};
+use common::{Hub, Peer, binary, binary_batch, under};
+use viewer_kit::{get, local, network, served};
+
+/// An agency's whole day: many batches, the finish, and its winners.
+fn play(hub: &Hub) -> Peer {
+    let mut agency = hub.connect();
+    for number in 0..200 {
+        agency.send(&binary_batch(1, 1000 + number, 7574));
+        agency.expect(&[0]);
+    }
+    agency.send(&binary(2, &[1], &[]));
+    agency.expect(&[0]);
+    hub.wait_for("action: sorteo | result: success");
+    agency
+}
+
+/// What `/status.json` says of the viewers.
+fn viewers(hub: &Hub) -> usize {
+    let body = local(hub).get("/status.json").body;
+    let (_, rest) = body.split_once("\"viewers\":").expect("the report counts viewers");
+    rest.split(['}', ',']).next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn three_hundred_viewers_watch_an_agency_upload_and_get_its_winners() {
+    let hub = served().start();
+    let mut watching: Vec<_> = (0..300).map(|_| network(&hub)).collect();
+    for viewer in watching.iter_mut().step_by(3) {
+        // One that was closed for a newcomer may be reset.
+        let _ = viewer.stream.write_all(get("/events").as_bytes());
+    }
+    for viewer in watching.iter_mut().skip(1).step_by(3) {
+        let _ = viewer.stream.write_all(get("/status.json").repeat(20).as_bytes());
+    }
+    play(&hub);
+    // The youngest one has its place.
+    let mut last = watching.pop().unwrap();
+    eventually("the report has the draw", || last.get("/status.json").body.contains("\"state\":\"drawn\""));
+    assert!(viewers(&hub) <= 256 + 64);
+    assert_eq!(hub.count("WARNING") + hub.count("ERROR"), 0, "{}", hub.log());
+}
+
+#[test]
+fn viewers_of_events_are_sent_what_happens_without_a_loop_that_spins() {
+    let hub = served().start();
+    let (mut near, mut far) = (local(&hub), network(&hub));
+    near.send(&get("/events"));
+    far.send(&get("/events"));
+    assert!(near.head().contains("text/event-stream"));
+    far.head();
+    assert_waits(hub.child.id());
+    play(&hub);
+    for event in ["event: hello\n", "event: stored\n", "event: finished\n", "event: drawn\n"] {
+        near.wait_for(event);
+        far.wait_for(event);
+    }
+    assert_waits(hub.child.id());
+}
+
+#[test]
+fn a_viewer_that_never_reads_is_not_read_either_and_is_closed_in_the_end() {
+    let hub = served().start();
+    let mut stuck = network(&hub);
+    stuck.stream.set_nonblocking(true).unwrap();
+    let requests = get("/metrics").repeat(100);
+    // It is stuck when the kernel takes no more: neither its requests nor their answers are buffered without end.
+    let mut sent = 0;
+    let mut full = 0;
+    eventually("the hub takes no more of its requests", || {
+        match stuck.stream.write(requests.as_bytes()) {
+            Ok(bytes) => (sent, full) = (sent + bytes, 0),
+            Err(_) => full += 1,
+        }
+        full > 20
+    });
+    assert!(sent < 64 * 1024 * 1024);
+    assert_eq!(viewers(&hub), 2);
+    play(&hub);
+    assert_waits(hub.child.id());
+    eventually("the stuck viewer is closed", || viewers(&hub) == 1);
+}
+
+#[test]
+fn where_descriptors_run_out_viewers_give_theirs_to_agencies() {
+    let few = ["sh", "-c", "ulimit -n 40; exec \"$0\""];
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let start = under(&few, folder).env("LOTTERY_AGENCIES", "1").env("STATUS_ADDRESS", "127.0.0.1:0");
+    let hub = start.start();
+    let watching: Vec<_> = (0..60).map(|_| network(&hub)).collect();
+    eventually("viewers have every descriptor", || descriptors(hub.child.id()) >= 40);
+    play(&hub);
+    drop(watching);
+    // And they are accepted again.
+    eventually("viewers are gone", || descriptors(hub.child.id()) < 35);
+    assert_eq!(network(&hub).get("/healthz").status, 200);
+}
