@@ -30,6 +30,8 @@ pub struct Connection {
     at_end: bool,
     /// Bytes read and dropped.
     discarded: usize,
+    /// A viewer of events has read none of them for too long.
+    is_late: bool,
 }
 
 /// What a connection is doing.
@@ -93,6 +95,7 @@ impl Connection {
             deadline: now + limits::STATUS_IDLE_TIMEOUT,
             at_end: false,
             discarded: 0,
+            is_late: false,
         }
     }
 
@@ -234,9 +237,9 @@ impl Connection {
         }
     }
 
-    /// Whether a viewer of events has not read more of them than may wait.
+    /// Whether a viewer of events has not read more of them than may wait, or none for longer than it may.
     pub fn is_behind(&self) -> bool {
-        self.state == State::Streaming && self.outbox.len() > limits::STATUS_EVENTS_BYTES_MAX
+        self.is_late || self.state == State::Streaming && self.outbox.len() > limits::STATUS_EVENTS_BYTES_MAX
     }
 
     /// Bytes to send now; there may be more behind them.
@@ -310,7 +313,8 @@ impl Connection {
             State::Streaming if !self.has_unsent() => {
                 self.deadline = now + limits::STATUS_IDLE_TIMEOUT;
             }
-            State::Streaming | State::Reading | State::Answering { .. } | State::Parting => self.state = State::Over,
+            State::Streaming => (self.state, self.is_late) = (State::Over, true),
+            State::Reading | State::Answering { .. } | State::Parting => self.state = State::Over,
             // Its answer is the caller's to give.
             State::Asked(_) => self.deadline = now + Duration::from_secs(1),
             State::Over => {}
@@ -451,8 +455,10 @@ mod tests {
         connection.events().unwrap().resize(limits::STATUS_EVENTS_BYTES_MAX + 1, b'a');
         assert!(connection.is_behind());
         connection.events_added(true, moment(100));
-        connection.expire(moment(100) + limits::STATUS_WRITE_TIMEOUT);
-        assert!(connection.is_over());
+        connection.sent(limits::STATUS_EVENTS_BYTES_MAX, moment(101));
+        assert!(!connection.is_behind());
+        connection.expire(moment(101) + limits::STATUS_WRITE_TIMEOUT);
+        assert!(connection.is_over() && connection.is_behind(), "what it does not read for long is lost to it, too");
         assert!(!asked(&GET.replace("GET", "HEAD"), Door::Network).stream(moment(0)));
     }
 }
