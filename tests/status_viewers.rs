@@ -8,9 +8,11 @@ mod viewer_kit;
 use std::io::Write;
 use std::sync::Arc;
 
+use loteria::limits;
+
 use common::machine::{assert_waits, descriptors, eventually};
 use common::{Hub, Peer, binary, binary_batch, under};
-use viewer_kit::{get, local, network, served};
+use viewer_kit::{get, local, network, network_from, served};
 
 /// An agency's whole day: many batches, the finish, and its winners.
 fn play(hub: &Hub) -> Peer {
@@ -49,6 +51,25 @@ fn three_hundred_viewers_watch_an_agency_upload_and_get_its_winners() {
     eventually("the report has the draw", || last.get("/status.json").body.contains("\"state\":\"drawn\""));
     assert!(viewers(&hub) <= 256 + 64);
     assert_eq!(hub.count("WARNING") + hub.count("ERROR"), 0, "{}", hub.log());
+}
+
+#[test]
+fn one_address_keeps_no_other_out() {
+    let hub = served().start();
+    let mut greedy: Vec<_> = (0..limits::STATUS_NETWORK_MAX).map(|_| network(&hub)).collect();
+    for viewer in &mut greedy {
+        viewer.send(&get("/events"));
+        viewer.head();
+    }
+    let mut one_more = network(&hub);
+    let _ = one_more.stream.write_all(get("/healthz").as_bytes());
+    assert!(one_more.is_at_end(), "its address has more than its share, and none of its viewers is idle");
+    let mut other = network_from(&hub, [127, 0, 0, 2].into());
+    assert_eq!(other.get("/healthz").status, 200);
+    // An idle viewer goes first, whosever it is.
+    let mut third = network_from(&hub, [127, 0, 0, 3].into());
+    assert_eq!(third.get("/healthz").status, 200);
+    assert!(other.is_at_end());
 }
 
 #[test]

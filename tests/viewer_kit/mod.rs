@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use crate::common::{Hub, PATIENCE, Start, hub};
@@ -26,6 +26,15 @@ pub fn network(hub: &Hub) -> Viewer<TcpStream> {
     let stream = TcpStream::connect(address(hub)).expect("the status service accepts");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     Viewer { stream, read: Vec::new() }
+}
+
+/// A viewer over TCP whose address is `source`, one of this machine's own.
+pub fn network_from(hub: &Hub, source: IpAddr) -> Viewer<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(source, 0).into()).expect("an address of this machine");
+    socket.connect(&address(hub).into()).expect("the status service accepts");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    Viewer { stream: socket.into(), read: Vec::new() }
 }
 
 /// A viewer at the Unix socket.
