@@ -14,11 +14,11 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo test test-rust test-tools test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
+.PHONY: demo test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo.sh
 
-test: test-rust test-tools test-docker ## every test of the project
+test: test-rust test-tools test-browser test-docker ## every test of the project
 
 test-rust: ## the Rust tests
 	cargo test --locked
@@ -26,6 +26,13 @@ test-rust: ## the Rust tests
 test-tools: ## the scripts and the demo, without containers
 	@$(call with_python,test-tools) \
 	python3 -m unittest discover --start-directory tests/tools --pattern 'test_*.py'
+
+test-browser: ## the status page in a headless Chromium, through whole draws; skipped aloud where there is no browser
+	@$(call with_python,test-browser) \
+	python3 -m unittest discover --start-directory tests/browser --pattern 'test_*.py'
+
+screenshots: test-browser ## the same, and where its screenshots are; docs/images has two of them
+	@ls "$${CARGO_TARGET_DIR:-target}"/screenshots/*.png
 
 kill-loop: ## hub and clients killed some thousand times over ten draws of the course's data: KILL_DRAWS= (10)
 	LOTERIA_KILL_DRAWS='$(or $(KILL_DRAWS),10)' cargo test --locked --test hub_kill -- --nocapture
