@@ -34,6 +34,9 @@ COPY --from=programs /build/target/docker/client /build/target/docker/datos /usr
 ENTRYPOINT ["/usr/local/bin/client"]
 
 FROM runtime AS server
-# And loteria, which asks the hub in the same container.
+# And loteria, the operator's command: `docker exec server loteria status`.
 COPY --from=programs /build/target/docker/server /build/target/docker/loteria /usr/local/bin/
+# It asks the hub's Unix socket, which no other container reaches. A store that takes long to read is no failure: the hub
+# has the start period for it, and is healthy as soon as it answers.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/local/bin/loteria", "health"]
 ENTRYPOINT ["/usr/local/bin/server"]

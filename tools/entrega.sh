@@ -66,6 +66,12 @@ default_mode() {
     [ "$(grep -c "^default_mode=$1\$" tools/generar-compose.sh)" -eq 1 ] || fail "tools/generar-compose.sh has no default_mode"
 }
 
+# The compose files of the graders have what the course knows: no published port, and clients that do not wait for the
+# server's health.
+sed 's/^status=on$/status=off/' tools/generar-compose.sh >generar.part &&
+    cat generar.part >tools/generar-compose.sh && rm generar.part
+grep -q '^status=off$' tools/generar-compose.sh || fail "tools/generar-compose.sh has no 'status=on'"
+
 # The author is git's configured user, or else the project.
 repository() { git -c core.hooksPath=/dev/null -c commit.gpgSign=false "$@"; }
 git init -q . && git symbolic-ref HEAD refs/heads/ej1

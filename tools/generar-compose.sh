@@ -13,9 +13,14 @@
 # changes of its own file only, not of a mounted one. So the labels have the checksums of the configuration, which
 # tools/preparar.sh updates, and `up -d` recreates the containers whose configuration changed. The stored bets are in
 # the server's container and are deleted with it.
+#
+# The clients start when the server is healthy, and the hub's status is served on http://127.0.0.1:9100 of this machine,
+# or on the next port that is free there, up to 9109. The variable STATUS_PORTS names another port, or another range; where
+# it is empty, no port is published. tools/entrega.sh switches both off for the graders.
 # Plain POSIX shell.
 
 default_mode=agency
+status=on
 
 fail() {
     echo "generar-compose: $1" >&2
@@ -55,6 +60,10 @@ case $mixed in
     *) fail "the last argument is '$mixed'; it is mixed, or absent" ;;
 esac
 [ ! -d "$file" ] || fail "$file is a folder; name the file to write"
+ports=${STATUS_PORTS-9100-9109}
+case $ports in
+    *[!0-9-]* | -* | *- | *-*-*) fail "STATUS_PORTS is '$ports'; it is a port, a range such as 9100-9109, or empty" ;;
+esac
 
 . "$here/dialecto.sh"
 folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $file does not exist"
@@ -106,6 +115,23 @@ EOF
 owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
 [ -n "$owner" ] || fail "$root/$server_config is missing; the server's configuration is mounted from there"
 
+# What the server has where its status is wanted. The image has the check itself; the clients wait for its first success, so
+# it is asked each second, where the image's own interval would delay them. (`start_interval` is for this, but older
+# engines and the older docker-compose refuse files that have it.) With a range the engine takes the first free port.
+published() {
+    if [ -n "$ports" ]; then
+        cat <<EOF
+      STATUS_ADDRESS: 0.0.0.0:9100
+    ports:
+      - "127.0.0.1:$ports:9100"
+EOF
+    fi
+    cat <<EOF
+    healthcheck:
+      interval: 1s
+EOF
+}
+
 server() {
     cat <<EOF
   server:
@@ -119,6 +145,7 @@ server() {
 EOF
     [ -n "$mixed" ] && [ "$clients" -ge "$unnumbered_agency" ] &&
         echo "      LOTTERY_UNNUMBERED_AGENCIES: \"$unnumbered_agency\""
+    [ "$status" = on ] && published
     echo "    volumes:"
     mount "$server_config" /loteria/config.ini
     echo "    networks:"
@@ -148,8 +175,13 @@ EOF
     networks:
       - testing_net
     depends_on:
-      - server
 EOF
+    if [ "$status" = on ]; then
+        echo "      server:"
+        echo "        condition: service_healthy"
+    else
+        echo "      - server"
+    fi
 }
 
 missing=0 first=

@@ -3,6 +3,7 @@
 Standard library only, so YAML is read by its lines; tests/docker runs the same files through Compose itself.
 """
 
+import os
 import pathlib
 import re
 import shutil
@@ -19,6 +20,7 @@ class Compose(unittest.TestCase):
         """A copy of the scripts and the two configuration files, since they are found beside the scripts."""
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
+        self.environment = {name: value for name, value in os.environ.items() if name != "STATUS_PORTS"}
         self.root = pathlib.Path(holder.name) / "the project"
         shutil.copytree(ROOT / "tools", self.root / "tools")
         for name in ("config.ini", "config.yaml"):
@@ -27,12 +29,12 @@ class Compose(unittest.TestCase):
         for i in range(1, 21):
             (self.root / f".data/agency-{i}.csv").touch()
 
-    def run_script(self, script, *arguments):
+    def run_script(self, script, *arguments, **environment):
         command = ["sh", f"tools/{script}", *map(str, arguments)]
-        return subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, env={**self.environment, **environment})
 
-    def generate(self, *arguments):
-        done = self.run_script("generar-compose.sh", "compose.yaml", *arguments)
+    def generate(self, *arguments, **environment):
+        done = self.run_script("generar-compose.sh", "compose.yaml", *arguments, **environment)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         return (self.root / "compose.yaml").read_text()
 
@@ -70,12 +72,43 @@ class Compose(unittest.TestCase):
             self.assertIn(f"container_name: {name}\n", block)
             self.assertIn("networks:\n      - testing_net\n", block)
 
-    def test_no_port_is_published_and_nothing_of_the_configuration_is_copied(self):
-        for arguments in [(3,), (3, "bet"), (3, "echo"), (6, "agency", "mixed")]:
+    MODES = [(3,), (3, "bet"), (3, "echo"), (6, "agency", "mixed")]
+
+    def test_nothing_of_the_configuration_is_copied(self):
+        for arguments in self.MODES:
             text = self.generate(*arguments)
-            self.assertNotRegex(text, r"ports:|expose:|12345")
+            self.assertNotRegex(text, r"expose:|12345")
             self.assertNotRegex(text, r"(?i)level|SERVER_|BACKLOG|LOOP|PERIOD|AMOUNT")
             self.assertNotIn("build:", text)
+
+    def test_only_the_status_is_published_and_only_on_this_machine(self):
+        for arguments in self.MODES:
+            services = self.services(self.generate(*arguments))
+            self.assertIn("      STATUS_ADDRESS: 0.0.0.0:9100\n", services["server"])
+            self.assertIn('    ports:\n      - "127.0.0.1:9100-9109:9100"\n    ', services.pop("server"))
+            for block in services.values():
+                self.assertNotRegex(block, "ports:|STATUS")
+
+    def test_the_published_port_is_chosen_or_none(self):
+        for ports in ("80", "9200-9299"):
+            text = self.generate(2, STATUS_PORTS=ports)
+            self.assertEqual(re.findall(r'ports:\n +- "(.*)"', text), [f"127.0.0.1:{ports}:9100"])
+        text = self.generate(2, STATUS_PORTS="")
+        self.assertNotRegex(text, "ports:|STATUS|9100")
+        self.assertIn("condition: service_healthy", text)
+        for ports in ("http", "-1", "9100-", "1-2-3", "0.0.0.0:80"):
+            done = self.run_script("generar-compose.sh", "f.yaml", 1, STATUS_PORTS=ports)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
+            self.assertIn(f"STATUS_PORTS is '{ports}'", done.stderr)
+        self.assertFalse((self.root / "f.yaml").exists())
+
+    def test_every_client_waits_for_the_health_of_the_server(self):
+        for arguments in self.MODES:
+            services = self.services(self.generate(*arguments))
+            # The image has the check; here it is only asked more often.
+            self.assertIn("    healthcheck:\n      interval: 1s\n    volumes:", services.pop("server"))
+            for block in services.values():
+                self.assertRegex(block, r"    depends_on:\n      server:\n        condition: service_healthy\n")
 
     def test_bet_gives_each_client_one_bet_of_its_own_and_no_data(self):
         services = self.services(self.generate(12, "bet"))

@@ -155,6 +155,9 @@ class Entrega(unittest.TestCase):
             self.assertIn('source: "./server/config.ini"', text)
             self.assertIn('source: "./client/config.yaml"', text)
             [modes[n]] = {line.split()[-1] for line in text.splitlines() if "CLI_MODE" in line}
+            # What the operator's compose file has besides is not in that of the course.
+            self.assertNotRegex(text, "ports:|STATUS|9100|healthcheck|condition")
+            self.assertEqual(text.count("    depends_on:\n      - server\n"), 2)
         self.assertEqual(list(modes.values()), ["echo"] * 4 + ["bet"] + ["agency"] * 3)
 
     def test_each_dockerfile_ends_in_its_own_program_and_shares_what_is_before(self):
