@@ -84,6 +84,7 @@ docker-image: ## the images server:latest and client:latest
 docker-compose-up: docker-image ## build the images and start the hub and its agencies
 	sh tools/preparar.sh $(COMPOSE_FILE)
 	$(COMPOSE) up -d
+	@$(COMPOSE) port server 9100 2>/dev/null | sed -n 's|^127.*|status: http://&/|p'
 
 docker-compose-logs: ## follow the containers' logs
 	$(COMPOSE) logs -f

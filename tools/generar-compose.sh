@@ -14,9 +14,9 @@
 # tools/preparar.sh updates, and `up -d` recreates the containers whose configuration changed. The stored bets are in
 # the server's container and are deleted with it.
 #
-# The clients start when the server is healthy, and the hub's status is served on http://127.0.0.1:9100 of this machine,
-# or on the next port that is free there, up to 9109. The variable STATUS_PORTS names another port, or another range; where
-# it is empty, no port is published. tools/entrega.sh switches both off for the graders.
+# The clients start when the server is healthy, and the hub's status is served on http://127.0.0.1:9100 of this machine.
+# The variable STATUS_PORT names another port; with 0 the engine chooses one, and where it is empty, none is published.
+# tools/entrega.sh switches the condition and the port off for the graders.
 # Plain POSIX shell.
 
 default_mode=agency
@@ -60,10 +60,11 @@ case $mixed in
     *) fail "the last argument is '$mixed'; it is mixed, or absent" ;;
 esac
 [ ! -d "$file" ] || fail "$file is a folder; name the file to write"
-ports=${STATUS_PORTS-9100-9109}
-case $ports in
-    *[!0-9-]* | -* | *- | *-*-*) fail "STATUS_PORTS is '$ports'; it is a port, a range such as 9100-9109, or empty" ;;
+port=${STATUS_PORT-9100}
+case $port in
+    *[!0-9]* | ??????*) fail "STATUS_PORT is '$port'; it is a port of this machine, 0 for any, or empty for none" ;;
 esac
+[ "${port:-0}" -le 65535 ] || fail "STATUS_PORT is $port; ports end at 65535"
 
 . "$here/dialecto.sh"
 folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $file does not exist"
@@ -117,13 +118,14 @@ owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
 
 # What the server has where its status is wanted. The image has the check itself; the clients wait for its first success, so
 # it is asked each second, where the image's own interval would delay them. (`start_interval` is for this, but older
-# engines and the older docker-compose refuse files that have it.) With a range the engine takes the first free port.
+# engines and the older docker-compose refuse files that have it.) A host port that is left out is the engine's choice.
 published() {
-    if [ -n "$ports" ]; then
+    if [ -n "$port" ]; then
+        [ "$port" -gt 0 ] || port=
         cat <<EOF
       STATUS_ADDRESS: 0.0.0.0:9100
     ports:
-      - "127.0.0.1:$ports:9100"
+      - "127.0.0.1:$port:9100"
 EOF
     fi
     cat <<EOF

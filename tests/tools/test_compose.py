@@ -20,7 +20,7 @@ class Compose(unittest.TestCase):
         """A copy of the scripts and the two configuration files, since they are found beside the scripts."""
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
-        self.environment = {name: value for name, value in os.environ.items() if name != "STATUS_PORTS"}
+        self.environment = {name: value for name, value in os.environ.items() if name != "STATUS_PORT"}
         self.root = pathlib.Path(holder.name) / "the project"
         shutil.copytree(ROOT / "tools", self.root / "tools")
         for name in ("config.ini", "config.yaml"):
@@ -85,21 +85,21 @@ class Compose(unittest.TestCase):
         for arguments in self.MODES:
             services = self.services(self.generate(*arguments))
             self.assertIn("      STATUS_ADDRESS: 0.0.0.0:9100\n", services["server"])
-            self.assertIn('    ports:\n      - "127.0.0.1:9100-9109:9100"\n    ', services.pop("server"))
+            self.assertIn('    ports:\n      - "127.0.0.1:9100:9100"\n    ', services.pop("server"))
             for block in services.values():
                 self.assertNotRegex(block, "ports:|STATUS")
 
     def test_the_published_port_is_chosen_or_none(self):
-        for ports in ("80", "9200-9299"):
-            text = self.generate(2, STATUS_PORTS=ports)
-            self.assertEqual(re.findall(r'ports:\n +- "(.*)"', text), [f"127.0.0.1:{ports}:9100"])
-        text = self.generate(2, STATUS_PORTS="")
+        for given, written in (("80", "80"), ("65535", "65535"), ("0", "")):
+            text = self.generate(2, STATUS_PORT=given)
+            self.assertEqual(re.findall(r'ports:\n +- "(.*)"', text), [f"127.0.0.1:{written}:9100"])
+        text = self.generate(2, STATUS_PORT="")
         self.assertNotRegex(text, "ports:|STATUS|9100")
         self.assertIn("condition: service_healthy", text)
-        for ports in ("http", "-1", "9100-", "1-2-3", "0.0.0.0:80"):
-            done = self.run_script("generar-compose.sh", "f.yaml", 1, STATUS_PORTS=ports)
+        for port in ("http", "-1", "65536", "9100-9109", "999999", "0.0.0.0:80"):
+            done = self.run_script("generar-compose.sh", "f.yaml", 1, STATUS_PORT=port)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
-            self.assertIn(f"STATUS_PORTS is '{ports}'", done.stderr)
+            self.assertIn(f"STATUS_PORT is {port}" if port == "65536" else f"STATUS_PORT is '{port}'", done.stderr)
         self.assertFalse((self.root / "f.yaml").exists())
 
     def test_every_client_waits_for_the_health_of_the_server(self):
@@ -168,6 +168,47 @@ class Compose(unittest.TestCase):
                 config.write_bytes(was)
             self.prepare()
             self.assertEqual(file.read_text(), written)
+
+    def up(self, error, started="0001-01-01T00:00:00Z", fails=1):
+        """tools/compose.sh FILE up, with an engine that fails so often and says this of the server's container."""
+        text = self.generate(2)
+        engine = self.root / "bin"
+        engine.mkdir(exist_ok=True)
+        (engine / "docker").write_text(f"""#!/bin/sh
+case $* in
+    "compose version") ;;
+    inspect*) echo '{started} {error}' ;;
+    *) echo "$*" >>'{engine}/calls'; [ "$(grep -c . '{engine}/calls')" -gt {fails} ] || exit 7 ;;
+esac
+""")
+        (engine / "docker").chmod(0o755)
+        (engine / "calls").write_text("")
+        done = self.run_script("compose.sh", "compose.yaml", "up", "-d", PATH=f"{engine}:{os.environ['PATH']}")
+        now = (self.root / "compose.yaml").read_text()
+        changes = [(old, new) for old, new in zip(text.splitlines(), now.splitlines(), strict=True) if old != new]
+        return done, (engine / "calls").read_text().splitlines(), changes
+
+    TAKEN = ["listen tcp4 127.0.0.1:9100: bind: address already in use", "Bind for 127.0.0.1:9100 failed: port is already allocated"]
+
+    def test_a_taken_status_port_is_left_to_the_engine(self):
+        for error in self.TAKEN:
+            done, calls, changes = self.up(error)
+            self.assertEqual((done.returncode, calls), (0, ["compose -f compose.yaml up -d"] * 2))
+            self.assertEqual(changes, [('      - "127.0.0.1:9100:9100"', '      - "127.0.0.1::9100"')])
+            self.assertEqual(done.stderr.count("\n"), 1)
+            self.assertIn("the status port of compose.yaml is taken", done.stderr)
+
+    def test_a_server_that_has_run_keeps_its_container_and_its_bets(self):
+        done, calls, changes = self.up(self.TAKEN[0], started="2026-01-02T03:04:05Z")
+        self.assertEqual((done.returncode, len(calls), changes), (7, 1, []))
+        self.assertIn("the server has bets: free the port", done.stderr)
+
+    def test_other_failures_of_up_are_passed_on(self):
+        for error in ("", "no such image"):
+            done, calls, changes = self.up(error)
+            self.assertEqual((done.returncode, done.stderr, len(calls), changes), (7, "", 1, []))
+        done, calls, changes = self.up(self.TAKEN[0], fails=0)
+        self.assertEqual((done.returncode, len(calls), changes), (0, 1, []))
 
     def test_echo_mounts_no_data(self):
         services = self.services(self.generate(2, "echo"))
