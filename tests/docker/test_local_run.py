@@ -1,6 +1,8 @@
 """The project's own way through containers: the make targets, and tools/run_local_test.sh."""
 
+import socket
 import unittest
+import urllib.request
 
 from delivery import BUILD_SECONDS_MAX, Delivery, bets, shared, values
 
@@ -93,6 +95,50 @@ class LocalRun(unittest.TestCase):
         self.assertIn("client1: exit code none within", done.stdout)
         self.assertIn("there was not one draw", done.stdout)
         self.assertIn("there are failures in logs.txt", done.stdout)
+
+
+class Status(unittest.TestCase):
+    """What the operator's compose file has besides that of the course: health, and the published status."""
+
+    def setUp(self):
+        delivery.switch("ej8")
+        self.addCleanup(delivery.down)
+        script = delivery.path / "tools" / "generar-compose.sh"
+        script.write_text(script.read_text().replace("status=off", "status=on"))
+        delivery.configure()
+        for file in (delivery.path / ".data").glob("agency-*.csv"):
+            file.unlink()
+        for i in (1, 2):
+            delivery.data(i, bets(i, 10, i))
+
+    def up(self, port):
+        """`make docker-compose-up` with this port; what it says, and where the status is."""
+        said = delivery.must(["env", f"STATUS_PORT={port}", "make", "docker-compose-up"], timeout=BUILD_SECONDS_MAX)
+        return said, delivery.compose("port", "server", "9100").strip()
+
+    def test_clients_start_at_a_healthy_server_whose_status_is_on_this_machine(self):
+        said, status = self.up(0)
+        self.assertRegex(status, r"^127\.0\.0\.1:\d+$")
+        self.assertIn(f"status: http://{status}/\n", said)
+        self.assertEqual(delivery.must(["docker", "inspect", "-f", "{{.State.Health.Status}}", "server"]), "healthy\n")
+        with urllib.request.urlopen(f"http://{status}/healthz") as answer:
+            self.assertEqual((answer.status, answer.read()), (200, b"healthy\n"))
+
+    def test_a_port_that_another_program_has_does_not_stop_the_start(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            _, status = self.up(port)
+            self.assertNotEqual(status, f"127.0.0.1:{port}")
+            with urllib.request.urlopen(f"http://{status}/metrics") as answer:
+                self.assertIn(b"loteria_build_info", answer.read())
+        _, exits = delivery.clients_done(2)
+        self.assertEqual(exits, {"client1": 0, "client2": 0})
+
+    def test_a_server_that_is_wrong_starts_no_client_and_says_so(self):
+        (delivery.path / "server" / "config.ini").write_text("[DEFAULT]\nSERVER_PORT = 99999\n")
+        done = delivery.run(["env", "STATUS_PORT=", "make", "docker-compose-up"], timeout=BUILD_SECONDS_MAX)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(delivery.must(["docker", "inspect", "-f", "{{.State.Status}}", "client1"]).strip(), "created")
 
 
 if __name__ == "__main__":
