@@ -10,7 +10,7 @@ import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 120  # only ever reached by a failure
+PATIENCE_SECONDS = 60  # only ever reached by a failure
 
 
 def build():
@@ -34,7 +34,7 @@ class Hub:
         self.reader.start()
         try:
             self.address = self.wait_for(r"action: listen \| result: success \| address: (\S+)")
-            self.status = self.wait_for(r"action: status \| result: success \| address: http://([\d.:]+)/")
+            self.status = self.wait_for(r"\| status: http://([\d.:]+)/")
         except BaseException:
             self.close()
             raise

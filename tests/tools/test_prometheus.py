@@ -57,7 +57,7 @@ class Paths(unittest.TestCase):
         self.assertIn(b"bets.csv", hub.get("/status.json", local=True)[2])
         for path in ("/status.json", "/connections.json", "/metrics", "/"):
             self.assertNotIn(b"bets.csv", hub.get(path)[2], path)
-        self.assertEqual(hub.get("/winners.json")[0], 404)
+        self.assertEqual(hub.get("/winners.json")[0], 403)
         self.assertEqual(hub.get("/winners.json", local=True)[0], 409, "the draw has not been made")
 
     def test_what_there_is_not_is_refused(self):
@@ -117,11 +117,13 @@ class Scrape(unittest.TestCase):
             process.wait()
 
         self.addCleanup(stop)
-        said = []
+        said, address = [], None
         for line in process.stderr:
             said.append(line)
             if 'msg="Listening on"' in line:
-                return line.split("address=")[1].split()[0]
+                address = line.split("address=")[1].split()[0]
+            if "Server is ready" in line and address:
+                return address
         self.fail("prometheus has ended:\n" + "".join(said[-10:]))
 
     def ask(self, server, words):
