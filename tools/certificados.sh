@@ -22,21 +22,28 @@ fail() {
     exit 2
 }
 
-while getopts n:s:wh option; do
+case ${1-} in
+    --help) set -- -h ;;
+    --*) fail "'$1' is not known; see $0 -h" ;;
+esac
+while getopts :n:s:wh option; do
     case $option in
         n) agencies=$OPTARG ;;
         s) names=$OPTARG ;;
         w) wrong=yes ;;
         h) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
-        *) fail "see $0 -h" ;;
+        :) fail "-$OPTARG needs a value; see $0 -h" ;;
+        *) fail "'-$OPTARG' is not known; see $0 -h" ;;
     esac
 done
 shift $((OPTIND - 1))
+[ $# -le 1 ] || fail "'$2' is one too many; see $0 -h"
 dir=${1:-.tls}
 
 case $agencies in
     '' | *[!0-9]*) fail "-n $agencies: must be a number of agencies" ;;
 esac
+[ -n "$(echo "$names" | tr -d ', ')" ] || fail "-s '$names': must be a name or an address, or several with commas"
 command -v openssl >/dev/null || fail "openssl is not installed"
 
 umask 077

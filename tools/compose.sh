@@ -9,6 +9,10 @@
 # that the engine chooses the port, and tries again. A server that has run before is left alone: it would be made again,
 # without its bets.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "compose: '$1' is not known; see $0 -h" >&2; exit 2 ;;
+esac
 [ $# -ge 2 ] || { echo "compose: usage: $0 FILE COMMAND [ARGUMENT ...]" >&2; exit 2; }
 file=$1
 shift

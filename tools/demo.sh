@@ -9,6 +9,11 @@
 # Prints the draw and, per agency, the sent bets, the stored bets and the winners. Exits with 0 only if every program
 # succeeded and the hub's replies match the agencies' files.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    ?*) echo "demo: '$1' is not known; settings are variables, see $0 -h" >&2; exit 2 ;;
+esac
+
 DIALECT=${DIALECT:-native} DATA=${DATA:-.data} WINNING_NUMBER=${WINNING_NUMBER:-7574}
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}

@@ -8,6 +8,10 @@
 # line by line, those of the project's files that it replaced. A file of these that a checkout restored is
 # replaced again. A replaced file that is as in git is not kept.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    ?*) echo "desempacar: '$1' is not known; there are no arguments, see $0 -h" >&2; exit 2 ;;
+esac
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 data=${here%/tools}/.data
 mark=$data/.unpacked

@@ -13,6 +13,10 @@ fail() {
     exit "${2:-1}"
 }
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) fail "'$1' is not known; see $0 -h" 2 ;;
+esac
 [ $# -eq 1 ] || fail "usage: $0 DIR" 2
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}

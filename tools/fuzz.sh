@@ -8,6 +8,11 @@
 # A run starts from the committed fuzz/corpus and from the inputs of earlier runs in fuzz/target/corpus. Failing inputs
 # are left in fuzz/artifacts. Exits with 1 if there are any.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    ?*) echo "fuzz: '$1' is not known; settings are variables, see $0 -h" >&2; exit 2 ;;
+esac
+
 FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZ_SANITIZER=${FUZZ_SANITIZER:-none}
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}

@@ -4,6 +4,10 @@
 #
 #   tools/preparar.sh FILE        an existing FILE is not changed, except for the checksums in its labels
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "preparar: '$1' is not known; see $0 -h" >&2; exit 2 ;;
+esac
 [ $# -eq 1 ] || { echo "preparar: usage: $0 FILE" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}

@@ -5,6 +5,12 @@
 #
 # The containers are kept; `make docker-compose-down` removes them. Exits with 0 on success.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "run_local_test: '$1' is not known; see $0 -h" >&2; exit 2 ;;
+esac
+[ $# -le 1 ] || { echo "run_local_test: usage: $0 [FILE]" >&2; exit 2; }
+
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 cd "$root" || exit 1

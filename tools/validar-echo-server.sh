@@ -6,6 +6,13 @@
 # Netcat runs in a container of the project's network: nothing is installed here and no port is published.
 # A refused connection is retried for a few seconds, because a server that was just started may not listen yet.
 
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    '' | -v) ;;
+    *) echo "validar-echo-server: '$1' is not known; see $0 -h" >&2; exit 2 ;;
+esac
+[ $# -le 1 ] || { echo "validar-echo-server: usage: $0 [-v]" >&2; exit 2; }
+
 network=tp0_testing_net
 image=busybox:latest
 host=server

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import tomllib
 import unittest
@@ -22,6 +23,41 @@ class Scripts(unittest.TestCase):
             for shell in shells:
                 done = subprocess.run([shell, "-n", script], capture_output=True, text=True)
                 self.assertEqual(done.returncode, 0, f"{shell}: {script}: {done.stderr}")
+
+    def commands(self):
+        """Each script as it is called: files that begin with #!, the others are read by these. And tools/bench."""
+        scripts = sorted(path.name for path in (ROOT / "tools").glob("*.sh") if path.read_text().startswith("#!"))
+        self.assertGreater(len(scripts), 9)
+        return {name: ["sh", f"tools/{name}"] for name in scripts} | {"bench": [sys.executable, "-B", "tools/bench"]}
+
+    def test_every_script_answers_h_and_refuses_what_it_does_not_know_in_one_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+            (root / ".data").mkdir()
+            before = sorted(root.rglob("*"))
+            for name, command in self.commands().items():
+                for argument in ("-h", "--help", "--nada", "-z"):
+                    with self.subTest(script=name, argument=argument):
+                        done = subprocess.run([*command, argument], cwd=root, capture_output=True, text=True)
+                        if argument in ("-h", "--help"):
+                            self.assertEqual((done.returncode, done.stderr), (0, ""))
+                            self.assertIn(name, done.stdout, "its usage")
+                        else:
+                            self.assertEqual((done.returncode, done.stdout), (2, ""))
+                            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                            self.assertIn(argument, done.stderr)
+                        self.assertEqual(sorted(root.rglob("*")), before, "it leaves nothing")
+
+    def test_an_argument_too_many_is_refused(self):
+        for script, arguments in (("certificados.sh", ["a", "b"]), ("run_local_test.sh", ["a", "b"]),
+                                  ("validar-echo-server.sh", ["-v", "b"]), ("preparar.sh", ["a", "b"]),
+                                  ("entrega.sh", ["a", "b"]), ("demo.sh", ["a"])):
+            with self.subTest(script=script), tempfile.TemporaryDirectory() as folder:
+                done = subprocess.run(["sh", ROOT / "tools" / script, *arguments], cwd=folder, capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                self.assertEqual(os.listdir(folder), [])
 
     def test_the_makefile_names_each_target_that_the_course_uses(self):
         listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -54,8 +54,15 @@ def compare(options, programs, machine):
     return report.comparison_section(machine, results, held)
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, as the scripts do."""
+
+    def error(self, message):
+        self.exit(2, f"bench: {message}; see python3 {self.prog} -h\n")
+
+
 def arguments():
-    parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__.split("\n", maxsplit=1)[0])
+    parser = Parser(prog="tools/bench", description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("job", nargs="?", choices=["compare", "size"], default="compare")
     parser.add_argument("--dir", default=ROOT / "target/bench", type=pathlib.Path, help="where stores are written")
     parser.add_argument("--pairs", default=5, type=int, help="runs of each side of a comparison")
