@@ -18,18 +18,19 @@ with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is n
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo.sh
 
-test: test-rust test-tools test-browser test-docker ## every test of the project
+test: ## every test of the project; the last line says what passed, and what was skipped and why
+	@MAKE='$(MAKE)' sh tools/test.sh
 
 test-rust: ## the Rust tests
 	cargo test --locked
 
 test-tools: ## the scripts and the demo, without containers
 	@$(call with_python,test-tools) \
-	python3 -m unittest discover --start-directory tests/tools --pattern 'test_*.py'
+	python3 -m unittest discover --verbose --start-directory tests/tools --pattern 'test_*.py'
 
 test-browser: ## the status page in a headless Chromium, through whole draws; skipped aloud where there is no browser
 	@$(call with_python,test-browser) \
-	python3 -m unittest discover --start-directory tests/browser --pattern 'test_*.py'
+	python3 -m unittest discover --verbose --start-directory tests/browser --pattern 'test_*.py'
 
 screenshots: test-browser ## the same, and where its screenshots are; docs/images has two of them
 	@ls "$${CARGO_TARGET_DIR:-target}"/screenshots/*.png

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Runs every test, and says in its last line what passed, and what was skipped and why.
+#
+#   tools/test.sh [PART ...]      targets of the Makefile (default: test-rust test-tools test-docker)
+#
+# The first part that fails ends the run, with exit code 1.
+
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+esac
+for part; do
+    case $part in
+        test-rust | test-tools | test-docker) ;;
+        *) echo "test: '$part' is not known; see $0 -h" >&2; exit 2 ;;
+    esac
+done
+[ $# -gt 0 ] || set -- test-rust test-tools test-docker
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Prints what a part's output says of its tests: how many passed, then a line for each test that was skipped.
+# The lines are those of Rust's test harness and of Python's unittest with --verbose. What a test's program prints may
+# stand between the name of a Python test and its result.
+results() { # PART
+    awk -v part="$1" '
+        /^test result: / { for (i = 2; i <= NF; i++) if ($i ~ /^passed;?$/) passed += $(i - 1) }
+        /^(.* \.\.\. )?ok$/ && part != "test-rust" { passed++ }
+        match($0, /(^|\.\.\. )skipped: /) || match($0, /: SKIPPED, /) { skips[++n] = substr($0, RSTART + RLENGTH) }
+        match($0, /(^| \.\.\. )skipped [\047"]/) { skips[++n] = substr($0, RSTART + RLENGTH, length($0) - RSTART - RLENGTH) }
+        END {
+            # A Rust test that is skipped passes.
+            print passed - (part == "test-rust" ? n : 0)
+            for (i = 1; i <= n; i++) print skips[i]
+        }
+    ' "$work/$1"
+}
+
+passed='' bad=''
+: >"$work/skips"
+for part; do
+    # One stream, so that the output stays in its order.
+    { ${MAKE:-make} --no-print-directory -C "$root" "$part" 2>&1 || : >"$work/bad"; } | tee "$work/$part"
+    [ ! -e "$work/bad" ] || { bad=$part; break; }
+    results "$part" >"$work/results"
+    passed="$passed${passed:+, }$(sed -n 1p "$work/results") of $part"
+    sed 1d "$work/results" >>"$work/skips"
+done
+
+skipped=$(LC_ALL=C sort "$work/skips" | uniq -c | awk '{ n = $1; sub(/^ *[0-9]+ /, ""); printf "%s%s (%d)", sep, $0, n; sep = "; " }')
+[ -z "$bad" ] || { echo "test: FAILED: $bad, see above${passed:+; passed: $passed}" >&2; exit 1; }
+echo "test: passed: $passed; skipped: ${skipped:-nothing}"
