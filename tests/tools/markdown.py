@@ -30,10 +30,8 @@ class Document:
         return [body for language, body in FENCE.findall(self.text) if not languages or language in languages]
 
     def commands(self):
-        """The lines of the sh blocks: without comments, and with continued lines joined."""
-        lines = "".join(self.fences("sh")).replace("\\\n", " ").splitlines()
-        bare = [re.sub(r"(^|\s+)# .*", "", line) for line in lines]
-        return [re.sub(r"\s+", " ", line).strip() for line in bare if line.strip()]
+        """Those of all sh blocks."""
+        return commands("".join(self.fences("sh")))
 
     def links(self):
         """File and anchor of each link within the project; an empty file is this document."""
@@ -53,3 +51,9 @@ def code(prose):
 def rows(prose):
     """The rows of its tables, headers and rules among them."""
     return [line for line in prose.splitlines() if line.startswith("|")]
+
+
+def commands(block):
+    """The commands of an sh block: without comments, and with continued lines joined."""
+    bare = [re.sub(r"(^|\s+)# .*", "", line) for line in block.replace("\\\n", " ").splitlines()]
+    return [re.sub(r"\s+", " ", line).strip() for line in bare if line.strip()]

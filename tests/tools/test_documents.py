@@ -30,7 +30,7 @@ class Translation(unittest.TestCase):
                 for document in (self.english, self.spanish)]
         self.assertEqual(*bare)
 
-    def test_the_links_lead_to_the_same_files_in_the_same_sections(self):
+    def test_the_links_lead_to_the_same_files(self):
         def files(document):
             return [name for name, _ in document.links() if name not in ("README.md", "LEEME.md")]
 
