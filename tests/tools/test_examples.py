@@ -183,7 +183,8 @@ class Examples(unittest.TestCase):
 
     def test_each_command_is_run_or_has_a_reason_not_to_be(self):
         played = {("README.md", "By hand"), ("README.md", "With Docker"), ("LEEME.md", "A mano"), ("LEEME.md", "Con Docker"),
-                  ("docs/SECURITY.md", "TLS"), ("docs/QUICKSTART.md", "One agency on a laptop"), ("docs/QUICKSTART.md", "Five agencies on a LAN, with TLS")}
+                  ("docs/SECURITY.md", "TLS"), ("docs/QUICKSTART.md", "One agency on a laptop"),
+                  ("docs/QUICKSTART.md", "Five agencies on a LAN, with TLS")}
         found = set()
         for path in DOCUMENTS:
             for heading, text in sections(path).items():
