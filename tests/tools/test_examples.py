@@ -241,6 +241,31 @@ class Examples(unittest.TestCase):
         self.drawn(checkout)
 
 
+class Exercises(unittest.TestCase):
+    """docs/es/ejercicios.md: what it has done without an engine. tests/docker/test_delivery.py does the rest."""
+
+    CONTAINERS = re.compile(r"make docker-compose-|docker |\./validar-echo-server\.sh$|tools/run_local_test\.sh$|cd \.\./entrega$")
+
+    def test_each_exercise_s_branch_writes_the_compose_file_that_it_shows(self):
+        with tempfile.TemporaryDirectory() as folder:
+            delivered = pathlib.Path(folder) / "entrega"
+            where, modes = ROOT, {}
+            for command in Document("docs/es/ejercicios.md").commands():
+                if self.CONTAINERS.match(command):
+                    continue
+                done = subprocess.run(["sh", "-c", command.replace("../entrega", shlex.quote(str(delivered)))], cwd=where,
+                                      capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, f"{command}\n{done.stderr}")
+                where = delivered
+                if command.startswith("git checkout"):
+                    branch = command.split()[-1]
+                if command.startswith("./generar-compose.sh"):
+                    text = (delivered / "docker-compose-dev.yaml").read_text()
+                    modes[branch] = (text.count("CLI_ID"), *set(re.findall("CLI_MODE: (.+)", text)))
+            self.assertEqual(modes, {"ej1": (5, "echo"), "ej2": (1, "echo"), "ej3": (0,), "ej4": (2, "echo"), "ej5": (5, "bet"),
+                                     "ej6": (5, "agency"), "ej7": (5, "agency"), "ej8": (5, "agency")})
+
+
 class Inline(unittest.TestCase):
     """Commands within sentences."""
 
