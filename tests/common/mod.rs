@@ -62,6 +62,7 @@ pub fn under(wrapper: &[&str], folder: Arc<tempfile::TempDir>) -> Start {
     // The course's backlog of 5 costs a client a second, that of its next SYN, whenever a busy machine has run the test
     // six connections ahead of the hub.
     command.env("SERVER_LISTEN_BACKLOG", "4096");
+    command.stderr(Stdio::piped());
     Start { command, folder }
 }
 
@@ -94,7 +95,8 @@ impl Start {
 
     /// Starts it with this standard output, of which the test sees nothing, and waits until it listens.
     pub fn start_with_output(mut self, stdout: Stdio) -> Hub {
-        let child = self.command.stdout(stdout).spawn().expect("the server starts");
+        let mut child = self.command.stdout(stdout).spawn().expect("the server starts");
+        pass_errors_on(&mut child);
         // The command keeps the test's copy of the descriptor, which would count as a reader's or writer's.
         drop(self.command);
         let log = Arc::new(Log::default());
@@ -116,6 +118,7 @@ impl Start {
     /// Starts it and waits until it listens, or has ended.
     pub fn start_or_end(mut self) -> Result<Hub, (Option<i32>, String)> {
         let mut child = self.command.stdout(Stdio::piped()).spawn().expect("the server starts");
+        pass_errors_on(&mut child);
         let log = Arc::new(Log::default());
         let stdout = child.stdout.take().expect("stdout is piped");
         let reader = Arc::clone(&log);
@@ -136,6 +139,15 @@ impl Start {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
+}
+
+/// What a server says on standard error becomes output of its test, which is shown where the test fails: the errors that
+/// a test wants would look like failures.
+fn pass_errors_on(child: &mut Child) {
+    let Some(stderr) = child.stderr.take() else { return };
+    std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))
+    });
 }
 
 impl Log {
