@@ -1,22 +1,21 @@
 #!/bin/sh
 # Runs every test, and says in its last line what passed, and what was skipped and why.
 #
-#   tools/test.sh [PART ...]      targets of the Makefile (default: test-rust test-tools test-docker)
+#   tools/test.sh [PART ...]      targets of the Makefile (default: all that begin with test-)
 #
 # The first part that fails ends the run, with exit code 1.
 
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
-for part; do
-    case $part in
-        test-rust | test-tools | test-docker) ;;
-        *) echo "test: '$part' is not known; see $0 -h" >&2; exit 2 ;;
-    esac
-done
-[ $# -gt 0 ] || set -- test-rust test-tools test-docker
-
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+parts=$(sed -n 's/^\(test-[a-z]*\):.*/\1/p' "$root/Makefile")
+for part; do
+    echo "$parts" | grep -qxF -e "$part" || { echo "test: '$part' is not known; see $0 -h" >&2; exit 2; }
+done
+# shellcheck disable=SC2086 # a word each
+[ $# -gt 0 ] || set -- $parts
+
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT

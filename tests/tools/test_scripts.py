@@ -34,6 +34,7 @@ class Scripts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             shutil.copytree(ROOT / "tools", root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "Makefile", root)
             (root / ".data").mkdir()
             before = sorted(root.rglob("*"))
             for name, command in self.commands().items():
