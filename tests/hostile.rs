@@ -87,7 +87,7 @@ fn agencies_draw_among_hostile_peers_of_every_kind() {
     let tallies: Vec<(Kind, Tally)> = std::thread::scope(|scope| {
         let stopping = Stop(&stop);
         let attacking = scope.spawn(|| {
-            let mut attack = Attack::new(hub.address, HOSTILE, AWAY).unwrap();
+            let mut attack = Attack::new(hub.address, HOSTILE, None, AWAY).unwrap();
             while !stop.load(Ordering::Relaxed) {
                 attack.turn().unwrap();
                 settled.fetch_or(attack.is_settled() && weighs(&attack), Ordering::Relaxed);

@@ -10,7 +10,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::kinds::{Act, Kind, MIX, Messages, Random};
+use super::kinds::{Act, Kind, MIX, Messages, Random, VIEWERS};
 
 /// Connections that are begun in one turn of the loop; the hub's queue is not endless.
 const CONNECTS_PER_TURN: usize = 32;
@@ -46,9 +46,19 @@ pub struct Tally {
     pub received: u64,
 }
 
+/// Peers at the status port.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewers {
+    /// The status port.
+    pub address: SocketAddr,
+    /// How many peers.
+    pub count: usize,
+}
+
 /// Many hostile peers.
 pub struct Attack {
     address: SocketAddr,
+    viewers: Option<Viewers>,
     away: Duration,
     poll: Poll,
     events: Events,
@@ -59,42 +69,47 @@ pub struct Attack {
     settled_at: Instant,
     random: Random,
     messages: Messages,
-    tallies: [Tally; MIX.len()],
+    tallies: Vec<(Kind, Tally)>,
 }
 
 impl Attack {
-    /// `count` peers, about to connect; one whose connection has ended stays `away` for so long.
+    /// `count` peers, about to connect, and those at the status port; one whose connection has ended stays `away` for so
+    /// long.
     ///
     /// # Errors
     /// As the system says.
-    pub fn new(address: SocketAddr, count: usize, away: Duration) -> std::io::Result<Attack> {
+    pub fn new(address: SocketAddr, count: usize, viewers: Option<Viewers>, away: Duration) -> std::io::Result<Attack> {
         let now = Instant::now();
-        let peer = |index: usize| Peer { kind: Kind::of(index), stream: None, connected: false, times: 0, said: 0 };
+        let kinds = (0..count).map(Kind::of).chain((0..viewers.map_or(0, |it| it.count)).map(Kind::of_viewer));
+        let peer = |kind: Kind| Peer { kind, stream: None, connected: false, times: 0, said: 0 };
+        let peers: Vec<Peer> = kinds.map(peer).collect();
         let at = |index: usize| now + BETWEEN * u32::try_from(index).unwrap_or(u32::MAX);
-        let mut tallies = [Tally::default(); MIX.len()];
-        (0..count).for_each(|index| tallies[index_of(Kind::of(index))].peers += 1);
+        let with = |kind: Kind| peers.iter().filter(|peer| peer.kind == kind).count();
+        let all = MIX.iter().chain(&VIEWERS).map(|(kind, _)| *kind);
+        let tallies = all.map(|kind| (kind, Tally { peers: with(kind), ..Tally::default() }));
         Ok(Attack {
             address,
+            viewers,
             away,
             poll: Poll::new()?,
             events: Events::with_capacity(4096),
-            peers: (0..count).map(peer).collect(),
-            due: (0..count).map(|index| Reverse((at(index), index, 0))).collect(),
-            settled_at: at(count) + 3 * away,
+            due: (0..peers.len()).map(|index| Reverse((at(index), index, 0))).collect(),
+            settled_at: at(peers.len()) + 3 * away,
             random: Random(7574),
             messages: Messages::new(),
-            tallies,
+            tallies: tallies.filter(|(_, tally)| tally.peers > 0).collect(),
+            peers,
         })
     }
 
     /// Whether all peers have come and have had some seconds to do what they do.
     pub fn is_settled(&self) -> bool {
-        Instant::now() > self.settled_at && self.tallies.iter().all(|tally| tally.connections >= tally.peers)
+        Instant::now() > self.settled_at && self.tallies.iter().all(|(_, tally)| tally.connections >= tally.peers)
     }
 
     /// What became of each kind so far.
     pub fn tallies(&self) -> impl Iterator<Item = (Kind, Tally)> {
-        MIX.iter().map(|(kind, _)| *kind).zip(self.tallies)
+        self.tallies.iter().copied()
     }
 
     /// Does what is due, and waits for a moment at most.
@@ -146,7 +161,15 @@ impl Attack {
     }
 
     fn tally(&mut self, index: usize) -> &mut Tally {
-        &mut self.tallies[index_of(self.peers[index].kind)]
+        let kind = self.peers[index].kind;
+        let of_kind = self.tallies.iter_mut().find(|(other, _)| *other == kind);
+        of_kind.map(|(_, tally)| tally).expect("every kind with peers has a tally")
+    }
+
+    /// Where the peer connects.
+    fn target(&self, index: usize) -> SocketAddr {
+        let viewers = self.viewers.filter(|_| self.peers[index].kind.is_viewer());
+        viewers.map_or(self.address, |viewers| viewers.address)
     }
 
     fn connect(&mut self, index: usize) -> std::io::Result<()> {
@@ -156,7 +179,7 @@ impl Attack {
             // The receive buffer of a peer that does not read is to be small.
             socket.set_recv_buffer_size(4096)?;
         }
-        match socket.connect(&self.address.into()) {
+        match socket.connect(&self.target(index).into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
                 return Err(error);
             }
@@ -244,10 +267,6 @@ impl Attack {
         peer.times += 1;
         self.due.push(Reverse((Instant::now() + self.away, index, peer.times)));
     }
-}
-
-fn index_of(kind: Kind) -> usize {
-    MIX.iter().position(|(other, _)| *other == kind).expect("every kind has its share")
 }
 
 /// A socket bound to one of many addresses of this machine, each of which has only so many ports.

@@ -84,6 +84,13 @@ impl Hub {
         self.address
     }
 
+    /// Its status port, where it has one: as the log's first line says.
+    pub fn status(&self) -> Option<SocketAddr> {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let (_, behind) = said.split_once("status: http://")?;
+        behind.split('/').next()?.parse().ok()
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)

@@ -57,6 +57,24 @@ pub enum Kind {
     Garbage,
     /// It comes and goes.
     Churn,
+    /// At the status port: it connects and sends nothing.
+    ViewerSilent,
+    /// A request of which a byte comes now and then.
+    ViewerSlow,
+    /// Requests as fast as they are taken; answers never read.
+    ViewerNonReader,
+    /// It asks for events, and never reads them.
+    ViewerEvents,
+    /// It asks for each path in turn, several times a second, and reads the answers.
+    ViewerEager,
+    /// A request without end.
+    ViewerHuge,
+    /// Bytes that are no request.
+    ViewerGarbage,
+    /// It wants to change something.
+    ViewerPost,
+    /// It comes and goes.
+    ViewerChurn,
 }
 
 /// Of every twenty peers.
@@ -79,6 +97,22 @@ pub const MIX: [(Kind, usize); 16] = [
     (Kind::Churn, 1),
 ];
 
+/// Of every ten peers at the status port.
+pub const VIEWERS: [(Kind, usize); 9] = [
+    (Kind::ViewerSilent, 1),
+    (Kind::ViewerSlow, 1),
+    (Kind::ViewerNonReader, 1),
+    (Kind::ViewerEvents, 1),
+    (Kind::ViewerEager, 2),
+    (Kind::ViewerHuge, 1),
+    (Kind::ViewerGarbage, 1),
+    (Kind::ViewerPost, 1),
+    (Kind::ViewerChurn, 1),
+];
+
+/// The paths that an eager viewer asks for.
+const PATHS: [&str; 6] = ["/status.json", "/metrics", "/", "/connections.json", "/healthz", "/nothing"];
+
 /// What a peer does next.
 pub enum Act {
     /// It sends these bytes, or what the hub takes of them, and acts again after the pause, if there is one.
@@ -94,10 +128,24 @@ pub enum Act {
 impl Kind {
     /// The kind of the peer numbered `index`.
     pub fn of(index: usize) -> Kind {
-        let kinds = MIX.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times));
-        let all = MIX.iter().map(|(_, times)| times).sum::<usize>();
-        // Seven and twenty have no divisor in common: kinds come mixed, and each as often as it should.
+        Kind::among(&MIX, index)
+    }
+
+    /// The kind of the peer numbered `index` at the status port.
+    pub fn of_viewer(index: usize) -> Kind {
+        Kind::among(&VIEWERS, index)
+    }
+
+    fn among(mix: &[(Kind, usize)], index: usize) -> Kind {
+        let kinds = mix.iter().flat_map(|(kind, times)| std::iter::repeat_n(*kind, *times));
+        let all = mix.iter().map(|(_, times)| times).sum::<usize>();
+        // Seven has no divisor in common with twenty or ten: kinds come mixed, and each as often as it should.
         kinds.cycle().nth(index * 7 % all).expect("a cycle has no end")
+    }
+
+    /// Whether it is a peer of the status port.
+    pub fn is_viewer(self) -> bool {
+        VIEWERS.iter().any(|(kind, _)| *kind == self)
     }
 
     /// What it is called in the table.
@@ -119,13 +167,22 @@ impl Kind {
             Kind::Huge => "1 MiB less a byte",
             Kind::Garbage => "garbage",
             Kind::Churn => "connects and leaves",
+            Kind::ViewerSilent => "status: silent",
+            Kind::ViewerSlow => "status: a request, a byte a second",
+            Kind::ViewerNonReader => "status: requests without end, answers not read",
+            Kind::ViewerEvents => "status: events, not read",
+            Kind::ViewerEager => "status: each path in turn, ten a second",
+            Kind::ViewerHuge => "status: a request without end",
+            Kind::ViewerGarbage => "status: garbage",
+            Kind::ViewerPost => "status: wants to change the log level",
+            Kind::ViewerChurn => "status: connects and leaves",
         }
     }
 
     /// How much of what the hub sends it reads at once; nothing, where it does not read.
     pub fn reads(self) -> usize {
         match self {
-            Kind::NonReader | Kind::Parked => 0,
+            Kind::NonReader | Kind::Parked | Kind::ViewerNonReader | Kind::ViewerEvents => 0,
             Kind::SlowReader => 16,
             Kind::Silent
             | Kind::SlowStart
@@ -139,7 +196,14 @@ impl Kind {
             | Kind::HalfClosed
             | Kind::Huge
             | Kind::Garbage
-            | Kind::Churn => 4096,
+            | Kind::Churn
+            | Kind::ViewerSilent
+            | Kind::ViewerSlow
+            | Kind::ViewerEager
+            | Kind::ViewerHuge
+            | Kind::ViewerGarbage
+            | Kind::ViewerPost
+            | Kind::ViewerChurn => 4096,
         }
     }
 
@@ -173,11 +237,31 @@ impl Kind {
                 let rest = &messages.huge[said.min(messages.huge.len())..];
                 Act::Send(rest[..rest.len().min(CHUNK)].to_vec(), (!rest.is_empty()).then_some(PAUSE / 2))
             }
-            Kind::Garbage if first => Act::Send(random.garbage(), None),
-            Kind::Garbage => Act::Send(Vec::new(), None),
-            Kind::Churn => Act::Leave,
+            Kind::Garbage | Kind::ViewerGarbage if first => Act::Send(random.garbage(), None),
+            Kind::Garbage | Kind::ViewerGarbage => Act::Send(Vec::new(), None),
+            Kind::Churn | Kind::ViewerChurn => Act::Leave,
+            Kind::ViewerSilent => Act::Send(Vec::new(), None),
+            Kind::ViewerSlow if first => Act::Send(b"GET /status.json HTTP/1.1\r\nX: ".to_vec(), Some(PAUSE)),
+            Kind::ViewerSlow => Act::Send(b"x".to_vec(), Some(PAUSE)),
+            Kind::ViewerNonReader => {
+                let request = asks("/status.json");
+                Act::Send(request.repeat(REQUESTS / request.len()), Some(PAUSE / 4))
+            }
+            Kind::ViewerEvents => once(&asks("/events")),
+            Kind::ViewerEager => Act::Send(asks(PATHS[said % PATHS.len()]), Some(PAUSE / 10)),
+            Kind::ViewerHuge if first => Act::Send(b"GET / HTTP/1.1\r\n".to_vec(), Some(PAUSE / 10)),
+            Kind::ViewerHuge => Act::Send(b"X-Padding: no end in sight\r\n".repeat(200), Some(PAUSE / 4)),
+            Kind::ViewerPost => Act::Send(
+                b"POST /log-level HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nDEBUG".to_vec(),
+                Some(PAUSE),
+            ),
         }
     }
+}
+
+/// A request of the status service.
+fn asks(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
 }
 
 /// The bytes that hostile peers send.

@@ -27,11 +27,13 @@ mod process;
 mod queries;
 mod side;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agency::Waits;
+use attack::Viewers;
 use certificates::Certificates;
 use hub::Hub;
 
@@ -47,6 +49,7 @@ usage: hostile compare|parked [FLAGS]
   --data FOLDER      agency-1.csv to agency-5.csv ($LOTERIA_DATA, ../shared/data, or .data)
   --connections N    hostile peers, some of which are always between two connections: with 16000 the hub's 10000 slots
                      are taken (16000); or parked queries (15000)
+  --viewers N        of the hostile peers, how many more are at the hub's status port (1000; 0: it has none)
   --batch N          bets in an agency's batch (62)
   --pause DURATION   an agency's pause between two batches (50ms; 0 is none)
   --wait DURATION    how long parked queries wait for the draw (150s: longer than DEAD_PEER_TIMEOUT, 2m)
@@ -73,13 +76,16 @@ struct Options {
     server: PathBuf,
     data: PathBuf,
     connections: Option<usize>,
+    viewers: usize,
     batch: usize,
     pause: Duration,
     away: Duration,
     wait: Duration,
     fsync: String,
     pairs: usize,
-    address: Option<std::net::SocketAddr>,
+    address: Option<SocketAddr>,
+    /// The status port, of `attack`.
+    status: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +115,10 @@ fn main() -> ExitCode {
         }
         Command::Parked => parked::measure(&options.server, options.connections.unwrap_or(15_000), options.wait),
         Command::Attack => match options.address {
-            Some(address) => side::run(address, options.connections.unwrap_or(16_000), options.away).map(|()| true),
+            Some(address) => {
+                let viewers = options.status.map(|address| Viewers { address, count: options.viewers });
+                side::run(address, options.connections.unwrap_or(16_000), viewers, options.away).map(|()| true)
+            }
             None => Err("attack needs --address".to_owned()),
         },
     };
@@ -130,6 +139,7 @@ fn read_options() -> Result<Options, String> {
         server: "target/release/server".into(),
         data: default_data(),
         connections: None,
+        viewers: 1000,
         batch: 62,
         pause: Duration::from_millis(50),
         away: Duration::from_secs(5),
@@ -137,6 +147,7 @@ fn read_options() -> Result<Options, String> {
         fsync: "always".to_owned(),
         pairs: 3,
         address: None,
+        status: None,
     };
     let mut parser = lexopt::Parser::from_env();
     let said = |error: lexopt::Error| error.to_string();
@@ -147,6 +158,7 @@ fn read_options() -> Result<Options, String> {
             Long("connections") => {
                 options.connections = Some(parser.value().map_err(said)?.parse().map_err(said)?);
             }
+            Long("viewers") => options.viewers = parser.value().map_err(said)?.parse().map_err(said)?,
             Long("batch") => options.batch = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
             Long("pause") => options.pause = duration("--pause", &mut parser)?,
             Long("away") => options.away = duration("--away", &mut parser)?,
@@ -154,6 +166,7 @@ fn read_options() -> Result<Options, String> {
             Long("fsync") => {
                 options.fsync = parser.value().map_err(said)?.into_string().map_err(|_| "--fsync: always or never")?;
             }
+            Long("status") => options.status = Some(parser.value().map_err(said)?.parse().map_err(said)?),
             Long("address") => options.address = Some(parser.value().map_err(said)?.parse().map_err(said)?),
             Long("pairs") => options.pairs = parser.value().map_err(said)?.parse::<usize>().map_err(said)?.max(1),
             Value(word) if word == "compare" => options.command = Command::Compare,
@@ -266,11 +279,15 @@ fn one_run(
     hostile: usize,
 ) -> Result<Run, String> {
     let mut environment = agency::ENVIRONMENT.to_vec();
+    if options.viewers > 0 {
+        environment.push(("STATUS_ADDRESS", "127.0.0.1:0"));
+    }
     environment.extend([("SERVER_LISTEN_BACKLOG", "1024"), ("STORAGE_FSYNC", &options.fsync)]);
     environment.extend(certificates.iter().flat_map(|certificates| certificates.environment()));
     let hub = Hub::start(&options.server, &environment)?;
     let others = hub.descriptors();
-    let side = if hostile > 0 { Some(side::Side::start(hub.address(), hostile, options.away)?) } else { None };
+    let viewers = hub.status().map(|address| Viewers { address, count: options.viewers });
+    let side = (hostile > 0).then(|| side::Side::start(hub.address(), hostile, viewers, options.away)).transpose()?;
     if side.as_ref().is_some_and(|side| side.peers() < hostile) {
         println!("only {} hostile peers, for want of descriptors", side.as_ref().map_or(0, side::Side::peers));
     }

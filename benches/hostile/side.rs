@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::attack::{Attack, Tally};
+use super::attack::{Attack, Tally, Viewers};
 
 /// The attack begins to be measured after this long, settled or not.
 const SETTLING_MAX: Duration = Duration::from_secs(60);
@@ -19,8 +19,10 @@ const NICENESS: i32 = 19;
 ///
 /// # Errors
 /// In one line.
-pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), String> {
-    let count = wanted.min(loteria::reactor::allow_connections(wanted));
+pub fn run(address: SocketAddr, wanted: usize, viewers: Option<Viewers>, away: Duration) -> Result<(), String> {
+    let at_status = viewers.map_or(0, |viewers| viewers.count);
+    let allowed = loteria::reactor::allow_connections(wanted + at_status);
+    let count = wanted.min(allowed.saturating_sub(at_status));
     if count < wanted {
         eprintln!(
             "hostile: only {count} of {wanted} hostile connections: the system has no more descriptors (ulimit -Hn)"
@@ -32,7 +34,7 @@ pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), Str
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         drop(sender);
     });
-    let mut attack = Attack::new(address, count, away).map_err(|error| error.to_string())?;
+    let mut attack = Attack::new(address, count, viewers, away).map_err(|error| error.to_string())?;
     let (began, mut told) = (Instant::now(), false);
     while ended.try_recv() == Err(TryRecvError::Empty) {
         attack.turn().map_err(|error| error.to_string())?;
@@ -43,9 +45,10 @@ pub fn run(address: SocketAddr, wanted: usize, away: Duration) -> Result<(), Str
     }
     let sent: u64 = attack.tallies().map(|(_, tally)| tally.sent).sum();
     let rate = sent as f64 / 1e6 / began.elapsed().as_secs_f64();
-    println!("\n{count} hostile peers sent {rate:.0} MB a second");
+    println!("\n{} hostile peers sent {rate:.0} MB a second", count + at_status);
     println!(
-        "\n| {count} hostile peers | how many | connections made | ended by the hub | left half open | KiB sent | KiB received |"
+        "\n| {} hostile peers | how many | connections made | ended by the hub | left half open | KiB sent | KiB received |",
+        count + at_status
     );
     println!("|---|---|---|---|---|---|---|");
     for (kind, tally) in attack.tallies() {
@@ -68,12 +71,21 @@ impl Side {
     ///
     /// # Errors
     /// In one line.
-    pub fn start(address: SocketAddr, connections: usize, away: Duration) -> Result<Side, String> {
+    pub fn start(
+        address: SocketAddr,
+        connections: usize,
+        viewers: Option<Viewers>,
+        away: Duration,
+    ) -> Result<Side, String> {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let (address, connections) = (address.to_string(), connections.to_string());
+        let viewers = viewers.map(|Viewers { address, count }| (address.to_string(), count.to_string()));
         let away = format!("{}ms", away.as_millis());
         let start = |mut command: Command| {
             command.args(["attack", "--address", &address, "--connections", &connections, "--away", &away]);
+            if let Some((address, count)) = &viewers {
+                command.args(["--status", address, "--viewers", count]);
+            }
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
         let mut idle = Command::new(IDLE[0]);

@@ -73,6 +73,9 @@ def comparisons():
         what = f"`{dialect}`, 64 in flight, `always`"
         hub = Side(sync=True, protocol=dialect)
         found.append(Comparison(dialect, what, BINARY, hub, Side(sync=True), goal, "share"))
+    for key, what, side in [("watched", "no fsync", Side()), ("watched-always", "`always`", Side(sync=True))]:
+        what = f"64 in flight, {what}, a scraper a second and ten viewers"
+        found.append(Comparison(key, what, "no viewer", dataclasses.replace(side, watched=True), side, 0.98, "share"))
     quiet = Side(logging="ERROR")
     found.append(Comparison("logging", "log at INFO, no fsync", "log at ERROR", Side(), quiet, 0.90, "share"))
     found += [
@@ -85,7 +88,8 @@ def comparisons():
 
 def versus_before():
     """The hub against an earlier build of it, wherever the other comparisons load the hub alone."""
-    sides = {c.hub: (c.key, c.what) for c in reversed(comparisons()) if c.bets is None}
+    alone = [c for c in comparisons() if c.bets is None and not c.hub.watched]
+    sides = {c.hub: (c.key, c.what) for c in reversed(alone)}
     return [
         Comparison(key, what, "the build before", hub, dataclasses.replace(hub, program="before"), 0.98, "share")
         for hub, (key, what) in reversed(sides.items())

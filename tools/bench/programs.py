@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import time
 
+from viewers import watch
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -39,6 +41,8 @@ class Side:
     batch: int = 150
     logging: str = "INFO"
     winning_number: int = 7574
+    # A Prometheus scrapes the status port every second, and ten browsers have its page open.
+    watched: bool = False
     # A system call for each batch, as clients send them; else one for as many as the window allows.
     separately: bool = True
 
@@ -57,7 +61,7 @@ class Programs:
         built = build()
         self.server, self.load, self.floor = built["server"], built["load"], built["floor"]
         self.redis = shutil.which("redis-server")
-        self.before = None
+        self.before, self.status_port = None, None
         warm(self.directory)
 
     def run(self, side, bets, extra=()):
@@ -92,7 +96,14 @@ class Programs:
             process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
         try:
             wait_for(port, process, log)
-            yield process
+            if side.watched:
+                # A rate counts only if the viewers were answered meanwhile.
+                with watch(self.status_port) as watching:
+                    yield process
+                if watching.failures or not watching.answers:
+                    raise Failure(f"viewers were not served: {watching.failures[:3]}")
+            else:
+                yield process
             process.send_signal(signal.SIGTERM)
             code = process.wait(STOP_SECONDS)
             if side.program in ("hub", "before") and code != 0:
@@ -110,8 +121,13 @@ class Programs:
             f"[LOTTERY]\nAGENCIES = {side.agencies}\nWINNING_NUMBER = {side.winning_number}\n"
             f"[STORAGE]\nFSYNC = {'always' if side.sync else 'never'}\n"
             f"[LIMITS]\nMAX_CONNECTIONS = {DESCRIPTORS}\n"
+            f"[STATUS]\nADDRESS = {self.status_address(side)}\n"
         )
         return [self.server]
+
+    def status_address(self, side):
+        self.status_port = free_port() if side.watched else None
+        return f"127.0.0.1:{self.status_port}" if side.watched else ""
 
     def before_command(self, side, folder, port):
         self.hub_command(side, folder, port)
