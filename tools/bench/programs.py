@@ -97,11 +97,12 @@ class Programs:
         try:
             wait_for(port, process, log)
             if side.watched:
+                wait_for(self.status_port, process, log)
                 # A rate counts only if the viewers were answered meanwhile.
-                with watch(self.status_port) as watching:
+                with watch(self.status_port) as came:
                     yield process
-                if watching.failures or not watching.answers:
-                    raise Failure(f"viewers were not served: {watching.failures[:3]}")
+                if came["failures"] or not came["answers"]:
+                    raise Failure(f"viewers were not served: {came}")
             else:
                 yield process
             process.send_signal(signal.SIGTERM)
