@@ -31,6 +31,8 @@ USER 10001:10001
 FROM runtime AS client
 # And datos, which counts agency files as the client reads them.
 COPY --from=programs /build/target/docker/client /build/target/docker/datos /usr/local/bin/
+# A default, which a mounted config.yaml or CLI_SERVER_ADDRESS overrules: the hub's name in the compose file.
+ENV CLI_SERVER_ADDRESS_DEFAULT=server:12345
 ENTRYPOINT ["/usr/local/bin/client"]
 
 FROM runtime AS server

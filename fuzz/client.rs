@@ -26,7 +26,7 @@ pub fn run(input: &[u8]) {
     let dialects = Dialect::ALL.iter().filter(|dialect| **dialect != Dialect::Echo);
     let dialect = *dialects.cycle().nth(usize::from(choices % 8)).expect("there is no end of them");
     let goal = if choices & 0x80 == 0 { Goal::Winners } else { Goal::Confirmed };
-    let plan = Plan { agency: AgencyId(1), dialect, bets_max: u32::from(choices >> 4 & 7) + 1, goal };
+    let plan = Plan { agency: AgencyId(1), dialect, bets_max: u32::from(choices >> 4 & 7) + 1, goal, empty: true };
     let bets = (0..*bets % 32).map(|number| {
         let document = (20_000_000 + u32::from(number)).to_string();
         Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"1999-03-17", b"7574").expect("a good bet")

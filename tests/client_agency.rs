@@ -163,6 +163,7 @@ fn a_lost_connection_repeats_the_batch_in_flight_alone_and_warns() {
     assert!(warnings[0].contains("may store it twice"));
     let again = ended.said("connect").into_iter().filter(|line| line.contains("result: in_progress")).count();
     assert_eq!(again, 1, "{}", ended.log);
+    assert!(ended.said("connect").last().unwrap().ends_with("| reason: connected again"), "{}", ended.log);
 }
 
 #[test]
@@ -177,6 +178,7 @@ fn a_hub_that_starts_after_its_clients_is_waited_for() {
     binary_draw(&mut peer, &[]);
     let ended = running.end();
     assert_done(&ended);
+    assert!(ended.said("connect").last().unwrap().ends_with("| reason: connected at last"), "{}", ended.log);
     let first = ended.said("connect")[0].replace(&hub.address.to_string(), "HUB");
     assert_eq!(
         first,
@@ -212,7 +214,7 @@ fn an_unresolvable_host_name_is_retried_and_then_given_up() {
 #[test]
 fn a_query_before_the_draw_is_repeated() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", "").start();
+    let running = agency(&hub, "binary", "").arg("--empty").start();
     let mut peer = hub.accept();
     assert_eq!(peer.binary().0, 2);
     peer.write(&[0]);
@@ -254,7 +256,7 @@ fn a_bad_row_stops_the_client_before_anything_of_its_batch_is_sent() {
     for (end, protocol) in [("\n", "binary"), ("\r\n", "binary"), ("\r\n", "native")] {
         let hub = FakeHub::new();
         let text = rows(25, end).replace("30000017,1999-03-17", "30000017,1999-02-29");
-        let running = agency(&hub, protocol, &text).start();
+        let running = agency(&hub, protocol, &text).arg("--no-check").start();
         let mut peer = hub.accept();
         if protocol == "binary" {
             assert_eq!(peer.binary_batch(), documents(1, 10));
@@ -273,6 +275,167 @@ fn a_bad_row_stops_the_client_before_anything_of_its_batch_is_sent() {
             ["CRITICAL action: read_bets | result: fail | client_id: 3 | file: .data/agency-3.csv | line: 17 | \
               error: birthdate must be a real date YYYY-MM-DD, 1900 to 9999"]
         );
+        let again = match protocol {
+            "native" => "when the error above is corrected, starting again goes on from here",
+            _ => "starting again would send all bets again, which binary cannot tell from new ones",
+        };
+        let remains = ended.said("upload");
+        let expected = format!("warning: these bets are stored, the others remain; {again}");
+        assert!(remains[0].contains("| bets: 10 | ") && remains[0].ends_with(&expected), "{remains:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_file_with_bad_rows_is_sent() {
+    let hub = FakeHub::new();
+    let text = rows(25, "\n").replace("1999-03-17", "17/03/1999").replacen("Ana,Ib\u{e1}\u{f1}ez,30000001", "Ana", 1);
+    let ended = agency(&hub, "native", &text).run();
+    assert_eq!(ended.code, Some(1));
+    let said = ended.said("check");
+    let start = "action: check | result: fail | client_id: 3 | file: .data/agency-3.csv |";
+    assert_eq!(said[0], format!("{start} error: line 1: 'Ana,17/03/1999,1' has 3 fields, where a bet has 5"));
+    assert_eq!(
+        said[9],
+        format!("{start} error: line 10: birthdate is '17/03/1999', must be a real date YYYY-MM-DD, 1900 to 9999")
+    );
+    let nothing = "error: nothing is sent; client --check shows more rows, --no-check sends up to the first";
+    assert_eq!(said[10..], [format!("{start} bets: 0 | bad_rows: 25 | not_shown: 15 | {nothing}")]);
+    assert!(ended.said("connect").is_empty(), "{}", ended.log);
+}
+
+#[test]
+fn the_check_lists_bad_rows_guesses_and_ends_with_one() {
+    let check = |text: &str| client().file("own.csv", text).arg("--check").arg("own.csv").run();
+    let good = rows(3, "\n");
+    let ended = check(&good);
+    assert_eq!((ended.code, ended.log.as_str()), (Some(0), "own.csv: 3 bets, 0 bad rows\n"));
+    let ended = check(&format!("nombre,apellido,documento,nacimiento,numero\n{good}"));
+    assert_eq!(
+        (ended.code, ended.log.as_str()),
+        (
+            Some(1),
+            "own.csv: line 1: document is 'documento', must be 1 to 10 digits, at most 4294967295\n\
+             own.csv: line 1 looks like a header: the file must have none\n\
+             own.csv: 3 bets, 1 bad rows\n"
+        )
+    );
+    let ended = check(&rows(5000, "\n").replace(',', ";"));
+    assert_eq!((ended.code, ended.log.lines().count()), (Some(1), 1003));
+    assert!(
+        ended.log.ends_with(
+            "own.csv: and 4000 more bad rows\n\
+             own.csv: fields seem to be separated by ';': a bet has commas\n\
+             own.csv: 0 bets, 5000 bad rows\n"
+        ),
+        "{}",
+        &ended.log[ended.log.len() - 300..]
+    );
+    let ended = check("\n");
+    assert!(ended.code == Some(1) && ended.log.contains("there are no bets in it"), "{}", ended.log);
+}
+
+#[test]
+fn an_agency_without_bets_does_not_finish_unless_it_is_told_to() {
+    for text in ["", "\n\r\n", "\u{feff}"] {
+        for no_check in [false, true] {
+            let hub = FakeHub::new();
+            let start = agency(&hub, "native", text);
+            let running = if no_check { start.arg("--no-check").start() } else { start.start() };
+            if no_check {
+                let mut peer = hub.accept();
+                peer.native_hello(3, 0);
+                assert_eq!(peer.rest(), b"", "no finish");
+            }
+            let ended = running.end();
+            assert_eq!(ended.code, Some(2), "{}", ended.log);
+            assert_eq!(
+                ended.said("read_bets"),
+                ["action: read_bets | result: fail | client_id: 3 | file: .data/agency-3.csv | \
+                  error: there are no bets in it; with --empty (CLI_EMPTY=true) the agency finishes without any"]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pipe_is_checked_as_it_goes() {
+    let hub = FakeHub::new();
+    let start = agency(&hub, "native", "").arg("--data").arg("pipe");
+    let pipe = start.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = start.start();
+    std::fs::write(&pipe, rows(15, "\n").replace("30000012,", "x,")).unwrap();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 0);
+    assert_eq!(peer.native_batch(), (0, 10));
+    peer.native_ack(1);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.said("read_bets")[0].contains("| line: 12 |"), "{}", ended.log);
+    assert!(ended.said("upload")[0].contains("| bets: 10 | done: unknown | "), "{}", ended.log);
+}
+
+#[test]
+fn a_rerun_that_sends_nothing_says_so() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(15, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 2);
+    assert_eq!(peer.native_batch(), (1, 5));
+    peer.native_ack(2);
+    assert_eq!(peer.native().0, 2);
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!(
+        ended.said("bets_sent").last().unwrap(),
+        &"action: bets_sent | result: success | client_id: 3 | bets: 15 | reason: the hub had every bet already, none was sent"
+    );
+}
+
+#[test]
+fn winners_are_written_as_the_dialect_carries_them() {
+    let draw = |protocol: &str, file: &str| {
+        let hub = FakeHub::new();
+        let start = agency(&hub, protocol, &rows(10, "\n")).arg("--winners").arg(file);
+        let path = start.folder().join(file);
+        let keep = start.env("CLI_LINGER", "1000h").start();
+        let mut peer = hub.accept();
+        if protocol == "native" {
+            peer.native_hello(3, 0);
+            peer.native_batch();
+            peer.native_ack(1);
+            peer.native();
+            peer.native_write(0x83, &[[0; 8], 10u64.to_be_bytes()].concat());
+            peer.native();
+            peer.native_write(0x84, &[0, 0, 0, 0]);
+        } else {
+            peer.binary_batch();
+            peer.write(&[0]);
+            binary_draw(&mut peer, &[30_000_007]);
+        }
+        keep.wait_for("action: consulta_ganadores | result: success");
+        let text = std::fs::read_to_string(path).unwrap();
+        keep.signal("TERM");
+        assert_eq!(keep.end().said("write_winners").len(), 1);
+        text
+    };
+    assert_eq!(draw("binary", "w.csv"), "agency,document\n3,30000007\n");
+    assert_eq!(draw("binary", "w.json"), "{\"agency\": 3, \"winners\": [\n  {\"document\":\"30000007\"}\n]}\n");
+    assert_eq!(draw("native", "w.csv"), "agency,first_name,last_name,document,birthdate,number\n");
+}
+
+#[test]
+fn csv_and_case_id_say_nothing_of_sending_again() {
+    for protocol in ["csv", "case-id"] {
+        let hub = FakeHub::new();
+        let running = agency(&hub, protocol, &rows(25, "\n")).start();
+        let mut peer = hub.accept();
+        peer.read(1);
+        drop(peer);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1));
+        assert!(!ended.log.contains("sent again"), "{}", ended.log);
+        assert!(ended.log.contains("error: the connection was lost, and "), "{}", ended.log);
     }
 }
 
@@ -300,7 +463,8 @@ fn an_agency_that_the_draw_does_not_know_is_told_so() {
     peer.write(&[0xB7, b'L', b'N', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     let ended = running.end();
     assert_eq!(ended.code, Some(1));
-    let expected = "action: connect | result: fail | client_id: 3 | error: the agency is not of this draw";
+    let expected = "action: connect | result: fail | client_id: 3 | error: the agency is not of this draw, \
+                    or was excluded from it: check --id, and the hub's AGENCIES";
     assert!(ended.said("connect").contains(&expected), "{}", ended.log);
 }
 
@@ -321,16 +485,6 @@ fn no_batch_is_over_8192_bytes_whatever_the_configuration_says() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
-    let hub = FakeHub::new();
-    let ended = client().hub(hub.address).env("CLI_MODE", "agency").env("CLI_ID", "9").run();
-    assert_eq!(ended.code, Some(1));
-    let expected = "action: read_bets | result: fail | client_id: 9 | file: .data/agency-9.csv | \
-                    error: No such file or directory (os error 2)";
-    assert_eq!(ended.said("read_bets"), [expected]);
-}
-
-#[test]
 fn what_the_hub_says_cannot_break_a_line() {
     let hub = FakeHub::new();
     let running = agency(&hub, "native", &rows(1, "\n")).start();
@@ -344,4 +498,21 @@ fn what_the_hub_says_cannot_break_a_line() {
     let ended = running.end();
     let last = *ended.said("send_batch").last().unwrap();
     assert!(last.ends_with("error: bad.action: x . result: y."), "{last}");
+}
+
+#[test]
+fn a_hub_that_closes_each_connection_is_explained_once() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    for _ in 0..4 {
+        let mut peer = hub.accept();
+        peer.read(8);
+    }
+    running.wait_for("retry_in: 800ms");
+    running.signal("TERM");
+    let ended = running.end();
+    let warning = "warning: the hub closes each connection without a reply: it may require TLS (tls.ca), be full, or not \
+                   serve native (DIALECTS); its log has the reason";
+    let explained = ended.said("connect").into_iter().filter(|line| line.ends_with(warning)).count();
+    assert_eq!(explained, 1, "{}", ended.log);
 }

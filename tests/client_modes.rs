@@ -44,6 +44,7 @@ fn the_echo_loop_sends_numbered_lines_each_on_a_connection_of_its_own() {
     assert_eq!(
         lines[1..],
         [
+            "INFO     action: mode | result: success | client_id: 7 | address_from: CLI_SERVER_ADDRESS | mode: echo",
             "INFO     action: receive_message | result: success | client_id: 7 | msg: [CLIENT 7] Message N°1",
             "INFO     action: receive_message | result: success | client_id: 7 | msg: [CLIENT 7] Message N°2",
             "INFO     action: receive_message | result: success | client_id: 7 | msg: [CLIENT 7] Message N°3",
@@ -56,7 +57,7 @@ fn the_echo_loop_sends_numbered_lines_each_on_a_connection_of_its_own() {
 #[test]
 fn a_lost_echo_is_sent_again_and_a_wrong_one_stops_the_loop() {
     let hub = FakeHub::new();
-    let running = client().hub(hub.address).start();
+    let running = client().hub(hub.address).env("CLI_MODE", "echo").start();
     let mut peer = hub.accept();
     let line = peer.line();
     peer.write(&line.as_bytes()[..5]);
@@ -73,7 +74,7 @@ fn a_lost_echo_is_sent_again_and_a_wrong_one_stops_the_loop() {
 
 #[test]
 fn a_loop_of_no_messages_is_finished_at_once() {
-    let ended = client().env("CLI_LOOP_AMOUNT", "0").run();
+    let ended = client().env("CLI_MODE", "echo").env("CLI_LOOP_AMOUNT", "0").run();
     assert_eq!(ended.code, Some(0));
     assert_eq!(ended.said("loop_finished").len(), 1);
 }
@@ -107,25 +108,91 @@ fn a_single_bet_that_is_rejected_is_a_failure() {
 }
 
 #[test]
-fn auto_is_bet_then_agency_then_echo() {
+fn auto_is_bet_then_agency_and_echo_is_asked_for() {
     let hub = FakeHub::new();
     let data = |start: Start| start.file(".data/agency-1.csv", &rows(1, "\n"));
-    for (start, mode, unasked) in [
-        (with_bet(data(client())), "bet", true),
-        (data(client()), "agency", true),
-        (client(), "echo", true),
-        (with_bet(data(client())).env("CLI_MODE", "agency"), "agency", false),
-        (with_bet(data(client())).env("CLI_MODE", "echo"), "echo", false),
+    for (start, mode) in [
+        (with_bet(data(client())), "bet"),
+        (data(client()), "agency"),
+        (with_bet(data(client())).env("CLI_MODE", "agency"), "agency"),
+        (with_bet(data(client())).env("CLI_MODE", "echo"), "echo"),
     ] {
         let running = start.hub(hub.address).start();
-        running.wait_for(&format!("action: mode | result: success | client_id: 1 | mode: {mode}"));
-        if mode == "echo" && unasked {
-            running.wait_for("| mode: echo | data: .data/agency-1.csv | warning: there is no such file, so no bets");
-        }
+        running.wait_for(&format!(
+            "action: mode | result: success | client_id: 1 | address_from: CLI_SERVER_ADDRESS | mode: {mode}"
+        ));
         running.signal("TERM");
-        let ended = running.end();
-        assert_eq!(ended.code, Some(0));
-        assert_eq!(ended.log.contains("no such file"), mode == "echo" && unasked, "{}", ended.log);
+        assert_eq!(running.end().code, Some(0));
+    }
+}
+
+#[test]
+fn flags_go_before_the_environment_and_the_file() {
+    let hub = FakeHub::new();
+    let start = client().env("CLI_ID", "2").env("CLI_PROTOCOL", "native").env("CLI_SERVER_ADDRESS", "wrong:1");
+    let start = start.file("config.yaml", "id: 1\ndata: wrong.csv\n").file("own.csv", &rows(1, "\n"));
+    let address = hub.address.to_string();
+    let flags = ["--id", "3", "--server", &address, "--data", "own.csv", "--protocol", "binary"];
+    let running = flags.into_iter().fold(start, Start::arg).start();
+    let mut peer = hub.accept();
+    assert_eq!(peer.binary_batch(), [30_000_001]);
+    peer.write(&[0]);
+    assert_eq!(peer.binary(), (2, vec![0, 0, 0, 3]));
+    running.signal("TERM");
+    let ended = running.end();
+    assert_eq!(
+        ended.said("mode"),
+        ["action: mode | result: success | client_id: 3 | address_from: --server | mode: agency | protocol: binary | \
+          data: own.csv | batch_max: 62"]
+    );
+}
+
+#[test]
+fn without_any_word_of_the_hub_it_is_the_same_machine_s_and_the_image_has_another_default() {
+    let rows = rows(1, "\n");
+    let start = || client().env("CLI_PATIENCE", "0s").file(".data/agency-1.csv", &rows);
+    for (start, address, from) in [
+        (start(), "localhost:12345", "default"),
+        (start().env("CLI_SERVER_ADDRESS_DEFAULT", "localhost:1"), "localhost:1", "CLI_SERVER_ADDRESS_DEFAULT"),
+    ] {
+        let running = start.start();
+        running.wait_for(&format!("server_address: {address} | loop_amount"));
+        running.wait_for(&format!("address_from: {from} |"));
+        running.signal("TERM");
+        running.end();
+    }
+}
+
+#[test]
+fn variables_that_look_like_ours_are_warned_about_and_others_are_not() {
+    let start =
+        client().env("CLI_IDD", "3").env("CLICOLOR", "1").env("CLI_WIDTH", "80").env("CLI_BATCH_MAX_AMOUNT", "7");
+    let ended = start.env("CLI_MODE", "echo").env("CLI_LOOP_AMOUNT", "0").run();
+    let warned: Vec<_> = ended.lines().into_iter().filter(|line| line.starts_with("WARNING")).collect();
+    let warning = |name: &str, meant: &str| {
+        format!(
+            "WARNING  action: config | result: success | client_id: 1 | warning: environment: nothing reads {name}; {meant} is read"
+        )
+    };
+    let expected = [warning("CLI_BATCH_MAX_AMOUNT", "CLI_BATCH_MAXAMOUNT"), warning("CLI_IDD", "CLI_ID")];
+    assert_eq!(warned, expected);
+    assert_eq!(ended.code, Some(0));
+}
+
+#[test]
+fn a_missing_file_or_a_folder_in_its_place_is_refused_and_never_echoed() {
+    let missing = "client: data is '.data/agency-1.csv': there is no such file; name the agency's file with --data";
+    let folder = "client: data is '.data/agency-1.csv': it is a folder; name";
+    for mode in ["auto", "agency"] {
+        for (start, says) in [
+            (client(), missing),
+            (client().file(".data/agency-1.csv/kept", ""), folder),
+            (client().arg("--data").arg("bets.csv"), "client: data is 'bets.csv': there is no such file; name"),
+        ] {
+            let ended = start.env("CLI_MODE", mode).run();
+            assert_eq!((ended.code, ended.log.as_str()), (Some(2), ""), "{}", ended.errors);
+            assert!(ended.errors.starts_with(says) && ended.errors.lines().count() == 1, "{}", ended.errors);
+        }
     }
 }
 
@@ -145,6 +212,17 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
         (client().arg("--config").arg("absent.yaml"), "client: absent.yaml: No such file"),
         (client().arg("--config"), "client: a value is required for '--config <FILE>'"),
         (client().arg("now"), "client: unexpected argument"),
+        (client().arg("--id").arg("zero"), "client: --id is 'zero', not a number"),
+        (client().arg("--winners").arg("list"), "client: --winners is 'list', not a file ending in .csv or .json"),
+        (client().arg("--check").arg("absent.csv"), "client: data is 'absent.csv': there is no such file"),
+        (
+            client().env("CLI_MODE", "echo").arg("--winners").arg("w.csv"),
+            "client: winners needs mode agency, and the mode is echo",
+        ),
+        (
+            client().file("own.csv", "").arg("--data").arg("own.csv").arg("--winners").arg("absent/w.csv"),
+            "client: winners is 'absent/w.csv': there is no such folder",
+        ),
     ] {
         let ended = start.run();
         assert_eq!((ended.code, ended.log.as_str()), (Some(2), ""), "{}", ended.errors);
@@ -169,6 +247,7 @@ fn the_file_is_read_and_unknown_keys_are_warned_about() {
             "INFO     action: config | result: success | client_id: 4 | server_address: hub:1 | loop_amount: 0 | \
              loop_period: 150ms | log_level: INFO",
             "WARNING  action: config | result: success | client_id: 4 | warning: own.yaml: nothing reads the key log.levle",
+            "INFO     action: mode | result: success | client_id: 4 | address_from: own.yaml | mode: echo",
             "INFO     action: loop_finished | result: success | client_id: 4",
         ]
     );

@@ -201,7 +201,7 @@ fn a_stopped_terminal_delays_neither_the_upload_nor_the_end() {
     hub.wait_for_count("action: apuesta_recibida | result: success", MANY as usize);
     keyboard.write_all(b"\x03").unwrap();
     let ended = running.end();
-    assert_eq!((ended.code, ended.log.as_str()), (Some(0), ""));
+    assert_eq!((ended.code, ended.log.as_str()), (Some(130), ""));
     assert_uploaded(&hub);
 }
 

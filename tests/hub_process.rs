@@ -251,3 +251,31 @@ fn a_store_with_bets_of_an_agency_that_is_not_configured_is_refused() {
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("AGENCIES") && err.contains("agency 3"), "{err}");
 }
+
+#[test]
+fn flags_go_before_the_environment_and_misspelt_variables_are_told() {
+    let start = || {
+        let start = hub().env("LOTTERY_AGENCIES", "7").env("STORAGE_PATH", "other.csv").env("LOTERY_AGENCIES", "3");
+        let start = start.env("SERVER_HOST", "elsewhere").env("TLS_KEYS_DIR", "x");
+        start.arg("--port").arg("0").arg("--agencies").arg("1-2,9").arg("--store").arg("own.csv")
+    };
+    let (code, checked, errors) = start().arg("--check").run();
+    assert_eq!(code, Some(0), "{errors}");
+    for line in ["SERVER_PORT = 0  ; --port\n", "AGENCIES = 1-2,9  ; --agencies\n", "PATH = own.csv  ; --store\n"] {
+        assert!(checked.contains(line), "{checked}");
+    }
+    assert_eq!(errors, "server: environment: LOTERY_AGENCIES is not a variable of this program, LOTTERY_AGENCIES is\n");
+    let hub = start().start();
+    hub.wait_for(
+        "reason: the environment has LOTERY_AGENCIES, which is no variable of this program; LOTTERY_AGENCIES is",
+    );
+    assert!(hub.path("own.csv").exists());
+    let (_, log) = hub.terminate();
+    assert_eq!(log.matches("which is no variable").count(), 1, "{log}");
+    let (code, _, errors) = hub_with_a_wrong_port();
+    assert_eq!((code, errors.as_str()), (Some(2), "server: --port = 'x': must be a whole number from 0 to 65535\n"));
+}
+
+fn hub_with_a_wrong_port() -> (Option<i32>, String, String) {
+    hub().arg("--port").arg("x").run()
+}

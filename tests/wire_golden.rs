@@ -7,7 +7,9 @@ mod golden;
 use golden::Exchange;
 use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, RawBet, Refusal};
 use loteria::wire::detect::{Detection, detect};
-use loteria::wire::{After, Context, Dialect, Expecting, Framing, Malformed, Rejection, Reply, Request, Speaker};
+use loteria::wire::{
+    After, Answer, Context, Dialect, Expecting, Framing, Malformed, Rejection, Reply, Request, Speaker,
+};
 use loteria::wire::{Bets, Unwelcome};
 
 /// More than any golden frame has, less than the lengths that are meant to be over the limit.
@@ -251,10 +253,18 @@ fn our_client_reads_every_answer_once_it_is_whole() {
             for more in [&b""[..], b"\0"] {
                 let bytes = [&exchange.bytes, more].concat();
                 let (len, read) = dialect.read_answer(&bytes, expecting).unwrap().unwrap();
-                assert_eq!((len, format!("{read:?}")), (exchange.bytes.len(), answer.clone()), "{name}");
+                assert_eq!((len, shown(&read)), (exchange.bytes.len(), answer.clone()), "{name}");
             }
         }
     }
+}
+
+/// An answer as the files have it: of winners only the documents, which must be those of the bets.
+fn shown(answer: &Answer) -> String {
+    let Answer::Winners { documents, bets } = answer else { return format!("{answer:?}") };
+    let of_bets = bets.as_ref().map(|bets| bets.iter().map(|bet| bet.document().to_owned()).collect::<Vec<_>>());
+    assert!(of_bets.is_none_or(|of_bets| of_bets == *documents), "{answer:?}");
+    format!("Winners {{ documents: {documents:?} }}")
 }
 
 /// Makes a reply of the words of a file, where a malformed one repeats the request's `words`.

@@ -173,7 +173,7 @@ fn one(agency: &Agency, address: SocketAddr, batch: usize, pause: Duration) -> R
     line.stream.set_read_timeout(Some(10 * PATIENCE)).map_err(|error| error.to_string())?;
     let mut expected = agency.winners();
     match line.ask(&frame, Expecting::Winners)? {
-        Answer::Winners { mut documents } => {
+        Answer::Winners { mut documents, .. } => {
             documents.sort_unstable();
             expected.sort_unstable();
             // `binary` pads documents with zeros.

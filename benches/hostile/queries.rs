@@ -106,7 +106,7 @@ impl Query {
                     expecting = Expecting::Winners;
                     continue;
                 }
-                Some((_, Answer::Winners { documents })) if documents == [winner] => return Ok(true),
+                Some((_, Answer::Winners { documents, .. })) if documents == [winner] => return Ok(true),
                 Some((_, other)) => return Err(format!("a parked query was answered {other:?}")),
                 None => {}
             }

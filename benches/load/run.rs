@@ -205,7 +205,7 @@ fn draw(options: &Options, connections: Vec<Connection>) -> Result<(Duration, u6
     let mut winners = 0;
     for (index, stream) in streams.iter_mut().enumerate() {
         match ask(stream, options.protocol, &[], Expecting::Winners)? {
-            Answer::Winners { documents } => winners += documents.len() as u64,
+            Answer::Winners { documents, .. } => winners += documents.len() as u64,
             other => return Err(format!("agency {} got no winners: {other:?}", index + 1)),
         }
     }

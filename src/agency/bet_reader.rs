@@ -6,7 +6,7 @@ use std::path::Path;
 
 use csv::{ByteRecord, Position, Reader, ReaderBuilder};
 
-use crate::lottery::{Bet, RawBet, parse_number, parse_yyyymmdd};
+use crate::lottery::{Bet, BetError, RawBet, parse_number, parse_yyyymmdd};
 
 /// The fields of a row: first name, last name, document, birthdate, number.
 const FIELDS: usize = 5;
@@ -61,6 +61,28 @@ pub struct BetReaderError {
     pub reason: String,
 }
 
+/// A row that is no bet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// Its line, from 1; its last one if it has several.
+    pub line: u64,
+    /// The index of the field that is wrong, from 0; `None` if the row as a whole is wrong.
+    pub field: Option<usize>,
+    /// The reason.
+    pub reason: String,
+}
+
+/// What is at a place of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// A bet.
+    Bet,
+    /// A row that is no bet. The rows after it can be read.
+    Bad(BadRow),
+    /// The end of the file.
+    End,
+}
+
 /// The bets of an agency's file: CSV without a header, lines ended by LF or CRLF, read as a stream.
 #[derive(Debug)]
 pub struct BetFile {
@@ -69,6 +91,8 @@ pub struct BetFile {
     row: ByteRecord,
     has_row: bool,
     extent: u64,
+    /// Whether the file can be read from the start again: a pipe cannot.
+    rewinds: bool,
 }
 
 impl BetFile {
@@ -90,37 +114,80 @@ impl BetFile {
             .flexible(true)
             .buffer_capacity(LINE_BYTES)
             .from_reader(Lines::new(file));
-        Ok(BetFile { name, reader, row: ByteRecord::new(), has_row: false, extent: metadata.len() })
+        Ok(BetFile {
+            name,
+            reader,
+            row: ByteRecord::new(),
+            has_row: false,
+            extent: metadata.len(),
+            rewinds: metadata.is_file(),
+        })
     }
 
-    fn bad(&self, reason: impl ToString) -> BetReaderError {
-        BetReaderError { source_name: self.name.clone(), line: Some(self.line()), reason: reason.to_string() }
+    /// Whether the file can be read more than once.
+    pub fn rewinds(&self) -> bool {
+        self.rewinds
     }
-}
 
-impl BetReader for BetFile {
-    fn advance(&mut self) -> Result<bool, BetReaderError> {
+    /// The fields of the current row, which may be a bad one.
+    pub fn fields(&self) -> impl Iterator<Item = &[u8]> {
+        self.row.iter()
+    }
+
+    /// Reads the next row, whether it is a bet or not.
+    ///
+    /// # Errors
+    /// A file that cannot be read on, or a row without an end.
+    pub fn next_row(&mut self) -> Result<Row, BetReaderError> {
         let previous = self.line();
         self.reader.get_mut().ration = ROW_BYTES_MAX;
         self.has_row = match self.reader.read_byte_record(&mut self.row) {
             Ok(more) => more,
             Err(error) => {
+                self.has_row = false;
                 // The crate's message has a prefix before that of the system.
                 let reason =
                     if let csv::ErrorKind::Io(error) = error.kind() { error.to_string() } else { error.to_string() };
                 return Err(BetReaderError { source_name: self.name.clone(), line: Some(previous + 1), reason });
             }
         };
-        if !self.has_row {
-            return Ok(false);
-        }
+        let Some(bet) = self.current() else { return Ok(Row::End) };
+        let line = self.line();
         if self.row.len() != FIELDS {
-            let reason = format!("{} fields, where a bet has {FIELDS}", self.row.len());
-            return Err(self.bad(reason));
+            let reason = match self.row.len() {
+                1 => format!("1 field, where a bet has {FIELDS}"),
+                fields => format!("{fields} fields, where a bet has {FIELDS}"),
+            };
+            return Ok(Row::Bad(BadRow { line, field: None, reason }));
         }
-        let bet = self.current().expect("there is a row");
-        Bet::check(&bet).map_err(|error| self.bad(error))?;
-        Ok(true)
+        Ok(match Bet::check(&bet) {
+            Ok(_) => Row::Bet,
+            Err(error) => Row::Bad(BadRow { line, field: field_of(error), reason: error.to_string() }),
+        })
+    }
+}
+
+/// The index of the field that a rule is about.
+fn field_of(error: BetError) -> Option<usize> {
+    match error {
+        BetError::FirstName => Some(0),
+        BetError::LastName => Some(1),
+        BetError::Document => Some(2),
+        BetError::Birthdate => Some(3),
+        BetError::Number => Some(4),
+        BetError::Agency | BetError::Fields | BetError::MixedAgencies => None,
+    }
+}
+
+impl BetReader for BetFile {
+    fn advance(&mut self) -> Result<bool, BetReaderError> {
+        match self.next_row()? {
+            Row::Bet => Ok(true),
+            Row::End => Ok(false),
+            Row::Bad(BadRow { line, reason, .. }) => {
+                Err(BetReaderError { source_name: self.name.clone(), line: Some(line), reason })
+            }
+        }
     }
 
     fn current(&self) -> Option<RawBet<'_>> {

@@ -1,5 +1,7 @@
 //! The client's job, from a checked configuration.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
@@ -37,15 +39,28 @@ impl Job {
     /// The job of `config`, with the mode `auto` resolved.
     ///
     /// # Errors
-    /// An invalid bet, or a dialect that cannot do the job.
+    /// An invalid bet, a dialect that cannot do the job, or a data file that cannot be read.
     pub fn new(config: &ClientConfig) -> Result<Job, ConfigError> {
         let dialect = Dialect::from_name(&config.protocol)
             .ok_or_else(|| ConfigError(format!("protocol is '{}', which is not a dialect", config.protocol)))?;
+        let job = Job::choose(config, dialect)?;
+        if let Some(winners) = &config.winners {
+            if job.mode() != Mode::Agency {
+                return Err(ConfigError(format!("winners needs mode agency, and the mode is {}", job.mode().name())));
+            }
+            writable(winners)?;
+        }
+        Ok(job)
+    }
+
+    fn choose(config: &ClientConfig, dialect: Dialect) -> Result<Job, ConfigError> {
         match (config.mode, &config.bet) {
             (Mode::Auto | Mode::Bet, Some(variables)) => Job::bet(dialect, variables),
-            (Mode::Agency, _) => Ok(Job::Agency { dialect, data: config.data.clone() }),
-            (Mode::Auto, None) if is_there(&config.data) => Ok(Job::Agency { dialect, data: config.data.clone() }),
-            (Mode::Auto, None) | (Mode::Echo, _) => Ok(Job::Echo),
+            (Mode::Agency, _) | (Mode::Auto, None) => {
+                readable(&config.data)?;
+                Ok(Job::Agency { dialect, data: config.data.clone() })
+            }
+            (Mode::Echo, _) => Ok(Job::Echo),
             (Mode::Bet, None) => Err(ConfigError("mode is bet, and the environment has no bet".to_owned())),
         }
     }
@@ -89,9 +104,39 @@ fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
     ConfigError(format!("environment: {} is '{}': {error}", field.name, field.value.escape_debug()))
 }
 
-/// A directory does not count: Docker creates one as the mount of a missing file.
-fn is_there(data: &Path) -> bool {
-    data.metadata().is_ok_and(|metadata| !metadata.is_dir())
+/// Checks that the data file can be read. A file that is missing must not become another mode: an agency that
+/// finished without its bets could not bet in this draw any more.
+///
+/// # Errors
+/// The file is missing, a folder, or not readable.
+fn readable(data: &Path) -> Result<(), ConfigError> {
+    let refuse = |reason: &str| {
+        ConfigError(format!(
+            "data is '{}': {reason}; name the agency's file with --data, CLI_DATA or data in the configuration",
+            data.display()
+        ))
+    };
+    match data.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(refuse("it is a folder")),
+        // To open a pipe waits for its writer.
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        Ok(_) => File::open(data).map(drop).map_err(|error| refuse(&error.to_string())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(refuse("there is no such file")),
+        Err(error) => Err(refuse(&error.to_string())),
+    }
+}
+
+/// Checks the place of the winners' file before the work begins rather than after it.
+///
+/// # Errors
+/// The folder is missing, or a folder has the file's name.
+fn writable(winners: &Path) -> Result<(), ConfigError> {
+    let folder = winners.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = |what: &str| Err(ConfigError(format!("winners is '{}': {what}", winners.display())));
+    if !folder.is_dir() {
+        return wrong("there is no such folder; make it, or correct the path");
+    }
+    if winners.is_dir() { wrong("it is a folder") } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -107,7 +152,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let env: HashMap<_, _> = env.iter().copied().collect();
         let read = |name: &str| env.get(name).map(|value| (*value).to_owned()).ok_or(VarError::NotPresent);
-        let config = ClientConfig::load(Some(&file), &read, &protocols()).map_err(|error| error.to_string())?;
+        let config = ClientConfig::load(Some(&file), &[], &read, &protocols()).map_err(|error| error.to_string())?;
         Job::new(&config).map_err(|error| error.to_string())
     }
 
@@ -120,19 +165,25 @@ mod tests {
     ];
 
     #[test]
-    fn auto_is_bet_then_agency_then_echo() {
+    fn auto_is_bet_then_agency_and_never_echo() {
         let data = tempfile::NamedTempFile::new().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (data, dir) = (data.path().to_str().unwrap(), dir.path().to_str().unwrap());
         let with_bet = [&BET[..], &[("CLI_DATA", data)]].concat();
         assert_eq!(job(&with_bet).unwrap().mode(), Mode::Bet);
         assert_eq!(job(&[("CLI_DATA", data)]).unwrap().mode(), Mode::Agency);
-        assert_eq!(job(&[("CLI_DATA", "/nowhere/agency.csv")]).unwrap().mode(), Mode::Echo);
-        assert_eq!(job(&[("CLI_DATA", dir)]).unwrap().mode(), Mode::Echo);
         for (mode, expected) in [("agency", Mode::Agency), ("echo", Mode::Echo), ("bet", Mode::Bet)] {
             assert_eq!(job(&[&with_bet[..], &[("CLI_MODE", mode)]].concat()).unwrap().mode(), expected);
         }
-        assert_eq!(job(&[("CLI_DATA", "/nowhere/agency.csv"), ("CLI_MODE", "agency")]).unwrap().mode(), Mode::Agency);
+        for mode in ["auto", "agency"] {
+            let said = |data: &str| job(&[("CLI_DATA", data), ("CLI_MODE", mode)]).unwrap_err();
+            assert!(
+                said("/nowhere/agency.csv").starts_with("data is '/nowhere/agency.csv': there is no such file; name")
+            );
+            assert!(said(dir).contains("it is a folder"));
+            assert!(said(&format!("{data}/x")).contains("Not a directory"));
+        }
+        assert_eq!(job(&[("CLI_DATA", dir), ("CLI_MODE", "echo")]).unwrap().mode(), Mode::Echo);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use rustls::ClientConnection;
 use socket2::SockRef;
 
+use super::loss::Loss;
 use super::tls::Tls;
 use super::waiter::{Halt, LINK, Waiter, Wake};
 use crate::keepalive::KeepAlive;
@@ -18,8 +19,8 @@ use crate::timers::Moment;
 
 /// The time-out of a connect to one address, and of a TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time-out of a name look-up.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time-out of a name look-up: a look-up that works takes a small part of it.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The silence, keep-alive replies included, after which the hub is dead. A query may be parked for hours, and only the
 /// keep-alive tells a dead hub from one that waits for the draw. The value is the hub's default for its peers.
 const DEAD_HUB_TIMEOUT: Duration = Duration::from_secs(120);
@@ -57,12 +58,12 @@ impl Link {
         waiter: &mut Waiter,
         (host, port): (&str, u16),
         tls: Option<&Tls>,
-    ) -> Result<Result<Link, String>, Halt> {
+    ) -> Result<Result<Link, Loss>, Halt> {
         let addresses = match resolve(waiter, host, port)? {
             Ok(addresses) => addresses,
-            Err(error) => return Ok(Err(format!("{host} cannot be looked up: {error}"))),
+            Err(error) => return Ok(Err(Loss::no_name(format!("{host} cannot be looked up: {error}")))),
         };
-        let mut reason = format!("{host} has no address");
+        let mut loss = Loss::no_name(format!("{host} has no address"));
         for address in addresses {
             let opened = match Link::open(waiter, address)? {
                 Ok(link) => link.encrypted(waiter, tls)?,
@@ -70,10 +71,10 @@ impl Link {
             };
             match opened {
                 Ok(link) => return Ok(Ok(link)),
-                Err(error) => reason = error.to_string(),
+                Err(error) => loss = error.into(),
             }
         }
-        Ok(Err(reason))
+        Ok(Err(loss))
     }
 
     fn open(waiter: &mut Waiter, address: SocketAddr) -> Result<io::Result<Link>, Halt> {

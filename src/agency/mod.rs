@@ -5,20 +5,25 @@
 
 mod batcher;
 mod bet_reader;
+mod check;
 pub mod echo;
 mod job;
 mod link;
+mod loss;
 mod output;
 mod progress;
 mod report;
 mod run;
+mod tally;
 mod terminal;
 mod tls;
 pub mod upload;
 mod waiter;
+mod winners;
 
 pub use batcher::{BATCH_FRAME_BYTES_MAX, Batcher, Made};
-pub use bet_reader::{BetFile, BetList, BetReader, BetReaderError};
+pub use bet_reader::{BadRow, BetFile, BetList, BetReader, BetReaderError, Row};
+pub use check::Check;
 pub use job::{Job, protocols};
 pub use run::{Ending, run};
 pub use tls::Tls;

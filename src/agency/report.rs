@@ -1,12 +1,15 @@
 //! The client's log lines.
 
+use std::path::Path;
 use std::time::Duration;
 
 use log::{debug, error, info, warn};
 
+use super::check::Check;
 use super::job::Job;
+use super::tally::Tally;
 use super::upload::{Event, Failure, Stage};
-use crate::config::client::{ClientConfig, Mode};
+use crate::config::client::ClientConfig;
 use crate::config::format_duration;
 use crate::logging::{CRITICAL, Value};
 use crate::lottery::Bet;
@@ -37,26 +40,19 @@ impl Report {
         for warning in &config.warnings {
             warn!("action: config | result: success | client_id: {} | warning: {}", self.id, Value(warning));
         }
-        let mode = job.mode().name();
+        let (mode, from) = (job.mode().name(), Value(&config.address_from));
         match job {
             Job::Echo => {
-                debug!("action: mode | result: success | client_id: {} | mode: {mode}", self.id);
-                if config.mode == Mode::Auto {
-                    warn!(
-                        "action: mode | result: success | client_id: {} | mode: {mode} | data: {} | \
-                         warning: there is no such file, so no bets are sent",
-                        self.id,
-                        Value(config.data.display())
-                    );
-                }
+                info!("action: mode | result: success | client_id: {} | address_from: {from} | mode: {mode}", self.id)
             }
-            Job::Bet { dialect, .. } => debug!(
-                "action: mode | result: success | client_id: {} | mode: {mode} | protocol: {}",
+            Job::Bet { dialect, .. } => info!(
+                "action: mode | result: success | client_id: {} | address_from: {from} | mode: {mode} | protocol: {}",
                 self.id,
                 dialect.name()
             ),
-            Job::Agency { dialect, data } => debug!(
-                "action: mode | result: success | client_id: {} | mode: {mode} | protocol: {} | data: {} | batch_max: {}",
+            Job::Agency { dialect, data } => info!(
+                "action: mode | result: success | client_id: {} | address_from: {from} | mode: {mode} | protocol: {} | \
+                 data: {} | batch_max: {}",
                 self.id,
                 dialect.name(),
                 Value(data.display()),
@@ -69,6 +65,38 @@ impl Report {
         debug!("action: connect | result: success | client_id: {} | server_address: {}", self.id, Value(address));
     }
 
+    /// Logs a connection after attempts that were logged; `before` says whether there was one before them.
+    pub fn connected_at_last(self, address: &str, before: bool) {
+        let reason = if before { "connected again" } else { "connected at last" };
+        let address = Value(address);
+        info!(
+            "action: connect | result: success | client_id: {} | server_address: {address} | reason: {reason}",
+            self.id
+        );
+    }
+
+    /// Logs what it may mean that the hub closes each connection without a reply.
+    pub fn closed_unanswered(self, dialect: Dialect, has_tls: bool) {
+        let tls = if has_tls { "" } else { "require TLS (tls.ca), " };
+        warn!(
+            "action: connect | result: in_progress | client_id: {} | warning: the hub closes each connection without a \
+             reply: it may {tls}be full, or not serve {} (DIALECTS); its log has the reason",
+            self.id,
+            dialect.name()
+        );
+    }
+
+    /// Logs why no further connection makes sense.
+    pub fn refused(self, address: &str, reason: &str) {
+        error!(
+            target: CRITICAL,
+            "action: connect | result: fail | client_id: {} | server_address: {} | error: {}",
+            self.id,
+            Value(address),
+            Value(reason)
+        );
+    }
+
     pub fn connecting_again(self, address: &str, reason: &str, pause: Duration) {
         info!(
             "action: connect | result: in_progress | client_id: {} | server_address: {} | reason: {} | retry_in: {}",
@@ -79,14 +107,14 @@ impl Report {
         );
     }
 
-    pub fn unreachable(self, address: &str, reason: &str, patience: Duration) {
+    pub fn unreachable(self, address: &str, reason: &str, given_up_after: Duration) {
         error!(
             target: CRITICAL,
             "action: connect | result: fail | client_id: {} | server_address: {} | error: {} | given_up_after: {}",
             self.id,
             Value(address),
             Value(reason),
-            format_duration(patience)
+            format_duration(given_up_after)
         );
     }
 
@@ -158,6 +186,94 @@ impl Report {
         }
     }
 
+    /// Logs a file that was checked and has bad rows: the first of them, then what is wrong with the whole.
+    pub fn checked_wrong(self, file: &Path, check: &Check) {
+        let (id, file) = (self.id, Value(file.display()));
+        for row in check.described() {
+            error!("action: check | result: fail | client_id: {id} | file: {file} | error: {}", Value(row));
+        }
+        for guess in check.guesses() {
+            warn!("action: check | result: fail | client_id: {id} | file: {file} | warning: {}", Value(guess));
+        }
+        let (bets, bad, more) = (check.bets(), check.bad(), check.not_described());
+        error!(
+            target: CRITICAL,
+            "action: check | result: fail | client_id: {id} | file: {file} | bets: {bets} | bad_rows: {bad} | \
+             not_shown: {more} | error: nothing is sent; client --check shows more rows, --no-check sends up to the first"
+        );
+    }
+
+    pub fn checked(self, file: &Path, bets: u64) {
+        let file = Value(file.display());
+        debug!("action: check | result: success | client_id: {} | file: {file} | bets: {bets}", self.id);
+    }
+
+    pub fn checking(self, file: &Path, bets: u64) {
+        let file = Value(file.display());
+        info!("action: check | result: in_progress | client_id: {} | file: {file} | bets: {bets}", self.id);
+    }
+
+    pub fn no_bets(self, file: &Path) {
+        error!(
+            target: CRITICAL,
+            "action: read_bets | result: fail | client_id: {} | file: {} | \
+             error: there are no bets in it; with --empty (CLI_EMPTY=true) the agency finishes without any",
+            self.id,
+            Value(file.display())
+        );
+    }
+
+    /// Logs how far a long upload has come.
+    pub fn uploading(self, bets: u64, done: &str, rate: u64) {
+        info!(
+            "action: upload | result: in_progress | client_id: {} | bets: {bets} | done: {done} | rate: {rate}/s",
+            self.id
+        );
+    }
+
+    /// Logs what remains of an upload that ends early; `failed` says whether there is something to correct first.
+    pub fn remains(self, tally: &Tally, dialect: Dialect, failed: bool) {
+        let (id, bets, done, remains) = (self.id, tally.bets, tally.percent(), tally.remains(dialect, failed));
+        warn!(
+            "action: upload | result: in_progress | client_id: {id} | bets: {bets} | done: {done} | warning: {remains}"
+        );
+    }
+
+    pub fn nothing_sent(self, bets: u64) {
+        info!(
+            "action: bets_sent | result: success | client_id: {} | bets: {bets} | \
+             reason: the hub had every bet already, none was sent",
+            self.id
+        );
+    }
+
+    pub fn awaits_draw_still(self, waited: Duration) {
+        info!(
+            "action: consulta_ganadores | result: in_progress | client_id: {} | waited: {} | reason: no winners yet, \
+             the draw may wait for other agencies",
+            self.id,
+            format_duration(waited)
+        );
+    }
+
+    pub fn winners_written(self, file: &Path, count: usize) {
+        let file = Value(file.display());
+        info!(
+            "action: write_winners | result: success | client_id: {} | file: {file} | cant_ganadores: {count}",
+            self.id
+        );
+    }
+
+    pub fn winners_unwritten(self, file: &Path, error: &std::io::Error) {
+        error!(
+            target: CRITICAL,
+            "action: write_winners | result: fail | client_id: {} | file: {} | error: {}",
+            self.id,
+            Value(file.display()),
+            Value(error)
+        );
+    }
+
     pub fn awaits_draw(self) {
         info!(
             "action: consulta_ganadores | result: in_progress | client_id: {} | reason: no winners yet, the draw may wait for other agencies",
@@ -191,6 +307,8 @@ impl Report {
                     Value(&error.reason)
                 );
             }
+            // `no_bets` logs it, which knows the file.
+            Failure::Empty => {}
             Failure::Rejected { first_line, last_line, reason } => error!(
                 target: CRITICAL,
                 "action: send_batch | result: fail | client_id: {id} | lines: {first_line}-{last_line} | error: {}",

@@ -1,20 +1,23 @@
-//! The client's event loop: connections, bytes, pauses and signals.
+//! The client's event loop: connections, bytes, pauses and signals. [`agency`] has what is particular to an agency's file.
 //!
 //! One thread and one poll. [`upload`](super::upload) and [`echo`](super::echo) decide what is sent and what a reply
 //! means.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod agency;
 
-use super::bet_reader::{BetFile, BetList, BetReader};
+use std::time::Duration;
+
+use super::bet_reader::{BetList, BetReader};
 use super::echo::{EchoTurn, Echoed};
 use super::job::Job;
 use super::link::{Link, Received};
+use super::loss::{Kind, Loss};
 use super::output::Output;
 use super::progress::Progress;
 use super::report::Report;
+use super::tally::{Pace, Tally};
 use super::tls::Tls;
-use super::upload::{self, Event, Failure, Goal, Next, Outcome, Plan, Upload};
+use super::upload::{self, Failure, Goal, Outcome, Plan, Upload};
 use super::waiter::{Halt, Waiter};
 use crate::config::client::ClientConfig;
 use crate::logging::LogOutput;
@@ -24,10 +27,9 @@ use crate::wire::Dialect;
 
 /// The shared buffer that the socket is read into, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// How long a query waits before the log says that it waits for the draw.
-const DRAW_AWAITED: Duration = Duration::from_secs(1);
-/// Winners that are logged before the log is written: their lines take a small part of the log's buffer.
-const WINNERS_IN_A_ROW: usize = 1000;
+/// How long a host name may not be known before the client gives up, if it never was. A name may be made known a little
+/// later than the client starts, as that of a container; a name that is wrong stays unknown.
+const NAME_PATIENCE: Duration = Duration::from_secs(15);
 /// Reads, and writes, before signals are checked.
 const STEPS_PER_TURN: usize = 16;
 
@@ -38,6 +40,10 @@ pub enum Ending {
     Done,
     /// A signal stopped the client, and everything is closed.
     Stopped,
+    /// SIGINT stopped the client before its bets were stored and its winners known; everything is closed.
+    Interrupted,
+    /// The agency's file has no bets.
+    NoBets,
     /// The job failed; the log has the reason.
     Failed,
 }
@@ -65,8 +71,9 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         link: None,
         file_open: false,
         moved,
-        unreachable_since: None,
-        draw_awaited: false,
+        hub: Reached::default(),
+        tally: None,
+        draw: None,
         buffer: vec![0; READ_BYTES],
     };
     // Written before a call that may block, such as opening a data file on a network.
@@ -76,8 +83,10 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         Job::Agency { dialect, data } => client.agency(*dialect, data),
     });
     client.progress.clear();
+    client.say_what_remains(job, worked);
     // A failed client stays as well, so that its log can be read.
     let stopped = worked == Err(Halt::Signal) || client.rest(config.linger).is_err();
+    let interrupted = client.waiter.interrupted();
     client.close(stopped);
     if stopped {
         report.stopped();
@@ -86,9 +95,24 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
     match worked {
         Ok(()) if stopped => Ending::Stopped,
         Ok(()) => Ending::Done,
+        Err(Halt::Signal) if interrupted && *job != Job::Echo => Ending::Interrupted,
         Err(Halt::Signal) => Ending::Stopped,
+        Err(Halt::Refused) => Ending::NoBets,
         Err(Halt::Failed) => Ending::Failed,
     }
+}
+
+/// Whether the hub can be reached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    /// Since when it cannot.
+    not_since: Option<Moment>,
+    /// When its name was first looked up.
+    looked_up: Option<Moment>,
+    /// Whether the name was ever known.
+    is_known: bool,
+    /// Whether there was a connection.
+    is_met: bool,
 }
 
 /// A protocol without its socket.
@@ -138,10 +162,11 @@ struct Client<'a> {
     file_open: bool,
     /// When a byte was last sent or received, or the connection was opened.
     moved: Moment,
-    /// Since when the hub is unreachable.
-    unreachable_since: Option<Moment>,
-    /// Whether it is logged that the client waits for the draw.
-    draw_awaited: bool,
+    hub: Reached,
+    /// How far the upload of the agency's file is; `None` before it begins.
+    tally: Option<Tally>,
+    /// When to log that the client still waits for the draw; `None` before it waits.
+    draw: Option<Pace>,
     buffer: Vec<u8>,
 }
 
@@ -163,16 +188,17 @@ impl Client<'_> {
         loop {
             let lost = match self.connect()? {
                 Ok(()) => self.echo_once(&mut turn)?,
-                Err(reason) => Err(reason),
+                Err(loss) => Err(loss),
             };
             self.hang_up();
-            let Err(reason) = lost else { break };
+            let Err(loss) = lost else { break };
             losses += 1;
             let pause = upload::reconnect_pause(losses);
-            self.unreachable(&reason, losses, pause)?;
+            self.unreachable(&loss, losses, pause)?;
             self.rest(pause)?;
             turn.again();
         }
+        self.hub.not_since = None;
         if turn.echoed() == Echoed::Different {
             self.report.echoed_wrong(&turn.echo());
             return Err(Halt::Failed);
@@ -182,16 +208,16 @@ impl Client<'_> {
     }
 
     /// Sends a line and waits until a line is received, or the connection is lost.
-    fn echo_once(&mut self, turn: &mut EchoTurn) -> Result<Result<(), String>, Halt> {
+    fn echo_once(&mut self, turn: &mut EchoTurn) -> Result<Result<(), Loss>, Halt> {
         while turn.echoed() == Echoed::Waiting {
             let deadline = self.answer_due();
-            if let Err(reason) = self.exchange(turn, Some(deadline))?
+            if let Err(loss) = self.exchange(turn, Some(deadline))?
                 && turn.echoed() == Echoed::Waiting
             {
-                return Ok(Err(reason));
+                return Ok(Err(loss));
             }
             if self.waiter.is_over(self.answer_due()) {
-                return Ok(Err("no answer".to_owned()));
+                return Ok(Err(Loss::passing("no answer")));
             }
         }
         Ok(Ok(()))
@@ -199,7 +225,7 @@ impl Client<'_> {
 
     fn bet(&mut self, dialect: Dialect, bet: &Bet) -> Result<(), Halt> {
         let plan = self.plan(dialect, Goal::Confirmed);
-        match self.upload(Upload::new(plan, BetList::new(vec![bet.clone()])), dialect)? {
+        match self.upload(&mut Upload::new(plan, BetList::new(vec![bet.clone()])), dialect)? {
             Outcome::Done { .. } => {
                 self.report.bet_confirmed(bet);
                 Ok(())
@@ -215,94 +241,9 @@ impl Client<'_> {
         }
     }
 
-    fn agency(&mut self, dialect: Dialect, data: &Path) -> Result<(), Halt> {
-        let bets = BetFile::open(data).map_err(|error| {
-            self.report.failed(&Failure::Bets(error));
-            Halt::Failed
-        })?;
-        self.file_open = true;
-        self.progress.show(self.config.id);
-        match self.upload(Upload::new(self.plan(dialect, Goal::Winners), bets), dialect)? {
-            Outcome::Done { winners, doubt } => {
-                self.winners(&winners)?;
-                doubt.map_or(Ok(()), |reason| {
-                    self.report.doubt(&reason);
-                    Err(Halt::Failed)
-                })
-            }
-            Outcome::Failed(failure) => {
-                self.progress.clear();
-                self.report.failed(&failure);
-                Err(Halt::Failed)
-            }
-        }
-    }
-
-    /// Logs the winners. The log is written in between, because the winners may exceed its buffer.
-    fn winners(&mut self, winners: &[String]) -> Result<(), Halt> {
-        self.report.winners(winners.len());
-        for documents in winners.chunks(WINNERS_IN_A_ROW) {
-            self.report.winners_are(documents);
-            let wake = self.waiter.write_log()?;
-            if let Some(link) = &mut self.link {
-                link.wake(wake);
-            }
-        }
-        Ok(())
-    }
-
     fn plan(&self, dialect: Dialect, goal: Goal) -> Plan {
-        Plan { agency: AgencyId(self.config.id), dialect, bets_max: self.config.batch_max_amount, goal }
-    }
-
-    /// Runs an upload to its outcome.
-    fn upload<R: BetReader>(&mut self, mut upload: Upload<R>, dialect: Dialect) -> Result<Outcome, Halt> {
-        let began = Instant::now();
-        let mut pause_over = None;
-        let mut bets = 0;
-        loop {
-            self.tell(&mut upload, dialect, began, &mut bets);
-            if let Some(outcome) = upload.outcome() {
-                return Ok(outcome.clone());
-            }
-            let next = upload.next();
-            if !matches!(next, Next::Pause(_)) {
-                pause_over = None;
-            }
-            let deadline = upload.awaits_answer().then(|| self.answer_due());
-            let until = match next {
-                Next::Connect { pause } => {
-                    self.rest(pause)?;
-                    match self.connect()? {
-                        Ok(()) => upload.connected(),
-                        Err(reason) => self.lose(&mut upload, &reason, Duration::ZERO)?,
-                    }
-                    continue;
-                }
-                Next::Work => Some(self.waiter.now()),
-                Next::Pause(pause) => Some(*pause_over.get_or_insert(self.waiter.now() + pause)),
-                Next::Talk => deadline.or_else(|| self.draw_awaited_at(&upload)),
-                Next::Over => continue,
-            };
-            if let Err(reason) = self.exchange(&mut upload, until)? {
-                let now = self.waiter.now();
-                let lasted = self.link.as_ref().map_or(Duration::ZERO, |link| link.since().until(now));
-                self.lose(&mut upload, &reason, lasted)?;
-                continue;
-            }
-            let now = self.waiter.now();
-            if next == Next::Work {
-                upload.work();
-            } else if pause_over.is_some_and(|over| now >= over) {
-                pause_over = None;
-                upload.pause_over();
-            } else if deadline.is_some() && self.waiter.is_over(self.answer_due()) {
-                // A connection whose reply times out was of no use, however long it was open.
-                self.lose(&mut upload, "no answer", Duration::ZERO)?;
-            } else if self.draw_awaited_at(&upload).is_some_and(|at| self.waiter.is_over(at)) {
-                self.await_draw();
-            }
-        }
+        let (agency, bets_max) = (AgencyId(self.config.id), self.config.batch_max_amount);
+        Plan { agency, dialect, bets_max, goal, empty: self.config.empty }
     }
 
     /// The deadline of a reply, after which the connection counts as lost.
@@ -310,83 +251,63 @@ impl Client<'_> {
         self.moved + self.config.answer_timeout
     }
 
-    /// When to log that the client waits for the draw, unless it is logged or does not wait.
-    fn draw_awaited_at<R: BetReader>(&self, upload: &Upload<R>) -> Option<Moment> {
-        (upload.awaits_draw() && !self.draw_awaited).then(|| self.moved + DRAW_AWAITED)
-    }
-
-    fn await_draw(&mut self) {
-        if !std::mem::replace(&mut self.draw_awaited, true) {
-            self.report.awaits_draw();
-        }
-    }
-
-    /// Logs the upload's events and updates the progress bar.
-    fn tell<R: BetReader>(&mut self, upload: &mut Upload<R>, dialect: Dialect, began: Instant, bets: &mut u64) {
-        while let Some(event) = upload.take_event() {
-            match &event {
-                Event::Progress { bets: more, position, .. } => {
-                    *bets += more;
-                    self.progress.update(*bets, *position, upload.extent());
-                }
-                Event::Resumed { bets: stored, position, .. } => {
-                    *bets = *stored;
-                    self.progress.resume(*bets, *position, upload.extent());
-                }
-                Event::Forgotten { .. } => *bets = 0,
-                Event::AllSent { .. } => self.progress.clear(),
-                Event::NotDrawn => self.await_draw(),
-                Event::MayRepeat { .. } | Event::Full { .. } | Event::Finished => {}
-            }
-            self.report.event(&event, dialect, began.elapsed());
-        }
-        if upload.losses() == 0 && self.link.is_some() {
-            self.unreachable_since = None;
-        }
-    }
-
-    /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
-    fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, reason: &str, lasted: Duration) -> Result<(), Halt> {
-        self.hang_up();
-        upload.lost(lasted);
-        match upload.next() {
-            Next::Connect { pause } => self.unreachable(reason, upload.losses(), pause),
-            Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
-        }
-    }
-
-    /// Logs that the hub is unreachable, or gives up after `patience`.
-    fn unreachable(&mut self, reason: &str, losses: u32, pause: Duration) -> Result<(), Halt> {
+    /// Logs that the hub is unreachable, or gives up: after `patience`, or sooner if the reason cannot pass.
+    fn unreachable(&mut self, loss: &Loss, losses: u32, pause: Duration) -> Result<(), Halt> {
+        let address = &self.config.server_address;
+        self.progress.set_online(false);
         let now = self.waiter.now();
         if losses <= 1 {
-            self.unreachable_since = Some(now);
+            self.hub.not_since = Some(now);
         }
-        let since = *self.unreachable_since.get_or_insert(now);
-        if since.until(now) >= self.config.patience {
-            self.report.unreachable(&self.config.server_address, reason, self.config.patience);
+        let since = *self.hub.not_since.get_or_insert(now);
+        let looked_up = self.hub.looked_up.map_or(Duration::ZERO, |at| at.until(now));
+        if loss.kind == Kind::Permanent {
+            self.report.refused(address, &loss.reason);
             return Err(Halt::Failed);
         }
-        self.report.connecting_again(&self.config.server_address, reason, pause);
+        if since.until(now) >= self.config.patience {
+            self.report.unreachable(address, &loss.reason, self.config.patience);
+            return Err(Halt::Failed);
+        }
+        if loss.kind == Kind::NoName && !self.hub.is_known && looked_up + pause >= NAME_PATIENCE {
+            let advice = format!("{}; name the hub with --server, CLI_SERVER_ADDRESS or server.address", loss.reason);
+            self.report.unreachable(address, &advice, Duration::from_secs(looked_up.as_secs()));
+            return Err(Halt::Failed);
+        }
+        self.report.connecting_again(address, &loss.reason, pause);
         Ok(())
     }
 
     /// Opens a connection; the inner error is the reason why it failed.
-    fn connect(&mut self) -> Result<Result<(), String>, Halt> {
-        match Link::connect(&mut self.waiter, self.config.host_and_port(), self.tls)? {
+    fn connect(&mut self) -> Result<Result<(), Loss>, Halt> {
+        let now = self.waiter.now();
+        self.hub.looked_up.get_or_insert(now);
+        let link = Link::connect(&mut self.waiter, self.config.host_and_port(), self.tls)?;
+        self.hub.is_known |= !matches!(&link, Err(Loss { kind: Kind::NoName, .. }));
+        match link {
             Ok(link) => {
-                self.report.connected(&self.config.server_address);
+                let before = std::mem::replace(&mut self.hub.is_met, true);
+                if self.hub.not_since.is_some() {
+                    self.report.connected_at_last(&self.config.server_address, before);
+                } else {
+                    self.report.connected(&self.config.server_address);
+                }
+                self.progress.set_online(true);
                 self.link = Some(link);
                 self.moved = self.waiter.now();
+                if let Some(tally) = &mut self.tally {
+                    tally.restart(self.moved);
+                }
                 Ok(Ok(()))
             }
-            Err(reason) => Ok(Err(reason)),
+            Err(loss) => Ok(Err(loss)),
         }
     }
 
     /// Sends and receives without blocking, or else waits, at most `until`. The inner error is the reason to close the
     /// connection.
-    fn exchange(&mut self, protocol: &mut impl Exchange, until: Option<Moment>) -> Result<Result<(), String>, Halt> {
-        let Some(link) = self.link.as_mut() else { return Ok(Err("not connected".to_owned())) };
+    fn exchange(&mut self, protocol: &mut impl Exchange, until: Option<Moment>) -> Result<Result<(), Loss>, Halt> {
+        let Some(link) = self.link.as_mut() else { return Ok(Err(Loss::passing("not connected"))) };
         let mut moved = false;
         let mut unsent = None;
         for _ in 0..STEPS_PER_TURN {
@@ -401,7 +322,7 @@ impl Client<'_> {
                 }
                 Err(error) => {
                     // Replies that the hub sent before it closed are still to be read.
-                    unsent = Some(error.to_string());
+                    unsent = Some(Loss::from(error));
                     break;
                 }
             }
@@ -411,16 +332,16 @@ impl Client<'_> {
                 Ok(Received::Bytes(bytes)) => {
                     moved = true;
                     if let Err(reason) = protocol.received(&self.buffer[..bytes]) {
-                        return Ok(Err(reason));
+                        return Ok(Err(reason.into()));
                     }
                 }
                 Ok(Received::Nothing) => break,
-                Ok(Received::End) => return Ok(Err("the hub closed the connection".to_owned())),
-                Err(error) => return Ok(Err(error.to_string())),
+                Ok(Received::End) => return Ok(Err(Loss::passing("the hub closed the connection"))),
+                Err(error) => return Ok(Err(error.into())),
             }
         }
-        if let Some(reason) = unsent {
-            return Ok(Err(reason));
+        if let Some(loss) = unsent {
+            return Ok(Err(loss));
         }
         if moved {
             self.moved = self.waiter.now();

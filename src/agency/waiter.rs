@@ -29,6 +29,8 @@ pub enum Halt {
     Signal,
     /// A failure, which has been logged.
     Failed,
+    /// The agency's file has no bets, which has been logged.
+    Refused,
 }
 
 /// The readiness of the socket.
@@ -58,6 +60,8 @@ pub struct Waiter {
     poll: Poll,
     events: Events,
     signals: Signals,
+    /// Whether SIGINT came.
+    interrupted: bool,
     waker: Arc<Waker>,
     log: Output,
 }
@@ -79,7 +83,8 @@ impl Waiter {
         }
         let (origin, time) = (Instant::now(), RunningTime::new(limits::STALL));
         let read_until = Moment::default();
-        Ok(Waiter { origin, time, read_until, poll, events: Events::with_capacity(16), signals, waker, log })
+        let events = Events::with_capacity(16);
+        Ok(Waiter { origin, time, read_until, poll, events, signals, interrupted: false, waker, log })
     }
 
     /// The registry for the socket.
@@ -95,6 +100,11 @@ impl Waiter {
     /// The time, without the time in which the client was stopped.
     pub fn now(&mut self) -> Moment {
         self.time.account(self.origin.elapsed(), Duration::ZERO)
+    }
+
+    /// Whether SIGINT came, as from Ctrl-C.
+    pub fn interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Whether `deadline` is over and all bytes that had arrived by then have been read.
@@ -145,7 +155,7 @@ impl Waiter {
             let Some(until) = self.log.ends_by(began, stopped).filter(|until| now < *until) else { return };
             match self.poll(Some(until)) {
                 Ok(_) => {}
-                Err(Halt::Failed) => return,
+                Err(Halt::Failed | Halt::Refused) => return,
                 Err(Halt::Signal) if stopped => {}
                 Err(Halt::Signal) => (began, stopped) = (now, true),
             }
@@ -177,7 +187,12 @@ impl Waiter {
                     wake.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                     wake.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
                 }
-                SIGNALS => told |= self.signals.pending().next().is_some(),
+                SIGNALS => {
+                    for signal in self.signals.pending() {
+                        told = true;
+                        self.interrupted |= signal == SIGINT;
+                    }
+                }
                 LOG => self.log.try_again(),
                 _ => {}
             }

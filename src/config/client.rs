@@ -1,4 +1,4 @@
-//! The client's configuration: the environment, then `config.yaml`, then the default.
+//! The client's configuration: the command line, then the environment, then `config.yaml`, then the default.
 //!
 //! Defines the keys, their names in the environment, and the format of values. Never touches the network
 //! or the agency's data, and knows no dialect: the caller passes the names of the protocols.
@@ -18,6 +18,11 @@ use yaml::Yaml;
 pub const DEFAULT_FILE: &str = "config.yaml";
 /// The default dialect.
 const DEFAULT_PROTOCOL: &str = "native";
+/// The hub's address outside of containers, where the hub's port is published on the same machine.
+const DEFAULT_ADDRESS: &str = "localhost:12345";
+/// The variable with another default for `server.address`, which the image of the client sets. It is no
+/// `CLI_SERVER_ADDRESS`, because a mounted `config.yaml` goes before a default.
+const DEFAULT_ADDRESS_VARIABLE: &str = "CLI_SERVER_ADDRESS_DEFAULT";
 /// The variables of a bet in the environment, with or without the prefix `CLI_`.
 const BET_VARIABLES: [&str; 5] = ["NOMBRE", "APELLIDO", "DOCUMENTO", "NACIMIENTO", "NUMERO"];
 
@@ -28,6 +33,8 @@ pub struct ClientConfig {
     pub id: u32,
     /// The hub's host and port, as configured.
     pub server_address: String,
+    /// Where the address comes from: a flag, a variable, a file, or `default`.
+    pub address_from: String,
     /// How many messages the echo loop sends.
     pub loop_amount: u32,
     /// The pause between two of them.
@@ -42,6 +49,12 @@ pub struct ClientConfig {
     pub protocol: String,
     /// The file of the agency's bets, with `{id}` replaced.
     pub data: PathBuf,
+    /// The file for the winners, CSV or JSON by its extension.
+    pub winners: Option<PathBuf>,
+    /// Whether an agency without bets may finish.
+    pub empty: bool,
+    /// Whether the data file is checked as a whole before anything is sent.
+    pub check: bool,
     /// How long to stay after the work is done.
     pub linger: Duration,
     /// How long a reply may take before the connection counts as lost; not zero.
@@ -65,10 +78,21 @@ pub struct TlsPaths {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// A value of the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// The path of the key whose value it is.
+    pub key: &'static str,
+    /// The flag's name, such as `--id`.
+    pub name: &'static str,
+    /// The value.
+    pub value: String,
+}
+
 /// The client's mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `Bet` if the bet's variables are set, else `Agency` if the data file exists, else `Echo`.
+    /// `Bet` if the bet's variables are set, else `Agency`.
     Auto,
     /// Sends numbered lines and reads the echoes.
     Echo,
@@ -111,12 +135,14 @@ pub struct Variable {
 
 impl ClientConfig {
     /// Reads the configuration. `file` is the file of the command line, which must exist; without it,
-    /// [`DEFAULT_FILE`] in the working directory is read if it exists. `env` reads a variable, as [`std::env::var`] does.
+    /// [`DEFAULT_FILE`] in the working directory is read if it exists. `flags` are the values of the command line. `env`
+    /// reads a variable, as [`std::env::var`] does.
     ///
     /// # Errors
     /// The first invalid value, or a file that cannot be read, in one line.
     pub fn load(
         file: Option<&Path>,
+        flags: &[Flag],
         env: &dyn Fn(&str) -> Result<String, VarError>,
         protocols: &[&str],
     ) -> Result<ClientConfig, ConfigError> {
@@ -124,7 +150,7 @@ impl ClientConfig {
             Some(path) => Yaml::read(path)?,
             None => Yaml::read_if_there(Path::new(DEFAULT_FILE))?,
         };
-        ClientConfig::choose(Source { env, yaml }, protocols)
+        ClientConfig::choose(Source { flags, env, yaml }, protocols)
     }
 
     /// As [`load`](Self::load), of a file called `name` that holds `text`.
@@ -137,20 +163,18 @@ impl ClientConfig {
         env: &dyn Fn(&str) -> Result<String, VarError>,
         protocols: &[&str],
     ) -> Result<ClientConfig, ConfigError> {
-        ClientConfig::choose(Source { env, yaml: Yaml::parse(name, text)? }, protocols)
+        ClientConfig::choose(Source { flags: &[], env, yaml: Yaml::parse(name, text)? }, protocols)
     }
 
     fn choose(source: Source<'_>, protocols: &[&str]) -> Result<ClientConfig, ConfigError> {
         let positive = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+        let (server_address, address_from) = source.address()?;
         let id = source.value("id", "a number from 1 to 4294967295", positive)?.unwrap_or(1);
         let protocol = |text: &str| protocols.contains(&text).then(|| text.to_owned());
         let config = ClientConfig {
             id,
-            server_address: source
-                .value("server.address", "an address such as server:12345", |text| {
-                    address(text).then(|| text.to_owned())
-                })?
-                .unwrap_or_else(|| "server:12345".to_owned()),
+            server_address,
+            address_from,
             loop_amount: source
                 .value("loop.amount", "a number from 0 to 4294967295", |text| text.parse().ok())?
                 .unwrap_or(5),
@@ -172,6 +196,9 @@ impl ClientConfig {
                 .unwrap_or_else(|| ".data/agency-{id}.csv".to_owned())
                 .replace("{id}", &id.to_string())
                 .into(),
+            winners: source.value("winners", "a file ending in .csv or .json", winners_file)?,
+            empty: source.flag("empty", false)?,
+            check: source.flag("check", true)?,
             linger: source.duration("linger")?.unwrap_or(Duration::ZERO),
             answer_timeout: source
                 .value("answer.timeout", "a duration such as 150ms, 5s or 1m30s, not zero", |text| {
@@ -194,7 +221,7 @@ impl ClientConfig {
 }
 
 /// Every key of the file, and nothing else.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "id",
     "server.address",
     "loop.amount",
@@ -204,6 +231,9 @@ const KEYS: [&str; 15] = [
     "mode",
     "protocol",
     "data",
+    "winners",
+    "empty",
+    "check",
     "linger",
     "answer.timeout",
     "patience",
@@ -212,31 +242,78 @@ const KEYS: [&str; 15] = [
     "tls.key",
 ];
 
+/// The names of every variable that the client reads.
+pub fn variables() -> Vec<String> {
+    let keys = KEYS.iter().map(|key| variable_of(key));
+    let bets = BET_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), format!("CLI_{name}")]);
+    keys.chain([DEFAULT_ADDRESS_VARIABLE.to_owned()]).chain(bets).collect()
+}
+
+/// The variable of a key.
+fn variable_of(key: &str) -> String {
+    format!("CLI_{}", key.replace('.', "_").to_uppercase())
+}
+
 struct Source<'a> {
+    flags: &'a [Flag],
     env: &'a dyn Fn(&str) -> Result<String, VarError>,
     yaml: Yaml,
 }
 
 impl Source<'_> {
-    /// The value of `key`, which must be `what`; `None` if neither the environment nor the file has it.
+    /// The value of `key`, which must be `what`; `None` if no flag, variable or file has it.
     fn value<T>(
         &self,
         key: &'static str,
         what: &str,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, ConfigError> {
+        Ok(self.value_from(key, what, read)?.map(|(value, _)| value))
+    }
+
+    /// The value of `key`, and where it comes from.
+    fn value_from<T>(
+        &self,
+        key: &'static str,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<(T, String)>, ConfigError> {
         assert!(KEYS.contains(&key), "a key that is read is a key that is known");
-        let variable = format!("CLI_{}", key.replace('.', "_").to_uppercase());
-        if let Some(text) = self.variable(&variable)? {
+        let found = |text: &str, place: &str, name: &str| {
             let text = text.trim();
-            return match read(text) {
-                Some(value) => Ok(Some(value)),
-                None => Err(ConfigError(format!("environment: {variable} is '{}', not {what}", text.escape_debug()))),
-            };
+            let wrong = || ConfigError(format!("{place}{name} is '{}', not {what}", text.escape_debug()));
+            read(text).ok_or_else(wrong)
+        };
+        if let Some(flag) = self.flags.iter().rfind(|flag| flag.key == key) {
+            return Ok(Some((found(&flag.value, "", flag.name)?, flag.name.to_owned())));
+        }
+        let variable = variable_of(key);
+        if let Some(text) = self.variable(&variable)? {
+            return Ok(Some((found(&text, "environment: ", &variable)?, variable)));
         }
         let Some(text) = self.yaml.scalar(key)? else { return Ok(None) };
-        let wrong = || ConfigError(format!("{}: {key} is '{}', not {what}", self.yaml.file(), text.escape_debug()));
-        read(text.trim()).map(Some).ok_or_else(wrong)
+        Ok(Some((found(text, &format!("{}: ", self.yaml.file()), key)?, self.yaml.file().to_owned())))
+    }
+
+    /// The hub's address, and where it comes from.
+    fn address(&self) -> Result<(String, String), ConfigError> {
+        let read = |text: &str| address(text).then(|| text.to_owned());
+        if let Some(chosen) = self.value_from("server.address", "an address such as localhost:12345", read)? {
+            return Ok(chosen);
+        }
+        match self.variable(DEFAULT_ADDRESS_VARIABLE)? {
+            Some(text) if address(text.trim()) => Ok((text.trim().to_owned(), DEFAULT_ADDRESS_VARIABLE.to_owned())),
+            Some(text) => Err(ConfigError(format!(
+                "environment: {DEFAULT_ADDRESS_VARIABLE} is '{}', not an address such as localhost:12345",
+                text.escape_debug()
+            ))),
+            None => Ok((DEFAULT_ADDRESS.to_owned(), "default".to_owned())),
+        }
+    }
+
+    fn flag(&self, key: &'static str, default: bool) -> Result<bool, ConfigError> {
+        let read = |text: &str| text.to_ascii_lowercase().parse::<bool>().ok();
+        Ok(self.value(key, "true or false", read)?.unwrap_or(default))
     }
 
     fn duration(&self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
@@ -295,6 +372,13 @@ impl Source<'_> {
         let unknown = self.yaml.keys().filter(|key| !KEYS.contains(key));
         unknown.map(|key| format!("{}: nothing reads the key {}", self.yaml.file(), key.escape_debug())).collect()
     }
+}
+
+/// A path whose extension says a format of winners.
+fn winners_file(text: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(text);
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    ["csv", "json"].contains(&extension.as_str()).then_some(path)
 }
 
 fn address(text: &str) -> bool {

@@ -13,13 +13,17 @@ fn load(yaml: &str, env: &[(&str, &str)]) -> Result<ClientConfig, String> {
     let env: HashMap<_, _> = env.iter().copied().collect();
     let read = |name: &str| env.get(name).map(|value| (*value).to_owned()).ok_or(VarError::NotPresent);
     let directory = format!("{}/", dir.path().display());
-    ClientConfig::load(Some(&path), &read, &PROTOCOLS).map_err(|error| error.to_string().replace(&directory, ""))
+    ClientConfig::load(Some(&path), &[], &read, &PROTOCOLS).map_err(|error| error.to_string().replace(&directory, ""))
 }
 
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let config = load("", &[]).unwrap();
-    assert_eq!((config.id, config.server_address.as_str()), (1, "server:12345"));
+    assert_eq!((config.id, config.server_address.as_str()), (1, "localhost:12345"));
+    assert_eq!(
+        (config.address_from.as_str(), config.winners, config.empty, config.check),
+        ("default", None, false, true)
+    );
     assert_eq!((config.loop_amount, config.loop_period), (5, Duration::from_secs(5)));
     assert_eq!((config.log_level, config.batch_max_amount), (LogLevel::Info, 62));
     assert_eq!((config.mode, config.protocol.as_str()), (Mode::Auto, DEFAULT_PROTOCOL));
@@ -40,7 +44,8 @@ fn the_file_that_ships_says_the_defaults_and_nothing_unknown() {
             format!("{}\n", key.unwrap_or(line))
         })
         .collect();
-    assert_eq!(load(&whole, &[]), load("", &[]));
+    let said = load(&whole, &[]).map(|config| ClientConfig { address_from: "default".to_owned(), ..config });
+    assert_eq!(said, load("", &[]));
 }
 
 #[test]
@@ -111,6 +116,8 @@ fn a_wrong_value_is_refused_in_one_line_that_names_key_and_place() {
         ("mode: both", "c.yaml: mode is 'both', not one of auto"),
         ("protocol: morse", "c.yaml: protocol is 'morse', not one of binary, text, native"),
         ("linger: -1s", "c.yaml: linger is '-1s'"),
+        ("winners: list.txt", "c.yaml: winners is 'list.txt', not a file ending in .csv or .json"),
+        ("empty: maybe", "c.yaml: empty is 'maybe', not true or false"),
         ("- a list", "c.yaml: must be keys and values"),
         ("id: 1\nid: 2", "c.yaml: duplicate entry"),
         ("id: 'x", "c.yaml: "),
@@ -136,7 +143,7 @@ fn a_file_that_was_named_must_exist_and_be_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let none = |_: &str| Err(VarError::NotPresent);
     for path in [dir.path().join("absent.yaml"), dir.path().to_owned()] {
-        let error = ClientConfig::load(Some(&path), &none, &PROTOCOLS).unwrap_err().to_string();
+        let error = ClientConfig::load(Some(&path), &[], &none, &PROTOCOLS).unwrap_err().to_string();
         assert!(error.starts_with(&path.display().to_string()), "{error}");
     }
     assert!(Yaml::read_if_there(&dir.path().join("absent.yaml")).unwrap().keys().next().is_none());
@@ -200,4 +207,36 @@ fn a_byte_order_mark_is_passed_over() {
 fn a_key_that_is_given_twice_is_refused() {
     let said = load("id: 3\nlog:\n  level: INFO\n  level: DEBUG\n", &[]).unwrap_err();
     assert!(said.contains("level"), "{said}");
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_image_s_default_is_the_last() {
+    let flags = |pairs: &[(&'static str, &'static str, &str)]| -> Vec<Flag> {
+        pairs.iter().map(|(key, name, value)| Flag { key, name, value: (*value).to_owned() }).collect()
+    };
+    let read = |yaml: &str, given: &[(&'static str, &'static str, &str)], env: &[(&str, &str)]| {
+        let env: HashMap<_, _> = env.iter().copied().collect();
+        let read = |name: &str| env.get(name).map(|value| (*value).to_owned()).ok_or(VarError::NotPresent);
+        let yaml = Yaml::parse(Path::new("c.yaml"), yaml).unwrap();
+        ClientConfig::choose(Source { flags: &flags(given), env: &read, yaml }, &PROTOCOLS)
+    };
+    let id = [("id", "--id", "3"), ("empty", "--empty", "true")];
+    let config = read("id: 1\nempty: false\n", &id, &[("CLI_ID", "2")]).unwrap();
+    assert_eq!((config.id, config.data, config.empty), (3, PathBuf::from(".data/agency-3.csv"), true));
+    let wrong = read("", &[("id", "--id", "x")], &[]).unwrap_err();
+    assert_eq!(wrong.0, "--id is 'x', not a number from 1 to 4294967295");
+
+    let image = ("CLI_SERVER_ADDRESS_DEFAULT", "server:12345");
+    let flag = [("server.address", "--server", "d:4")];
+    for (yaml, given, env, address, from) in [
+        ("", &flag[..0], &[image][..], "server:12345", "CLI_SERVER_ADDRESS_DEFAULT"),
+        ("server: {address: 'b:2'}", &flag[..0], &[image], "b:2", "c.yaml"),
+        ("server: {address: 'b:2'}", &flag[..0], &[image, ("CLI_SERVER_ADDRESS", "c:3")], "c:3", "CLI_SERVER_ADDRESS"),
+        ("server: {address: 'b:2'}", &flag, &[image, ("CLI_SERVER_ADDRESS", "c:3")], "d:4", "--server"),
+    ] {
+        let config = read(yaml, given, env).unwrap();
+        assert_eq!((config.server_address.as_str(), config.address_from.as_str()), (address, from));
+    }
+    assert!(read("", &[], &[("CLI_SERVER_ADDRESS_DEFAULT", "server")]).unwrap_err().0.contains("_DEFAULT is 'server'"));
+    assert!(variables().contains(&"CLI_BATCH_MAXAMOUNT".to_owned()) && variables().contains(&"NOMBRE".to_owned()));
 }

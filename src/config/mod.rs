@@ -3,10 +3,12 @@
 pub mod client;
 mod duration;
 mod ini_lines;
+mod misspelt;
 mod settings;
 mod size;
 
 pub use duration::{format_duration, parse_duration};
+pub use misspelt::misspelt;
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
 

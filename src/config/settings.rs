@@ -1,4 +1,4 @@
-//! Values of the environment, `config.ini` and the defaults, each recorded with its source.
+//! Values of the command line, the environment, `config.ini` and the defaults, each recorded with its source.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -8,17 +8,20 @@ use std::path::Path;
 use ini::Ini;
 
 use super::ini_lines::{line_of_the_last, lines_of_keys};
+use super::misspelt::misspelt;
 use super::{ConfigError, without_mark};
 
 /// The section whose keys have no prefix in the environment.
 pub const DEFAULT_SECTION: &str = "DEFAULT";
 
-/// A lookup in the environment, then a file, then the default.
+/// A lookup in the command line, then the environment, then a file, then the default.
 #[derive(Debug)]
 pub struct Settings {
     file: Ini,
     path: String,
     environment: fn(&str) -> Option<OsString>,
+    /// Values of the command line: section, key, flag and value.
+    flags: Vec<(&'static str, &'static str, &'static str, String)>,
     known: BTreeSet<(String, String)>,
     chosen: Vec<Chosen>,
 }
@@ -32,7 +35,7 @@ pub struct Chosen {
     pub key: &'static str,
     /// The text that was read.
     pub value: String,
-    /// `environment`, the file's path, or `default`.
+    /// The flag, `environment`, the file's path, or `default`.
     pub source: String,
 }
 
@@ -62,9 +65,21 @@ impl Settings {
             file,
             path: name.to_owned(),
             environment: |name| std::env::var_os(name),
+            flags: Vec::new(),
             known: BTreeSet::new(),
             chosen: Vec::new(),
         })
+    }
+
+    /// Gives `key` the value of a flag of the command line, which goes before all others.
+    pub fn set_flag(&mut self, section: &'static str, key: &'static str, flag: &'static str, value: String) {
+        self.flags.push((section, key, flag, value));
+    }
+
+    /// The variables of `names` that are misspelt names of keys looked up so far, each with the nearest one.
+    pub fn misspelt(&self, names: impl IntoIterator<Item = String>) -> Vec<(String, String)> {
+        let known: Vec<String> = self.known.iter().map(|(section, key)| variable_of(section, key)).collect();
+        misspelt(names, &known)
     }
 
     /// The value of `key`, parsed by `parse`, whose error describes the expected value. An empty value in the
@@ -80,7 +95,8 @@ impl Settings {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, ConfigError> {
         self.known.insert((section.to_ascii_uppercase(), key.to_ascii_uppercase()));
-        let name = if section == DEFAULT_SECTION { key.to_owned() } else { format!("{section}_{key}") };
+        let name = variable_of(section, key);
+        let flag = self.flags.iter().rfind(|flag| (flag.0, flag.1) == (section, key));
         let from_environment = (self.environment)(&name).filter(|value| !value.is_empty()).map(OsString::into_string);
         let from_environment = from_environment.transpose().map_err(|value| {
             ConfigError(format!(
@@ -88,10 +104,11 @@ impl Settings {
                 value.display().to_string().escape_debug()
             ))
         })?;
-        let (value, source, label) = match (from_environment, self.in_file(section, key)) {
-            (Some(value), _) => (value, "environment".to_owned(), format!("environment: {name}")),
-            (None, Some(value)) => (value, self.path.clone(), format!("{}: [{section}] {key}", self.path)),
-            (None, None) => (default.to_owned(), "default".to_owned(), key.to_owned()),
+        let (value, source, label) = match (flag, from_environment, self.in_file(section, key)) {
+            (Some((_, _, name, value)), ..) => (value.clone(), (*name).to_owned(), (*name).to_owned()),
+            (None, Some(value), _) => (value, "environment".to_owned(), format!("environment: {name}")),
+            (None, None, Some(value)) => (value, self.path.clone(), format!("{}: [{section}] {key}", self.path)),
+            (None, None, None) => (default.to_owned(), "default".to_owned(), key.to_owned()),
         };
         let value = value.trim().to_owned();
         let parsed =
@@ -122,6 +139,11 @@ impl Settings {
         let mut keys = sections.flat_map(|(_, keys)| keys.iter());
         keys.find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value.to_owned())
     }
+}
+
+/// The variable of a key.
+fn variable_of(section: &str, key: &str) -> String {
+    if section == DEFAULT_SECTION { key.to_owned() } else { format!("{section}_{key}") }
 }
 
 /// The error of a line that is no key and value.
@@ -190,6 +212,19 @@ mod tests {
         });
         assert_eq!(from_environment.get("DEFAULT", "SERVER_PORT", "9", number).unwrap(), 7);
         assert_eq!(from_environment.get("LOTTERY", "AGENCIES", "9", number).unwrap(), 2, "empty counts as absent");
+    }
+
+    #[test]
+    fn a_flag_goes_before_all_others_and_misspelt_variables_are_told() {
+        let mut settings = settings("[LOTTERY]\nAGENCIES = 2\n", |_| Some("3".into()));
+        settings.set_flag("LOTTERY", "AGENCIES", "--agencies", "4".to_owned());
+        settings.set_flag("DEFAULT", "SERVER_PORT", "--port", "x".to_owned());
+        assert_eq!(settings.get("LOTTERY", "AGENCIES", "9", number).unwrap(), 4);
+        assert_eq!(settings.chosen()[0].source, "--agencies");
+        let error = settings.get("DEFAULT", "SERVER_PORT", "9", number).unwrap_err();
+        assert_eq!(error.0, "--port = 'x': invalid digit found in string");
+        let names = ["LOTERY_AGENCIES", "SERVER_PORT", "HOME"].map(str::to_owned);
+        assert_eq!(settings.misspelt(names), [("LOTERY_AGENCIES".to_owned(), "LOTTERY_AGENCIES".to_owned())]);
     }
 
     #[test]

@@ -244,7 +244,7 @@ pub mod client {
                 let Some(count) = reader.u32() else { return Ok(None) };
                 let Some(body) = reader.bytes((count as usize).saturating_mul(4)) else { return Ok(None) };
                 let documents = body.as_chunks().0.iter().map(|word| format!("{:08}", u32::from_be_bytes(*word)));
-                Answer::Winners { documents: documents.collect() }
+                Answer::Winners { documents: documents.collect(), bets: None }
             }
             (OK, Expecting::Finished) => Answer::Finished { all_stored: true, bets: None },
             (OK, Expecting::Stored | Expecting::Welcome) => Answer::Stored,

@@ -222,7 +222,7 @@ pub mod client {
         let answer = match expecting {
             Expecting::Winners => {
                 let Some(list) = reader.text_u32() else { return Ok(None) };
-                Answer::Winners { documents: documents(list.bytes())? }
+                Answer::Winners { documents: documents(list.bytes())?, bets: None }
             }
             Expecting::Finished => match reader.u8() {
                 None => return Ok(None),

@@ -258,7 +258,7 @@ pub mod client {
                 let Some(list) = reader.u16().and_then(|length| reader.bytes(usize::from(length))) else {
                     return Ok(None);
                 };
-                Answer::Winners { documents: plain::documents(list) }
+                Answer::Winners { documents: plain::documents(list), bets: None }
             }
             _ => return Err(Malformed("unknown kind of answer")),
         };
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(encode(&Reply::Winners { agency: AgencyId(1), bets: &bets[..8191] }, &mut out), After::Close);
         assert_eq!(out.len(), 3 + 65_527);
         let answer = client::answer(&out, Expecting::Winners).unwrap();
-        assert!(matches!(answer, Some((_, Answer::Winners { documents })) if documents.len() == 8191));
+        assert!(matches!(answer, Some((_, Answer::Winners { documents, .. })) if documents.len() == 8191));
         out.clear();
         assert_eq!(encode(&Reply::Winners { agency: AgencyId(1), bets: &bets }, &mut out), After::CloseUnrepresentable);
         assert_eq!(out, [END]);

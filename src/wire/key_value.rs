@@ -359,7 +359,7 @@ pub mod client {
         let value = |wanted: &[u8]| Pairs { rest: Some(pairs) }.flatten().find(|(key, _)| *key == wanted);
         let answer = match (value(STATUS), value(WINNERS), expecting) {
             (Some((_, SUCCESS)), Some((_, list)), Expecting::Winners) => {
-                Answer::Winners { documents: plain::documents(list) }
+                Answer::Winners { documents: plain::documents(list), bets: None }
             }
             (Some((_, SUCCESS)), None, Expecting::Stored) => Answer::Stored,
             (Some((_, ERROR)), _, _) => {

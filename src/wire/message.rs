@@ -225,6 +225,8 @@ pub enum Answer {
     Winners {
         /// The document of each winner.
         documents: Vec<String>,
+        /// The bets of the same winners, in dialects whose replies have them; `None` if one is not valid.
+        bets: Option<Vec<Bet>>,
     },
     /// The draw has not been: query again.
     NotDrawn,

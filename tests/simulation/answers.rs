@@ -87,7 +87,7 @@ impl Model {
             (Ask::Finish, Answer::Error { .. }) => {
                 assert!(self.is_excluded(agency), "link {id}: the finish is refused: {answer:?}");
             }
-            (Ask::Query, Answer::Winners { documents }) => self.check_winners(agency, documents),
+            (Ask::Query, Answer::Winners { documents, .. }) => self.check_winners(agency, documents),
             (Ask::Query, Answer::NotDrawn) => {
                 let early = self.policy.early_query == EarlyQuery::Reject && !self.drawn;
                 // The one byte of `binary` says either.
@@ -141,7 +141,7 @@ impl Model {
                 pop_through(link, &Ask::Finish);
                 self.check_finished(hub, net, id, true, 0);
             }
-            Answer::Winners { documents } => {
+            Answer::Winners { documents, .. } => {
                 pop_through(link, &Ask::Query);
                 self.check_winners(Some(agency), documents);
             }

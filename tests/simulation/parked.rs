@@ -86,7 +86,7 @@ fn a_hundred_thousand_parked_queries_cost_little_and_are_answered_in_slices() {
         while let Some(id) = hub.take_dirty() {
             let answer = DIALECT.read_answer(hub.outgoing(id), Expecting::Winners).unwrap();
             if id != last {
-                assert_eq!(answer.unwrap().1, Answer::Winners { documents: winners.clone() });
+                assert!(matches!(answer, Some((_, Answer::Winners { documents, .. })) if documents == winners));
                 slice += 1;
             }
             hub.sent(id, hub.outgoing(id).len(), now);

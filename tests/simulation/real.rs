@@ -67,7 +67,7 @@ impl Real {
             bets.extend(made.bets.iter().cloned());
             batches.push(batch);
         }
-        let plan = Plan { agency: AgencyId(agency), dialect, bets_max: manner.bets_max as u32, goal };
+        let plan = Plan { agency: AgencyId(agency), dialect, bets_max: manner.bets_max as u32, goal, empty: true };
         if whole {
             let agency = world.model.agencies.get_mut(&agency).expect("an agency of the roster");
             agency.whole = Some(manner.batches as u64);

@@ -5,7 +5,11 @@ use super::{
     Upload, grown,
 };
 use crate::agency::bet_reader::BetReader;
-use crate::wire::{Answer, Cause, Unwelcome};
+use crate::wire::{Answer, Cause, Dialect, Unwelcome};
+
+/// What a rejection may mean whose cause the dialect cannot carry.
+const UNSAID: &str =
+    "its log has the reason: the agency may not be of this draw, be excluded or have finished, or a bet be wrong";
 
 /// The reason to close the connection.
 pub type CloseReason = String;
@@ -47,7 +51,12 @@ impl<R: BetReader> Upload<R> {
         match (answer, self.stage) {
             (Answer::Welcome { next }, Stage::Hello) => self.welcomed(next),
             (Answer::Unwelcome(Unwelcome::Busy), Stage::Hello) => return Err(Unwelcome::Busy.to_string()),
-            (Answer::Unwelcome(unwelcome), Stage::Hello) => self.fail_refused(unwelcome.to_string()),
+            (Answer::Unwelcome(Unwelcome::UnknownAgency), Stage::Hello) => self.fail_refused(format!(
+                "{}, or was excluded from it: check --id, and the hub's AGENCIES",
+                Unwelcome::UnknownAgency
+            )),
+            (Answer::Unwelcome(Unwelcome::Credentials), Stage::Hello) => self
+                .fail_refused(format!("{}: tls.cert must be the certificate of this agency", Unwelcome::Credentials)),
             (Answer::Stored, Stage::Betting) if self.sent > 0 => self.acknowledged(1),
             (Answer::StoredBelow { next }, _) if self.rules.hello && self.stage != Stage::Hello => {
                 self.stored_below(next);
@@ -56,7 +65,8 @@ impl<R: BetReader> Upload<R> {
                 return self.rejected(sequence, cause, reason);
             }
             (Answer::Finished { all_stored, bets }, Stage::Finishing) => self.finish_confirmed(all_stored, bets),
-            (Answer::Winners { documents }, Stage::Querying) => {
+            (Answer::Winners { documents, bets }, Stage::Querying) => {
+                self.winning_bets = bets;
                 self.outcome = Some(Outcome::Done { winners: documents, doubt: self.doubt.take() });
             }
             (Answer::NotDrawn, Stage::Querying) => {
@@ -151,6 +161,9 @@ impl<R: BetReader> Upload<R> {
         self.sent = self.sent.saturating_sub(count);
         if count > 0 {
             self.refusals = 0;
+        }
+        // The batch that is compared was stored before: `Resumed` has it.
+        if count > 0 && self.stage != Stage::Comparing {
             self.events.push_back(Event::Progress { batches: count as u64, bets, position });
         }
         match self.stage {
@@ -217,6 +230,9 @@ impl<R: BetReader> Upload<R> {
                 return Err(reason);
             }
             Cause::Unsaid | Cause::Permanent | Cause::Late | Cause::Conflict => {
+                // In `key-value` the reply has the hub's words.
+                let is_unsaid = cause == Cause::Unsaid && self.plan.dialect != Dialect::KeyValue;
+                let reason = if is_unsaid { format!("{reason}; {UNSAID}") } else { reason };
                 let (first_line, last_line) =
                     self.flights.get(index).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
                 self.fail(Failure::Rejected { first_line, last_line, reason });

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
 use super::bet_reader::{BetReader, BetReaderError};
-use crate::wire::{ClientRules, Expecting};
+use crate::lottery::Bet;
+use crate::wire::{ClientRules, Dialect, Expecting};
 
 use outbox::Outbox;
 pub use types::{Event, Failure, Goal, Next, Outcome, Plan, Stage};
@@ -81,6 +82,7 @@ pub struct Upload<R> {
     /// Whether the hub has stored the finish.
     finished: bool,
     doubt: Option<String>,
+    winning_bets: Option<Vec<Bet>>,
     /// Whether bytes were sent on any connection.
     spoken: bool,
     /// Bets sent on this connection in a dialect without acknowledgements.
@@ -111,6 +113,7 @@ impl<R: BetReader> Upload<R> {
             compared: false,
             finished: false,
             doubt: None,
+            winning_bets: None,
             spoken: false,
             unacknowledged_bets: 0,
             losses: 0,
@@ -130,6 +133,11 @@ impl<R: BetReader> Upload<R> {
         }
     }
 
+    /// The dialect.
+    pub fn dialect(&self) -> Dialect {
+        self.plan.dialect
+    }
+
     /// The stage.
     pub fn stage(&self) -> Stage {
         self.stage
@@ -138,6 +146,16 @@ impl<R: BetReader> Upload<R> {
     /// The outcome; `None` before the end.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// Whether the hub may not have stored all bets although it has confirmed the finish.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// The bets of the winners, in dialects whose replies have them.
+    pub fn winning_bets(&self) -> Option<&[Bet]> {
+        self.winning_bets.as_deref()
     }
 
     /// How many connections in a row were of no use: 0 after a reply.
@@ -202,12 +220,17 @@ impl<R: BetReader> Upload<R> {
         if self.outcome.is_some() {
             return;
         }
-        let repeated = if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent };
-        let repeats: Vec<_> = self.flights.iter().take(repeated).map(|flight| flight.made.bets).collect();
-        self.events.extend(repeats.into_iter().map(|bets| Event::MayRepeat { bets }));
         // In `csv` the hub knows the agency by its connection only; in `case-id` no reply says which batches are stored.
         if self.spoken && !self.rules.resumable && !self.finished {
             self.fail_refused(self.not_resumable());
+            return;
+        }
+        let repeated = if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent };
+        let repeats: Vec<_> = self.flights.iter().take(repeated).map(|flight| flight.made.bets).collect();
+        self.events.extend(repeats.into_iter().map(|bets| Event::MayRepeat { bets }));
+        if let Some(doubt) = self.doubt.as_ref().filter(|_| self.stage == Stage::Querying && lasted < LASTING) {
+            // The hub that rejected the bets has also closed at the query, as it does to an agency that it does not know.
+            self.fail_refused(format!("{doubt}, and closed the connection at the query: check the agency's number"));
             return;
         }
         if !self.rules.batches_answered && !self.finished {
@@ -326,6 +349,8 @@ impl<R: BetReader> Upload<R> {
     fn landed(&mut self) {
         if let Some(error) = self.broken.take() {
             self.fail(Failure::Bets(error));
+        } else if self.ended && self.batcher.bets() == 0 && !self.plan.empty && self.plan.goal == Goal::Winners {
+            self.fail(Failure::Empty);
         } else if self.ended {
             let (batches, bets) = (self.batcher.batches(), self.batcher.bets());
             self.events.push_back(Event::AllSent { batches, bets });

@@ -17,6 +17,8 @@ pub struct Plan {
     pub bets_max: u32,
     /// When the upload is done.
     pub goal: Goal,
+    /// Whether the agency may finish without bets, which is final.
+    pub empty: bool,
 }
 
 /// When an upload is done.
@@ -116,6 +118,8 @@ pub enum Outcome {
 pub enum Failure {
     /// The bets cannot be read.
     Bets(BetReaderError),
+    /// There are no bets, and the agency may not finish without any.
+    Empty,
     /// The hub rejects a batch, and would reject it again.
     Rejected {
         /// The line of the batch's first bet.

@@ -2,37 +2,81 @@
 
 mod arguments;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use loteria::agency::{Ending, Job, Tls, protocols, run};
+use loteria::agency::{BetFile, Check, Ending, Job, Tls, protocols, run};
 use loteria::arguments::{Stop, parse};
-use loteria::config::ConfigError;
-use loteria::config::client::ClientConfig;
+use loteria::config::client::{ClientConfig, variables};
+use loteria::config::{ConfigError, misspelt};
 use loteria::logging::{self, LogOutput, say_on_stderr};
 
 use arguments::Arguments;
 
+/// Bad rows that `--check` shows at most: a file with one wrong column has as many as it has rows.
+const BAD_ROWS_SHOWN: usize = 1000;
+
 fn main() -> ExitCode {
-    let Arguments { config } = match parse() {
+    let arguments: Arguments = match parse() {
         Ok(arguments) => arguments,
         Err(Stop::Printed) => return ExitCode::SUCCESS,
         Err(Stop::Usage(line)) => return refuse(&line),
     };
-    let loaded = ClientConfig::load(config.as_deref(), &|name| std::env::var(name), &protocols());
-    let checked = loaded.and_then(|config| {
-        let (job, tls) = (Job::new(&config)?, Tls::load(&config)?);
-        Ok((config, job, tls))
-    });
-    let (config, job, tls) = match checked {
+    let (config, job, tls) = match configure(&arguments) {
         Ok(checked) => checked,
         Err(ConfigError(line)) => return refuse(&line),
     };
+    if arguments.check.is_some() {
+        return check(&config, &job);
+    }
     let output = LogOutput::stdout();
     logging::init(config.log_level, logging::Format::Text, Box::new(output.writer()));
     match run(&config, &job, tls.as_ref(), &output) {
         Ending::Done | Ending::Stopped => ExitCode::SUCCESS,
         Ending::Failed => ExitCode::from(1),
+        Ending::NoBets => ExitCode::from(2),
+        // As a shell has it for SIGINT.
+        Ending::Interrupted => ExitCode::from(130),
     }
+}
+
+fn configure(arguments: &Arguments) -> Result<(ClientConfig, Job, Option<Tls>), ConfigError> {
+    let env = |name: &str| std::env::var(name);
+    let mut config = ClientConfig::load(arguments.config.as_deref(), &arguments.flags(), &env, &protocols())?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let misspelt = misspelt(names, &variables()).into_iter();
+    config.warnings.extend(misspelt.map(|(name, meant)| format!("environment: nothing reads {name}; {meant} is read")));
+    let (tls, job) = (Tls::load(&config)?, Job::new(&config)?);
+    Ok((config, job, tls))
+}
+
+/// Lists the bad rows of the data file, and what is probably wrong with the whole. Exit code 1 if there is a bad row, or
+/// no bet.
+fn check(config: &ClientConfig, job: &Job) -> ExitCode {
+    let Job::Agency { dialect, data } = job else { return refuse("--check needs mode agency") };
+    let mut bets = match BetFile::open(data) {
+        Ok(bets) => bets,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    let mut check = Check::new(*dialect, BAD_ROWS_SHOWN);
+    while check.some(&mut bets, BAD_ROWS_SHOWN) {}
+    let is_empty = check.bets() == 0 && check.bad() == 0 && !config.empty;
+    let mut lines: Vec<String> = check.described().to_vec();
+    if check.not_described() > 0 {
+        lines.push(format!("and {} more bad rows", check.not_described()));
+    }
+    lines.extend(check.guesses());
+    lines.push(format!("{} bets, {} bad rows", check.bets(), check.bad()));
+    if is_empty {
+        lines.push("there are no bets in it; with --empty the agency finishes without any".to_owned());
+    }
+    let file = logging::Value(data.display());
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        // A reader that went away has read what it wanted.
+        let _ = writeln!(out, "{file}: {line}");
+    }
+    if check.bad() > 0 || is_empty { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 /// One line, and the exit code of wrong usage or configuration.

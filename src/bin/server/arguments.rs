@@ -16,6 +16,15 @@ pub struct Arguments {
     /// read FILE instead of config.ini
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// the TCP port, before SERVER_PORT
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+    /// how many agencies, or their ids, before [LOTTERY] AGENCIES
+    #[arg(long, value_name = "AGENCIES")]
+    pub agencies: Option<String>,
+    /// the file of the bets, before [STORAGE] PATH
+    #[arg(long, value_name = "PATH")]
+    pub store: Option<String>,
     /// only read the configuration, print it and exit
     #[arg(long)]
     pub check: bool,

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use loteria::arguments::{Stop, parse};
-use loteria::config::{ConfigError, Settings};
+use loteria::config::{ConfigError, DEFAULT_SECTION, Settings};
 use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::logging::{self, LogOutput, say_on_stderr};
 use loteria::lottery::Lottery;
@@ -23,7 +23,7 @@ use loteria::status::facts::Facts;
 use loteria::storage::{OpenError, OsDisk, Recovered, Store};
 
 use arguments::Arguments;
-use options::Options;
+use options::{LOTTERY, Options, STORAGE};
 
 /// Why the server ends, and with which code.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,7 @@ fn run() -> Result<(), Failure> {
     };
     let path = arguments.config.as_deref().unwrap_or(Path::new("config.ini"));
     let mut settings = Settings::load(path, arguments.config.is_some())?;
+    set_flags(&mut settings, &arguments);
     let options = Options::read(&mut settings)?;
     let tls = options.tls.clone().map(Tls::load).transpose().map_err(|error| ConfigError(error.to_string()))?;
     check_folder_of(&options.store)?;
@@ -102,6 +103,20 @@ fn run() -> Result<(), Failure> {
     let served = serve(&options, tls, arguments.adopt, output.clone());
     output.drain();
     served
+}
+
+/// Gives the configuration the values of the command line.
+fn set_flags(settings: &mut Settings, arguments: &Arguments) {
+    let flags = [
+        (DEFAULT_SECTION, "SERVER_PORT", "--port", &arguments.port),
+        (LOTTERY, "AGENCIES", "--agencies", &arguments.agencies),
+        (STORAGE, "PATH", "--store", &arguments.store),
+    ];
+    for (section, key, flag, value) in flags {
+        if let Some(value) = value {
+            settings.set_flag(section, key, flag, value.clone());
+        }
+    }
 }
 
 /// A limit on the size of files is a full disk, which rejects uploads; it must not kill the server.
@@ -304,7 +319,15 @@ fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
         let path = logging::Value(path.display());
         writeln!(std::io::stderr(), "server: {path}: {key} is not a key of this program")?;
     }
+    for (name, meant) in misspelt(settings) {
+        writeln!(std::io::stderr(), "server: environment: {name} is not a variable of this program, {meant} is")?;
+    }
     Ok(())
+}
+
+/// Variables of the environment that look misspelt, each with the nearest one that the server reads.
+fn misspelt(settings: &Settings) -> Vec<(String, String)> {
+    settings.misspelt(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }
 
 fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
@@ -322,5 +345,11 @@ fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
     for key in settings.unknown() {
         let (file, key) = (logging::Value(path.display()), logging::Value(key));
         log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}");
+    }
+    for (name, meant) in misspelt(settings) {
+        let name = logging::Value(name);
+        log::warn!(
+            "action: config | result: in_progress | reason: the environment has {name}, which is no variable of this program; {meant} is"
+        );
     }
 }

@@ -14,8 +14,8 @@ use loteria::reactor::status::StatusPlaces;
 use loteria::reactor::tls::TlsFiles;
 use loteria::wire::Dialect;
 
-const LOTTERY: &str = "LOTTERY";
-const STORAGE: &str = "STORAGE";
+pub const LOTTERY: &str = "LOTTERY";
+pub const STORAGE: &str = "STORAGE";
 const LIMITS: &str = "LIMITS";
 const TLS: &str = "TLS";
 const LOG: &str = "LOG";

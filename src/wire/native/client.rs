@@ -4,7 +4,7 @@ use super::{
     ACK, BATCH, CHECKSUM_BYTES, ERROR, FINISH, FINISHED, LENGTH_BYTES, MAGIC, QUERY, REJECT, WELCOME, WINNERS, code,
     message, open, push_bet, read_bet,
 };
-use crate::lottery::{AgencyId, RawBet};
+use crate::lottery::{AgencyId, Bet, RawBet};
 use crate::wire::message::{
     Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable, Unwelcome,
 };
@@ -127,11 +127,16 @@ fn finished(reader: &mut Reader<'_>) -> Option<Answer> {
 
 fn winners(reader: &mut Reader<'_>) -> Option<Answer> {
     let count = reader.u32()?;
-    let mut documents = Vec::new();
+    let (mut documents, mut bets) = (Vec::new(), Some(Vec::new()));
     for _ in 0..count {
-        documents.push(String::from_utf8_lossy(read_bet(reader)?.document.bytes()).into_owned());
+        let raw = read_bet(reader)?;
+        documents.push(String::from_utf8_lossy(raw.document.bytes()).into_owned());
+        bets = bets.zip(Bet::check(&raw).ok()).map(|(mut bets, bet)| {
+            bets.push(bet);
+            bets
+        });
     }
-    Some(Answer::Winners { documents })
+    Some(Answer::Winners { documents, bets })
 }
 
 /// The hub's reason in words: the rest of the frame.

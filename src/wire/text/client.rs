@@ -5,7 +5,7 @@ use super::{
     push_line,
 };
 use crate::limits::TEXT_LENGTH_LINE_BYTES_MAX;
-use crate::lottery::{AgencyId, RawBet};
+use crate::lottery::{AgencyId, Bet, RawBet};
 use crate::wire::message::{Answer, Cause, ClientRules, Context, Expecting, Framing, Malformed, Unrepresentable};
 
 /// What a client does differently in this dialect.
@@ -79,7 +79,7 @@ pub fn answer(bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answe
     let text = &bytes[line..end];
     let answer = match (expecting, refusal(text)) {
         (Expecting::Winners, None) if text == NOT_ENDED => Answer::NotDrawn,
-        (Expecting::Winners, None) => Answer::Winners { documents: documents(text)? },
+        (Expecting::Winners, None) => Answer::Winners { documents: documents(text)?, bets: bets(text) },
         (_, None) if text == ACK => Answer::Stored,
         (_, None) => return Err(Malformed("neither ACK nor an error that the text dialect has")),
         (Expecting::Stored, Some((cause, reason))) => Answer::Rejected { sequence: None, cause, reason },
@@ -94,7 +94,7 @@ fn refusal(text: &[u8]) -> Option<(Cause, String)> {
         EMPTY_BATCH => (Cause::Permanent, "the batch has no bets"),
         // The hub also sends this for bets that come too late and for a full disk.
         INVALID_BATCH => (Cause::Unsaid, "the hub rejected the batch"),
-        INVALID_AGENCY => (Cause::Permanent, "the agency is not of this draw"),
+        INVALID_AGENCY => (Cause::Permanent, "the agency is not of this draw, or was excluded from it"),
         INVALID_GET_WINNERS => (Cause::Permanent, "the hub cannot read the query"),
         _ => return None,
     };
@@ -112,4 +112,18 @@ fn documents(lines: &[u8]) -> Result<Vec<String>, Malformed> {
     };
     let documents = lines.split(|&byte| byte == b'\n').map(document).collect::<Option<_>>();
     documents.ok_or(Malformed("a winner's line without a document"))
+}
+
+/// The bets of the same lines; `None` if one is not valid, as a line in which the hub replaced a separator may be.
+fn bets(lines: &[u8]) -> Option<Vec<Bet>> {
+    if lines.is_empty() {
+        return Some(Vec::new());
+    }
+    let bet = |line: &[u8]| {
+        let mut fields = line.split(|&byte| byte == b'|');
+        let mut field = || fields.next();
+        let (first, last, document, birthdate, number) = (field()?, field()?, field()?, field()?, field()?);
+        Bet::from_text(first, last, document, birthdate, number).ok()
+    };
+    lines.split(|&byte| byte == b'\n').map(bet).collect()
 }

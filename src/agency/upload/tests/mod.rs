@@ -45,7 +45,7 @@ fn upload(dialect: Dialect, bets: &[Bet], bets_max: u32) -> Upload<BetList> {
 }
 
 fn goal(goal: Goal, dialect: Dialect, bets: &[Bet], bets_max: u32) -> Upload<BetList> {
-    Upload::new(Plan { agency: AGENCY, dialect, bets_max, goal }, BetList::new(bets.to_vec()))
+    Upload::new(Plan { agency: AGENCY, dialect, bets_max, goal, empty: true }, BetList::new(bets.to_vec()))
 }
 
 fn done(winners: Vec<String>) -> Outcome {
@@ -407,4 +407,31 @@ fn a_count_that_differs_at_the_finish_is_a_doubt() {
     let outcome = Run::new().play(&mut upload(Dialect::Native, &bets, 10), &mut hub);
     let doubt = Some("the hub has 21 bets of this agency, which has 20".to_owned());
     assert_eq!(outcome, Outcome::Done { winners: winners(&bets), doubt });
+}
+
+#[test]
+fn a_hub_that_rejects_bets_and_then_closes_at_the_query_is_not_asked_for_ever() {
+    let dialect = Dialect::CaseId;
+    let mut upload = upload(dialect, &bets(20), 10);
+    upload.connected();
+    upload.sent(upload.outgoing().len());
+    // The finish: a batch was rejected.
+    upload.received(&[0]).unwrap();
+    assert!(upload.is_doubtful());
+    upload.lost(Duration::ZERO);
+    let reason = failure(upload.outcome().cloned().unwrap());
+    assert!(reason.starts_with("the hub rejected at least one batch, and closed the connection"), "{reason}");
+}
+
+#[test]
+fn an_agency_without_bets_finishes_only_if_it_may() {
+    for dialect in dialects() {
+        for empty in [false, true] {
+            let plan = Plan { agency: AGENCY, dialect, bets_max: 10, goal: Goal::Winners, empty };
+            let mut hub = Hub::new(dialect);
+            let outcome = Run::new().play(&mut Upload::new(plan, BetList::new(Vec::new())), &mut hub);
+            let expected = if empty { done(Vec::new()) } else { Outcome::Failed(Failure::Empty) };
+            assert_eq!((outcome, hub.finishes), (expected, u32::from(empty)), "{dialect:?}");
+        }
+    }
 }

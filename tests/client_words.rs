@@ -1,0 +1,121 @@
+//! What the client says to people while it works: on a terminal of any width, in a log, and during long waits.
+//!
+//! The client speaks every ten seconds, and nothing but time makes these pass.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod client_kit;
+mod common;
+
+use client_kit::{FakeHub, Start, client, rows};
+use common::machine::{has, skip};
+
+/// Runs a program with standard error on a terminal of so many columns, and prints what it wrote there.
+const ON_A_TERMINAL: &str = "import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(sys.argv[1]), 0, 0))
+    os.dup2(os.open('/dev/null', os.O_WRONLY), 1)
+    os.execv(sys.argv[2], sys.argv[2:])
+try:
+    while written := os.read(terminal, 65536):
+        sys.stdout.buffer.write(written)
+        sys.stdout.flush()
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+
+fn agency(hub: &FakeHub, protocol: &str, rows: &str) -> Start {
+    let start = client().hub(hub.address).env("CLI_PROTOCOL", protocol).env("CLI_BATCH_MAXAMOUNT", "10");
+    start.file(".data/agency-1.csv", rows)
+}
+
+/// The pictures of the bar: what is on its line after each drawing.
+fn pictures(output: &str) -> Vec<String> {
+    let drawn = output.split("\x1b[2K").map(|picture| picture.trim_matches(['\r', '\n']).to_owned());
+    drawn.filter(|picture| picture.contains('%')).collect()
+}
+
+#[test]
+fn the_bar_fits_every_terminal_has_no_colours_and_says_when_there_is_no_connection() {
+    if !has("python3") {
+        return skip("a terminal needs python3");
+    }
+    for (columns, numbers) in [(20, ""), (40, "20 bets"), (120, "20 bets  no connection")] {
+        let hub = FakeHub::new();
+        let width = columns.to_string();
+        let start = agency(&hub, "native", &rows(40, "\n")).env("NO_COLOR", "1").env("TERM", "xterm");
+        let running = start.under(&["python3", "-c", ON_A_TERMINAL, &width]).start();
+        let mut peer = hub.accept();
+        peer.native_hello(1, 0);
+        for _ in 0..4 {
+            peer.native_batch();
+        }
+        peer.native_ack(2);
+        drop(peer);
+        let mut peer = hub.accept();
+        peer.native_hello(1, 2);
+        for _ in 0..2 {
+            peer.native_batch();
+        }
+        peer.native_ack(4);
+        peer.native();
+        peer.native_write(0x83, &[[0; 8], 40u64.to_be_bytes()].concat());
+        peer.native();
+        peer.native_write(0x84, &[0, 0, 0, 0]);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        let pictures = pictures(&ended.log);
+        assert!(!pictures.is_empty(), "{}", ended.log);
+        for picture in &pictures {
+            // The library fills the line with spaces.
+            let (all, shown) = (picture.chars().count(), picture.trim_end().chars().count());
+            assert!(shown < columns && all <= columns && !picture.contains('\x1b'), "{columns}: {picture:?}");
+        }
+        assert!(pictures.iter().any(|picture| picture.contains(numbers)), "{columns}: {pictures:?}");
+    }
+}
+
+#[test]
+fn a_long_upload_without_a_terminal_is_told_of_every_ten_seconds() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(40, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(1, 0);
+    for _ in 0..4 {
+        peer.native_batch();
+    }
+    peer.native_ack(1);
+    running.wait_for("action: upload | result: in_progress | client_id: 1 | bets: 10 | done: 24% | rate: 1/s");
+    running.signal("TERM");
+    running.end();
+}
+
+#[test]
+fn a_client_that_waits_for_the_draw_says_every_ten_seconds_for_how_long() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "binary", &rows(1, "\n")).start();
+    let mut peer = hub.accept();
+    peer.binary_batch();
+    peer.write(&[0]);
+    peer.binary();
+    peer.write(&[0]);
+    peer.binary();
+    running.wait_for(
+        "action: consulta_ganadores | result: in_progress | client_id: 1 | waited: 10s | reason: no winners yet",
+    );
+    peer.write(&[0, 0, 0, 0, 0]);
+    assert_eq!(running.end().code, Some(0));
+}
+
+#[test]
+fn a_name_that_is_never_known_is_given_up_long_before_a_hub_that_is_away() {
+    let start = client().env("CLI_SERVER_ADDRESS", "unknown.invalid:12345").env("CLI_PATIENCE", "1000h");
+    let ended = start.file(".data/agency-1.csv", &rows(1, "\n")).run();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    let last = *ended.said("connect").last().unwrap();
+    assert!(
+        last.contains("unknown.invalid cannot be looked up: ") && last.contains("name the hub with --server"),
+        "{last}"
+    );
+}
