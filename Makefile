@@ -14,9 +14,16 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
+.PHONY: demo server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo.sh
+
+# What is given by name goes on as a flag: PORT= AGENCIES= STORE=, or ID= SERVER= DATA= PROTOCOL= WINNERS=.
+server: ## the hub, here and now: PORT= (12345), AGENCIES= (5), STORE= (bets.csv)
+	cargo run --release --locked --bin server -- $(if $(PORT),--port '$(PORT)') $(if $(AGENCIES),--agencies '$(AGENCIES)') $(if $(STORE),--store '$(STORE)')
+
+client: ## one agency: ID= (1), SERVER= (localhost:12345), DATA= (.data/agency-ID.csv), PROTOCOL= (native), WINNERS=
+	cargo run --release --locked --bin client -- $(if $(ID),--id '$(ID)') $(if $(SERVER),--server '$(SERVER)') $(if $(DATA),--data '$(DATA)') $(if $(PROTOCOL),--protocol '$(PROTOCOL)') $(if $(WINNERS),--winners '$(WINNERS)')
 
 test: ## every test of the project; the last line says what passed, and what was skipped and why
 	@MAKE='$(MAKE)' sh tools/test.sh

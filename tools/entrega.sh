@@ -5,8 +5,9 @@
 #
 # DIR becomes a git repository with branches ej1 to ej8. Each holds the project as it is committed or changed
 # here, and: generar-compose.sh and validar-echo-server.sh at its root, and server/ and client/, each with its
-# Dockerfile and its configuration file. The branches differ in the clients of the compose file:
-# the echo loop up to ej4, one bet each in ej5, the agencies' files from ej6 on. The images are the same in all branches.
+# Dockerfile and its configuration file. The branches differ in the clients of the compose file and in the mode that
+# client/config.yaml asks for: the echo loop up to ej4, one bet each in ej5, the agencies' files from ej6 on. The images
+# are the same in all branches.
 
 fail() {
     echo "entrega: $1" >&2
@@ -51,7 +52,10 @@ stage server >client/Dockerfile
 grep -q '^FROM programs AS runtime$' server/Dockerfile || fail "Dockerfile has no stages 'programs' and 'runtime'"
 rm Dockerfile
 mv config.ini server/config.ini
-mv config.yaml client/config.yaml
+# The hub's name in the compose file is written out, since the exercises have it changed there.
+awk '$0 == "#server: {address: localhost:12345}" { print "server:"; print "  address: \"server:12345\""; next } { print }' \
+    config.yaml >client/config.yaml && rm config.yaml
+grep -q '^  address: "server:12345"$' client/config.yaml || fail "config.yaml has no line '#server: {address: localhost:12345}'"
 
 # The graders call these two scripts at the root; each calls the script in tools/.
 for script in generar-compose.sh validar-echo-server.sh; do
@@ -63,8 +67,11 @@ EOF
     chmod +x "$script"
 done
 
-# The default mode of the clients in a compose file.
+# The default mode of the clients in a compose file, and the mode of their configuration: the client never chooses the
+# echo loop by itself.
 default_mode() {
+    sed "s/^#*mode: .*/mode: $1/" client/config.yaml >client/config.part && mv client/config.part client/config.yaml
+    grep -q "^mode: $1\$" client/config.yaml || fail "config.yaml has no mode"
     sed "s/^default_mode=.*/default_mode=$1/" tools/generar-compose.sh >generar.part &&
         cat generar.part >tools/generar-compose.sh && rm generar.part
     [ "$(grep -c "^default_mode=$1\$" tools/generar-compose.sh)" -eq 1 ] || fail "tools/generar-compose.sh has no default_mode"

@@ -195,6 +195,9 @@ class Entrega(unittest.TestCase):
             # What the operator's compose file has besides is not in that of the course.
             self.assertNotRegex(text, "ports:|STATUS|9100|healthcheck|condition")
             self.assertEqual(text.count("    depends_on:\n      - server\n"), 2)
+            config = (self.folder / "client/config.yaml").read_text()
+            self.assertIn(f"\nmode: {modes[n]}\n", config)
+            self.assertIn('\nserver:\n  address: "server:12345"\n', config)
         self.assertEqual(list(modes.values()), ["echo"] * 4 + ["bet"] + ["agency"] * 3)
 
     def test_each_dockerfile_ends_in_its_own_program_and_shares_what_is_before(self):
