@@ -27,7 +27,7 @@ fn the_first_line_says_what_the_hub_is() {
     let (version, line) = (env!("CARGO_PKG_VERSION"), hub.wait_for("action: start"));
     let fields = format!(
         "INFO     action: start | result: success | version: {version} | address: {address} | store: bets.csv | \
-         agencies: 4 | ids: 1-3,9 | dialects: native,binary | tls: off | status: off | timezone: UTC"
+         agencies: 4 | ids: 1-3,9 | dialects: native,binary | tls: off | status: bets.csv.sock | timezone: UTC"
     );
     assert!(line.ends_with(&fields), "{line}");
 }
