@@ -98,7 +98,7 @@ impl<K: Keep> Reactor<K> {
             self.sockets.resize_with(slot + 1, || None);
         }
         let transport = Transport::new(self.tls.as_ref());
-        let mut socket = Socket::new(stream, peer.port(), transport, id.generation, now);
+        let mut socket = Socket::new(stream, transport, id.generation, now);
         // What a client sends right after connecting is often here already.
         socket.readable = true;
         self.hub.set_handshaking(id, socket.transport.may_shake_hands());

@@ -83,8 +83,6 @@ pub enum Door {
 /// What is known of a connection's socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketFacts {
-    /// The peer's port.
-    pub port: u16,
     /// Bytes read from it.
     pub bytes_in: u64,
     /// Bytes written to it.

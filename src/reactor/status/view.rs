@@ -50,10 +50,9 @@ impl LoopView<'_> {
     /// What is known of the socket of a connection; nothing, if that is gone.
     pub(super) fn socket(&self, id: ConnectionId, now: Moment) -> SocketFacts {
         let facts = |socket: &Socket| SocketFacts {
-            port: socket.port,
             bytes_in: socket.stream.bytes_in(),
             bytes_out: socket.stream.bytes_out(),
-            age: socket.opened_at.until(now),
+            age: socket.age(now),
         };
         let socket = self.sockets.get(id.slot as usize).and_then(Option::as_ref);
         socket.filter(|socket| socket.generation == id.generation).map(facts).unwrap_or_default()
