@@ -268,6 +268,10 @@ pub const STATUS_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Unread events of one viewer, in bytes, above which it is dropped: more than a second's worth in the kernel and here.
 pub const STATUS_EVENTS_BYTES_MAX: usize = 128 * 1024;
 
+/// Bytes of all answers that viewers have not read to their end, above which those are dropped that have read the longest: an
+/// answer that many viewers share counts once. Each can be a megabyte, and slow viewers can keep hundreds of them.
+pub const STATUS_ANSWERS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Bytes that a viewer may send which are dropped: after its last answer, or while it is sent events.
 pub const STATUS_DISCARD_BYTES_MAX: usize = 256 * 1024;
 

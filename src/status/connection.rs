@@ -331,6 +331,12 @@ impl Connection {
         self.state == State::Over
     }
 
+    /// The answer that is being sent, and until when it may be read.
+    pub fn unread_answer(&self) -> Option<(&Rc<[u8]>, Moment)> {
+        let State::Answering { until, .. } = self.state else { return None };
+        self.outbox.body.as_ref().map(|body| (body, until))
+    }
+
     /// Whether events are sent to it.
     pub fn is_streaming(&self) -> bool {
         self.state == State::Streaming

@@ -157,6 +157,10 @@ impl StatusService {
             let Some(slot) = self.ready.pop_front() else { break };
             self.visit(slot, hub, view, &mut budget, now);
         }
+        while let Some(slot) = self.slots.slowest_where_too_much_is_unread() {
+            self.status.viewer_dropped();
+            self.close(slot);
+        }
         if accepts {
             self.accept(registry, now);
         }

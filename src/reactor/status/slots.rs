@@ -1,5 +1,6 @@
 //! The viewers, and which of them goes for a newcomer.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use slab::Slab;
@@ -99,10 +100,63 @@ impl Slots {
         oldest(self.of(door).filter(|(_, viewer)| greedy(viewer)).collect())
     }
 
+    /// Where the answers that viewers have not read are more than there may be: the one that has read the longest.
+    pub(super) fn slowest_where_too_much_is_unread(&self) -> Option<usize> {
+        let unread =
+            || self.viewers.iter().filter_map(|(slot, viewer)| Some((slot, viewer.connection.unread_answer()?)));
+        let all: usize = unread().map(|(_, (body, _))| body.len()).sum();
+        if all <= limits::STATUS_ANSWERS_BYTES_MAX {
+            return None;
+        }
+        // Viewers share answers, which are in memory once.
+        let bodies: HashMap<*const u8, usize> = unread().map(|(_, (body, _))| (body.as_ptr(), body.len())).collect();
+        let is_too_much = bodies.values().sum::<usize>() > limits::STATUS_ANSWERS_BYTES_MAX;
+        let slowest = || unread().min_by_key(|(_, (_, until))| *until).map(|(slot, _)| slot);
+        is_too_much.then(slowest).flatten()
+    }
+
     /// Which viewer goes first for an agency: one over TCP, an idle one before others, the oldest before younger ones.
     pub(super) fn first_to_go(&self) -> Option<usize> {
         let rank =
             |viewer: &Viewer| (viewer.stream.door() == Door::Local, !viewer.connection.is_idle(), viewer.active_at);
         self.viewers.iter().min_by_key(|(_, viewer)| rank(viewer)).map(|(slot, _)| slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use mio::net::UnixStream;
+
+    use super::super::doors::Stream;
+    use super::*;
+    use crate::status::http::{JSON, Response};
+    use crate::timers::Moment;
+
+    /// A viewer that was answered `at` this second, and has read nothing.
+    fn viewer(body: &Rc<[u8]>, at: u64) -> Viewer {
+        let now = Moment::after_origin(Duration::from_secs(at));
+        let (stream, _) = UnixStream::pair().unwrap();
+        let mut viewer = Viewer::new(Stream::Local(stream), 0, now);
+        viewer.connection.receive(b"GET /trace.json HTTP/1.1\r\nHost: localhost\r\n\r\n", now);
+        assert!(viewer.connection.read_request(&[], now));
+        viewer.connection.answer(Response::new(200, JSON, Rc::clone(body)), now);
+        viewer
+    }
+
+    #[test]
+    fn unread_answers_are_bounded_and_a_shared_one_counts_once() {
+        let quarter: Rc<[u8]> = vec![0; limits::STATUS_ANSWERS_BYTES_MAX / 4].into();
+        let mut slots = Slots::default();
+        (0..50).for_each(|at| slots.insert(viewer(&quarter, 10 + at)));
+        assert_eq!(slots.slowest_where_too_much_is_unread(), None);
+        (0..3).for_each(|at| slots.insert(viewer(&Rc::from(&*quarter), 7 - at)));
+        assert_eq!(slots.slowest_where_too_much_is_unread(), None);
+        slots.insert(viewer(&Rc::from(&*quarter), 8));
+        assert_eq!(slots.slowest_where_too_much_is_unread(), Some(52), "the one whose answer is the oldest");
+        assert!(slots.remove(52));
+        assert_eq!(slots.slowest_where_too_much_is_unread(), None);
     }
 }
