@@ -323,6 +323,10 @@ pub const STATUS_KEPT: Duration = Duration::from_millis(200);
 /// agencies wait before they try again, so that it does not say so by turns.
 pub const STORE_FULL_SAID: Duration = Duration::from_secs(10);
 
+/// By how many bytes the free space of the store's file system must grow for the status service to say no longer that the disk
+/// is full: more than a turn that was taken back gives back to a file system that frees late.
+pub const STORE_FULL_FREED: u64 = 2 * TURN_ROWS_BYTES as u64;
+
 /// Agencies that `/status.json` lists, the first ones of the roster: some 400 bytes each, and a draw can have a hundred
 /// thousand.
 pub const AGENCIES_REPORTED_MAX: usize = 1000;

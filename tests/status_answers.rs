@@ -223,7 +223,29 @@ fn health_and_readiness_say_why_not() {
     watched.say(one, &batch(Dialect::Binary, 1, 0));
     assert_eq!(health(&mut watched), good, "a batch was stored");
 
+    let fill = |watched: &mut Watched, free: Option<u64>| {
+        watched.table.full.set(true);
+        watched.pass(limits::FULL_DISK_PAUSE);
+        watched.say(one, &batch(Dialect::Binary, 1, 0));
+        assert!(watched.status.asks_for_free_bytes());
+        watched.gauges.disk_free_bytes = free;
+        watched.status.note_free_bytes(free);
+        assert!(!watched.status.asks_for_free_bytes(), "once");
+        assert_eq!(health(watched).0, 503);
+    };
+    fill(&mut watched, Some(4096));
+    watched.gauges.disk_free_bytes = Some(4095 + limits::STORE_FULL_FREED);
+    assert_eq!(health(&mut watched).0, 503, "a little is free, as before");
+    watched.gauges.disk_free_bytes = Some(4096 + limits::STORE_FULL_FREED);
+    watched.pass(SECOND);
+    assert!(!watched.report().store.full, "space was freed");
+    assert_eq!(health(&mut watched), good);
+    fill(&mut watched, None);
+    watched.gauges.disk_free_bytes = Some(u64::MAX / 2);
+    assert_eq!(health(&mut watched).0, 503, "how much was free before is not known");
+
     watched.gauges.stopping = true;
+    watched.pass(limits::STORE_FULL_SAID);
     let (healthy, _, ready, why) = health(&mut watched);
     assert_eq!((healthy, ready), (200, 503));
     assert!(why.contains("stopping"), "{why}");

@@ -130,7 +130,11 @@ impl Status {
         Answer::Response(match route {
             Route::Page => Response::new(200, HTML, Rc::clone(&self.page)),
             // Neither is kept: a signal to stop is said at once.
-            Route::Healthy => verdict(unhealthy(&(asked.gauges)(), self.tally.borrow().store_is_full()), "healthy"),
+            Route::Healthy => {
+                let gauges = (asked.gauges)();
+                self.note_free_bytes(gauges.disk_free_bytes);
+                verdict(unhealthy(&gauges, self.tally.borrow().store_is_full()), "healthy")
+            }
             Route::Ready => verdict(not_ready(&(asked.gauges)()), "ready"),
             Route::Metrics => self.metrics(asked, Format::accepted(request.accept)),
             Route::Status => self.report(asked, door),
@@ -155,6 +159,16 @@ impl Status {
     /// Whether something has happened since `cursor`.
     pub fn has_events_since(&self, cursor: &Cursor) -> bool {
         self.tally.borrow().feed.has_more(cursor)
+    }
+
+    /// Whether [`note_free_bytes`](Self::note_free_bytes) is to be called now: the disk has been found full.
+    pub fn asks_for_free_bytes(&self) -> bool {
+        self.tally.borrow().asks_for_free_bytes()
+    }
+
+    /// So many bytes of the store's file system are free, where the system says.
+    pub fn note_free_bytes(&mut self, free: Option<u64>) {
+        self.tally.borrow_mut().note_free_bytes(free);
     }
 
     /// A viewer was dropped because it did not read.
@@ -192,8 +206,11 @@ impl Status {
 
     fn snapshot<K: Keep>(&mut self, asked: Asked<'_, K>) -> Rc<Snapshot> {
         let at = self.tally.borrow().now();
+        let tally = &self.tally;
         let kept = self.kept.get_or_insert_with(|| {
-            let snapshot = Snapshot::new(asked.hub, asked.now, (asked.gauges)());
+            let gauges = (asked.gauges)();
+            tally.borrow_mut().note_free_bytes(gauges.disk_free_bytes);
+            let snapshot = Snapshot::new(asked.hub, asked.now, gauges);
             Kept { at, snapshot: Rc::new(snapshot), bodies: Default::default() }
         });
         Rc::clone(&kept.snapshot)

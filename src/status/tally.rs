@@ -108,6 +108,14 @@ pub fn dialect_name(dialect: Option<Dialect>) -> &'static str {
     dialect.map_or("unknown", Dialect::name)
 }
 
+/// A disk that was full.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    at: Duration,
+    /// The least free bytes of its file system since then; `None`: not asked yet.
+    free: Option<u64>,
+}
+
 /// What the hub did in this run.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -128,8 +136,8 @@ pub struct Tally {
     pub ended: Reasons,
     /// When the draw was made.
     pub drawn_at: Option<Duration>,
-    /// When the disk was full, if nothing has been stored since.
-    full_at: Option<Duration>,
+    /// The disk was full, and nothing has been stored since.
+    full: Option<Full>,
     /// Viewers that were dropped.
     pub viewers_dropped: u64,
     /// The events.
@@ -182,7 +190,7 @@ impl Tally {
         of_agency.meet(peer, dialect);
         of_agency.note(Did::Stored(bets), now);
         self.stored.add(count);
-        self.full_at = None;
+        self.full = None;
         self.rate.add(now, count.bets);
     }
 
@@ -253,12 +261,30 @@ impl Tally {
     }
 
     pub(super) fn store_full(&mut self) {
-        self.full_at = Some(self.now);
+        self.full = Some(Full { at: self.now, free: None });
+    }
+
+    /// Whether the disk has been found full, and it is not known yet how much of it is free.
+    pub fn asks_for_free_bytes(&self) -> bool {
+        self.full.is_some_and(|full| full.free.is_none())
+    }
+
+    /// So many bytes of the store's file system are free, where the system says. A disk that was full is so no longer once
+    /// much has become free: a quota can leave a disk full that has free bytes, so that their number alone says nothing.
+    pub fn note_free_bytes(&mut self, free: Option<u64>) {
+        let Some(full) = &mut self.full else { return };
+        let free = free.unwrap_or(u64::MAX);
+        match full.free {
+            Some(least) if free != u64::MAX && free >= least.saturating_add(limits::STORE_FULL_FREED) => {
+                self.full = None
+            }
+            least => full.free = Some(least.map_or(free, |least| least.min(free))),
+        }
     }
 
     /// Whether the disk has no space, as far as is known.
     pub fn store_is_full(&self) -> bool {
-        self.full_at.is_some_and(|at| self.now.saturating_sub(at) < limits::STORE_FULL_SAID)
+        self.full.is_some_and(|full| self.now.saturating_sub(full.at) < limits::STORE_FULL_SAID)
     }
 
     pub(super) fn waits(&mut self, agencies: impl Iterator<Item = AgencyId>, more: bool) {

@@ -142,6 +142,10 @@ impl StatusService {
 
     /// Serves viewers within this turn's budgets. `view`: what the answers say of the loop.
     pub(super) fn serve<K: Keep>(&mut self, hub: &Hub<K>, registry: &Registry, view: &LoopView<'_>, now: Moment) {
+        if self.status.asks_for_free_bytes() {
+            let free = self.disk.free_bytes_now();
+            self.status.note_free_bytes(free);
+        }
         if now < self.rest_until {
             return;
         }

@@ -74,6 +74,12 @@ impl DiskView {
         DiskView { store, asked_at: None, free_bytes: None, store_bytes: None }
     }
 
+    /// The free bytes of the file system, asked now.
+    pub(super) fn free_bytes_now(&mut self) -> Option<u64> {
+        self.asked_at = None;
+        self.add_to(Gauges::default()).disk_free_bytes
+    }
+
     pub(super) fn add_to(&mut self, gauges: Gauges) -> Gauges {
         if self.asked_at.is_none_or(|at| at.elapsed() >= limits::STATUS_DISK_PERIOD) {
             self.asked_at = Some(Instant::now());
