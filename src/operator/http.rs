@@ -136,7 +136,7 @@ impl Hub {
         if error.kind() == ErrorKind::TimedOut {
             let waited = OPERATOR_PATIENCE.as_secs();
             return Failure::Answer(format!(
-                "the hub at {socket} does not answer within {waited} s; it may be stopped"
+                "the hub at {socket} does not answer within {waited} s; it is stopped, or has no free file descriptors"
             ));
         }
         Failure::Answer(format!("the hub at {socket} did not answer as expected: {error}"))
