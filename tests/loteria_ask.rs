@@ -151,7 +151,7 @@ fn why_has_a_sentence_for_each_missing_agency() {
     let expected = [
         "The draw waits for 5 agencies; 1 query waits for 1m1s.",
         "Agency 1 has never been seen: no connection has spoken for it.",
-        "Agency 2 is connected from 10.0.0.7:4321 (native), silent for 32s, and has sent no bets: its client may wait for its own file.",
+        "Agency 2 is connected from 10.0.0.7:4321 (native), silent for 32s, and no bet of it is stored: its client may wait for its own file.",
         "Agency 3 is uploading from 10.0.0.7:4321 (native): 1,240 bets in 20 batches so far, 512/s, last heard 0.2s ago; it last did: sent a batch of 62 bets.",
         "Agency 4 is connected from 10.0.0.7:4321 (native) and silent for 1m15s after 1,240 bets in 20 batches: its client may wait for its own file.",
         "Agency 5 was lost 3m20s ago: its last connection from 10.0.0.9:99 ended after 1,240 bets in 20 batches and before its finish; 3 requests were refused, the last one because: bet 2: document.[2J.",
@@ -159,6 +159,47 @@ fn why_has_a_sentence_for_each_missing_agency() {
     ];
     assert_eq!(out.lines().collect::<Vec<_>>(), expected);
     assert_eq!(hub.requests(), ["GET /status.json"]);
+}
+
+#[test]
+fn why_blames_the_disk_a_rejection_an_end_or_an_earlier_run_and_not_the_agencys_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = waiting();
+    let rejected = "sent a batch that was rejected: bet 2: document".to_owned();
+    for at in [1, 3] {
+        report.agencies[at].last_did = Some(rejected.clone());
+    }
+    report.agencies[2] = Agency { connections: 0, last_heard: Some(9.0), last_did: None, ..report.agencies[2].clone() };
+    report.agencies[4] = Agency { lost_for: Some(0.4), bets: 5, batches: 1, ..agency(5, AgencyState::Lost) };
+    report.agencies[0] = Agency {
+        last_heard: Some(6.0),
+        peer: Some("10.0.0.9:99".to_owned()),
+        last_did: Some("its connection ended: peer closed".to_owned()),
+        ..agency(1, AgencyState::Gone)
+    };
+    let hub = reporting(folder.path(), &report);
+    let (_, out, _) = loteria(folder.path(), &["why"]);
+    drop(hub);
+    let expected = [
+        "Agency 1 was connected from 10.0.0.9:99, has no connection now, and no bet of it is stored, last heard 6.0s ago; it last did: its connection ended: peer closed.",
+        "Agency 2 is connected from 10.0.0.7:4321 (native), silent for 32s, and no bet of it is stored: its last batch was rejected; it last did: sent a batch that was rejected: bet 2: document.",
+        "Agency 3 has no connection now: its last one from 10.0.0.7:4321 (native) ended after 1,240 bets in 20 batches, and it was last heard 9.0s ago.",
+        "Agency 4 is connected from 10.0.0.7:4321 (native) and silent for 1m15s after 1,240 bets in 20 batches: its last batch was rejected; it last did: sent a batch that was rejected: bet 2: document.",
+        "Agency 5 has 5 bets in 1 batch of an earlier run, and has not been heard since the hub started.",
+    ];
+    assert_eq!(out.lines().skip(1).take(5).collect::<Vec<_>>(), expected);
+
+    for (full, free) in [(true, Some(1 << 20)), (false, Some(0))] {
+        (report.store.full, report.store.disk_free_bytes) = (full, free);
+        let _hub = reporting(folder.path(), &report);
+        let (_, out, _) = loteria(folder.path(), &["why"]);
+        let told: Vec<&str> = out.lines().collect();
+        assert_eq!(told[1], "The hub's disk is full: it rejects every batch until there is space.");
+        for connected in [told[3], told[5]] {
+            assert!(connected.contains(": the hub's disk is full; "), "{connected}");
+        }
+        assert!(!out.contains("its own file"), "{out}");
+    }
 }
 
 #[test]

@@ -94,6 +94,27 @@ fn a_draw_is_seen_as_it_happens() {
 }
 
 #[test]
+fn an_agency_that_came_and_went_without_a_stored_bet_is_gone_and_not_unseen() {
+    use AgencyState::{Connected, Gone, NeverSeen};
+    let mut watched = Watched::new(3, Policy::default());
+    let one = watched.agency(1, "192.0.2.7:1");
+    let two = watched.open("192.0.2.8:1");
+    watched.say(two, &bad_batch(Dialect::Binary, 2));
+    watched.pass(SECOND);
+    assert_eq!(states(&watched.report()), [Connected, Connected, NeverSeen]);
+    watched.close(one);
+    watched.close(two);
+    watched.pass(SECOND);
+    assert_eq!(states(&watched.report()), [Gone, Gone, NeverSeen]);
+    assert!(text(&watched.get("/metrics")).contains("loteria_agencies{state=\"gone\"} 2"));
+    let again = watched.agency(1, "192.0.2.7:2");
+    watched.say(again, &batch(Dialect::Native, 1, 0));
+    watched.close(again);
+    watched.pass(SECOND);
+    assert_eq!(states(&watched.report()), [AgencyState::Lost, Gone, NeverSeen]);
+}
+
+#[test]
 fn an_agency_is_lost_comes_back_and_is_excluded() {
     let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
     let grace = policy.loss_grace;

@@ -134,6 +134,7 @@ fn agency_row([id, state, bets, rate, heard, dialect, winners, peer]: [&str; 8])
 pub(super) fn agency_state(state: AgencyState) -> &'static str {
     match state {
         AgencyState::NeverSeen => "never seen",
+        AgencyState::Gone => "gone",
         AgencyState::Connected => "connected",
         AgencyState::Uploading => "uploading",
         AgencyState::Lost => "lost",

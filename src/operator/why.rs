@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::text::{clean, counted, rate, seconds};
-use crate::status::report::{Agency, AgencyState, DrawState, Report};
+use crate::status::report::{Agency, AgencyState, DrawState, REJECTED, Report};
 
 /// An agency that is connected and has sent nothing for this long, in seconds, is said to be silent.
 const SILENT: f64 = 5.0;
@@ -57,12 +57,15 @@ fn waiting(report: &Report) -> Vec<String> {
         }
     };
     let mut told = vec![format!("The draw waits for {agencies}{parked}.")];
+    let full = report.store.full || report.store.disk_free_bytes == Some(0);
+    if full {
+        told.push("The hub's disk is full: it rejects every batch until there is space.".to_owned());
+    }
     told.extend(draw.waiting_for.iter().map(|id| {
-        report
-            .agencies
-            .iter()
-            .find(|agency| agency.id == *id)
-            .map_or_else(|| format!("Agency {id} has not finished; the hub reports no more of it."), missing)
+        report.agencies.iter().find(|agency| agency.id == *id).map_or_else(
+            || format!("Agency {id} has not finished; the hub reports no more of it."),
+            |agency| missing(agency, full),
+        )
     }));
     let others = draw.waiting_count.saturating_sub(draw.waiting_for.len());
     if others > 0 {
@@ -71,8 +74,8 @@ fn waiting(report: &Report) -> Vec<String> {
     told
 }
 
-/// Why the draw waits for an agency, and what that agency last did.
-fn missing(agency: &Agency) -> String {
+/// Why the draw waits for an agency, and what that agency last did. `full`: the hub's disk has no space.
+fn missing(agency: &Agency, full: bool) -> String {
     let id = agency.id;
     let batches = counted(agency.batches, "batch", "batches");
     let bets = format!("{} in {batches}", counted(agency.bets, "bet", "bets"));
@@ -82,15 +85,30 @@ fn missing(agency: &Agency) -> String {
         (None, _) => String::new(),
     };
     let heard = agency.last_heard.map(|heard| (heard, seconds(heard)));
+    let was_rejected = agency.last_did.as_ref().is_some_and(|did| did.starts_with(REJECTED));
+    let waits = match (full, was_rejected) {
+        (true, _) => "the hub's disk is full",
+        (false, true) => "its last batch was rejected",
+        (false, false) => "its client may wait for its own file",
+    };
     let why = match agency.state {
         AgencyState::NeverSeen => "has never been seen: no connection has spoken for it".to_owned(),
+        AgencyState::Gone => {
+            let heard = heard.map(|(_, heard)| format!(", last heard {heard} ago")).unwrap_or_default();
+            format!("was connected{from}, has no connection now, and no bet of it is stored{heard}")
+        }
         AgencyState::Connected => {
             let silent = heard.map(|(_, heard)| format!(", silent for {heard}")).unwrap_or_default();
-            format!("is connected{from}{silent}, and has sent no bets: its client may wait for its own file")
+            format!("is connected{from}{silent}, and no bet of it is stored: {waits}")
         }
         AgencyState::Uploading => match heard {
             Some((silent, heard)) if silent >= SILENT && agency.connections > 0 => {
-                format!("is connected{from} and silent for {heard} after {bets}: its client may wait for its own file")
+                format!("is connected{from} and silent for {heard} after {bets}: {waits}")
+            }
+            Some((silent, heard)) if silent >= SILENT => {
+                format!(
+                    "has no connection now: its last one{from} ended after {bets}, and it was last heard {heard} ago"
+                )
             }
             Some((_, heard)) => {
                 let speed = rate(agency.bets_per_second);
@@ -98,6 +116,10 @@ fn missing(agency: &Agency) -> String {
             }
             None => format!("has {bets} of an earlier run, and has not been heard since the hub started"),
         },
+        // In this run it has done nothing: its connection was one to an earlier run.
+        AgencyState::Lost if heard.is_none() && agency.peer.is_none() => {
+            format!("has {bets} of an earlier run, and has not been heard since the hub started")
+        }
         AgencyState::Lost => {
             let lost = agency.lost_for.map(|lost| format!(" {} ago", seconds(lost))).unwrap_or_default();
             format!("was lost{lost}: its last connection{from} ended after {bets} and before its finish")

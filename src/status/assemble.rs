@@ -114,7 +114,7 @@ fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
 }
 
 /// What an agency is doing.
-pub fn agency_state(view: &AgencyView) -> AgencyState {
+pub fn agency_state(view: &AgencyView, tally: &Tally) -> AgencyState {
     match view.standing {
         Standing::Excluded => AgencyState::Excluded,
         Standing::Finished if view.parked > 0 => AgencyState::Parked,
@@ -122,6 +122,7 @@ pub fn agency_state(view: &AgencyView) -> AgencyState {
         Standing::Betting if view.lost_since.is_some() => AgencyState::Lost,
         Standing::Betting if view.bets > 0 => AgencyState::Uploading,
         Standing::Betting if view.connections > 0 => AgencyState::Connected,
+        Standing::Betting if tally.agency(view.id).is_some_and(|agency| agency.did.is_some()) => AgencyState::Gone,
         Standing::Betting => AgencyState::NeverSeen,
     }
 }
@@ -134,7 +135,7 @@ fn agency(view: &AgencyView, now: Moment, tally: &Tally) -> Agency {
     let acted = did.map(|(_, at)| uptime.saturating_sub(at));
     Agency {
         id: view.id.0,
-        state: agency_state(view),
+        state: agency_state(view, tally),
         bets: view.bets,
         batches: view.batches,
         bets_per_second: of_agency.map_or(0.0, |of_agency| thousandths(of_agency.rate.per_second(uptime))),

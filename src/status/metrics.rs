@@ -114,7 +114,7 @@ impl Value {
 /// The metrics, in `format`.
 pub fn metrics(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, format: Format) -> String {
     let mut families = of_bets(snapshot, tally);
-    families.extend(of_draw(snapshot));
+    families.extend(of_draw(snapshot, tally));
     families.extend(of_connections(facts, snapshot, tally));
     families.extend(of_loop(snapshot, latencies));
     families.extend(of_program(facts, snapshot, tally.store_is_full()));
@@ -156,12 +156,13 @@ fn of_bets(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
     ]
 }
 
-fn of_draw(snapshot: &Snapshot) -> Vec<Family> {
+fn of_draw(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
     let state = draw_state(snapshot);
     let draw = [("none", DrawState::None), ("open", DrawState::Open), ("drawn", DrawState::Drawn)];
     let draw = draw.map(|(name, each)| (vec![label("state", name)], truth(each == state)));
     let agencies = [
         ("never_seen", AgencyState::NeverSeen),
+        ("gone", AgencyState::Gone),
         ("connected", AgencyState::Connected),
         ("uploading", AgencyState::Uploading),
         ("lost", AgencyState::Lost),
@@ -170,7 +171,7 @@ fn of_draw(snapshot: &Snapshot) -> Vec<Family> {
         ("excluded", AgencyState::Excluded),
     ];
     let agencies = agencies.map(|(name, each)| {
-        let count = snapshot.overview.agencies.iter().filter(|view| agency_state(view) == each).count();
+        let count = snapshot.overview.agencies.iter().filter(|view| agency_state(view, tally) == each).count();
         (vec![label("state", name)], Value::Gauge(count as f64))
     });
     vec![

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The version of the answers.
 pub const VERSION: u32 = 1;
 
+/// How [`Agency::last_did`] begins where the last thing that an agency did was rejected.
+pub const REJECTED: &str = "sent a batch that was rejected";
+
 /// `/status.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -100,8 +103,10 @@ pub struct Draw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgencyState {
-    /// No connection has spoken for it, and no bet of it is stored.
+    /// No connection has spoken for it in this run, and no bet of it is stored.
     NeverSeen,
+    /// A connection spoke for it in this run, none does now, and no bet of it is stored.
+    Gone,
     /// A connection speaks for it, and no bet of it is stored.
     Connected,
     /// It has bets, and has not finished.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::feed::{Data, Feed, Kind};
 use super::rate::Rate;
 use super::reasons::{self, Reasons};
+use super::report::REJECTED;
 use crate::hub::{ConnectionId, Peer};
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -56,7 +57,7 @@ impl Did {
             Did::Hello => "connected".to_owned(),
             Did::Stored(1) => "stored a bet".to_owned(),
             Did::Stored(bets) => format!("stored a batch of {bets} bets"),
-            Did::Rejected(why) => format!("sent a batch that was rejected: {why}"),
+            Did::Rejected(why) => format!("{REJECTED}: {why}"),
             Did::Finished => "finished".to_owned(),
             Did::Ended(reason) => format!("its connection ended: {}", reason.replace('_', " ")),
         }
