@@ -170,7 +170,8 @@ impl Feed {
         self.dropped
     }
 
-    fn next(&self) -> u64 {
+    /// The number of the next event.
+    pub fn next(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
 

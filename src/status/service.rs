@@ -156,6 +156,11 @@ impl Status {
         self.tally.borrow().feed.read(cursor, out);
     }
 
+    /// The number of the next event: where it is what it was, nothing has happened.
+    pub fn next_event(&self) -> u64 {
+        self.tally.borrow().feed.next()
+    }
+
     /// Whether something has happened since `cursor`.
     pub fn has_events_since(&self, cursor: &Cursor) -> bool {
         self.tally.borrow().feed.has_more(cursor)

@@ -41,6 +41,8 @@ pub struct StatusService {
     status: Status,
     doors: Doors,
     slots: Slots,
+    /// All viewers of events have been sent what is before this event; `None`: not all, or it is not known.
+    sent_before: Option<u64>,
     /// Slots of viewers that may have something to do, each once.
     ready: VecDeque<usize>,
     names: Vec<String>,
@@ -81,6 +83,7 @@ impl StatusService {
             status,
             doors,
             slots: Slots::default(),
+            sent_before: None,
             ready: VecDeque::new(),
             names,
             rest_until: Moment::default(),
@@ -194,7 +197,9 @@ impl StatusService {
     }
 
     fn has_events(&self) -> bool {
-        self.slots.cursors().any(|cursor| self.status.has_events_since(cursor))
+        // A turn in which nothing happened asks no viewer.
+        self.sent_before != Some(self.status.next_event())
+            && self.slots.cursors().any(|cursor| self.status.has_events_since(cursor))
     }
 
     fn queue(&mut self, slot: usize) {
@@ -228,12 +233,14 @@ impl StatusService {
 
     /// Queues the viewers of events that have not been sent all of them.
     fn queue_streaming(&mut self) {
-        if self.slots.streaming() == 0 {
+        let next = self.status.next_event();
+        if self.slots.streaming() == 0 || self.sent_before == Some(next) {
             return;
         }
         let status = &self.status;
         let behind = |viewer: &Viewer| viewer.cursor.as_ref().is_some_and(|cursor| status.has_events_since(cursor));
         let behind: Vec<usize> = self.slots.iter().filter(|(_, viewer)| behind(viewer)).map(|(slot, _)| slot).collect();
+        self.sent_before = behind.is_empty().then_some(next);
         behind.into_iter().for_each(|slot| self.queue(slot));
     }
 
@@ -243,7 +250,7 @@ impl StatusService {
         let Some(viewer) = self.slots.get(slot) else { return };
         viewer.queued = false;
         viewer.read(&mut self.scratch, now);
-        let mut has_more = false;
+        let (mut has_more, mut begins_to_stream) = (false, false);
         loop {
             if budget.requests == 0 && viewer.connection.has_input() {
                 has_more = true;
@@ -261,6 +268,7 @@ impl StatusService {
                 let door = viewer.stream.door();
                 let answer = self.status.answer(&request, door, hub, now, &mut gauges, &sockets);
                 give(viewer, answer, now);
+                begins_to_stream |= viewer.cursor.is_some();
             }
             if let Some(cursor) = &mut viewer.cursor
                 && let Some(events) = viewer.connection.events()
@@ -276,13 +284,18 @@ impl StatusService {
             }
         }
         self.next_deadline = self.next_deadline.min(viewer.connection.deadline());
+        let (is_over, has_work) = (viewer.is_over(), viewer.has_work());
         let fell_behind = viewer.connection.is_behind();
+        if begins_to_stream {
+            self.slots.streams();
+            self.sent_before = None;
+        }
         if fell_behind {
             self.status.viewer_dropped();
         }
-        if fell_behind || viewer.is_over() {
+        if fell_behind || is_over {
             self.close(slot);
-        } else if has_more || viewer.has_work() {
+        } else if has_more || has_work {
             self.queue(slot);
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Slots {
     viewers: Slab<Viewer>,
     /// Distinguishes viewers that had one slot after the other.
     generation: u32,
+    /// Viewers of events.
+    streaming: usize,
 }
 
 impl Slots {
@@ -44,9 +46,14 @@ impl Slots {
         self.viewers.iter().filter_map(|(_, viewer)| viewer.cursor.as_ref())
     }
 
-    /// How many viewers of events there are.
+    /// How many viewers of events there are. The loop asks in each turn, so that it is counted as they come and go.
     pub(super) fn streaming(&self) -> usize {
-        self.cursors().count()
+        self.streaming
+    }
+
+    /// A viewer has become one of events.
+    pub(super) fn streams(&mut self) {
+        self.streaming += 1;
     }
 
     /// Slot and generation of the next viewer.
@@ -60,11 +67,15 @@ impl Slots {
     }
 
     pub(super) fn remove(&mut self, slot: usize) -> bool {
-        self.viewers.try_remove(slot).is_some()
+        debug_assert_eq!(self.streaming, self.cursors().count(), "viewers of events");
+        let removed = self.viewers.try_remove(slot);
+        self.streaming -= usize::from(removed.as_ref().is_some_and(|viewer| viewer.cursor.is_some()));
+        removed.is_some()
     }
 
     pub(super) fn clear(&mut self) {
         self.viewers.clear();
+        self.streaming = 0;
     }
 
     fn of(&self, door: Door) -> impl Iterator<Item = (usize, &Viewer)> {
