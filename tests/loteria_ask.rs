@@ -200,6 +200,12 @@ fn why_blames_the_disk_a_rejection_an_end_or_an_earlier_run_and_not_the_agencys_
         }
         assert!(!out.contains("its own file"), "{out}");
     }
+    (report.store.full, report.store.disk_free_bytes, report.unhealthy) =
+        (false, None, Some("not listening".to_owned()));
+    let _hub = reporting(folder.path(), &report);
+    let (_, out, _) = loteria(folder.path(), &["why"]);
+    assert_eq!(out.lines().nth(1), Some("The hub is not healthy: not listening."));
+    assert!(out.contains(": the hub is not healthy; ") && !out.contains("its own file"), "{out}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn health_and_readiness_say_why_not() {
         assert_eq!(watched.report().unhealthy.as_deref(), Some(why.trim_end()));
     };
     sick(|watched| watched.gauges.listening = false, "not listening");
-    sick(|watched| watched.gauges.log_flows = false, "log");
+    sick(|watched| watched.gauges.log_flows = false, "lines are dropped");
     sick(|watched| watched.gauges.disk_free_bytes = Some(0), "no free space");
 
     let one = watched.open("192.0.2.7:1");

@@ -58,13 +58,21 @@ fn waiting(report: &Report) -> Vec<String> {
     };
     let mut told = vec![format!("The draw waits for {agencies}{parked}.")];
     let full = report.store.full || report.store.disk_free_bytes == Some(0);
-    if full {
-        told.push("The hub's disk is full: it rejects every batch until there is space.".to_owned());
+    // What is wrong with the hub explains why agencies are silent.
+    let fault = match &report.unhealthy {
+        _ if full => Some("the hub's disk is full"),
+        Some(_) => Some("the hub is not healthy"),
+        None => None,
+    };
+    match &report.unhealthy {
+        _ if full => told.push("The hub's disk is full: it rejects every batch until there is space.".to_owned()),
+        Some(why) => told.push(format!("The hub is not healthy: {why}.")),
+        None => {}
     }
     told.extend(draw.waiting_for.iter().map(|id| {
         report.agencies.iter().find(|agency| agency.id == *id).map_or_else(
             || format!("Agency {id} has not finished; the hub reports no more of it."),
-            |agency| missing(agency, full),
+            |agency| missing(agency, fault),
         )
     }));
     let others = draw.waiting_count.saturating_sub(draw.waiting_for.len());
@@ -74,8 +82,8 @@ fn waiting(report: &Report) -> Vec<String> {
     told
 }
 
-/// Why the draw waits for an agency, and what that agency last did. `full`: the hub's disk has no space.
-fn missing(agency: &Agency, full: bool) -> String {
+/// Why the draw waits for an agency, and what that agency last did. `fault`: what is wrong with the hub.
+fn missing(agency: &Agency, fault: Option<&str>) -> String {
     let id = agency.id;
     let batches = counted(agency.batches, "batch", "batches");
     let bets = format!("{} in {batches}", counted(agency.bets, "bet", "bets"));
@@ -86,10 +94,10 @@ fn missing(agency: &Agency, full: bool) -> String {
     };
     let heard = agency.last_heard.map(|heard| (heard, seconds(heard)));
     let was_rejected = agency.last_did.as_ref().is_some_and(|did| did.starts_with(REJECTED));
-    let waits = match (full, was_rejected) {
-        (true, _) => "the hub's disk is full",
-        (false, true) => "its last batch was rejected",
-        (false, false) => "its client may wait for its own file",
+    let waits = match (fault, was_rejected) {
+        (Some(fault), _) => fault,
+        (None, true) => "its last batch was rejected",
+        (None, false) => "its client may wait for its own file",
     };
     let why = match agency.state {
         AgencyState::NeverSeen => "has never been seen: no connection has spoken for it".to_owned(),

@@ -47,7 +47,10 @@ pub fn unhealthy(gauges: &Gauges, store_full: bool) -> Option<&'static str> {
         (!gauges.listening, "not listening: the listener is closed, or there are no free file descriptors"),
         (store_full, "the disk is full: batches are rejected until there is space"),
         (gauges.disk_free_bytes == Some(0), "the store's file system has no free space"),
-        (!gauges.log_flows, "the reader of the log takes no lines: nothing is read from agencies until it does"),
+        (
+            !gauges.log_flows,
+            "the reader of the log is slow, stopped or gone: agencies wait for a slow one, and lines are dropped",
+        ),
     ];
     reasons.into_iter().find(|(applies, _)| *applies).map(|(_, reason)| reason)
 }
