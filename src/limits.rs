@@ -327,8 +327,8 @@ pub const STORE_FULL_SAID: Duration = Duration::from_secs(10);
 /// is full: more than a turn that was taken back gives back to a file system that frees late.
 pub const STORE_FULL_FREED: u64 = 2 * TURN_ROWS_BYTES as u64;
 
-/// Agencies that `/status.json` lists, the first ones of the roster: some 400 bytes each, and a draw can have a hundred
-/// thousand.
+/// Agencies that `/status.json` lists, the first ones without a finish, then others: some 400 bytes each, and a draw can have a
+/// hundred thousand.
 pub const AGENCIES_REPORTED_MAX: usize = 1000;
 
 /// Connections that `/connections.json` lists, those of agencies first: some 250 bytes each.

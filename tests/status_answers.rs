@@ -200,6 +200,17 @@ fn lists_of_agencies_are_bounded() {
     let report = watched.report();
     assert_eq!((report.agencies.len(), report.agencies_left_out), (limits::AGENCIES_REPORTED_MAX, 3));
     assert_eq!((report.draw.waiting_for.len(), report.draw.waiting_count), (limits::AGENCIES_REPORTED_MAX, count));
+    // The draw waits for the last one alone.
+    for agency in 1..u32::try_from(count).unwrap() {
+        let id = watched.open("192.0.2.7:1");
+        watched.say(id, &finish(Dialect::Binary, agency));
+        watched.close(id);
+    }
+    watched.pass(SECOND);
+    let report = watched.report();
+    let ids: Vec<u32> = report.agencies.iter().map(|agency| agency.id).collect();
+    assert_eq!((report.draw.waiting_for.as_slice(), report.agencies_left_out), (&[1003][..], 3));
+    assert!(ids.is_sorted() && ids.len() == 1000 && ids.last() == Some(&1003), "{ids:?}");
     let none = Watched::new(0, Policy::default()).report();
     assert_eq!((none.draw.state, none.draw.waiting_count), (DrawState::None, 0));
 }

@@ -31,8 +31,7 @@ pub struct Latencies {
 pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, door: Door) -> Report {
     let (overview, gauges) = (&snapshot.overview, &snapshot.gauges);
     let views = &overview.agencies;
-    let agencies: Vec<Agency> =
-        views.iter().take(limits::AGENCIES_REPORTED_MAX).map(|view| agency(view, snapshot.now, tally)).collect();
+    let agencies: Vec<Agency> = reported(views).into_iter().map(|view| agency(view, snapshot.now, tally)).collect();
     Report {
         version: VERSION,
         hub: program(facts, snapshot),
@@ -62,6 +61,17 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
         unhealthy: unhealthy(gauges, tally.store_is_full()).map(str::to_owned),
         not_ready: not_ready(gauges).map(str::to_owned),
     }
+}
+
+/// The agencies that are listed, ascending. Of too many, those are that the draw waits for, or goes without.
+fn reported(views: &[AgencyView]) -> Vec<&AgencyView> {
+    let mut listed: Vec<&AgencyView> = Vec::new();
+    for standing in [Standing::Betting, Standing::Excluded, Standing::Finished] {
+        let room = limits::AGENCIES_REPORTED_MAX - listed.len();
+        listed.extend(views.iter().filter(|view| view.standing == standing).take(room));
+    }
+    listed.sort_unstable_by_key(|view| view.id);
+    listed
 }
 
 fn program(facts: &Facts, snapshot: &Snapshot) -> Program {

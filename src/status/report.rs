@@ -19,7 +19,8 @@ pub struct Report {
     pub hub: Program,
     /// The draw.
     pub draw: Draw,
-    /// Every agency of the draw, ascending; no more than `AGENCIES_REPORTED_MAX` (`limits`).
+    /// Every agency of the draw, ascending; no more than `AGENCIES_REPORTED_MAX` (`limits`): of more, those without a finish are
+    /// in the list before others.
     pub agencies: Vec<Agency>,
     /// Agencies that the list above leaves out.
     pub agencies_left_out: usize,
