@@ -281,6 +281,10 @@ pub const STATUS_LOCAL_MAX: usize = 64;
 /// Connections of the status service's TCP port: a class of viewers.
 pub const STATUS_NETWORK_MAX: usize = 256;
 
+/// Viewers of events at the TCP port: these never make room for a newcomer, so that some slots are left for a scraper, a load
+/// balancer and pages, which ask for the rest every second.
+pub const STATUS_STREAMING_MAX: usize = STATUS_NETWORK_MAX / 4 * 3;
+
 /// Connections of one TCP address at the status service, once all of them are taken.
 pub const STATUS_ADDRESS_SHARE: usize = STATUS_NETWORK_MAX / 4;
 

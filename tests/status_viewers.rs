@@ -6,13 +6,14 @@ mod common;
 mod viewer_kit;
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use loteria::limits;
 
 use common::machine::{assert_waits, descriptors, eventually};
 use common::{Hub, Peer, binary, binary_batch, under};
-use viewer_kit::{get, local, network, network_from, served};
+use viewer_kit::{get, local, network, network_from, served, status};
 
 /// An agency's whole day: many batches, the finish, and its winners.
 fn play(hub: &Hub) -> Peer {
@@ -61,15 +62,42 @@ fn one_address_keeps_no_other_out() {
         viewer.send(&get("/events"));
         viewer.head();
     }
+    // Each place of another viewer of this address is the newcomer's, and no more.
     let mut one_more = network(&hub);
-    let _ = one_more.stream.write_all(get("/healthz").as_bytes());
-    assert!(one_more.is_at_end(), "its address has more than its share, and none of its viewers is idle");
-    let mut other = network_from(&hub, [127, 0, 0, 2].into());
-    assert_eq!(other.get("/healthz").status, 200);
-    // An idle viewer goes first, whosever it is.
-    let mut third = network_from(&hub, [127, 0, 0, 3].into());
-    assert_eq!(third.get("/healthz").status, 200);
-    assert!(other.is_at_end());
+    assert_eq!(one_more.get("/healthz").status, 200);
+    for at in 2..10 {
+        let mut other = network_from(&hub, [127, 0, 0, at].into());
+        assert_eq!(other.get("/healthz").status, 200);
+    }
+}
+
+#[test]
+fn viewers_of_events_leave_slots_for_a_scraper() {
+    let hub = served().start();
+    let mut watching = Vec::new();
+    for at in 0..limits::STATUS_STREAMING_MAX {
+        // None has more than its share.
+        let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(at % 8).unwrap()));
+        let mut viewer = network_from(&hub, source);
+        viewer.send(&get("/events"));
+        assert_eq!(status(&viewer.head()), 200);
+        watching.push(viewer);
+    }
+    let mut refused = network(&hub);
+    assert_eq!(refused.get("/events").status, 503);
+    assert_eq!(refused.get("/healthz").status, 200, "its connection stays");
+    let mut operator = local(&hub);
+    operator.send(&get("/events"));
+    assert_eq!(status(&operator.head()), 200);
+    for _ in 0..limits::STATUS_NETWORK_MAX {
+        assert_eq!(network(&hub).get("/metrics").status, 200);
+    }
+    drop(watching);
+    eventually("a slot for a viewer of events is free", || {
+        let mut viewer = network(&hub);
+        viewer.send(&get("/events"));
+        status(&viewer.head()) == 200
+    });
 }
 
 #[test]

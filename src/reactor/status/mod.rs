@@ -30,7 +30,8 @@ use super::listener::is_the_connections;
 use crate::hub::{Hub, Observer};
 use crate::limits;
 use crate::logging;
-use crate::status::facts::{Gauges, TurnTimes};
+use crate::status::facts::{Door, Gauges, TurnTimes};
+use crate::status::http::Response;
 use crate::status::{Answer, Status};
 use crate::storage::Keep;
 use crate::timers::Moment;
@@ -246,7 +247,7 @@ impl StatusService {
 
     /// Reads, answers and writes one viewer.
     fn visit<K: Keep>(&mut self, slot: usize, hub: &Hub<K>, view: &LoopView<'_>, budget: &mut Budget, now: Moment) {
-        let viewers = self.slots.len();
+        let (viewers, streaming) = (self.slots.len(), self.slots.streaming());
         let Some(viewer) = self.slots.get(slot) else { return };
         viewer.queued = false;
         viewer.read(&mut self.scratch, now);
@@ -267,7 +268,8 @@ impl StatusService {
                 let sockets = |id| view.socket(id, now);
                 let door = viewer.stream.door();
                 let answer = self.status.answer(&request, door, hub, now, &mut gauges, &sockets);
-                give(viewer, answer, now);
+                let has_room = door == Door::Local || streaming < limits::STATUS_STREAMING_MAX;
+                give(viewer, answer, has_room, now);
                 begins_to_stream |= viewer.cursor.is_some();
             }
             if let Some(cursor) = &mut viewer.cursor
@@ -340,10 +342,13 @@ impl StatusService {
     }
 }
 
-/// Hands an answer to the viewer that asked.
-fn give(viewer: &mut Viewer, answer: Answer, now: Moment) {
+/// Hands an answer to the viewer that asked; `has_room`: there may be another viewer of events.
+fn give(viewer: &mut Viewer, answer: Answer, has_room: bool, now: Moment) {
     match answer {
         Answer::Response(response) => viewer.connection.answer(response, now),
+        Answer::Events(_) if !has_room => {
+            viewer.connection.answer(Response::line(503, "there are too many viewers of events"), now);
+        }
         Answer::Events(cursor) => viewer.cursor = viewer.connection.stream(now).then_some(cursor),
         Answer::LogLevel(level, response) => {
             logging::set_level(level);

@@ -139,7 +139,7 @@ mod tests {
     use std::rc::Rc;
     use std::time::Duration;
 
-    use mio::net::UnixStream;
+    use mio::net::{TcpStream, UnixStream};
 
     use super::super::doors::Stream;
     use super::*;
@@ -148,9 +148,13 @@ mod tests {
 
     /// A viewer that was answered `at` this second, and has read nothing.
     fn viewer(body: &Rc<[u8]>, at: u64) -> Viewer {
-        let now = Moment::after_origin(Duration::from_secs(at));
         let (stream, _) = UnixStream::pair().unwrap();
-        let mut viewer = Viewer::new(Stream::Local(stream), 0, now);
+        answered(Stream::Local(stream), body, at)
+    }
+
+    fn answered(stream: Stream, body: &Rc<[u8]>, at: u64) -> Viewer {
+        let now = Moment::after_origin(Duration::from_secs(at));
+        let mut viewer = Viewer::new(stream, 0, now);
         viewer.connection.receive(b"GET /trace.json HTTP/1.1\r\nHost: localhost\r\n\r\n", now);
         assert!(viewer.connection.read_request(&[], now));
         viewer.connection.answer(Response::new(200, JSON, Rc::clone(body)), now);
@@ -169,5 +173,26 @@ mod tests {
         assert_eq!(slots.slowest_where_too_much_is_unread(), Some(52), "the one whose answer is the oldest");
         assert!(slots.remove(52));
         assert_eq!(slots.slowest_where_too_much_is_unread(), None);
+    }
+
+    #[test]
+    fn a_busy_viewer_goes_for_another_address_only_where_its_own_has_more_than_its_share() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let stream = |address| Stream::Network(TcpStream::connect(to).unwrap(), address);
+        let [greedy, other, third] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+        let mut slots = Slots::default();
+        let of = |slots: &Slots, address| slots.evictable(Door::Network, Some(address));
+        for at in 0..limits::STATUS_ADDRESS_SHARE {
+            slots.insert(answered(stream(greedy), &Rc::from([0]), 100 - at as u64));
+        }
+        assert_eq!(of(&slots, other), None, "it has its share, and none is idle");
+        slots.insert(answered(stream(greedy), &Rc::from([0]), 1));
+        assert_eq!(of(&slots, greedy), None, "it has its share already");
+        assert_eq!(of(&slots, other), Some(limits::STATUS_ADDRESS_SHARE), "the oldest");
+        let idle = slots.next().0;
+        slots.insert(Viewer::new(stream(other), 0, Moment::after_origin(Duration::from_secs(200))));
+        assert_eq!(of(&slots, third), Some(idle), "an idle one goes first, whosever it is");
+        assert_eq!(of(&slots, greedy), None, "not for an address that has its share");
     }
 }
