@@ -335,6 +335,10 @@ pub const STORE_FULL_FREED: u64 = 2 * TURN_ROWS_BYTES as u64;
 /// hundred thousand.
 pub const AGENCIES_REPORTED_MAX: usize = 1000;
 
+/// How long the status service says that an agency without a connection is uploading: clients may open a connection for each
+/// message.
+pub const UPLOADING_SAID: Duration = Duration::from_secs(5);
+
 /// Connections that `/connections.json` lists, those of agencies first: some 250 bytes each.
 pub const CONNECTIONS_REPORTED_MAX: usize = 1000;
 

@@ -169,7 +169,13 @@ fn why_blames_the_disk_a_rejection_an_end_or_an_earlier_run_and_not_the_agencys_
     for at in [1, 3] {
         report.agencies[at].last_did = Some(rejected.clone());
     }
-    report.agencies[2] = Agency { connections: 0, last_heard: Some(9.0), last_did: None, ..report.agencies[2].clone() };
+    report.agencies[2] = Agency {
+        state: AgencyState::Gone,
+        connections: 0,
+        last_heard: Some(9.0),
+        last_did: None,
+        ..report.agencies[2].clone()
+    };
     report.agencies[4] = Agency { lost_for: Some(0.4), bets: 5, batches: 1, ..agency(5, AgencyState::Lost) };
     report.agencies[0] = Agency {
         last_heard: Some(6.0),

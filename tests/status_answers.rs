@@ -112,6 +112,14 @@ fn an_agency_that_came_and_went_without_a_stored_bet_is_gone_and_not_unseen() {
     watched.close(again);
     watched.pass(SECOND);
     assert_eq!(states(&watched.report()), [AgencyState::Lost, Gone, NeverSeen]);
+    // Clients of this dialect may open a connection for each batch: the agency is not lost before IDLE_TIMEOUT.
+    let three = watched.open("192.0.2.9:1");
+    watched.say(three, &batch(Dialect::Binary, 3, 0));
+    watched.close(three);
+    watched.pass(SECOND);
+    assert_eq!(states(&watched.report())[2], AgencyState::Uploading);
+    watched.pass(limits::UPLOADING_SAID);
+    assert_eq!(states(&watched.report())[2], Gone);
 }
 
 #[test]

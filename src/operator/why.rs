@@ -101,6 +101,10 @@ fn missing(agency: &Agency, fault: Option<&str>) -> String {
     };
     let why = match agency.state {
         AgencyState::NeverSeen => "has never been seen: no connection has spoken for it".to_owned(),
+        AgencyState::Gone if agency.bets > 0 => {
+            let heard = heard.map(|(_, heard)| format!(", and it was last heard {heard} ago")).unwrap_or_default();
+            format!("has no connection now: its last one{from} ended after {bets}{heard}")
+        }
         AgencyState::Gone => {
             let heard = heard.map(|(_, heard)| format!(", last heard {heard} ago")).unwrap_or_default();
             format!("was connected{from}, has no connection now, and no bet of it is stored{heard}")
@@ -112,11 +116,6 @@ fn missing(agency: &Agency, fault: Option<&str>) -> String {
         AgencyState::Uploading => match heard {
             Some((silent, heard)) if silent >= SILENT && agency.connections > 0 => {
                 format!("is connected{from} and silent for {heard} after {bets}: {waits}")
-            }
-            Some((silent, heard)) if silent >= SILENT => {
-                format!(
-                    "has no connection now: its last one{from} ended after {bets}, and it was last heard {heard} ago"
-                )
             }
             Some((_, heard)) => {
                 let speed = rate(agency.bets_per_second);

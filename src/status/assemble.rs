@@ -125,14 +125,16 @@ fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
 
 /// What an agency is doing.
 pub fn agency_state(view: &AgencyView, tally: &Tally) -> AgencyState {
+    let did = tally.agency(view.id).and_then(|agency| agency.did);
+    let is_over = |(_, at)| view.bets == 0 || tally.now().saturating_sub(at) >= limits::UPLOADING_SAID;
     match view.standing {
         Standing::Excluded => AgencyState::Excluded,
         Standing::Finished if view.parked > 0 => AgencyState::Parked,
         Standing::Finished => AgencyState::Finished,
         Standing::Betting if view.lost_since.is_some() => AgencyState::Lost,
+        Standing::Betting if view.connections == 0 && did.is_some_and(is_over) => AgencyState::Gone,
         Standing::Betting if view.bets > 0 => AgencyState::Uploading,
         Standing::Betting if view.connections > 0 => AgencyState::Connected,
-        Standing::Betting if tally.agency(view.id).is_some_and(|agency| agency.did.is_some()) => AgencyState::Gone,
         Standing::Betting => AgencyState::NeverSeen,
     }
 }

@@ -106,7 +106,7 @@ pub struct Draw {
 pub enum AgencyState {
     /// No connection has spoken for it in this run, and no bet of it is stored.
     NeverSeen,
-    /// A connection spoke for it in this run, none does now, and no bet of it is stored.
+    /// A connection spoke for it in this run, and none does now. It has no bets, so that it cannot be lost, or is not lost yet.
     Gone,
     /// A connection speaks for it, and no bet of it is stored.
     Connected,
