@@ -71,7 +71,7 @@ pub struct AgencyTally {
     pub by_dialect: [Count; DIALECTS],
     /// Bets.
     pub rate: Rate,
-    /// What it last did, and when.
+    /// What it last did, and when it last did something by itself.
     pub did: Option<(Did, Duration)>,
     /// Batches that were rejected.
     pub refused: u64,
@@ -249,7 +249,9 @@ impl Tally {
             // That a client closes after it did something says less than what it did.
             let silent = matches!(of_agency.did, None | Some((Did::Hello, _)));
             if reason != reasons::BY_THE_PEER || silent {
-                of_agency.note(Did::Ended(reason), now);
+                // The hub may have ended it for its silence: nothing was received then.
+                let acted_at = of_agency.did.map_or(now, |(_, at)| at);
+                of_agency.note(Did::Ended(reason), acted_at);
             }
         }
         let dialect = dialect.map(Dialect::name);

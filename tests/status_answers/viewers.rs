@@ -179,7 +179,18 @@ fn an_end_has_the_hubs_reason_where_the_hub_had_one() {
     assert_eq!(ended(&mut watched, one), "malformed");
     watched.pass(SECOND);
     assert_eq!(watched.report().agencies[0].last_did.as_deref(), Some("its connection ended: malformed"));
-    for reason in ["handshake_timeout", "malformed"] {
+
+    let idle = Policy::default().idle_timeout;
+    let two = watched.agency(1, "192.0.2.7:2");
+    watched.table.receive(two);
+    watched.pass(idle);
+    watched.pass(SECOND);
+    assert_eq!(ended(&mut watched, two), "idle_timeout");
+    watched.pass(SECOND);
+    let agency = &watched.report().agencies[0];
+    assert_eq!(agency.last_did.as_deref(), Some("its connection ended: idle timeout"));
+    assert_eq!(agency.last_heard, Some((idle + 2 * SECOND).as_secs_f64()), "the end was not its doing");
+    for reason in ["handshake_timeout", "malformed", "idle_timeout"] {
         let series = format!("loteria_connections_ended_total{{reason=\"{reason}\"}}");
         assert_eq!(crate::metrics::value(&mut watched, &series).to_string(), "1");
     }
