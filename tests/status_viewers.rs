@@ -154,3 +154,19 @@ fn where_descriptors_run_out_viewers_give_theirs_to_agencies() {
     eventually("viewers are gone", || descriptors(hub.child.id()) < 35);
     assert_eq!(network(&hub).get("/healthz").status, 200);
 }
+
+#[test]
+fn where_agencies_have_every_descriptor_the_operator_is_told_so() {
+    let few = ["sh", "-c", "ulimit -n 40; exec \"$0\""];
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let hub = under(&few, folder).env("LOTTERY_AGENCIES", "1").start();
+    // More of them wait to be accepted than can be.
+    let _peers: Vec<_> = (0..60).map(|_| hub.connect()).collect();
+    hub.wait_for("Too many open files");
+    for _ in 0..3 {
+        let mut operator = local(&hub);
+        let healthy = operator.get("/healthz");
+        assert_eq!((healthy.status, healthy.body.contains("descriptors")), (503, true), "{}", healthy.body);
+    }
+    assert!(!local(&hub).get("/status.json").body.is_empty());
+}

@@ -154,7 +154,12 @@ impl Doors {
 
     /// Whether there may be connections to accept.
     pub(super) fn is_pending(&self) -> bool {
-        (self.local_pending && self.local.is_some()) || (self.network_pending && self.network.is_some())
+        self.local_is_pending() || (self.network_pending && self.network.is_some())
+    }
+
+    /// Whether there may be connections to accept at the Unix socket.
+    pub(super) fn local_is_pending(&self) -> bool {
+        self.local_pending && self.local.is_some()
     }
 
     /// The next connection, the operator's first. `Ok(None)`: there is none.
@@ -162,11 +167,8 @@ impl Doors {
     /// # Errors
     /// As the system says; of a connection that was lost while it waited, too.
     pub(super) fn accept(&mut self) -> io::Result<Option<Stream>> {
-        if let Some(listener) = self.local.as_ref().filter(|_| self.local_pending) {
-            match listener.socket.accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.local_pending = false,
-                accepted => return accepted.map(|(stream, _)| Some(Stream::Local(stream))),
-            }
+        if let Some(stream) = self.accept_local()? {
+            return Ok(Some(stream));
         }
         if let Some(listener) = self.network.as_ref().filter(|_| self.network_pending) {
             match listener.accept() {
@@ -178,6 +180,21 @@ impl Doors {
             }
         }
         Ok(None)
+    }
+
+    /// The same, of the Unix socket.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn accept_local(&mut self) -> io::Result<Option<Stream>> {
+        let Some(listener) = self.local.as_ref().filter(|_| self.local_pending) else { return Ok(None) };
+        match listener.socket.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.local_pending = false;
+                Ok(None)
+            }
+            accepted => accepted.map(|(stream, _)| Some(Stream::Local(stream))),
+        }
     }
 }
 

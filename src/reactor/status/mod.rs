@@ -6,6 +6,7 @@
 mod doors;
 mod local;
 mod slots;
+mod spare;
 mod tokens;
 mod view;
 mod viewer;
@@ -18,9 +19,10 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Interest, Registry};
 
-use doors::Doors;
 pub use doors::StatusPlaces;
+use doors::{Doors, Stream};
 use slots::Slots;
+use spare::Spare;
 use tokens::{LOCAL, NETWORK, token_of, viewer_of};
 use view::DiskView;
 pub(super) use view::{LoopView, Traffic};
@@ -42,6 +44,7 @@ pub struct StatusService {
     status: Status,
     doors: Doors,
     slots: Slots,
+    spare: Spare,
     /// All viewers of events have been sent what is before this event; `None`: not all, or it is not known.
     sent_before: Option<u64>,
     /// Slots of viewers that may have something to do, each once.
@@ -84,6 +87,7 @@ impl StatusService {
             status,
             doors,
             slots: Slots::default(),
+            spare: Spare::new(),
             sent_before: None,
             ready: VecDeque::new(),
             names,
@@ -137,7 +141,8 @@ impl StatusService {
 
     /// When the loop has to serve viewers again without an event.
     pub(super) fn next_wake(&self) -> Option<Moment> {
-        let accepts = self.doors.is_pending().then_some(self.accept_at.max(self.rest_until));
+        let accept_at = if self.may_use_spare() { self.rest_until } else { self.accept_at.max(self.rest_until) };
+        let accepts = self.doors.is_pending().then_some(accept_at);
         let serves = (!self.ready.is_empty()).then_some(self.rest_until);
         let resting = (self.slots.streaming() > 0 && self.has_events()).then_some(self.rest_until);
         let expires = (!self.slots.is_empty()).then_some(self.next_deadline.max(self.rest_until));
@@ -153,7 +158,7 @@ impl StatusService {
         if now < self.rest_until {
             return;
         }
-        let accepts = self.doors.is_pending() && self.accept_at <= now;
+        let accepts = self.doors.is_pending() && (self.accept_at <= now || self.may_use_spare());
         self.expire(now);
         self.queue_streaming();
         if self.ready.is_empty() && !accepts {
@@ -181,7 +186,7 @@ impl StatusService {
     /// Closes a viewer, so that an agency has its descriptor.
     pub(super) fn give_way(&mut self, now: Moment) {
         self.accept_at = now + limits::STATUS_ACCEPT_RETRY;
-        if let Some(slot) = self.slots.first_to_go() {
+        if let Some(slot) = self.slots.first_to_go(self.spare.lent()) {
             self.close(slot);
         }
     }
@@ -303,40 +308,76 @@ impl StatusService {
     }
 
     fn accept(&mut self, registry: &Registry, now: Moment) {
+        if now < self.accept_at {
+            if let Some(stream) = self.accept_by_the_spare() {
+                self.admit(stream, true, registry, now);
+                self.spare.keep();
+            }
+            return;
+        }
+        self.spare.keep();
         for _ in 0..limits::STATUS_ACCEPTS_PER_TURN {
-            let mut stream = match self.doors.accept() {
-                Ok(Some(stream)) => stream,
+            match self.doors.accept() {
+                Ok(Some(stream)) => self.admit(stream, false, registry, now),
                 Ok(None) => return,
-                Err(error) if is_the_connections(&error) => continue,
+                Err(error) if is_the_connections(&error) => {}
                 Err(error) => {
-                    // Descriptors have run out, which agencies need more.
+                    // Descriptors have run out, which agencies need more. One is kept for the operator.
                     log::debug!("action: status | result: in_progress | reason: {error}");
                     self.accept_at = now + limits::STATUS_ACCEPT_RETRY;
                     return;
                 }
-            };
-            let (door, address) = (stream.door(), stream.address());
-            if !self.slots.have_room(door) {
-                // The newcomer is closed if no other can be.
-                let Some(victim) = self.slots.evictable(door, address) else { continue };
-                self.close(victim);
             }
-            let (slot, generation) = self.slots.next();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = registry.register(stream.source(), token_of(slot, generation), interest) {
-                log::debug!("action: status | result: in_progress | reason: {error}");
-                self.accept_at = now + limits::STATUS_ACCEPT_RETRY;
-                return;
+        }
+    }
+
+    fn admit(&mut self, mut stream: Stream, by_the_spare: bool, registry: &Registry, now: Moment) {
+        let (door, address) = (stream.door(), stream.address());
+        if !self.slots.have_room(door) {
+            // The newcomer is closed if no other can be.
+            let Some(victim) = self.slots.evictable(door, address) else { return };
+            self.close(victim);
+        }
+        let (slot, generation) = self.slots.next();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(stream.source(), token_of(slot, generation), interest) {
+            log::debug!("action: status | result: in_progress | reason: {error}");
+            self.accept_at = now + limits::STATUS_ACCEPT_RETRY;
+            return;
+        }
+        let viewer = Viewer::new(stream, generation, now);
+        self.next_deadline = self.next_deadline.min(viewer.connection.deadline());
+        self.slots.insert(viewer);
+        if by_the_spare {
+            self.spare.lend(slot);
+        }
+        self.queue(slot);
+    }
+
+    /// Whether the operator may be waiting, and there is a descriptor for the operator.
+    fn may_use_spare(&self) -> bool {
+        self.doors.local_is_pending() && self.spare.is_kept()
+    }
+
+    /// The next connection at the Unix socket, with the descriptor that is kept for it.
+    fn accept_by_the_spare(&mut self) -> Option<Stream> {
+        if !self.may_use_spare() || !self.spare.free() {
+            return None;
+        }
+        match self.doors.accept_local() {
+            Ok(Some(stream)) => Some(stream),
+            Ok(None) => {
+                self.spare.keep();
+                None
             }
-            let viewer = Viewer::new(stream, generation, now);
-            self.next_deadline = self.next_deadline.min(viewer.connection.deadline());
-            self.slots.insert(viewer);
-            self.queue(slot);
+            // Kept again when it is time to accept again: not to be tried in each turn until then.
+            Err(_) => None,
         }
     }
 
     fn close(&mut self, slot: usize) {
         if self.slots.remove(slot) {
+            self.spare.closed(slot);
             self.ready.retain(|queued| *queued != slot);
         }
     }

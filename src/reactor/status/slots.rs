@@ -127,10 +127,12 @@ impl Slots {
     }
 
     /// Which viewer goes first for an agency: one over TCP, an idle one before others, the oldest before younger ones.
-    pub(super) fn first_to_go(&self) -> Option<usize> {
+    /// `kept` stays.
+    pub(super) fn first_to_go(&self, kept: Option<usize>) -> Option<usize> {
         let rank =
             |viewer: &Viewer| (viewer.stream.door() == Door::Local, !viewer.connection.is_idle(), viewer.active_at);
-        self.viewers.iter().min_by_key(|(_, viewer)| rank(viewer)).map(|(slot, _)| slot)
+        let others = self.viewers.iter().filter(|(slot, _)| Some(*slot) != kept);
+        others.min_by_key(|(_, viewer)| rank(viewer)).map(|(slot, _)| slot)
     }
 }
 
