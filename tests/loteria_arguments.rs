@@ -65,9 +65,18 @@ fn completions_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = loteria(folder.path(), &["completions", shell]);
         assert_eq!(code, Some(0));
-        for command in
-            ["status", "connections", "events", "why", "health", "winners", "verify", "log-level", "completions"]
-        {
+        for command in [
+            "status",
+            "connections",
+            "events",
+            "why",
+            "health",
+            "winners",
+            "verify",
+            "new-store",
+            "log-level",
+            "completions",
+        ] {
             assert!(out.contains(command), "{shell}: {command}");
         }
     }

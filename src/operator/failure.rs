@@ -19,6 +19,12 @@ pub enum Failure {
     /// The store is damaged, cannot be read, or is in use by a hub that is starting.
     #[error("{0}")]
     Store(#[from] OpenError),
+    /// The store is to be moved, and a hub uses it.
+    #[error("a hub or a check uses the store {}; stop it first, then try again", store.display())]
+    InUse {
+        /// The rows' path.
+        store: PathBuf,
+    },
     /// A file of an agency cannot be read.
     #[error("{0}")]
     Bets(#[from] BetReaderError),
@@ -51,7 +57,7 @@ impl Failure {
             Failure::Usage(_) | Failure::Config(_) => 2,
             Failure::Store(OpenError::Damaged { .. }) => 65,
             Failure::Store(OpenError::Io { .. }) => 74,
-            Failure::Store(OpenError::Locked { .. }) => 75,
+            Failure::Store(OpenError::Locked { .. }) | Failure::InUse { .. } => 75,
             Failure::Stopped => 130,
             Failure::Bets(_) | Failure::NotRunning { .. } | Failure::NoSocket => 1,
             Failure::Answer(_) | Failure::Output(_) => 1,

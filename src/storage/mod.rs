@@ -9,8 +9,9 @@
 //! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with
 //!   `journal_space`, `redo_log` and `presence`.
 //! - `open` brings the files to their last whole group at a start, or checks them without a change.
-//! - `copy` copies a store, in use or not.
+//! - `copy` copies a store, in use or not; `archive` moves one away.
 
+mod archive;
 mod commit;
 mod copy;
 mod error;
@@ -27,6 +28,7 @@ mod redo_log;
 mod stage;
 mod state;
 
+pub use archive::archive;
 pub use copy::{Copied, copy};
 pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};

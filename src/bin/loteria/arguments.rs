@@ -13,7 +13,7 @@ the server's configuration says where: config.ini of the working directory, and 
 STATUS_SOCKET).
 
 Exit codes: 0 done; 1 failed, no hub answers, not healthy, or the bets differ; 2 bad usage or configuration; 65 the
-stored data is damaged; 74 the store cannot be read; 75 a hub that is starting holds the store.";
+stored data is damaged; 74 the store cannot be read or moved; 75 a hub holds the store.";
 
 /// Asks a running hub, and checks its store.
 #[derive(Debug, Parser)]
@@ -99,6 +99,12 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         against: Option<PathBuf>,
     },
+    /// Archive the store under a date, so that the next start of the hub makes a new one for a new draw
+    ///
+    /// All its files are moved, not copied, into a folder beside it: bets.csv-2026-11-28T210000Z. The command is
+    /// refused while a hub runs on the store. `loteria --store FOLDER/bets.csv winners` still reads the old draw.
+    #[command(long_about = None)]
+    NewStore,
     /// Set the level of the hub's log until it ends
     LogLevel {
         /// DEBUG, INFO, WARNING, ERROR or CRITICAL

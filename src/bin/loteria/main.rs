@@ -46,6 +46,7 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
         Command::Health { ready } => operator::health(&hub()?, ready, out),
         Command::Winners { agency, csv, json } => operator::winners(&place()?, agency, format(csv, json), out).map(yes),
         Command::Verify { path, against } => operator::verify(&path, against.as_deref(), out),
+        Command::NewStore => operator::new_store(&stored(place()?)?, jiff::Timestamp::now(), out).map(yes),
         Command::LogLevel { level } => operator::log_level(&hub()?, level, out).map(yes),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -53,6 +54,11 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
             out.write_all(&script).map(yes).map_err(Failure::Output)
         }
     }
+}
+
+/// The store of a command that cannot do without.
+fn stored(place: Place) -> Result<std::path::PathBuf, Failure> {
+    place.store.ok_or_else(|| Failure::Usage("--socket names no store: name it with --store".to_owned()))
 }
 
 /// One line, and the exit code.
