@@ -246,7 +246,7 @@ fn the_file_is_read_and_unknown_keys_are_warned_about() {
         [
             "INFO     action: config | result: success | client_id: 4 | server_address: hub:1 | loop_amount: 0 | \
              loop_period: 150ms | log_level: INFO",
-            "WARNING  action: config | result: success | client_id: 4 | warning: own.yaml: nothing reads the key log.levle",
+            "WARNING  action: config | result: success | client_id: 4 | warning: own.yaml: nothing reads the key log.levle; log.level is read",
             "INFO     action: mode | result: success | client_id: 4 | address_from: own.yaml | mode: echo",
             "INFO     action: loop_finished | result: success | client_id: 4",
         ]

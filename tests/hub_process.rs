@@ -114,8 +114,15 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
             assert!(err.contains(&format!("[STORAGE] PATH = {path}: there is no folder {folder};")), "{err}");
         }
     }
-    let (code, _, err) = hub().file("config.ini", "[LOTTERY\n").run();
-    assert_eq!(code, Some(2), "{err}");
+    for (text, says) in [
+        ("[LOTTERY\n", "server: config.ini:1: the section's name must end with ']'\n"),
+        ("[LOTTERY]\nAGENCIES 5\n", "server: config.ini:2: must be KEY = value, but there is no '='\n"),
+        ("[LOTTERY]\n\n= 5\n", "server: config.ini:3: there is no key before the '='\n"),
+        ("[STORAGE]\nPATH = \"a\n", "server: config.ini:2: the value has a quote that is never closed\n"),
+    ] {
+        let (code, _, err) = hub().file("config.ini", text).run();
+        assert_eq!((code, err.as_str()), (Some(2), says));
+    }
     let (code, _, err) = hub().arg("--config").arg("nowhere.ini").run();
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = hub().arg("--fast").run();
@@ -154,14 +161,14 @@ fn paths_cannot_break_a_line() {
         common::hub().file(name, "[DEFAULT]\nSERVER_PORT = x\n").arg("--config").arg(name).env("SERVER_PORT", "").run();
     assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
     assert!(err.contains("a.b.c.ini: [DEFAULT] SERVER_PORT"), "{err}");
-    let (_, out, err) = common::hub()
+    let (code, out, err) = common::hub()
         .file(name, "[DEFAULT]\nEXTRA = 1\nSERVER_IP = hub\n")
         .arg("--config")
         .arg(name)
         .arg("--check")
         .run();
-    assert!(out.contains("SERVER_IP = hub  ; a.b.c.ini\n"), "{out}");
-    assert_eq!(err, "server: a.b.c.ini: [DEFAULT] EXTRA is not a key of this program\n");
+    assert!(out.contains("# a.b.c.ini\nSERVER_IP = hub\n"), "{out}");
+    assert_eq!((code, err.as_str()), (Some(2), "server: a.b.c.ini: [DEFAULT] EXTRA is not a key of this program\n"));
 }
 
 #[test]
@@ -184,9 +191,37 @@ fn check_prints_the_configuration_and_touches_nothing() {
         hub().env("LOTTERY_AGENCIES", "1-5,9").file("config.ini", "[STORAGE]\nPATH = other.csv\n").arg("--check");
     let (code, out, err) = start.run();
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.contains("AGENCIES = 1-5,9  ; environment"), "{out}");
-    assert!(out.contains("PATH = other.csv  ; config.ini"), "{out}");
-    assert!(out.contains("WINNING_NUMBER = 7574  ; default"), "{out}");
+    assert!(out.contains("\n# environment\nAGENCIES = 1-5,9\n"), "{out}");
+    assert!(out.contains("\n# config.ini\nPATH = other.csv\n"), "{out}");
+    assert!(out.contains("\n# default\nWINNING_NUMBER = 7574\n"), "{out}");
+}
+
+#[test]
+fn what_check_prints_is_a_configuration_with_the_same_values() {
+    let values = |text: &str| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    let start = hub().env("LOTTERY_AGENCIES", "1-5,9").env("STORAGE_PATH", "a b; 'c' #\n\"d.csv").arg("--check");
+    let (code, first, err) = start.file("config.ini", "[STATUS]\nADDRESS =\n[LOG]\nFORMAT = json\n").run();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let again = hub().env("SERVER_PORT", "").env("BIND_ADDRESS", "").env("SERVER_LISTEN_BACKLOG", "");
+    let (code, second, err) = again.file("own.ini", &first).arg("--config").arg("own.ini").arg("--check").run();
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(values(&second), values(&first));
+    assert!(second.contains("# own.ini\nFORMAT = json\n") && !second.contains("# default"), "{second}");
+}
+
+#[test]
+fn check_refuses_unknown_keys_and_names_those_that_may_be_meant() {
+    let file = "SERVER_PROT = 1\nAGENCIES = 3\n[LOTERY]\nWINNING_NUMBER = 3\n[OTHER]\nX = 1\n";
+    let (code, out, err) = hub().file("config.ini", file).arg("--check").run();
+    assert_eq!(code, Some(2));
+    assert!(out.contains("\n# default\nAGENCIES = 5\n"), "what counts is printed: {out}");
+    assert_eq!(
+        err,
+        "server: config.ini: [DEFAULT] SERVER_PROT is not a key of this program, [DEFAULT] SERVER_PORT is; \
+         [DEFAULT] AGENCIES is not a key of this program, [LOTTERY] AGENCIES is; \
+         [LOTERY] WINNING_NUMBER is not a key of this program, [LOTTERY] WINNING_NUMBER is; \
+         [OTHER] X is not a key of this program\n"
+    );
 }
 
 #[test]
@@ -261,7 +296,7 @@ fn flags_go_before_the_environment_and_misspelt_variables_are_told() {
     };
     let (code, checked, errors) = start().arg("--check").run();
     assert_eq!(code, Some(0), "{errors}");
-    for line in ["SERVER_PORT = 0  ; --port\n", "AGENCIES = 1-2,9  ; --agencies\n", "PATH = own.csv  ; --store\n"] {
+    for line in ["# --port\nSERVER_PORT = 0\n", "# --agencies\nAGENCIES = 1-2,9\n", "# --store\nPATH = own.csv\n"] {
         assert!(checked.contains(line), "{checked}");
     }
     assert_eq!(errors, "server: environment: LOTERY_AGENCIES is not a variable of this program, LOTTERY_AGENCIES is\n");

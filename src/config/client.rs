@@ -7,7 +7,7 @@ use std::env::VarError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ConfigError, parse_duration};
+use super::{ConfigError, nearest_key, parse_duration};
 use crate::logging::LogLevel;
 
 mod yaml;
@@ -370,7 +370,12 @@ impl Source<'_> {
 
     fn unknown_keys(&self) -> Vec<String> {
         let unknown = self.yaml.keys().filter(|key| !KEYS.contains(key));
-        unknown.map(|key| format!("{}: nothing reads the key {}", self.yaml.file(), key.escape_debug())).collect()
+        let told = unknown.map(|key| {
+            let meant =
+                nearest_key(key, KEYS.iter().copied()).map_or_else(String::new, |meant| format!("; {meant} is read"));
+            format!("{}: nothing reads the key {}{meant}", self.yaml.file(), key.escape_debug())
+        });
+        told.collect()
     }
 }
 

@@ -18,6 +18,20 @@ pub fn misspelt(names: impl IntoIterator<Item = String>, known: &[String]) -> Ve
     found
 }
 
+/// A key of a file may differ by so many slips from the one that was meant. A file is the program's own, so that no other
+/// program's names have to be told apart.
+const KEY_SLIPS_MAX: usize = 3;
+
+/// The key of `known` that `key` may be a misspelt name of. Capitals and small letters are alike.
+pub fn nearest_key<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    if key.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let key = key.to_ascii_uppercase();
+    let near = known.into_iter().map(|other| (slips(&key, &other.to_ascii_uppercase()), other));
+    near.filter(|(slips, _)| *slips <= KEY_SLIPS_MAX).min().map(|(_, meant)| meant)
+}
+
 fn nearest(name: &str, known: &[String]) -> Option<String> {
     if name.len() > NAME_BYTES_MAX || known.iter().any(|other| other == name) {
         return None;

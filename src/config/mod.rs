@@ -6,11 +6,13 @@ mod ini_lines;
 mod misspelt;
 mod settings;
 mod size;
+mod written;
 
 pub use duration::{format_duration, parse_duration};
-pub use misspelt::misspelt;
+pub use misspelt::{misspelt, nearest_key};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
+pub use written::written;
 
 /// The text without byte order marks at its start, which some editors write.
 fn without_mark(text: &str) -> &str {

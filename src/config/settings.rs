@@ -8,7 +8,7 @@ use std::path::Path;
 use ini::Ini;
 
 use super::ini_lines::{line_of_the_last, lines_of_keys};
-use super::misspelt::misspelt;
+use super::misspelt::{misspelt, nearest_key};
 use super::{ConfigError, without_mark};
 
 /// The section whose keys have no prefix in the environment.
@@ -49,6 +49,9 @@ impl Settings {
         match std::fs::read_to_string(path) {
             Ok(text) => Settings::parse(&name, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Settings::parse(&name, ""),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Err(ConfigError(format!("{name}: is not UTF-8 text; save it in that encoding")))
+            }
             Err(error) => Err(ConfigError(format!("{name}: {error}"))),
         }
     }
@@ -131,9 +134,27 @@ impl Settings {
             .collect()
     }
 
+    /// The keys of [`unknown`](Self::unknown), each with the key that may have been meant: the key of this name in another
+    /// section, else the nearest one.
+    pub fn unknown_and_meant(&self) -> Vec<(String, Option<String>)> {
+        let known: Vec<String> = self.known.iter().map(|(section, key)| format!("[{section}] {key}")).collect();
+        let meant = |unknown: &str| {
+            let (_, name) = unknown.rsplit_once("] ")?;
+            let elsewhere = known
+                .iter()
+                .find(|known| known.rsplit_once("] ").is_some_and(|(_, other)| other.eq_ignore_ascii_case(name)));
+            elsewhere.map(String::as_str).or_else(|| nearest_key(unknown, known.iter().map(String::as_str)))
+        };
+        let with_meant = |key: String| {
+            let meant = meant(&key).map(str::to_owned);
+            (key, meant)
+        };
+        self.unknown().into_iter().map(with_meant).collect()
+    }
+
     /// Sections and keys are case-insensitive, as keys are in Python's configparser. Keys before any section belong to
     /// the default one.
-    fn in_file(&self, section: &str, key: &str) -> Option<String> {
+    pub(super) fn in_file(&self, section: &str, key: &str) -> Option<String> {
         let sections =
             self.file.iter().filter(|(name, _)| name.unwrap_or(DEFAULT_SECTION).eq_ignore_ascii_case(section));
         let mut keys = sections.flat_map(|(_, keys)| keys.iter());
@@ -163,6 +184,8 @@ fn refused(name: &str, text: &str, error: &ini::ParseError) -> ConfigError {
         Some(expected) if expected.contains("'='") => (line_of_the_last(text), NO_VALUE),
         Some(expected) if expected.contains("']'") => (line_of_the_last(text), "the section's name must end with ']'"),
         Some(_) => (line_of_the_last(text), "the value has a quote that is never closed"),
+        None if error.msg == "missing key" => (error.line, "there is no key before the '='"),
+        None if error.msg.contains("']'") => (error.line, "the section's name must end with ']'"),
         None => (error.line, &*error.msg),
     };
     ConfigError(format!("{name}:{line}: {reason}"))
@@ -243,10 +266,20 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_are_named() {
-        let mut settings = settings("STRAY = 1\n[LOTTERY]\nAGENCIES = 2\nAGENCYS = 3\n", |_| None);
-        settings.get("LOTTERY", "AGENCIES", "5", number).unwrap();
-        assert_eq!(settings.unknown(), ["[DEFAULT] STRAY", "[LOTTERY] AGENCYS"]);
+    fn unknown_keys_are_named_and_those_that_may_be_meant() {
+        let mut stray = settings("STRAY = 1\n[LOTTERY]\nAGENCIES = 2\nAGENCYS = 3\n", |_| None);
+        stray.get("LOTTERY", "AGENCIES", "5", number).unwrap();
+        assert_eq!(stray.unknown(), ["[DEFAULT] STRAY", "[LOTTERY] AGENCYS"]);
+        let meant = |file: &str| {
+            let mut settings = settings(file, |_| None);
+            settings.get("LOTTERY", "AGENCIES", "5", number).unwrap();
+            settings.get("STORAGE", "PATH", "5", number).unwrap();
+            settings.unknown_and_meant().pop().unwrap().1.unwrap_or_default()
+        };
+        assert_eq!(meant("[LOTTERY]\nAGENCYS = 3\n"), "[LOTTERY] AGENCIES");
+        assert_eq!(meant("[lotery]\nAgencies = 3\n"), "[LOTTERY] AGENCIES");
+        assert_eq!(meant("path = 3\n"), "[STORAGE] PATH", "the section was forgotten");
+        assert_eq!(meant("[LOTTERY]\nNUMBER = 3\n"), "");
     }
 
     #[test]
@@ -286,6 +319,8 @@ mod tests {
             ("SERVER_PORT 9\n", "1: must be KEY = value, but there is no '='"),
             ("SERVER_PORT 9", "1: must be KEY = value, but there is no '='"),
             ("[S]\nA = 1\nSERVER_PORT 9\n\n# end\n", "3: must be KEY = value, but there is no '='"),
+            ("A = 1\n= 2\n", "2: there is no key before the '='"),
+            ("A = 1\n\n  : 2", "3: there is no key before the '='"),
             ("A = 1\n[S\nB = 1\n", "2: the section's name must end with ']'"),
             ("A = 1\nB = \"1\nC = 2\n", "2: the value has a quote that is never closed"),
             ("A = 1\nB = '1\nC = 2\n", "2: the value has a quote that is never closed"),

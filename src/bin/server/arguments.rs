@@ -25,7 +25,7 @@ pub struct Arguments {
     /// the file of the bets, before [STORAGE] PATH
     #[arg(long, value_name = "PATH")]
     pub store: Option<String>,
-    /// only read the configuration, print it and exit
+    /// only read the configuration, print it as a file that can be read back, and exit; with 2 for an unknown key
     #[arg(long)]
     pub check: bool,
     /// make FOLDER with a copy of the store, which a running server may hold, and exit

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use loteria::arguments::{Stop, parse};
-use loteria::config::{ConfigError, DEFAULT_SECTION, Settings};
+use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, written};
 use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::logging::{self, LogOutput, say_on_stderr};
 use loteria::lottery::Lottery;
@@ -304,25 +304,21 @@ fn log_repairs(recovered: &Recovered) {
     }
 }
 
-/// Prints every value and where it comes from.
+/// Prints every value and where it comes from, as a configuration file.
+///
+/// # Errors
+/// The file has keys that the server does not know.
 fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let mut section = "";
-    for chosen in settings.chosen() {
-        if chosen.section != section {
-            section = chosen.section;
-            writeln!(out, "[{section}]")?;
-        }
-        writeln!(out, "{} = {}  ; {}", chosen.key, chosen.value, logging::Value(&chosen.source))?;
-    }
-    for key in settings.unknown() {
-        let path = logging::Value(path.display());
-        writeln!(std::io::stderr(), "server: {path}: {key} is not a key of this program")?;
-    }
+    std::io::stdout().write_all(written(settings.chosen()).as_bytes())?;
     for (name, meant) in misspelt(settings) {
         writeln!(std::io::stderr(), "server: environment: {name} is not a variable of this program, {meant} is")?;
     }
-    Ok(())
+    let unknown = settings.unknown_and_meant().into_iter().map(|(key, meant)| {
+        let meant = meant.map_or_else(String::new, |meant| format!(", {meant} is"));
+        format!("{key} is not a key of this program{meant}")
+    });
+    let unknown: Vec<String> = unknown.collect();
+    if unknown.is_empty() { Ok(()) } else { Err(ConfigError(format!("{}: {}", path.display(), unknown.join("; "))))? }
 }
 
 /// Variables of the environment that look misspelt, each with the nearest one that the server reads.
