@@ -5,8 +5,10 @@
 #                        DATA=.data       the folder with agency-1.csv … agency-N.csv
 #                        STORE=DIR        the folder that keeps the stored bets; without it they are deleted at the end
 #                        WINNING_NUMBER=7574
+#                        WATCH=1          waits for Enter before the agencies start, and before the hub stops, so that
+#                                         there is time to open the page; needs a terminal
 #
-# Prints the draw and, per agency, the sent bets, the stored bets and the winners. Exits with 0 only if every program
+# Prints the build, the page's address, each agency that has uploaded, the draw and, per agency, the sent bets, the stored bets and the winners. Exits with 0 only if every program
 # succeeded and the hub's replies match the agencies' files.
 
 case ${1-} in
@@ -26,6 +28,11 @@ fail() {
     exit 1
 }
 
+case ${WATCH:-} in
+    '' | 0) WATCH='' ;;
+    1) [ -t 0 ] && [ -t 1 ] || { echo "demo: WATCH=1 waits for Enter, and there is no terminal here" >&2; exit 2; } ;;
+    *) echo "demo: WATCH is '$WATCH'; it is 1 or empty" >&2; exit 2 ;;
+esac
 case $DIALECT in
     native | binary | text | key-value | case-id | csv | mixed) ;;
     *) echo "demo: DIALECT is '$DIALECT'; it is native, binary, text, key-value, case-id, csv or mixed" >&2; exit 2 ;;
@@ -36,7 +43,8 @@ agencies=0
 while [ -f "$data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
 [ "$agencies" -gt 0 ] || { echo "demo: DATA: there is no agency-1.csv in $data" >&2; exit 2; }
 
-(cd "$root" && cargo build --release --locked --quiet --bin server --bin client --bin datos --bin loteria) || fail "the programs do not build"
+echo "building the programs: some minutes the first time"
+(cd "$root" && cargo build --release --locked --bin server --bin client --bin datos --bin loteria) || fail "the programs do not build"
 
 work=$(mktemp -d) || fail "no folder for temporary files"
 server='' clients=''
@@ -69,20 +77,31 @@ client_config=$(configured client config.yaml)
 mkfifo "$work/pipe" || fail "no pipe can be made in $work"
 cd "$work" || exit 1
 SERVER_PORT=0 BIND_ADDRESS=127.0.0.1 LOGGING_LEVEL=INFO STORAGE_PATH=$store \
-    LOTTERY_AGENCIES=$agencies LOTTERY_WINNING_NUMBER=$WINNING_NUMBER \
+    LOG_FORMAT=text LOG_BATCHES=off STATUS_ADDRESS=127.0.0.1:0 LOTTERY_AGENCIES=$agencies LOTTERY_WINNING_NUMBER=$WINNING_NUMBER \
     LOTTERY_UNNUMBERED_AGENCIES=$([ "$DIALECT" != mixed ] || [ "$agencies" -lt "$unnumbered_agency" ] || echo "$unnumbered_agency") \
     "$bin/server" ${server_config:+--config "$server_config"} >pipe 2>server.err &
 server=$!
 exec 3<pipe
-address=
+address='' page=''
 while [ -z "$address" ] && read -r line <&3; do
     echo "$line" >>server.log
     case $line in
+        *"action: start | result: success | "*" | status: http://"*) page=${line#* | status: } page=${page%% *} ;;
         *"action: listen | result: success | address: "*) address=${line##*address: } ;;
     esac
 done
 [ -n "$address" ] || { cat server.log server.err >&2; fail "the server did not start"; }
 echo "hub listening on $address; $agencies agencies upload $data, dialect $DIALECT"
+
+echo "page of the draw: ${page:-none, the hub has no port for it}"
+
+# With WATCH=1, waits for Enter before $1.
+pause() {
+    [ -n "$WATCH" ] || return 0
+    printf 'Enter %s: ' "$1"
+    read -r _
+}
+pause "starts the agencies"
 
 # Runs agency $1. Without this agency there is no draw, so its failure stops the hub, and so the others.
 agency() {
@@ -110,8 +129,20 @@ while [ "$i" -lt "$agencies" ]; do
     clients="$clients $!"
 done
 
-# Prints the rest of the log; if the log ends before the work is done, the demo does not wait any longer.
-{ cat <&3 >>server.log; [ -e stopping ] || kill -TERM $clients 2>/dev/null; } &
+# Keeps the rest of the log, and says which agencies have uploaded. If the log ends before the work is done, the demo does
+# not wait any longer.
+tell() {
+    done=0
+    while read -r line; do
+        echo "$line"
+        case $line in
+            *"action: finish | result: success | "*" | agency: "*)
+                done=$((done + 1)) line=${line##* | agency: }
+                echo "agency ${line%% *} has uploaded: ${line##* } bets ($done of $agencies)" >&4 ;;
+        esac
+    done
+}
+{ tell <&3 4>&1 >>server.log; [ -e stopping ] || kill -TERM $clients 2>/dev/null; } &
 copier=$!
 
 bad=0
@@ -125,6 +156,7 @@ for pid in $clients; do
     wait "$pid" || { complain "agency $i ended with exit code $?:"; tail -n 5 "client-$i.log" >&2; }
 done
 clients=''
+[ "$bad" -ne 0 ] || pause "stops the hub, and its page"
 : >stopping
 kill -TERM "$server" 2>/dev/null
 wait "$server" || complain "the server ended with exit code $?"

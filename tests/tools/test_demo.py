@@ -1,12 +1,16 @@
 """`make demo`: the draw, its closing table, and an exit code that tells when something is wrong."""
 
 import csv
+import fcntl
 import os
 import pathlib
+import pty
 import re
 import subprocess
 import tempfile
+import termios
 import unittest
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COURSE_DATA = ROOT / os.environ.get("LOTERIA_DATA", "../shared/data")
@@ -19,7 +23,53 @@ def demo(environment=None, **settings):
     clean = {key: value for key, value in os.environ.items()
              if not key.startswith(("CLI_", "LOTTERY_", "STORAGE_", "LIMITS_", "SERVER_", "LOGGING_"))}
     return subprocess.run(["make", "--no-print-directory", "demo", *(f"{key}={value}" for key, value in settings.items())],
-                          cwd=ROOT, env=clean | (environment or {}), capture_output=True, text=True)
+                          cwd=ROOT, env=clean | (environment or {}), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+class Terminal:
+    """The demo on a terminal, in a process group of its own."""
+
+    def __init__(self, test, **settings):
+        ours, theirs = pty.openpty()
+        environment = os.environ | {key: str(value) for key, value in settings.items()}
+
+        def take_terminal():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.running = subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdin=theirs, stdout=theirs,
+                                        stderr=theirs, preexec_fn=take_terminal)
+        os.close(theirs)
+        self.ours, self.text = ours, ""
+        test.addCleanup(self.end)
+
+    def end(self):
+        if self.running.poll() is None:
+            self.running.terminate()
+            self.running.wait()
+        os.close(self.ours)
+
+    def read(self):
+        """More of what it prints; empty at its end."""
+        try:
+            piece = os.read(self.ours, 65536).decode(errors="replace")
+        except OSError:
+            piece = ""
+        self.text += piece
+        return piece
+
+    def wait_for(self, text):
+        while text not in self.text:
+            if not self.read():
+                raise AssertionError(f"{text} is not in {self.text}")
+
+    def type(self, text):
+        os.write(self.ours, text)
+
+    def code(self):
+        while self.read():
+            pass
+        return self.running.wait()
 
 
 def setUpModule():
@@ -59,6 +109,45 @@ class Demo(unittest.TestCase):
             self.assertEqual(len(documents), winners, f"agency {agency}")
         self.assertIn(0, [row[4] for row in rows], "one agency has no winner")
 
+    def test_it_says_what_goes_on_in_order(self):
+        self.agencies(1, 1)
+        done = demo(DATA=self.folder)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0], "building the programs: some minutes the first time")
+        self.assertIn("Finished", done.stderr, "cargo's progress is shown")
+        self.assertRegex(lines[2], r"^page of the draw: http://127\.0\.0\.1:\d+/$")
+        told = [re.fullmatch(r"agency (\d) has uploaded: 100 bets \((\d) of 2\)", line) for line in lines[3:5]]
+        self.assertEqual(sorted(match[1] for match in told), ["1", "2"])
+        self.assertEqual([match[2] for match in told], ["1", "2"])
+        self.assertIn("action: sorteo | result: success", lines[6])
+
+    def test_watch_waits_for_enter_before_the_agencies_and_before_the_end(self):
+        self.agencies(1, 1)
+        terminal = Terminal(self, DATA=self.folder, WATCH=1)
+
+        def page(path):
+            address = re.search(r"page of the draw: (http://\S+)", terminal.text)[1]
+            with urllib.request.urlopen(address + path) as answer:
+                return answer.read().decode()
+
+        terminal.wait_for("Enter starts the agencies: ")
+        self.assertIn("<html", page(""))
+        self.assertNotIn("has uploaded", terminal.text)
+        terminal.type(b"\n")
+        terminal.wait_for("Enter stops the hub, and its page: ")
+        self.assertRegex(page("status.json"), r'"winning_number":\s*7574')
+        terminal.type(b"\n")
+        self.assertEqual(terminal.code(), 0, terminal.text)
+        self.assertIn("the hub stopped cleanly", terminal.text)
+
+    def test_ctrl_c_at_a_prompt_of_watch_ends_it(self):
+        self.agencies(1)
+        terminal = Terminal(self, DATA=self.folder, WATCH=1)
+        terminal.wait_for("Enter starts the agencies: ")
+        terminal.type(b"\x03")
+        self.assertEqual(terminal.code(), 130, terminal.text)
+
     def test_every_dialect_tells_each_agency_its_own_winners(self):
         documents = self.agencies(2, 0, 3)
         for dialect in DIALECTS:
@@ -92,6 +181,7 @@ class Demo(unittest.TestCase):
 
     def test_wrong_settings_are_refused_by_name(self):
         for settings, named in [({"DIALECT": "morse"}, "DIALECT is 'morse'"), ({"DATA": "/nowhere"}, "DATA"),
+                                ({"WATCH": "1"}, "there is no terminal here"), ({"WATCH": "yes"}, "WATCH is 'yes'"),
                                 ({"DATA": self.folder}, "agency-1.csv")]:
             done = demo(**settings)
             self.assertEqual(done.returncode, 2)
