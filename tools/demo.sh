@@ -49,6 +49,7 @@ echo "building the programs: some minutes the first time"
 work=$(mktemp -d) || fail "no folder for temporary files"
 server='' clients=''
 clean() {
+    : >"$work/stopping"
     for pid in $clients $server ${last:-}; do kill -TERM "$pid" 2>/dev/null; done
     wait
     rm -rf "$work"
@@ -142,7 +143,11 @@ tell() {
         esac
     done
 }
-{ tell <&3 4>&1 >>server.log; [ -e stopping ] || kill -TERM $clients 2>/dev/null; } &
+{
+    tell <&3 4>&1 >>server.log
+    # A shell that was just forked may lose a signal before it has set its trap.
+    until [ -e stopping ]; do kill -TERM $clients 2>/dev/null; sleep 1; done
+} &
 copier=$!
 
 bad=0
