@@ -34,14 +34,17 @@ fail() {
 # The port is the last one that the running server logged: its file may have changed since its start, and the system may
 # have chosen the port. Without this log line, `server --check` reports the configured port: in the running container,
 # or else in a new one of its image with the mounted file.
-port_of() { sed -n 's/^SERVER_PORT = +*0*\([0-9]*\)  ; .*/\1/p'; }
+port_of() { sed -n 's/^SERVER_PORT = +*0*\([0-9]*\)$/\1/p'; }
 port=$(docker logs "$host" 2>&1 </dev/null |
     sed -n 's/^[^|]* action: listen | result: success | address: [^ ]*:\([0-9][0-9]*\)[^0-9]*$/\1/p' | tail -n 1)
 [ -n "$port" ] || port=$(docker exec "$host" server --check 2>/dev/null </dev/null | port_of)
 if [ -z "$port" ] && [ -f "$config" ] && docker image inspect server:latest >/dev/null 2>&1; then
     read_config=$(docker run --rm --network none --user "$(ls -nL "$config" | awk '{ print $3 ":" $4 }')" \
         --mount "type=bind,source=$config,target=/loteria/config.ini,readonly" server:latest --check 2>&3 </dev/null) ||
-        fail "$config is not one that the server takes"
+        case $read_config in
+            *SERVER_PORT*) ;; # it has a key that the server does not know, which a start only warns about
+            *) fail "$config is not one that the server takes" ;;
+        esac
     port=$(echo "$read_config" | port_of)
     [ -n "$port" ] || fail "$config lets the system choose the port (SERVER_PORT = 0), so that none can be asked"
 fi

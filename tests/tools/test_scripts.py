@@ -81,8 +81,9 @@ class EchoCheck(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*\| result: fail\n\Z")
 
-    def port_asked(self, logged, check="SERVER_PORT = 4000  ; config.ini"):
-        """The port that is asked where the container's log and its --check are these."""
+    def port_asked(self, logged, check="# config.ini\nSERVER_PORT = 4000\n# default\nAGENCIES = 5", container=True, code=0):
+        """The port that is asked where the container's log and its --check are these, or, without a container, those of a
+        new one; nothing where none is asked."""
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             (folder / "logged").write_text(logged)
@@ -90,15 +91,21 @@ class EchoCheck(unittest.TestCase):
             docker.write_text(f"""#!/bin/sh
 case $1 in
     logs) cat '{folder}/logged' ;;
-    exec) echo '{check}' ;;
-    run) for last; do :; done; echo "$last" >'{folder}/port' ;;
+    exec) {str(container).lower()} && echo '{check}' ;;
+    image) ;;
+    run)
+        for last; do :; done
+        [ "$last" = --check ] || {{ echo "$last" >'{folder}/port'; exit; }}
+        echo '{check}'
+        exit {code} ;;
     *) exit 1 ;;
 esac
 """)
             docker.chmod(0o755)
             subprocess.run(["sh", ROOT / "tools/validar-echo-server.sh"], capture_output=True,
                            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
-            return (folder / "port").read_text().strip()
+            asked = folder / "port"
+            return asked.read_text().strip() if asked.exists() else None
 
     def test_the_port_is_the_one_that_the_running_server_listens_on(self):
         start = "2026-01-02 03:04:05 INFO     action: listen | result: success | address: "
@@ -107,6 +114,11 @@ esac
         self.assertEqual(self.port_asked(f"{start}0.0.0.0:12345\n{other}{start}[::]:40123\n{other}"), "40123")
         for nothing in ("", other, "Error: No such container: server\n"):
             self.assertEqual(self.port_asked(nothing), "4000", nothing)
+
+    def test_without_a_container_the_port_is_that_of_the_file_and_an_unknown_key_does_not_matter(self):
+        for code in (0, 2):
+            self.assertEqual(self.port_asked("", container=False, code=code), "4000")
+        self.assertEqual(self.port_asked("", check="", container=False, code=2), None)
 
 
 class Dependencies(unittest.TestCase):
