@@ -103,12 +103,45 @@ docker-compose-down: ## stop the containers and remove them, with what they stor
 
 ##@ Building
 
-.PHONY: build man
+.PHONY: build man install uninstall
 build: ## the programs for this machine, in target/release
 	cargo build --release --locked
 
 man: ## manual pages of server, client and loteria, in target/man: man target/man/loteria.1
-	cargo run --quiet --locked --example man -- target/man
+	cargo run --quiet --locked --example man -- "$(target)/man"
+
+# The names `server` and `client` are too common for a system's folder of programs. What is installed is what was built,
+# so that root needs no cargo. PROFILE=debug installs a debug build.
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROFILE ?= release
+target = $${CARGO_TARGET_DIR:-target}
+place = $(DESTDIR)$(PREFIX)
+installed = server:loteria-server client:loteria-client loteria:loteria
+completions = bash:bash-completion/completions/loteria zsh:zsh/site-functions/_loteria fish:fish/vendor_completions.d/loteria.fish
+
+install: ## loteria-server, loteria-client, loteria, their manual pages, completions and unit, after `make build man`: PREFIX= (/usr/local), DESTDIR=
+	@case '$(PREFIX)' in /*) ;; *) echo 'make install: PREFIX is $(PREFIX); it must begin with /' >&2; exit 2 ;; esac
+	@for file in $(addprefix $(PROFILE)/,server client loteria) man/loteria-server.1; do \
+		[ -f "$(target)/$$file" ] || { echo "make install: there is no $(target)/$$file; run \`make build man\` first" >&2; exit 2; }; \
+	done
+	install -d '$(place)/bin' '$(place)/share/man/man1' '$(place)/share/doc/loteria' '$(place)/lib/systemd/system'
+	for pair in $(installed); do install -m 755 "$(target)/$(PROFILE)/$${pair%%:*}" "$(place)/bin/$${pair#*:}" || exit; done
+	install -m 644 "$(target)"/man/loteria.1 "$(target)"/man/loteria-*.1 '$(place)/share/man/man1/'
+	install -m 644 config.ini config.yaml LICENSE '$(place)/share/doc/loteria/'
+	for pair in $(completions); do \
+		install -d "$(place)/share/$$(dirname "$${pair#*:}")" || exit; \
+		"$(target)/$(PROFILE)/loteria" completions "$${pair%%:*}" >"$(place)/share/$${pair#*:}" && chmod 644 "$(place)/share/$${pair#*:}" || exit; \
+	done
+	sed 's|^ExecStart=/usr/local/|ExecStart=$(PREFIX:/=)/|' tools/loteria.service >'$(place)/lib/systemd/system/loteria.service'
+	chmod 644 '$(place)/lib/systemd/system/loteria.service'
+
+uninstall: ## remove what `make install` installed; configuration and stores stay: PREFIX= DESTDIR=
+	for pair in $(installed); do rm -f "$(place)/bin/$${pair#*:}"; done
+	for pair in $(completions); do rm -f "$(place)/share/$${pair#*:}"; done
+	rm -f '$(place)'/share/man/man1/loteria.1 '$(place)'/share/man/man1/loteria-*.1 '$(place)/lib/systemd/system/loteria.service'
+	rm -f '$(place)/share/doc/loteria/config.ini' '$(place)/share/doc/loteria/config.yaml' '$(place)/share/doc/loteria/LICENSE'
+	[ ! -d '$(place)/share/doc/loteria' ] || rmdir '$(place)/share/doc/loteria'
 
 ##@ How fast it is
 

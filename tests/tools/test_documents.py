@@ -143,7 +143,9 @@ class Documents(unittest.TestCase):
         commands = "\n".join(Document("docs/QUICKSTART.md").commands())
         said = dict(re.findall(r"(?m)^(\w+)=(.+)$", unit.read_text()))
         program, _, config = said["ExecStart"].split()
-        self.assertIn(str(pathlib.Path(program).parent), commands)
+        prefix = re.search(r"(?m)^PREFIX \?= (\S+)$", (ROOT / "Makefile").read_text())[1]
+        self.assertEqual(program, f"{prefix}/bin/loteria-server")
+        self.assertIn("make install\n", commands)
         self.assertIn(str(pathlib.Path(config).parent), commands)
         self.assertIn(f"useradd --system --home-dir {said['WorkingDirectory']} --shell /usr/sbin/nologin {said['User']}", commands)
 

@@ -36,7 +36,7 @@ class Unit(unittest.TestCase):
             self.skipTest("systemd-analyze is not installed")
         with tempfile.TemporaryDirectory() as folder:
             unit = pathlib.Path(folder) / "loteria.service"
-            unit.write_text(UNIT.read_text().replace("/usr/local/bin/server", shutil.which("true")))
+            unit.write_text(UNIT.read_text().replace("/usr/local/bin/loteria-server", shutil.which("true")))
             return subprocess.run(["systemd-analyze", *words, unit], capture_output=True, text=True)
 
     def test_systemd_finds_nothing_wrong(self):
