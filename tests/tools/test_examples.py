@@ -38,7 +38,7 @@ NOT_RUN = {
     "systemctl stop loteria": SYSTEM,
 }
 # A command that runs until it is stopped.
-SERVER = re.compile(r"(--bin server|target/release/server)$")
+SERVER = re.compile(r"(--bin server|target/release/server)( --agencies \d+)?$")
 PORT = "12345"
 # The examples' name for the hub's machine.
 HOST = "hub.lan"
