@@ -10,8 +10,11 @@ import queue
 import sys
 import threading
 import time
+import tomllib
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "src/status/page.html"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "src/status/page.html"
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 POLICY = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 DIALECTS = ("native", "binary", "text", "key-value", "case-id", "csv")
@@ -19,7 +22,8 @@ DRAW_AT = 46.0
 
 
 def agency(number, at=0.0, count=5):
-    """One agency, `at` seconds after the start: each connects later than the one before, at a rate of its own."""
+    """One agency, `at` seconds after the start: each connects later than the one before, at a rate of its own. After the
+    draw the clients have their winners and are gone."""
     bets, rate, begins = 4000 - 500 * ((number - 1) % 6), 260 - 37 * ((number * 3) % 5), 2.0 + 12.0 * number / count
     lost = (22.0, 30.0) if number == 3 else None
     clock = at
@@ -39,7 +43,7 @@ def agency(number, at=0.0, count=5):
     drawn = at >= DRAW_AT
     return {
         "id": number, "state": state, "bets": sent, "batches": -(-sent // 62), "bets_per_second": speed if state == "uploading" else 0.0,
-        "connections": int(seen and state != "lost"), "last_heard": (at - lost[0] if state == "lost" else 0.2) if seen else None,
+        "connections": int(seen and state != "lost" and not drawn), "last_heard": (at - lost[0] if state == "lost" else 0.2) if seen else None,
         "last_did": ("uploaded a batch" if sent else "connected") if seen else None, "refused": 0, "last_refusal": None,
         "lost_for": at - lost[0] if state == "lost" else None, "dialect": DIALECTS[(number - 1) % 6] if seen else None,
         "peer": f"10.0.0.{number % 250}:{40000 + number}" if seen else None, "winners": (2, 3, 1, 4, 0)[(number - 1) % 5] if drawn else None,
@@ -54,21 +58,24 @@ def report(at=0.0, count=5, **changes):
     if drawn:
         waiting = []
     states = [each["state"] for each in agencies]
-    parked, uploading = states.count("parked"), states.count("uploading")
+    parked = states.count("parked")
     bets, batches = sum(each["bets"] for each in agencies), sum(each["batches"] for each in agencies)
     speed = sum(each["bets_per_second"] for each in agencies)
-    dialects = [each["dialect"] for each in agencies if each["connections"]]
+    connected = [each for each in agencies if each["connections"]]
+    dialects = [each["dialect"] for each in connected]
+    # One of three that upload waits for a commit.
+    doing = ["parked" if each["state"] == "parked" else "waiting" if each["state"] == "uploading" and each["id"] % 3 == 0
+             else "speaking" for each in connected]
     answer = {
         "version": 1,
-        "hub": {"version": "0.13.0", "pid": 4711, "started": "2026-11-20T05:03:21Z", "now": "2026-11-20T05:04:21Z", "uptime": int(at) + 60,
+        "hub": {"version": VERSION, "pid": 4711, "started": "2026-11-20T05:03:21Z", "now": "2026-11-20T05:04:21Z", "uptime": int(at) + 60,
                 "address": "0.0.0.0:12345", "tls": False, "connections_max": 10000, "frame_bytes_max": 1 << 20, "log_lines_dropped": 0},
         "draw": {"state": "drawn" if drawn else "open", "winning_number": 7574 if drawn else None, "waiting_for": waiting,
                  "waiting_count": len(waiting), "waiting_since": at - 20 if parked and not drawn else None, "parked": parked,
                  "drawn_ago": at - DRAW_AT if drawn else None,
                  "winners": sum(each["winners"] for each in agencies) if drawn else None},
         "agencies": agencies, "agencies_left_out": 0,
-        "connections": {"open": len(dialects), "by_state": [["detecting", states.count("connected")], ["speaking", uploading], ["waiting", uploading // 3],
-                                                            ["parked", parked], ["closing", 0]],
+        "connections": {"open": len(dialects), "by_state": [[name, doing.count(name)] for name in ("detecting", "speaking", "waiting", "parked", "closing")],
                         "by_dialect": [[name, dialects.count(name)] for name in (*DIALECTS, "unknown")], "buffered_bytes": 70_000, "viewers": 1},
         "totals": {"bets": bets, "batches": batches, "bets_stored": bets, "rejected": 0, "refused": 0, "bytes_in": bets * 57, "bytes_out": batches * 9},
         "bets_per_second": speed, "turns": {"count": 90_000, "p50": 41, "p99": 390, "max": 4100},

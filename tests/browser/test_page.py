@@ -171,6 +171,15 @@ class Page(unittest.TestCase):
                     self.picture(f"look-drawn-{width}-{scheme}-{language}")
         self.assertQuiet()
 
+    def test_the_hub_that_is_played_agrees_with_itself(self):
+        for at in range(0, 60, 3):
+            told = mock.report(at, 12)
+            there = told["connections"]
+            open_now = sum(each["connections"] for each in told["agencies"])
+            sums = [sum(count for _, count in there[key]) for key in ("by_state", "by_dialect")]
+            self.assertEqual([there["open"], *sums], [open_now] * 3, at)
+        self.assertEqual(open_now, 0, "after the draw the clients are gone")
+
     def test_the_pictures_of_the_readme(self):
         self.show(mock.report(6), width=1280, height=720)
         for at in (8, 10, 12, 14, 16, 18, 20, 22, 24):
