@@ -187,7 +187,11 @@ impl<K: Keep> Reactor<K> {
                 continue;
             }
             let records = &mut self.scratch[..held + bytes];
+            let decoding_from = self.marks.is_traced().then(|| self.clock.elapsed());
             let steps = deliver((id, socket), &mut self.hub, self.tls.as_ref(), records, last, now);
+            if let Some(from) = decoding_from {
+                self.marks.decoded(self.clock.elapsed().saturating_sub(from));
+            }
             self.handshakes_left = self.handshakes_left.saturating_sub(steps);
             if !socket.transport.is_flushed() {
                 self.writable.push(id);

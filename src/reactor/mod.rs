@@ -215,6 +215,7 @@ impl<K: Keep> Reactor<K> {
         let did_something = self.marks.did_something(self.traffic, group);
         if did_something {
             status.turn(&self.marks.end(self.traffic, group, self.clock.elapsed()));
+            self.marks.set_traced(status.is_traced());
         }
         let view = LoopView {
             sockets: &self.sockets,

@@ -12,6 +12,9 @@ pub(super) struct TurnMarks {
     began: Duration,
     commit_from: Duration,
     release_from: Duration,
+    /// Whether decoding is measured.
+    traced: bool,
+    decode: Duration,
     /// As of the turn's beginning.
     traffic: Traffic,
     group: u64,
@@ -25,7 +28,22 @@ impl TurnMarks {
 
     /// A poll that began at `waited_from` has returned at `now`.
     pub(super) fn begin(&mut self, waited_from: Duration, now: Duration) {
-        (self.waited_from, self.began) = (waited_from, now);
+        (self.waited_from, self.began, self.decode) = (waited_from, now, Duration::ZERO);
+    }
+
+    /// Whether decoding is measured from here on.
+    pub(super) fn set_traced(&mut self, traced: bool) {
+        self.traced = traced;
+    }
+
+    /// Whether decoding is measured.
+    pub(super) fn is_traced(&self) -> bool {
+        self.traced
+    }
+
+    /// Decoding took so long.
+    pub(super) fn decoded(&mut self, took: Duration) {
+        self.decode += took;
     }
 
     /// Everything is read that this turn reads.
@@ -49,6 +67,7 @@ impl TurnMarks {
             began: self.began,
             poll: self.began.saturating_sub(self.waited_from),
             read: self.commit_from.saturating_sub(self.began),
+            decode: self.decode,
             commit: self.release_from.saturating_sub(self.commit_from),
             release: now.saturating_sub(self.release_from),
             committed: group != self.group,

@@ -63,6 +63,9 @@ pub struct TurnTimes {
     pub poll: Duration,
     /// Accepting, reading and decoding.
     pub read: Duration,
+    /// Decoding alone, which is part of `read`: measured while a trace is recorded only, as it takes two looks at the clock
+    /// for each read.
+    pub decode: Duration,
     /// The commit.
     pub commit: Duration,
     /// Replies, log and writes.

@@ -94,6 +94,11 @@ impl Status {
         Box::new(Follower(Rc::clone(&self.tally)))
     }
 
+    /// Whether turns are traced, so that decoding is to be measured.
+    pub fn is_traced(&self) -> bool {
+        self.trace.is_recorded()
+    }
+
     /// A turn that did something has ended.
     pub fn turn(&mut self, times: &TurnTimes) {
         self.latencies.turns.note(times.read + times.commit + times.release);

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::facts::TurnTimes;
 use crate::limits;
 
-const LANES: [&str; 4] = ["poll", "read", "commit", "release"];
+/// The sum of a turn's decoding is drawn from the beginning of its reading on, of which it is a part.
+const LANES: [&str; 5] = ["poll", "read", "decode", "commit", "release"];
 
 const NOTE: &str = "no turns yet: they are recorded from this request on, until a minute after the last one; ask again";
 
@@ -41,6 +42,11 @@ impl Trace {
         }
     }
 
+    /// Whether turns are recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// It is asked for: turns are recorded from here on.
     pub fn ask(&mut self, now: Duration) {
         self.asked = Some(now);
@@ -68,16 +74,22 @@ impl Trace {
 }
 
 fn write_turn(text: &mut String, times: &TurnTimes) {
-    let mut at = times.began.saturating_sub(times.poll);
-    for (lane, (name, took)) in LANES.iter().zip([times.poll, times.read, times.commit, times.release]).enumerate() {
+    let commit = times.began + times.read;
+    let spans = [
+        (times.began.saturating_sub(times.poll), times.poll),
+        (times.began, times.read),
+        (times.began, times.decode),
+        (commit, times.commit),
+        (commit + times.commit, times.release),
+    ];
+    for (lane, (name, (start, took))) in LANES.iter().zip(spans).enumerate() {
         if !took.is_zero() {
-            let (start, took, lane) = (micros(at), micros(took), lane + 1);
+            let (start, took, lane) = (micros(start), micros(took), lane + 1);
             let _ = write!(
                 text,
                 ",{{\"ph\":\"X\",\"pid\":1,\"tid\":{lane},\"name\":\"{name}\",\"ts\":{start},\"dur\":{took}}}"
             );
         }
-        at += took;
     }
 }
 

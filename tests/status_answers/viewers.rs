@@ -215,6 +215,7 @@ fn a_trace_begins_when_it_is_asked_for_and_ends_a_minute_later() {
         began: Duration::from_micros(began),
         poll: Duration::from_micros(50),
         read: Duration::from_micros(10),
+        decode: Duration::from_micros(7),
         commit: Duration::from_nanos(20_500),
         release: Duration::ZERO,
         committed: true,
@@ -239,15 +240,16 @@ fn a_trace_begins_when_it_is_asked_for_and_ends_a_minute_later() {
         })
         .collect();
     let span = |name: &str, start, took| (name.to_owned(), start, took);
-    assert_eq!(told, [span("poll", 950.0, 50.0), span("read", 1000.0, 10.0), span("commit", 1010.0, 20.5)]);
+    let read = [span("read", 1000.0, 10.0), span("decode", 1000.0, 7.0)];
+    assert_eq!(told, [&[span("poll", 950.0, 50.0)], &read[..], &[span("commit", 1010.0, 20.5)]].concat());
     assert!(trace["otherData"]["note"].is_null());
     let lanes = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "M").count();
-    assert_eq!(lanes, 4);
+    assert_eq!(lanes, 5);
 
     (0..limits::TRACE_TURNS as u64 + 10).for_each(|turn| watched.status.turn(&times(2000 + turn * 100)));
     watched.pass(SECOND);
     let trace: Value = watched.json("/trace.json");
-    assert_eq!(spans(&trace).len(), limits::TRACE_TURNS * 3, "the last ones");
+    assert_eq!(spans(&trace).len(), limits::TRACE_TURNS * 4, "the last ones");
     watched.pass(limits::TRACE_KEPT + SECOND);
     watched.status.turn(&times(9_000_000));
     let trace: Value = watched.json("/trace.json");

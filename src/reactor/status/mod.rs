@@ -119,6 +119,11 @@ impl StatusService {
         self.status.tick(uptime);
     }
 
+    /// Whether turns are traced, so that decoding is to be measured.
+    pub(super) fn is_traced(&self) -> bool {
+        self.status.is_traced()
+    }
+
     /// A turn that did something has ended.
     pub(super) fn turn(&mut self, times: &TurnTimes) {
         self.status.turn(times);
