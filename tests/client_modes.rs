@@ -92,6 +92,7 @@ fn a_single_bet_is_sent_confirmed_and_logged() {
         ended.said("apuesta_enviada"),
         ["action: apuesta_enviada | result: success | dni: 30904465 | numero: 7574"]
     );
+    assert!(ended.said("finish")[0].contains("reason: the agency has not finished: "), "{}", ended.log);
 }
 
 #[test]
@@ -145,6 +146,29 @@ fn flags_go_before_the_environment_and_the_file() {
         ["action: mode | result: success | client_id: 3 | address_from: --server | mode: agency | protocol: binary | \
           data: own.csv | batch_max: 62"]
     );
+}
+
+#[test]
+fn a_file_of_the_command_line_is_uploaded_although_a_bet_is_in_the_environment() {
+    let hub = FakeHub::new();
+    for mode in ["auto", "bet"] {
+        let start = with_bet(client().hub(hub.address).env("CLI_MODE", mode).env("CLI_PROTOCOL", "binary"));
+        let running = start.file("own.csv", &rows(1, "\n")).arg("--data").arg("own.csv").start();
+        assert_eq!(hub.accept().binary_batch(), [30_000_001]);
+        running.signal("TERM");
+        running.end();
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_warned_about_before_the_error_that_ends_the_client() {
+    let warning = "client: warning: environment: nothing reads CLI_SERVER_ADRESS; CLI_SERVER_ADDRESS is read\n";
+    for (name, value, says) in [("CLI_DATA", "missing.csv", "client: data is"), ("CLI_ID", "x", "client: environment:")]
+    {
+        let ended = client().env("CLI_SERVER_ADRESS", "hub:1").env(name, value).run();
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.errors.strip_prefix(warning).is_some_and(|rest| rest.starts_with(says)), "{}", ended.errors);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// the hub (localhost:12345)
     #[arg(long, value_name = "HOST:PORT")]
     pub server: Option<String>,
-    /// the agency's bets, CSV without a header (.data/agency-N.csv)
+    /// the agency's bets, CSV without a header (.data/agency-N.csv); implies mode agency
     #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
     /// the dialect (native)
@@ -58,6 +58,8 @@ impl Arguments {
             ("server.address", "--server", self.server.clone()),
             ("data", "--data", self.data.clone()),
             ("data", "--check", self.check.clone()),
+            // A file that is named on the command line is uploaded, also where a bet or a mode is in the environment.
+            ("mode", "--data", self.data.as_ref().map(|_| "agency".to_owned())),
             ("mode", "--check", self.check.as_ref().map(|_| "agency".to_owned())),
             ("protocol", "--protocol", self.protocol.clone()),
             ("winners", "--winners", self.winners.clone()),

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Err(ConfigError(line)) => return refuse(&line),
     };
     if arguments.check.is_some() {
+        warn_of(&config.warnings);
         return check(&config, &job);
     }
     let output = LogOutput::stdout();
@@ -42,12 +43,30 @@ fn main() -> ExitCode {
 
 fn configure(arguments: &Arguments) -> Result<(ClientConfig, Job, Option<Tls>), ConfigError> {
     let env = |name: &str| std::env::var(name);
-    let mut config = ClientConfig::load(arguments.config.as_deref(), &arguments.flags(), &env, &protocols())?;
+    let loaded = ClientConfig::load(arguments.config.as_deref(), &arguments.flags(), &env, &protocols());
+    let mut config = loaded.inspect_err(|_| warn_of(&misspelt_variables().collect::<Vec<_>>()))?;
+    config.warnings.extend(misspelt_variables());
+    match Tls::load(&config).and_then(|tls| Ok((tls, Job::new(&config)?))) {
+        Ok((tls, job)) => Ok((config, job, tls)),
+        Err(error) => {
+            warn_of(&config.warnings);
+            Err(error)
+        }
+    }
+}
+
+/// A warning for each variable that looks like a misspelt one of the client.
+fn misspelt_variables() -> impl Iterator<Item = String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let misspelt = misspelt(names, &variables()).into_iter();
-    config.warnings.extend(misspelt.map(|(name, meant)| format!("environment: nothing reads {name}; {meant} is read")));
-    let (tls, job) = (Tls::load(&config)?, Job::new(&config)?);
-    Ok((config, job, tls))
+    misspelt.map(|(name, meant)| format!("environment: nothing reads {name}; {meant} is read"))
+}
+
+/// Says on standard error what the log would have said: a misspelt name may be the cause of the error that follows.
+fn warn_of(warnings: &[String]) {
+    for warning in warnings {
+        say_on_stderr(&format!("client: warning: {}", logging::Value(warning)));
+    }
 }
 
 /// Lists the bad rows of the data file, and what is probably wrong with the whole. Exit code 1 if there is a bad row, or
