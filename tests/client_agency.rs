@@ -188,6 +188,17 @@ fn a_hub_that_starts_after_its_clients_is_waited_for() {
 }
 
 #[test]
+fn a_hub_that_stays_away_for_long_is_warned_about() {
+    let hub = FakeHub::absent();
+    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    running.wait_for("retry_in: 5s | warning: is the hub running? the client gives up in 4m5");
+    running.signal("TERM");
+    let ended = running.end();
+    let warned = |line: &&str| line.starts_with("WARNING  action: connect | result: in_progress");
+    assert_eq!(ended.lines().into_iter().filter(warned).count(), 1, "{}", ended.log);
+}
+
+#[test]
 fn a_hub_that_stays_away_is_given_up() {
     let hub = FakeHub::absent();
     let ended = agency(&hub, "native", &rows(1, "\n")).env("CLI_PATIENCE", "1ms").run();
@@ -387,9 +398,51 @@ fn a_rerun_that_sends_nothing_says_so() {
     running.signal("TERM");
     let ended = running.end();
     assert_eq!(
-        ended.said("bets_sent").last().unwrap(),
-        &"action: bets_sent | result: success | client_id: 3 | bets: 15 | reason: the hub had every bet already, none was sent"
+        ended.said("bets_sent"),
+        ["action: bets_sent | result: success | client_id: 3 | batches: 2 | bets: 15 | \
+          reason: the hub had every bet already, none was sent"]
     );
+}
+
+#[test]
+fn a_hub_with_more_batches_than_the_file_is_told_with_its_number() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 9);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1));
+    let said = ended.said("resume")[0];
+    assert!(said.contains("the hub has 9 batches") && said.contains("these bets make only 3"), "{said}");
+}
+
+#[test]
+fn a_client_says_nothing_is_stored_of_a_store_that_was_replaced() {
+    let finished = |hub: &FakeHub| {
+        let mut peer = hub.accept();
+        peer.native_hello(3, 0);
+        for batch in 0..3 {
+            assert_eq!(peer.native_batch().0, batch);
+        }
+        peer.native_ack(3);
+        assert_eq!(peer.native().0, 2);
+    };
+    // The other store has fewer batches of the agency, or more.
+    for next in [2, 7] {
+        let hub = FakeHub::new();
+        let running = agency(&hub, "native", &rows(25, "\n")).start();
+        finished(&hub);
+        let mut peer = hub.accept();
+        peer.native_hello(3, next);
+        if next == 2 {
+            assert_eq!(peer.native_batch(), (1, 10), "the last that the hub has, to compare");
+            peer.native_write(0x82, &[&1u64.to_be_bytes()[..], &[0, 9], b"other|bets"].concat());
+        }
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1), "{}", ended.log);
+        assert!(ended.said("resume").last().unwrap().contains("result: fail"), "{}", ended.log);
+        assert!(!ended.log.contains("stored"), "{}", ended.log);
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Loss {
 pub enum Kind {
     /// It may pass.
     Passing,
+    /// Nothing listens at the address. It may pass.
+    Refused,
     /// The hub's name cannot be looked up. It may be wrong, or not be known yet.
     NoName,
     /// The next connection would fail in the same way.
@@ -47,6 +49,9 @@ impl From<io::Error> for Loss {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match tls.and_then(what_to_do) {
             Some(advice) => Loss { reason: format!("{error}; {advice}"), kind: Kind::Permanent },
+            None if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Loss { reason: error.to_string(), kind: Kind::Refused }
+            }
             None => Loss::passing(error.to_string()),
         }
     }
@@ -105,10 +110,11 @@ mod tests {
         }
         for loss in [
             tls(Error::AlertReceived(AlertDescription::InternalError)),
-            Loss::from(io::Error::from(io::ErrorKind::ConnectionRefused)),
+            Loss::from(io::Error::from(io::ErrorKind::ConnectionReset)),
             Loss::from("no answer".to_owned()),
         ] {
             assert_eq!(loss.kind, Kind::Passing, "{loss:?}");
         }
+        assert_eq!(Loss::from(io::Error::from(io::ErrorKind::ConnectionRefused)).kind, Kind::Refused);
     }
 }

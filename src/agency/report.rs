@@ -7,6 +7,7 @@ use log::{debug, error, info, warn};
 
 use super::check::Check;
 use super::job::Job;
+use super::loss::{Kind, Loss};
 use super::tally::Tally;
 use super::upload::{Event, Failure, Stage};
 use crate::config::client::ClientConfig;
@@ -107,6 +108,21 @@ impl Report {
         );
     }
 
+    /// As [`connecting_again`](Self::connecting_again), of a hub that cannot be reached for long; `left` is the time until
+    /// the client gives up.
+    pub fn connecting_still(self, address: &str, loss: &Loss, pause: Duration, left: Duration) {
+        let hint = if loss.kind == Kind::Refused { "is the hub running? " } else { "" };
+        warn!(
+            "action: connect | result: in_progress | client_id: {} | server_address: {} | reason: {} | retry_in: {} | \
+             warning: {hint}the client gives up in {}",
+            self.id,
+            Value(address),
+            Value(&loss.reason),
+            format_duration(pause),
+            format_duration(left)
+        );
+    }
+
     pub fn unreachable(self, address: &str, reason: &str, given_up_after: Duration) {
         error!(
             target: CRITICAL,
@@ -139,6 +155,15 @@ impl Report {
         info!("action: apuesta_enviada | result: success | dni: {} | numero: {}", bet.document(), bet.number());
     }
 
+    /// Logs, as the last line of mode `bet`, that the draw still waits for the agency.
+    pub fn not_finished(self) {
+        info!(
+            "action: finish | result: in_progress | client_id: {} | reason: the agency has not finished: its draw needs \
+             an upload in agency mode (with --protocol text, also after a bet in native)",
+            self.id
+        );
+    }
+
     pub fn bet_refused(self, bet: &Bet, reason: &str) {
         error!(
             target: CRITICAL,
@@ -167,7 +192,7 @@ impl Report {
                 "action: send_batch | result: in_progress | client_id: {id} | bets: {bets} | warning: sent again, \
                  since its answer was lost; {dialect} cannot tell whether it is stored already, and may store it twice"
             ),
-            Event::Full { reason, pause } => info!(
+            Event::Full { reason, pause } => warn!(
                 "action: send_batch | result: in_progress | client_id: {id} | reason: {} | retry_in: {}",
                 Value(reason),
                 format_duration(*pause)
@@ -239,9 +264,9 @@ impl Report {
         );
     }
 
-    pub fn nothing_sent(self, bets: u64) {
+    pub fn nothing_sent(self, batches: u64, bets: u64) {
         info!(
-            "action: bets_sent | result: success | client_id: {} | bets: {bets} | \
+            "action: bets_sent | result: success | client_id: {} | batches: {batches} | bets: {bets} | \
              reason: the hub had every bet already, none was sent",
             self.id
         );

@@ -30,6 +30,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// How long a host name may not be known before the client gives up, if it never was. A name may be made known a little
 /// later than the client starts, as that of a container; a name that is wrong stays unknown.
 const NAME_PATIENCE: Duration = Duration::from_secs(15);
+/// The loss in a row from which on the log warns: some six seconds after the first, if each comes at once.
+const UNREACHABLE_WARNED: u32 = 7;
 /// Reads, and writes, before signals are checked.
 const STEPS_PER_TURN: usize = 16;
 
@@ -228,6 +230,7 @@ impl Client<'_> {
         match self.upload(&mut Upload::new(plan, BetList::new(vec![bet.clone()])), dialect)? {
             Outcome::Done { .. } => {
                 self.report.bet_confirmed(bet);
+                self.report.not_finished();
                 Ok(())
             }
             Outcome::Failed(Failure::Rejected { reason, .. }) => {
@@ -274,7 +277,12 @@ impl Client<'_> {
             self.report.unreachable(address, &advice, Duration::from_secs(looked_up.as_secs()));
             return Err(Halt::Failed);
         }
-        self.report.connecting_again(address, &loss.reason, pause);
+        if losses >= UNREACHABLE_WARNED {
+            let left = Duration::from_secs(self.config.patience.saturating_sub(since.until(now)).as_secs());
+            self.report.connecting_still(address, loss, pause, left);
+        } else {
+            self.report.connecting_again(address, &loss.reason, pause);
+        }
         Ok(())
     }
 

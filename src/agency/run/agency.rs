@@ -9,7 +9,7 @@ use crate::agency::check::Check;
 use crate::agency::job::Job;
 use crate::agency::loss::{Kind, Loss};
 use crate::agency::tally::{Pace, Tally};
-use crate::agency::upload::{Event, Failure, Goal, Next, Outcome, Upload};
+use crate::agency::upload::{Event, Failure, Goal, Next, Outcome, Stage, Upload};
 use crate::agency::waiter::Halt;
 use crate::agency::winners::Winners;
 use crate::lottery::AgencyId;
@@ -51,6 +51,12 @@ impl Client<'_> {
             }
             Outcome::Failed(failure) => {
                 self.progress.clear();
+                if let (Failure::Refused { stage: Stage::Skipping { .. } | Stage::Comparing, .. }, Some(tally)) =
+                    (&failure, &mut self.tally)
+                {
+                    // The hub's bets are others, so what it has acknowledged before may not be stored any more.
+                    tally.forget();
+                }
                 Err(self.fail(&failure, data))
             }
         }
@@ -235,9 +241,11 @@ impl Client<'_> {
                 Event::NotDrawn => self.await_draw(),
                 Event::MayRepeat { .. } | Event::Full { .. } => {}
             }
-            self.report.event(&event, dialect, began.elapsed());
-            if matches!(event, Event::AllSent { .. }) && tally.bets > 0 && tally.found == tally.bets {
-                self.report.nothing_sent(tally.bets);
+            match &event {
+                Event::AllSent { batches, .. } if tally.bets > 0 && tally.found == tally.bets => {
+                    self.report.nothing_sent(*batches, tally.bets);
+                }
+                event => self.report.event(event, dialect, began.elapsed()),
             }
             if let Some(kept) = &mut self.tally {
                 *kept = tally;

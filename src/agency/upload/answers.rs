@@ -142,8 +142,10 @@ impl<R: BetReader> Upload<R> {
             self.events.push_back(Event::Forgotten { next });
             self.finished = false;
             self.start_over();
+            // A store in the place of the earlier one may have other bets.
+            self.compared = next == 0;
         }
-        self.stage = Stage::Skipping { to: next };
+        self.stage = Stage::Skipping { to: if self.compared { next } else { next - 1 } };
     }
 
     /// The index of the first unacknowledged batch.

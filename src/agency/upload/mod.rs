@@ -259,7 +259,7 @@ impl<R: BetReader> Upload<R> {
         }
     }
 
-    /// Skips some of the batches that the hub has.
+    /// Skips some of the batches that the hub has: all, or all but the one that is compared after them.
     pub fn work(&mut self) {
         let Stage::Skipping { to } = self.stage else { return };
         for _ in 0..SKIP_BATCHES {
@@ -268,7 +268,7 @@ impl<R: BetReader> Upload<R> {
             }
             match self.batcher.make() {
                 Ok(Some(_)) => {}
-                Ok(None) => return self.fail_refused(self.too_few(to)),
+                Ok(None) => return self.fail_refused(self.too_few(to + u64::from(!self.compared))),
                 Err(error) => return self.fail(Failure::Bets(error)),
             }
         }
