@@ -19,6 +19,7 @@ DOCUMENTS = ["README.md", "LEEME.md", "docs/QUICKSTART.md", "docs/SECURITY.md"]
 CONTAINERS = "needs an engine and minutes: tests/docker runs it"
 SYSTEM = "changes the system, as root"
 NOT_RUN = {
+    "cargo run --release --bin loteria -- why": "it asks the hub that runs in the same folder, and a test has each hub in its own",
     "make demo": "tests/tools/test_demo.py runs it",
     "make test": "runs this test",
     "make docker-compose-up": CONTAINERS,
@@ -30,7 +31,6 @@ NOT_RUN = {
     "make install": SYSTEM,
     "install -d /etc/loteria": SYSTEM,
     "install -m 640 -g loteria config.ini .tls/server.crt .tls/server.key .tls/ca.crt /etc/loteria/": SYSTEM,
-    "cargo run --release --bin loteria -- why": "it asks the hub that runs in the same folder, and a test has each hub in its own",
     "systemctl daemon-reload": SYSTEM,
     "systemctl enable --now loteria": SYSTEM,
     "systemctl status loteria": SYSTEM,
