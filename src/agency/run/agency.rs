@@ -241,11 +241,13 @@ impl Client<'_> {
                 Event::NotDrawn => self.await_draw(),
                 Event::MayRepeat { .. } | Event::Full { .. } => {}
             }
-            match &event {
-                Event::AllSent { batches, .. } if tally.bets > 0 && tally.found == tally.bets => {
-                    self.report.nothing_sent(*batches, tally.bets);
-                }
-                event => self.report.event(event, dialect, began.elapsed()),
+            if let Event::AllSent { batches, .. } = event
+                && tally.bets > 0
+                && tally.found == tally.bets
+            {
+                self.report.nothing_sent(batches, tally.bets);
+            } else {
+                self.report.event(&event, dialect, began.elapsed());
             }
             if let Some(kept) = &mut self.tally {
                 *kept = tally;
