@@ -75,7 +75,7 @@ class Draw(unittest.TestCase):
         self.state(3, "Uploading")
         self.reads("#headline", "Waiting for agencies 2 and 3")
         for agency in (1, 4, 5):
-            self.state(agency, "Waits for the draw")
+            self.state(agency, "Parked")
         self.reads("#since", r"3 queries wait for the draw, the oldest for \d+ s, since \d\d:\d\d:\d\d")
         self.reads(".lane:nth-child(2) .count", "1,500")
         self.reads("#sum b", "12,000 bets")

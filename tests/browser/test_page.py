@@ -136,7 +136,7 @@ class Page(unittest.TestCase):
         self.show(mock.report(24), **look)
         self.reads("#headline", "Faltan las agencias 1, 3 y 4")
         self.assertEqual(browser.run("return document.documentElement.lang"), "es")
-        self.assertEqual(browser.texts(".lane .what"), ["Enviando", "Espera el sorteo", "Perdida hace 2 s", "Enviando", "Espera el sorteo"])
+        self.assertEqual(browser.texts(".lane .what"), ["Enviando", "En espera", "Perdida hace 2 s", "Enviando", "En espera"])
         self.assertEqual(browser.texts(".lane .count"), ["2.696", "3.500", "1.265", "2.027", "2.000"])
         self.fits()
         self.picture("phone-1-uploading-day")
@@ -156,6 +156,29 @@ class Page(unittest.TestCase):
                                   width=width, height=height, scheme=scheme, motion="reduce")
                         self.fits()
                         self.assertEqual(browser.run(FAINT), [])
+        self.assertQuiet()
+
+    def test_counts_of_millions_stay_on_one_line(self):
+        # Of each count: whether it is on one line, and whether it is inside of its lane and right of what is before it.
+        odd = """return [...document.querySelectorAll('.lane')].filter(lane => {
+            const range = document.createRange(), count = lane.querySelector('.count');
+            range.selectNodeContents(count);
+            const text = range.getBoundingClientRect(), box = lane.getBoundingClientRect(), column = count.getBoundingClientRect();
+            return text.height > 1.6 * parseFloat(getComputedStyle(count).fontSize) || text.left < column.left - 1 || text.right > box.right + 1;
+        }).map(lane => lane.querySelector('.count').textContent)"""
+        for width, height in (WIDE, NARROW):
+            for agencies in (5, 10, 20, 40, 60, 240):
+                for language in ("en", "es"):
+                    with self.subTest(width=width, agencies=agencies, language=language):
+                        told = mock.report(24, agencies)
+                        told["agencies"][0]["bets"] = 12_345_678
+                        told["totals"]["bets_stored"] += 12_345_678
+                        self.show(told, f"?lang={language}", width=width, height=height, motion="reduce")
+                        self.reads(".lane:nth-child(1) .count", "12,345,678" if language == "en" else "12.345.678")
+                        self.assertEqual(browser.run(odd), [])
+                        inside = self.fits()
+                        if width == WIDE[0] and agencies <= 60:
+                            self.assertEqual(inside[2], inside[3], f"{agencies} agencies need no scrolling")
         self.assertQuiet()
 
     def test_day_and_night_in_both_languages_for_the_eye(self):
