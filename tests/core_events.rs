@@ -50,6 +50,7 @@ impl Observer for Told {
             | Event::WrongCertificate { .. }
             | Event::DrawWaits { .. }
             | Event::StoreFull { .. }
+            | Event::StoreHasSpace
             | Event::StoreUnreadable { .. } => return,
         };
         self.0.borrow_mut().push(line);

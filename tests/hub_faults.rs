@@ -257,7 +257,10 @@ fn fill_then_recover(hub: Hub, make_space: impl FnOnce(&Hub), store: &Path, rest
     while upload_hundred(&mut peer, next) != 0 {
         assert!(std::time::Instant::now() < until, "uploads never resumed");
     }
-    stored.push(next);
+    let again = "INFO     action: store | result: success | reason: there is space again";
+    hub.wait_for(again);
+    assert_eq!((upload_hundred(&mut peer, next + 100), hub.count(again)), (0, 1), "it is said once");
+    stored.extend([next, next + 100]);
     let expected: String = stored
         .iter()
         .flat_map(|first| *first..*first + 100)

@@ -107,6 +107,22 @@ fn without_lines_for_batches_a_summary_stands_for_them() {
 }
 
 #[test]
+fn what_is_rejected_or_refused_names_the_agency_and_the_address() {
+    let hub = hub().env("LOTTERY_AGENCIES", "2").start();
+    let mut peer = hub.connect();
+    peer.send(&binary_batch(3, 1, 1));
+    peer.expect(&[1]);
+    peer.send(&binary(2, &[9], &[]));
+    peer.expect(&[1]);
+    let unknown = "reason: the agency is not of this draw";
+    hub.wait_for(&format!("apuesta_recibida | result: fail | cantidad: 1 | agencia: 3 | ip: 127.0.0.1 | {unknown}"));
+    hub.wait_for(&format!("query | result: fail | ip: 127.0.0.1 | agency: 9 | {unknown}"));
+    let mut native = hub.connect();
+    native.send(b"\xb7LN\x01\0\0\0\x07");
+    hub.wait_for(&format!("receive_message | result: fail | ip: 127.0.0.1 | agency: 7 | {unknown}, connection closed"));
+}
+
+#[test]
 fn a_signal_writes_the_state_into_the_log_and_ends_nothing() {
     let hub = hub().env("LOTTERY_AGENCIES", "3").start();
     let mut peer = hub.connect();

@@ -19,6 +19,7 @@ impl<K: Keep> Hub<K> {
             // The hub is full: the reply to the first request says so.
             return self.note_last(slot, Outcome::Refused(Refused::Connection(Unwelcome::Busy)));
         }
+        let (noted, claimed) = (self.turn.entries.len(), self.claimed(slot, &request));
         match request {
             Request::Hello(agency) => self.hello(slot, agency),
             Request::Batch(batch) => self.batch(slot, &batch, now),
@@ -31,6 +32,23 @@ impl<K: Keep> Hub<K> {
             }
             Request::Refused(malformed) => self.note(slot, Outcome::Refused(Refused::Request(malformed))),
             Request::Echo => self.echo(slot, frame),
+        }
+        if let Some(entry) = self.turn.entries.get_mut(noted) {
+            entry.claimed = claimed;
+        }
+    }
+
+    /// The agency that a request is for, by its own words or its connection's.
+    fn claimed(&self, slot: usize, request: &Request<Bets<'_>>) -> Option<AgencyId> {
+        let speaker = match request {
+            Request::Hello(agency) => Speaker::Named(*agency),
+            Request::Batch(batch) => batch.agency,
+            Request::Finish(speaker) | Request::Query(speaker) | Request::FinishAndQuery(speaker) => *speaker,
+            Request::EmptyBatch | Request::BadBatch { .. } | Request::Refused(_) | Request::Echo => Speaker::Connection,
+        };
+        match speaker {
+            Speaker::Named(agency) => Some(agency),
+            Speaker::Connection => self.connections[slot].session.agency,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The end of a turn: it is submitted, and what the keeper has settled is ready to be answered.
 
 use super::Hub;
+use super::events::Event;
 use super::turn::{CommittedTurn, Entry, Outcome};
 use crate::limits;
 use crate::mutants::{self, Mutant};
@@ -57,6 +58,10 @@ impl<K: Keep> Hub<K> {
     fn note_committed(&mut self, proof: Committed, committed: &mut CommittedTurn) {
         while let Some((_, entries)) = self.keeping.in_flight.pop_front_if(|(turn, _)| *turn <= proof.through()) {
             self.lottery.commit();
+            if self.keeping.was_full && entries.iter().any(Entry::is_stored_batch) {
+                self.keeping.was_full = false;
+                self.emit(&Event::StoreHasSpace);
+            }
             committed.add(entries);
         }
         committed.proof = Some(proof);
@@ -78,7 +83,7 @@ impl<K: Keep> Hub<K> {
     pub(super) fn note(&mut self, slot: usize, outcome: Outcome) {
         self.connections[slot].pending += 1;
         self.turn.untrusted_requests += u32::from(!self.connections[slot].is_agency());
-        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), outcome });
+        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), claimed: None, outcome });
     }
 
     /// Whether the turn in hand should end before more is received: it has many rows to write, or many

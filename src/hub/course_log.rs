@@ -76,10 +76,13 @@ impl Observer for CourseLog {
                 );
             }
             Event::ConnectionEnded { peer, dialect, agency } => log_end(peer, dialect, agency),
-            Event::Rejected { count, why, .. } => {
-                log::error!("action: apuesta_recibida | result: fail | cantidad: {count} | reason: {why}");
+            Event::Rejected { agency, claimed, peer: Peer { ip, .. }, count, why } => {
+                let agency = agency.or(claimed).map(|id| format!(" | agencia: {id}")).unwrap_or_default();
+                log::error!(
+                    "action: apuesta_recibida | result: fail | cantidad: {count}{agency} | ip: {ip} | reason: {why}"
+                );
             }
-            Event::Refused { peer, why } => log_refused(peer.ip, why),
+            Event::Refused { peer, claimed, why } => log_refused(peer.ip, claimed, why),
             Event::Broken { peer: Peer { ip, .. }, why: Broken::Malformed(Malformed(what)) } => {
                 log::error!("action: receive_message | result: fail | ip: {ip} | reason: {what}, connection closed");
             }
@@ -124,6 +127,7 @@ impl Observer for CourseLog {
                     "action: store | result: in_progress | reason: {why}, batches are rejected until there is space"
                 );
             }
+            Event::StoreHasSpace => log::info!("action: store | result: success | reason: there is space again"),
             Event::StoreUnreadable { agency, error } => {
                 let error = Value(error);
                 log::error!("action: store | result: fail | agency: {agency} | reason: {error}");
@@ -161,14 +165,15 @@ fn log_stored(agency: AgencyId, bets: u32, total: u64, logged: &[LoggedBet]) {
     log::info!("action: apuesta_recibida | result: success | cantidad: {bets} | agencia: {agency} | apuestas: {total}");
 }
 
-fn log_refused(ip: IpAddr, why: Refused) {
+fn log_refused(ip: IpAddr, claimed: Option<AgencyId>, why: Refused) {
+    let agency = claimed.map(|id| format!(" | agency: {id}")).unwrap_or_default();
     match why {
-        Refused::Query(refusal) => log::warn!("action: query | result: fail | ip: {ip} | reason: {refusal}"),
+        Refused::Query(refusal) => log::warn!("action: query | result: fail | ip: {ip}{agency} | reason: {refusal}"),
         Refused::Request(Malformed(what)) => {
-            log::warn!("action: receive_message | result: fail | ip: {ip} | reason: {what}");
+            log::warn!("action: receive_message | result: fail | ip: {ip}{agency} | reason: {what}");
         }
         Refused::Connection(why) => {
-            log::warn!("action: receive_message | result: fail | ip: {ip} | reason: {why}, connection closed");
+            log::warn!("action: receive_message | result: fail | ip: {ip}{agency} | reason: {why}, connection closed");
         }
     }
 }

@@ -127,7 +127,7 @@ impl<K: Keep> Hub<K> {
         }
         if self.lottery.exclude(agency) == Ok(true) {
             self.keeping.keeper.stage_exclusion(agency);
-            self.turn.entries.push(Entry { id: None, outcome: Outcome::Excluded { agency } });
+            self.turn.entries.push(Entry { id: None, claimed: None, outcome: Outcome::Excluded { agency } });
         }
     }
 

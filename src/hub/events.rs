@@ -46,8 +46,10 @@ pub enum Event<'a> {
     },
     /// A batch was rejected.
     Rejected {
-        /// Whose it is, where that is known.
+        /// Whose it is, where that is known: an agency of the draw.
         agency: Option<AgencyId>,
+        /// The agency that the sender says it is, which may be none of the draw.
+        claimed: Option<AgencyId>,
         /// Who sent it.
         peer: Peer,
         /// How many bets it has.
@@ -68,6 +70,8 @@ pub enum Event<'a> {
     Refused {
         /// The sender.
         peer: Peer,
+        /// The agency that the sender says it is, which may be none of the draw.
+        claimed: Option<AgencyId>,
         /// Why.
         why: Refused,
     },
@@ -138,6 +142,8 @@ pub enum Event<'a> {
         /// What the system says.
         error: &'a std::io::Error,
     },
+    /// A batch is stored again, for the first time since the disk was full.
+    StoreHasSpace,
     /// A batch that came again could not be compared with the stored one.
     StoreUnreadable {
         /// Whose.

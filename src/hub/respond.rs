@@ -86,9 +86,9 @@ impl<K: Keep> Hub<K> {
         let event = match &entry.outcome {
             Outcome::Done { agency, what } => return self.emit_done(entry.id, *agency, what, now),
             Outcome::Rejected { agency, count, why, .. } => {
-                Event::Rejected { agency: *agency, peer: peer(), count: *count, why: *why }
+                Event::Rejected { agency: *agency, claimed: entry.claimed, peer: peer(), count: *count, why: *why }
             }
-            Outcome::Refused(why) => Event::Refused { peer: peer(), why: *why },
+            Outcome::Refused(why) => Event::Refused { peer: peer(), claimed: entry.claimed, why: *why },
             Outcome::Ended(Ending::Malformed(malformed)) => {
                 Event::Broken { peer: peer(), why: Broken::Malformed(*malformed) }
             }

@@ -24,6 +24,7 @@ impl<K: Keep> Hub<K> {
         let mut entries = self.keeping.take_back();
         entries.append(&mut self.turn.entries);
         self.emit(&Event::StoreFull { error });
+        self.keeping.was_full = true;
         self.keeping.full_until = Some(now + limits::FULL_DISK_PAUSE);
         if !mutants::is(Mutant::KeepLotteryOnFull) {
             self.lottery.roll_back();

@@ -91,7 +91,16 @@ pub struct LoggedBet {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: Option<ConnectionId>,
+    /// The agency that the request is for, by its own words or its connection's: it may be none of the draw.
+    pub(super) claimed: Option<AgencyId>,
     pub(super) outcome: Outcome,
+}
+
+impl Entry {
+    /// Whether it is a batch that the turn stores.
+    pub(super) fn is_stored_batch(&self) -> bool {
+        matches!(self.outcome, Outcome::Done { what: Done::Stored { .. }, .. })
+    }
 }
 
 /// The turn in hand: what was received since the last one was submitted.
@@ -121,6 +130,8 @@ pub(super) struct Keeping<K> {
     pub(super) next: TurnNumber,
     /// Until then batches are rejected without trying the disk.
     pub(super) full_until: Option<Moment>,
+    /// The disk was full, and no batch has been stored since.
+    pub(super) was_full: bool,
     /// The last group of records that was seen, and when it was written.
     pub(super) group: u64,
     pub(super) written_at: Moment,
@@ -130,7 +141,7 @@ impl<K: Keep> Keeping<K> {
     pub(super) fn new(keeper: K, now: Moment) -> Keeping<K> {
         let group = keeper.group();
         let next = TurnNumber::default().next();
-        Keeping { keeper, in_flight: VecDeque::new(), next, full_until: None, group, written_at: now }
+        Keeping { keeper, in_flight: VecDeque::new(), next, full_until: None, was_full: false, group, written_at: now }
     }
 
     /// Whether no turn waits to be settled.
@@ -145,8 +156,7 @@ impl<K: Keep> Keeping<K> {
 
     /// Whether a batch is in a turn in flight.
     pub(super) fn has_batches(&self) -> bool {
-        let is_batch = |entry: &Entry| matches!(entry.outcome, Outcome::Done { what: Done::Stored { .. }, .. });
-        self.in_flight.iter().any(|(_, entries)| entries.iter().any(is_batch))
+        self.in_flight.iter().any(|(_, entries)| entries.iter().any(Entry::is_stored_batch))
     }
 
     /// The entries of all turns in flight, in order, which are so no longer: they will be submitted again.

@@ -18,9 +18,9 @@ impl Observer for Follower {
         match *event {
             Event::Stored { agency, peer, dialect, bets, .. } => tally.stored(peer, agency, dialect, bets),
             Event::Hello { peer, agency, dialect } => tally.hello(peer, agency, dialect),
-            Event::Rejected { agency, peer, count, why } => tally.rejected(peer, agency, count, why),
+            Event::Rejected { agency, peer, count, why, .. } => tally.rejected(peer, agency, count, why),
             Event::Finished { agency, peer, dialect } => tally.finished(peer, agency, dialect),
-            Event::Refused { peer, why } => {
+            Event::Refused { peer, why, .. } => {
                 tally.refused(peer, reasons::of_refused(why), || reasons::words_of_refused(why));
             }
             Event::Broken { peer, why } => tally.will_end(peer, reasons::of_broken(why)),
@@ -37,8 +37,8 @@ impl Observer for Follower {
             Event::Drawn => tally.drawn(),
             Event::StoreFull { .. } => tally.store_full(),
             // The request that follows a wrong certificate, or meets an unreadable store, is rejected or refused; the summary is the
-            // log's.
-            Event::StoreUnreadable { .. } | Event::WrongCertificate { .. } | Event::SummaryDue => {}
+            // log's; a disk that has space again is known by its batch.
+            Event::StoreHasSpace | Event::StoreUnreadable { .. } | Event::WrongCertificate { .. } | Event::SummaryDue => {}
         }
     }
 }
