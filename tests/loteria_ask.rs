@@ -90,6 +90,7 @@ fn waiting() -> Report {
             waiting_since: Some(61.0),
             parked: 1,
             drawn_ago: None,
+            drawn_at: None,
             winners: None,
         },
         agencies,
@@ -125,6 +126,7 @@ fn drawn(ago: Option<f64>) -> Report {
         waiting_since: None,
         parked: 0,
         drawn_ago: ago,
+        drawn_at: ago.map(|_| "2024-08-21T22:10:00Z".to_owned()),
         winners: Some(10),
     };
     report.agencies.truncate(1);
@@ -154,7 +156,7 @@ fn why_has_a_sentence_for_each_missing_agency() {
         "Agency 2 is connected from 10.0.0.7:4321 (native), silent for 32s, and no bet of it is stored: its client may wait for its own file.",
         "Agency 3 is uploading from 10.0.0.7:4321 (native): 1,240 bets in 20 batches so far, 512/s, last heard 0.2s ago; it last did: sent a batch of 62 bets.",
         "Agency 4 is connected from 10.0.0.7:4321 (native) and silent for 1m15s after 1,240 bets in 20 batches: its client may wait for its own file.",
-        "Agency 5 was lost 3m20s ago: its last connection from 10.0.0.9:99 ended after 1,240 bets in 20 batches and before its finish; 3 requests were refused, the last one because: bet 2: document.[2J.",
+        "Agency 5 was lost 3m20s ago: its last connection from 10.0.0.9:99 ended after 1,240 bets in 20 batches and before its finish; 3 batches were rejected, the last one because: bet 2: document.[2J.",
         "Agency 6 is excluded: it was lost after 1,240 bets, and the draw does not wait for it.",
     ];
     assert_eq!(out.lines().collect::<Vec<_>>(), expected);
@@ -304,7 +306,8 @@ fn watch_draws_over_a_terminal_and_ctrl_c_restores_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut many = waiting();
-    many.agencies.extend((8..200).map(|id| agency(id, AgencyState::NeverSeen)));
+    many.agencies.extend((8..199).map(|id| agency(id, AgencyState::Finished)));
+    many.agencies.push(agency(199, AgencyState::NeverSeen));
     let _hub = reporting(folder.path(), &many);
     let mut python = Command::new("python3");
     python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_loteria"), "status", "--watch"]);
@@ -318,6 +321,7 @@ fn watch_draws_over_a_terminal_and_ctrl_c_restores_it() {
     assert_eq!(lines.len(), 24, "the whole screen, and no more: {lines:?}");
     assert!(lines.iter().all(|line| line.trim().chars().count() < 80), "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("… and 187 more")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("   199  never seen")), "the draw waits for it: {lines:?}");
 }
 
 #[test]
@@ -437,7 +441,7 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
     let (_, out, _) = loteria(folder.path(), &["winners", "--csv"]);
     assert!(out.lines().count() == 3 && out.contains(",7,") && out.contains(",8,"), "told in two parts: {out}");
     let (code, _, err) = loteria(folder.path(), &["winners"]);
-    assert!(code == Some(1) && err.ends_with("status 409: the draw has not been made\n"), "{err}");
+    assert!(code == Some(1) && err == "loteria: the draw has not been made, so there are no winners yet\n", "{err}");
     assert_eq!(
         hub.requests(),
         [

@@ -68,7 +68,9 @@ fn a_draw_is_seen_as_it_happens() {
 
     watched.say(one, &finish(Dialect::Native, 1));
     watched.pass(SECOND);
-    assert_eq!(states(&watched.report()), [Finished, NeverSeen]);
+    let report = watched.report();
+    assert_eq!(states(&report), [Finished, NeverSeen]);
+    assert_eq!(report.agencies[0].bets_per_second.to_bits(), 0, "what has finished uploads nothing");
     watched.say(one, &query(Dialect::Native, 1));
     watched.pass(3 * SECOND);
     let report = watched.report();
@@ -89,6 +91,8 @@ fn a_draw_is_seen_as_it_happens() {
     let draw = &report.draw;
     assert_eq!((draw.state, draw.winning_number, draw.winners), (DrawState::Drawn, Some(7574), Some(4)));
     assert_eq!((draw.drawn_ago, draw.waiting_count, draw.parked, draw.waiting_since), (Some(1.0), 0, 0, None));
+    assert_eq!(draw.drawn_at.as_deref(), Some("2024-08-21T22:11:23Z"));
+    assert_eq!(report.bets_per_second.to_bits(), 0, "no bet comes after the draw");
     assert_eq!(report.agencies.iter().map(|agency| agency.winners).collect::<Vec<_>>(), [Some(3), Some(1)]);
     assert_eq!(report.agencies[1].dialect.as_deref(), Some("binary"));
 }
@@ -244,6 +248,11 @@ fn health_and_readiness_say_why_not() {
         assert_eq!(watched.report().unhealthy.as_deref(), Some(why.trim_end()));
     };
     sick(|watched| watched.gauges.listening = false, "not listening");
+    let mut stopping = Watched::new(1, Policy::default());
+    (stopping.gauges.listening, stopping.gauges.stopping) = (false, true);
+    let (code, _, ready, why) = health(&mut stopping);
+    assert_eq!((code, ready), (200, 503));
+    assert!(why.contains("is stopping"), "{why}");
     sick(|watched| watched.gauges.log_flows = false, "lines are dropped");
     sick(|watched| watched.gauges.disk_free_bytes = Some(0), "no free space");
 

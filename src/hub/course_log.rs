@@ -288,13 +288,14 @@ fn log_draw_misses(missing: &[Missing], more: bool) {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Missing { agency, doing, bets } = self;
+        let s = if *bets == 1 { "" } else { "s" };
         match (doing, bets) {
             (Doing::NeverSeen, _) => write!(f, "{agency} never seen"),
             (Doing::Connected, 0) => write!(f, "{agency} connected, no bets"),
-            (Doing::Connected, _) => write!(f, "{agency} uploading, {bets} bets"),
+            (Doing::Connected, _) => write!(f, "{agency} uploading, {bets} bet{s}"),
             (Doing::Gone, 0) => write!(f, "{agency} gone, no bets"),
-            (Doing::Gone, _) => write!(f, "{agency} gone, {bets} bets"),
-            (Doing::Lost, _) => write!(f, "{agency} lost, {bets} bets"),
+            (Doing::Gone, _) => write!(f, "{agency} gone, {bets} bet{s}"),
+            (Doing::Lost, _) => write!(f, "{agency} lost, {bets} bet{s}"),
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::text::{bytes, clean, counted, grouped, micros, rate, seconds};
 use crate::status::report::{Agency, AgencyState, ConnectionList, ConnectionState, DrawState, Latency, Report};
 
-/// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted.
+/// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted: where
+/// there are any, those that the draw waits for come first.
 pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<String> {
     let mut lines = summary(report);
     let left_out = report.agencies_left_out;
@@ -12,13 +13,29 @@ pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<Str
     if !report.agencies.is_empty() {
         lines.push(agency_row(["agency", "state", "bets", "rate", "heard", "dialect", "winners", "peer"]));
     }
-    lines.extend(report.agencies.iter().take(shown).map(agency));
+    let mut agencies: Vec<&Agency> = report.agencies.iter().collect();
+    if agencies.len() > shown {
+        agencies.sort_by_key(|agency| !is_waited_for(agency.state));
+    }
+    lines.extend(agencies.into_iter().take(shown).map(agency));
     let others = report.agencies.len().saturating_sub(shown) + left_out;
     if others > 0 {
         lines.push(format!("   … and {others} more"));
     }
     lines.truncate(rows);
     lines.into_iter().map(|line| clip(&line, columns)).collect()
+}
+
+/// Whether the draw waits for an agency of this state.
+fn is_waited_for(state: AgencyState) -> bool {
+    match state {
+        AgencyState::NeverSeen
+        | AgencyState::Gone
+        | AgencyState::Connected
+        | AgencyState::Uploading
+        | AgencyState::Lost => true,
+        AgencyState::Finished | AgencyState::Parked | AgencyState::Excluded => false,
+    }
 }
 
 /// The report in one line, for a program or a file that reads on.
@@ -50,20 +67,21 @@ fn summary(report: &Report) -> Vec<String> {
     let size = store.bytes.map(|size| format!(", {}", bytes(size))).unwrap_or_default();
     let full = if store.full { ", FULL: batches are rejected" } else { "" };
     let sync = if store.sync { "" } else { ", without sync" };
+    let viewers = counted(connections.viewers as u64, "viewer", "viewers");
     let path = store.path.as_deref().unwrap_or("-");
     [
         format!("hub     {} {}, pid {}, up {uptime}{tls}   {}", hub.version, hub.address, hub.pid, hub.now),
         format!("health  {health}"),
         format!("draw    {}", draw(report)),
         format!(
-            "bets    {} stored, {}; this run: {} batches, {} rejected, {} refused",
+            "bets    {} stored, {}; this run: {}, {} rejected, {} refused",
             grouped(totals.bets_stored),
             rate(report.bets_per_second),
-            grouped(totals.batches),
+            counted(totals.batches, "batch", "batches"),
             grouped(totals.rejected),
             grouped(totals.refused)
         ),
-        format!("peers   {} of {}{states}, {} viewers", connections.open, hub.connections_max, connections.viewers),
+        format!("peers   {} of {}{states}, {viewers}", connections.open, hub.connections_max),
         format!("turns   {}", latency(&report.turns)),
         format!("commits {}", latency(&report.commits)),
         format!("store   {path}{size}{free}{sync}{full}"),

@@ -1,6 +1,6 @@
 //! Why the draw has not been made: a sentence for each agency that it waits for.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::text::{clean, counted, rate, seconds};
 use crate::status::report::{Agency, AgencyState, DrawState, REJECTED, Report};
@@ -30,7 +30,7 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
 fn made(report: &Report) -> String {
     let draw = &report.draw;
     let when = match draw.drawn_ago {
-        Some(ago) => format!("{}{} ago", at(&report.hub.now, ago), seconds(ago)),
+        Some(ago) => format!("{}{} ago", at(draw.drawn_at.as_deref()), seconds(ago)),
         None => "in an earlier run of the hub".to_owned(),
     };
     let number = draw.winning_number.map(|number| format!(" on number {number}")).unwrap_or_default();
@@ -38,11 +38,9 @@ fn made(report: &Report) -> String {
     format!("The draw has been made{number}, {when}{winners}.")
 }
 
-/// The moment `ago` seconds before `now`, where both can be read: `at 2024-08-21 22:11:15 UTC, `.
-fn at(now: &str, ago: f64) -> String {
-    let ago = SignedDuration::try_from_secs_f64(ago).ok();
-    let now: Option<Timestamp> = now.parse().ok();
-    let moment = now.zip(ago).and_then(|(now, ago)| now.checked_sub(ago).ok());
+/// A moment, where it can be read: `at 2024-08-21 22:11:15 UTC, `.
+fn at(moment: Option<&str>) -> String {
+    let moment: Option<Timestamp> = moment.and_then(|moment| moment.parse().ok());
     moment.map(|moment| format!("at {}, ", moment.strftime("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default()
 }
 
@@ -137,8 +135,8 @@ fn missing(agency: &Agency, fault: Option<&str>) -> String {
     let did = agency.last_did.as_ref().map(|did| format!("; it last did: {did}")).unwrap_or_default();
     let refused = match &agency.last_refusal {
         Some(reason) => {
-            let requests = counted(agency.refused, "request was", "requests were");
-            format!("; {requests} refused, the last one because: {reason}")
+            let batches = counted(agency.refused, "batch was", "batches were");
+            format!("; {batches} rejected, the last one because: {reason}")
         }
         None => String::new(),
     };

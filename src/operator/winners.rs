@@ -15,6 +15,9 @@ use crate::lottery::AgencyId;
 use crate::status::report::{VERSION, Winner, Winners};
 use crate::storage::check;
 
+/// Said before the draw.
+const NOT_DRAWN: &str = "the draw has not been made, so there are no winners yet";
+
 /// How winners are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -72,7 +75,11 @@ fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Part, Failure> {
     let query = [agency, from].into_iter().flatten().collect::<Vec<_>>().join("&");
     let path = if query.is_empty() { "/winners.json".to_owned() } else { format!("/winners.json?{query}") };
     let answer = hub.get(&path)?;
-    if answer.status == 200 { parsed(&path, &answer) } else { Err(refused(&path, &answer)) }
+    match answer.status {
+        200 => parsed(&path, &answer),
+        409 => Err(Failure::Answer(NOT_DRAWN.to_owned())),
+        _ => Err(refused(&path, &answer)),
+    }
 }
 
 /// The winners in a store.
@@ -80,7 +87,7 @@ fn read(store: &Path, agency: Option<u32>) -> Result<Winners, Failure> {
     let checked = check(store, |_, _| {})?;
     let Some(winning_number) = checked.drawn else {
         let store = clean(store.display());
-        return Err(Failure::Answer(format!("{store}: the draw has not been made, so there are no winners yet")));
+        return Err(Failure::Answer(format!("{store}: {NOT_DRAWN}")));
     };
     let of = |id: AgencyId| agency.is_none_or(|only| id.0 == only);
     let agencies = checked.agencies.iter().filter(|(id, _)| of(*id));

@@ -35,7 +35,7 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
     Report {
         version: VERSION,
         hub: program(facts, snapshot),
-        draw: draw(snapshot, tally),
+        draw: draw(facts, snapshot, tally),
         agencies_left_out: views.len() - agencies.len(),
         agencies,
         connections: connections(snapshot),
@@ -48,7 +48,8 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
             bytes_in: gauges.bytes_in,
             bytes_out: gauges.bytes_out,
         },
-        bets_per_second: thousandths(tally.rate.per_second(tally.now())),
+        // The mean of the last seconds would go on for some seconds after the last bet.
+        bets_per_second: if overview.drawn { 0.0 } else { thousandths(tally.rate.per_second(tally.now())) },
         turns: latencies.turns.report(),
         commits: latencies.commits.report(),
         store: Store {
@@ -107,8 +108,9 @@ pub fn draw_state(snapshot: &Snapshot) -> DrawState {
     }
 }
 
-fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
+fn draw(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Draw {
     let overview = &snapshot.overview;
+    let moment = |at| facts.started.checked_add(at).map(rfc_3339);
     let waited_for = || overview.agencies.iter().filter(|view| view.standing == Standing::Betting && !overview.drawn);
     let winners = || overview.agencies.iter().filter_map(|view| view.winners).map(|count| count as u64).sum();
     Draw {
@@ -119,6 +121,7 @@ fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
         waiting_since: snapshot.parked_for.filter(|_| !overview.drawn).map(seconds),
         parked: snapshot.parked(),
         drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),
+        drawn_at: tally.drawn_at.and_then(moment),
         winners: overview.drawn.then(winners),
     }
 }
@@ -143,14 +146,16 @@ fn agency(view: &AgencyView, now: Moment, tally: &Tally) -> Agency {
     let of_agency = tally.agency(view.id);
     let uptime = tally.now();
     let did = of_agency.and_then(|of_agency| of_agency.did);
+    let state = agency_state(view, tally);
+    let rate = of_agency.filter(|_| state == AgencyState::Uploading).map(|of_agency| of_agency.rate.per_second(uptime));
     let received = view.received_at.map(|at| at.until(now));
     let acted = did.map(|(_, at)| uptime.saturating_sub(at));
     Agency {
         id: view.id.0,
-        state: agency_state(view, tally),
+        state,
         bets: view.bets,
         batches: view.batches,
-        bets_per_second: of_agency.map_or(0.0, |of_agency| thousandths(of_agency.rate.per_second(uptime))),
+        bets_per_second: rate.map_or(0.0, thousandths),
         connections: view.connections,
         last_heard: received.into_iter().chain(acted).min().map(seconds),
         last_did: did.map(|(did, _)| did.words()),

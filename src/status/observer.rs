@@ -38,7 +38,10 @@ impl Observer for Follower {
             Event::StoreFull { .. } => tally.store_full(),
             // The request that follows a wrong certificate, or meets an unreadable store, is rejected or refused; the summary is the
             // log's; a disk that has space again is known by its batch.
-            Event::StoreHasSpace | Event::StoreUnreadable { .. } | Event::WrongCertificate { .. } | Event::SummaryDue => {}
+            Event::StoreHasSpace
+            | Event::StoreUnreadable { .. }
+            | Event::WrongCertificate { .. }
+            | Event::SummaryDue => {}
         }
     }
 }

@@ -96,6 +96,9 @@ pub struct Draw {
     pub parked: usize,
     /// How long ago it was made, in seconds. `None` where it was made in an earlier run.
     pub drawn_ago: Option<f64>,
+    /// The second in which it was made (RFC 3339), as the log has it. `None` as for `drawn_ago`.
+    #[serde(default)]
+    pub drawn_at: Option<String>,
     /// How many bets won, once it is drawn.
     pub winners: Option<u64>,
 }

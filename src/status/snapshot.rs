@@ -44,7 +44,7 @@ impl Snapshot {
 /// Why the hub cannot do its work, in one line.
 pub fn unhealthy(gauges: &Gauges, store_full: bool) -> Option<&'static str> {
     let reasons = [
-        (!gauges.listening, "not listening: the listener is closed, or there are no free file descriptors"),
+        (!gauges.listening && !gauges.stopping, "not listening: there are no free file descriptors"),
         (store_full, "the disk is full: batches are rejected until there is space"),
         (gauges.disk_free_bytes == Some(0), "the store's file system has no free space"),
         (
@@ -57,5 +57,5 @@ pub fn unhealthy(gauges: &Gauges, store_full: bool) -> Option<&'static str> {
 
 /// Why the hub should be sent no more work, in one line. Its store is open as long as it runs.
 pub fn not_ready(gauges: &Gauges) -> Option<&'static str> {
-    gauges.stopping.then_some("stopping: a signal has come")
+    gauges.stopping.then_some("the hub is stopping: a signal has come")
 }
