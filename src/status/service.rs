@@ -131,6 +131,10 @@ impl Status {
             Ok(route) => route,
             Err(response) => return Answer::Response(response),
         };
+        if door == Door::Local {
+            // The operator is told what has just ended; scrapers and pages share answers.
+            self.kept = None;
+        }
         let asked = Asked { hub, now, gauges };
         Answer::Response(match route {
             Route::Page => Response::new(200, HTML, Rc::clone(&self.page)),
