@@ -19,9 +19,11 @@ pub struct Arguments {
     /// the TCP port, before SERVER_PORT
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a section of the configuration, in the help's text")]
     /// how many agencies, or their ids, before [LOTTERY] AGENCIES
     #[arg(long, value_name = "AGENCIES")]
     pub agencies: Option<String>,
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a section of the configuration, in the help's text")]
     /// the file of the bets, before [STORAGE] PATH
     #[arg(long, value_name = "PATH")]
     pub store: Option<String>,
