@@ -206,7 +206,7 @@ fn each_minute_is_told_what_the_missing_agencies_do_from_the_first_of_them_on() 
     watched.table.say(connected, &hello(5));
     watched.told();
     watched.table.pass(minute);
-    let misses = "misses 2 uploading, 2 bets; 3 lost, 1 bets; 4 gone, no bets; 5 connected, no bets; 6 never seen";
+    let misses = "misses 2 uploading, 2 bets; 3 lost, 1 bet; 4 gone, no bets; 5 connected, no bets; 6 never seen";
     assert_eq!(watched.told(), [misses]);
     watched.table.pass(minute);
     assert_eq!(watched.told(), [misses], "again");
