@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
 use super::terminal::Terminal;
+use crate::logging::grouped;
 
 /// How often the bar is drawn at most, per second.
 const DRAWS_A_SECOND: u8 = 10;
@@ -126,19 +127,6 @@ fn bar(filled: usize, columns: usize) -> String {
     format!("{}{head}{}", "━".repeat(filled), "─".repeat(columns.saturating_sub(filled + 1)))
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn whole(rate: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate that is shown, rounded")]
     let rounded = rate.max(0.0).round() as u64;
@@ -160,10 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_for_people() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
+    fn rates_and_times_for_people() {
         for (seconds, text) in [(0, "0s"), (59, "59s"), (90, "1m30s"), (7500, "2h5m")] {
             assert_eq!(time_left(Duration::from_secs(seconds)), text);
         }

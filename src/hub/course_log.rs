@@ -7,7 +7,7 @@ use std::fmt;
 use super::events::{Broken, Closing, Doing, Event, Missing, Observer, Peer, Unfinished};
 use super::turn::{LoggedBet, Refused};
 use crate::limits;
-use crate::logging::Value;
+use crate::logging::{Value, grouped};
 use crate::lottery::{AgencyId, Lottery};
 use crate::wire::{Dialect, Malformed};
 
@@ -49,7 +49,7 @@ impl CourseLog {
     }
 
     fn log_finish(&self, agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>) {
-        let (dialect, bets) = (name(dialect), self.bets.get(&agency).copied().unwrap_or_default());
+        let (dialect, bets) = (Dialect::name_of(dialect), self.bets.get(&agency).copied().unwrap_or_default());
         log::info!(
             "action: finish | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency} | bets: {bets}"
         );
@@ -70,7 +70,7 @@ impl Observer for CourseLog {
             Event::Stored { agency, bets, logged, .. } => self.stored(agency, bets, logged),
             Event::Finished { agency, peer, dialect } => self.log_finish(agency, peer, dialect),
             Event::Hello { peer: Peer { ip, port, .. }, agency, dialect } => {
-                let dialect = name(dialect);
+                let dialect = Dialect::name_of(dialect);
                 log::info!(
                     "action: hello | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency}"
                 );
@@ -136,14 +136,9 @@ impl Observer for CourseLog {
     }
 }
 
-/// A dialect in a line.
-fn name(dialect: Option<Dialect>) -> &'static str {
-    dialect.map_or("unknown", Dialect::name)
-}
-
 /// Connections of peers that only look are many, and of little interest.
 fn log_end(Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, agency: Option<AgencyId>) {
-    let dialect = name(dialect);
+    let dialect = Dialect::name_of(dialect);
     match agency {
         Some(agency) => log::info!(
             "action: disconnect | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency}"
@@ -227,25 +222,12 @@ fn log_closing(ip: IpAddr, why: Closing) {
 impl fmt::Display for Unfinished {
     /// `read as key-value: 340 of 656,649 bytes`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "read as {}: {}", name(self.dialect), grouped(self.bytes))?;
+        write!(f, "read as {}: {}", Dialect::name_of(self.dialect), grouped(self.bytes as u64))?;
         if let Some(length) = self.length {
-            write!(f, " of {}", grouped(length))?;
+            write!(f, " of {}", grouped(length as u64))?;
         }
         f.write_str(if self.length.unwrap_or(self.bytes) == 1 { " byte" } else { " bytes" })
     }
-}
-
-/// A number with a comma between each three digits.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// Whether a line has the fields of a bet, whatever separates them: at least five, one of them a date, and another one a

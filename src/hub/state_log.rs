@@ -24,7 +24,7 @@ impl<K: Keep> Hub<K> {
             log::info!("action: state | result: success | agencies_left_out: {left_out}");
         }
         for ((dialect, activity), connections) in &state.connections {
-            let (dialect, activity) = (dialect.map_or("unknown", Dialect::name), activity.name());
+            let (dialect, activity) = (Dialect::name_of(*dialect), activity.name());
             log::info!(
                 "action: state | result: success | connections: {connections} | dialect: {dialect} | activity: {activity}"
             );

@@ -115,6 +115,19 @@ impl fmt::Write for Cleaner<'_, '_> {
     }
 }
 
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// U+2028 and U+2029 are not control characters, but programs that read logs break lines at them.
 fn breaks_a_line(c: char) -> bool {
     c == '|' || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
@@ -263,6 +276,13 @@ mod tests {
         log_to(&logger, Level::Error, CRITICAL, "action: x");
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         text.lines().map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_number_has_a_comma_between_each_three_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]

@@ -2,23 +2,12 @@
 
 use std::fmt::Display;
 
+pub(super) use crate::logging::grouped;
+
 /// A text that may come from a peer or a file, without characters that a terminal acts on.
 pub(super) fn clean(text: impl Display) -> String {
     let unsafe_for_lines = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     text.to_string().replace(unsafe_for_lines, ".")
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A count with the word for one, or the word for any other number.

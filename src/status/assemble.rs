@@ -11,12 +11,13 @@ use super::report::{
     Store, Totals, VERSION,
 };
 use super::snapshot::{Snapshot, not_ready, unhealthy};
-use super::tally::{Tally, dialect_name};
+use super::tally::Tally;
 use crate::hub::{Activity, AgencyView, ConnectionId, ConnectionView, Hub};
 use crate::limits;
 use crate::lottery::Standing;
 use crate::storage::Keep;
 use crate::timers::Moment;
+use crate::wire::Dialect;
 
 /// How long turns and commits take.
 #[derive(Debug, Default)]
@@ -172,7 +173,7 @@ fn connections(snapshot: &Snapshot) -> Connections {
     let (mut by_state, mut by_dialect) = (BTreeMap::new(), BTreeMap::new());
     for ((dialect, activity), count) in &snapshot.overview.connections {
         *by_state.entry(connection_state(*activity)).or_insert(0) += count;
-        *by_dialect.entry(dialect_name(*dialect)).or_insert(0) += count;
+        *by_dialect.entry(Dialect::name_of(*dialect)).or_insert(0) += count;
     }
     Connections {
         open: snapshot.connections(),

@@ -19,7 +19,7 @@ use super::latency::Durations;
 use super::reasons::Reasons;
 use super::report::{AgencyState, DrawState};
 use super::snapshot::{Snapshot, unhealthy};
-use super::tally::{Count, Tally, dialect_name};
+use super::tally::{Count, Tally};
 use crate::limits;
 use crate::wire::Dialect;
 
@@ -141,7 +141,7 @@ fn of_bets(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
     }
     let labels = |(agency, dialect): &(Option<u32>, usize)| {
         let agency = agency.map_or(Cow::Borrowed("other"), |id| Cow::Owned(id.to_string()));
-        vec![("agency", agency), ("dialect", Cow::Borrowed(dialect_name(Dialect::ALL.get(*dialect).copied())))]
+        vec![("agency", agency), ("dialect", Cow::Borrowed(Dialect::name_of(Dialect::ALL.get(*dialect).copied())))]
     };
     let of = |field: fn(&Count) -> u64| {
         series.iter().map(|(key, count)| (labels(key), Value::Count(field(count)))).collect::<Vec<_>>()
@@ -193,7 +193,7 @@ fn of_connections(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Vec<Fami
     let gauges = &snapshot.gauges;
     let open = snapshot.overview.connections.iter().map(|((dialect, activity), count)| {
         let state = connection_state(*activity).name();
-        (vec![label("dialect", dialect_name(*dialect)), label("state", state)], Value::Gauge(*count as f64))
+        (vec![label("dialect", Dialect::name_of(*dialect)), label("state", state)], Value::Gauge(*count as f64))
     });
     vec![
         family("loteria_connections", "Open connections of agencies and unknown peers.", open.collect()),

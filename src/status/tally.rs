@@ -92,9 +92,7 @@ impl AgencyTally {
 
     /// A connection speaks for it. One that is gone by now is not known any more.
     fn meet(&mut self, peer: Peer, dialect: Option<Dialect>) {
-        if peer.port != 0 || !peer.ip.is_unspecified() {
-            self.peer = Some(SocketAddr::new(peer.ip, peer.port));
-        }
+        self.peer = at(peer).or(self.peer);
         self.dialect = dialect.or(self.dialect);
     }
 }
@@ -102,11 +100,6 @@ impl AgencyTally {
 /// Where a dialect is in [`AgencyTally::by_dialect`].
 pub fn dialect_index(dialect: Option<Dialect>) -> usize {
     dialect.map_or(Dialect::ALL.len(), |dialect| dialect as usize)
-}
-
-/// The name of a dialect, that of an unknown one included.
-pub fn dialect_name(dialect: Option<Dialect>) -> &'static str {
-    dialect.map_or("unknown", Dialect::name)
 }
 
 /// A disk that was full.
@@ -338,6 +331,7 @@ impl Tally {
     }
 }
 
+/// The address of a peer; `None` of one that is gone.
 fn at(peer: Peer) -> Option<SocketAddr> {
     (peer.port != 0 || !peer.ip.is_unspecified()).then(|| SocketAddr::new(peer.ip, peer.port))
 }

@@ -195,6 +195,11 @@ dialects! {
 }
 
 impl Dialect {
+    /// The name of a dialect, or `unknown`, as logs and reports have it.
+    pub fn name_of(dialect: Option<Dialect>) -> &'static str {
+        dialect.map_or("unknown", Dialect::name)
+    }
+
     /// The dialect with this name.
     pub fn from_name(name: &str) -> Option<Dialect> {
         Dialect::ALL.iter().copied().find(|dialect| dialect.name() == name)

@@ -107,7 +107,7 @@ fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
     desk.disk.set_space(Some(desk.disk.used()));
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
     desk.hub.receive(id, &batch, desk.now);
-    // It is gone before it hears that its batch is not stored.
+    // Its connection is closed before its batch is rejected.
     desk.hub.closed(id, desk.now);
     desk.turn();
     while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
