@@ -6,12 +6,14 @@ mod ini_lines;
 mod misspelt;
 mod settings;
 mod size;
+mod status_socket;
 mod written;
 
 pub use duration::{format_duration, parse_duration};
 pub use misspelt::{misspelt, nearest_key};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
+pub use status_socket::{socket_beside, status_socket};
 pub use written::written;
 
 /// The text without byte order marks at its start, which some editors write.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::http::Hub;
-use crate::config::Settings;
+use crate::config::{Settings, socket_beside, status_socket};
 
 /// What the command line says about the place.
 #[derive(Clone, Debug, Default)]
@@ -44,26 +44,13 @@ impl Place {
             return Ok(Place { store: named.store.clone(), socket: Some(socket.clone()) });
         }
         if let Some(store) = &named.store {
-            return Ok(Place { socket: Some(beside(store)), store: Some(store.clone()) });
+            return Ok(Place { socket: Some(socket_beside(store)), store: Some(store.clone()) });
         }
         let path = named.config.as_deref().unwrap_or(Path::new("config.ini"));
         let mut settings = Settings::load(path, named.config.is_some())?;
         let as_path = |text: &str| Ok::<_, String>(PathBuf::from(text));
         let store = settings.get("STORAGE", "PATH", "bets.csv", as_path)?;
-        let socket = settings.get("STATUS", "SOCKET", "", |text| {
-            Ok::<_, String>(match text {
-                "" => Some(beside(&store)),
-                _ if text.eq_ignore_ascii_case("off") => None,
-                _ => Some(PathBuf::from(text)),
-            })
-        })?;
+        let socket = settings.get("STATUS", "SOCKET", "", |text| Ok::<_, String>(status_socket(text, &store)))?;
         Ok(Place { store: Some(store), socket })
     }
-}
-
-/// The socket of the hub whose bets are in `store`.
-fn beside(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(".sock");
-    PathBuf::from(name)
 }

@@ -1,7 +1,7 @@
 //! The hub's reports as lines of text.
 
 use super::text::{bytes, clean, counted, grouped, micros, rate, seconds};
-use crate::status::report::{Agency, AgencyState, ConnectionList, ConnectionState, DrawState, Latency, Report};
+use crate::status::report::{Agency, AgencyState, ConnectionList, DrawState, Latency, Report};
 
 /// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted: where
 /// there are any, those that the draw waits for come first.
@@ -60,7 +60,7 @@ fn summary(report: &Report) -> Vec<String> {
         .by_state
         .iter()
         .filter(|(_, count)| *count > 0)
-        .map(|(state, count)| format!("{count} {}", connection_state(*state)))
+        .map(|(state, count)| format!("{count} {}", state.name()))
         .collect();
     let states = if states.is_empty() { String::new() } else { format!(" ({})", states.join(", ")) };
     let free = store.disk_free_bytes.map(|free| format!(", {} free", bytes(free))).unwrap_or_default();
@@ -129,7 +129,7 @@ fn agency(agency: &Agency) -> String {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let state = match (agency.state, agency.lost_for) {
         (AgencyState::Lost, Some(lost)) => format!("lost {}", seconds(lost)),
-        (state, _) => agency_state(state).to_owned(),
+        (state, _) => state.name().replace('_', " "),
     };
     clean(agency_row([
         &agency.id.to_string(),
@@ -148,30 +148,6 @@ fn agency_row([id, state, bets, rate, heard, dialect, winners, peer]: [&str; 8])
     row.trim_end().to_owned()
 }
 
-/// A state's name.
-pub(super) fn agency_state(state: AgencyState) -> &'static str {
-    match state {
-        AgencyState::NeverSeen => "never seen",
-        AgencyState::Gone => "gone",
-        AgencyState::Connected => "connected",
-        AgencyState::Uploading => "uploading",
-        AgencyState::Lost => "lost",
-        AgencyState::Finished => "finished",
-        AgencyState::Parked => "parked",
-        AgencyState::Excluded => "excluded",
-    }
-}
-
-fn connection_state(state: ConnectionState) -> &'static str {
-    match state {
-        ConnectionState::Detecting => "detecting",
-        ConnectionState::Speaking => "speaking",
-        ConnectionState::Waiting => "waiting",
-        ConnectionState::Parked => "parked",
-        ConnectionState::Closing => "closing",
-    }
-}
-
 /// A header, and a line for each connection.
 pub(super) fn of_connections(list: &ConnectionList) -> Vec<String> {
     let row = |[id, peer, dialect, state, agency, input, output, buffered, age, silent]: [&str; 10]| {
@@ -185,7 +161,7 @@ pub(super) fn of_connections(list: &ConnectionList) -> Vec<String> {
             &connection.id.to_string(),
             &connection.peer,
             connection.dialect.as_deref().unwrap_or("-"),
-            connection_state(connection.state),
+            connection.state.name(),
             &connection.agency.map_or("-".to_owned(), |id| id.to_string()),
             &bytes(connection.bytes_in),
             &bytes(connection.bytes_out),

@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::ask::{parsed, refused};
 use super::failure::Failure;
 use super::http::Hub;
@@ -42,23 +40,13 @@ pub fn winners(place: &Place, agency: Option<u32>, format: Format, out: &mut dyn
     print(&found, format, out).map_err(Failure::Output)
 }
 
-/// Some of a hub's winners.
-#[derive(Deserialize)]
-struct Part {
-    #[serde(flatten)]
-    found: Winners,
-    /// How many follow.
-    #[serde(default)]
-    left_out: usize,
-}
-
 /// The winners of a running hub, which it tells in parts.
 fn ask(hub: &Hub, agency: Option<u32>) -> Result<Winners, Failure> {
-    let Part { found: mut all, mut left_out } = part(hub, agency, 0)?;
-    while left_out > 0 {
+    let mut all = part(hub, agency, 0)?;
+    while all.left_out > 0 {
         let next = part(hub, agency, all.winners.len())?;
-        left_out = if next.found.winners.is_empty() { 0 } else { next.left_out };
-        all.winners.extend(next.found.winners);
+        all.left_out = if next.winners.is_empty() { 0 } else { next.left_out };
+        all.winners.extend(next.winners);
         if all.winners.len() > WINNERS_ASKED_MAX {
             let many = format!("the hub has more than {WINNERS_ASKED_MAX} winners; ask for one agency");
             return Err(Failure::Answer(many));
@@ -69,7 +57,7 @@ fn ask(hub: &Hub, agency: Option<u32>) -> Result<Winners, Failure> {
 }
 
 /// The winners without the first `from` ones, as many as the hub tells at once.
-fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Part, Failure> {
+fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Winners, Failure> {
     let agency = agency.map(|id| format!("agency={id}"));
     let from = (from > 0).then(|| format!("from={from}"));
     let query = [agency, from].into_iter().flatten().collect::<Vec<_>>().join("&");
@@ -91,15 +79,7 @@ fn read(store: &Path, agency: Option<u32>) -> Result<Winners, Failure> {
     };
     let of = |id: AgencyId| agency.is_none_or(|only| id.0 == only);
     let agencies = checked.agencies.iter().filter(|(id, _)| of(*id));
-    let winners = agencies.flat_map(|(id, agency)| {
-        agency.winners.iter().map(|bet| Winner {
-            agency: id.0,
-            first_name: bet.first_name().to_owned(),
-            last_name: bet.last_name().to_owned(),
-            document: bet.document().to_owned(),
-            birthdate: bet.birthdate().to_string(),
-        })
-    });
+    let winners = agencies.flat_map(|(id, agency)| agency.winners.iter().map(|bet| Winner::new(*id, bet)));
     Ok(Winners { version: VERSION, left_out: 0, winning_number, winners: winners.collect() })
 }
 

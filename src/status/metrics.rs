@@ -160,20 +160,10 @@ fn of_draw(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
     let state = draw_state(snapshot);
     let draw = [("none", DrawState::None), ("open", DrawState::Open), ("drawn", DrawState::Drawn)];
     let draw = draw.map(|(name, each)| (vec![label("state", name)], truth(each == state)));
-    let agencies = [
-        ("never_seen", AgencyState::NeverSeen),
-        ("gone", AgencyState::Gone),
-        ("connected", AgencyState::Connected),
-        ("uploading", AgencyState::Uploading),
-        ("lost", AgencyState::Lost),
-        ("finished", AgencyState::Finished),
-        ("parked", AgencyState::Parked),
-        ("excluded", AgencyState::Excluded),
-    ];
-    let agencies = agencies.map(|(name, each)| {
-        let count = snapshot.overview.agencies.iter().filter(|view| agency_state(view, tally) == each).count();
-        (vec![label("state", name)], Value::Gauge(count as f64))
-    });
+    let mut by_state = [0_u64; AgencyState::ALL.len()];
+    snapshot.overview.agencies.iter().for_each(|view| by_state[agency_state(view, tally) as usize] += 1);
+    let agencies = AgencyState::ALL
+        .map(|state| (vec![label("state", state.name())], Value::Gauge(by_state[state as usize] as f64)));
     vec![
         family("loteria_draw_state", "Where the draw stands: 1 at its state, 0 at the others.", draw.into()),
         family("loteria_agencies", "Agencies of the draw, by what they are doing.", agencies.into()),

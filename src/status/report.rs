@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lottery::{AgencyId, Bet};
+
 /// The version of the answers.
 pub const VERSION: u32 = 1;
 
@@ -124,6 +126,34 @@ pub enum AgencyState {
     Parked,
     /// It takes no part in the draw.
     Excluded,
+}
+
+impl AgencyState {
+    /// Every state, in the order in which an agency may come to it.
+    pub const ALL: [AgencyState; 8] = [
+        AgencyState::NeverSeen,
+        AgencyState::Gone,
+        AgencyState::Connected,
+        AgencyState::Uploading,
+        AgencyState::Lost,
+        AgencyState::Finished,
+        AgencyState::Parked,
+        AgencyState::Excluded,
+    ];
+
+    /// The name in the answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            AgencyState::NeverSeen => "never_seen",
+            AgencyState::Gone => "gone",
+            AgencyState::Connected => "connected",
+            AgencyState::Uploading => "uploading",
+            AgencyState::Lost => "lost",
+            AgencyState::Finished => "finished",
+            AgencyState::Parked => "parked",
+            AgencyState::Excluded => "excluded",
+        }
+    }
 }
 
 /// One agency.
@@ -313,4 +343,39 @@ pub struct Winner {
     pub document: String,
     /// Birthdate, `YYYY-MM-DD`.
     pub birthdate: String,
+}
+
+impl Winner {
+    /// The winning `bet` of `agency`.
+    pub fn new(agency: AgencyId, bet: &Bet) -> Winner {
+        Winner {
+            agency: agency.0,
+            first_name: bet.first_name().to_owned(),
+            last_name: bet.last_name().to_owned(),
+            document: bet.document().to_owned(),
+            birthdate: bet.birthdate().to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_names_of_the_answers() {
+        for (place, state) in AgencyState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, place, "{state:?}");
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
+        for state in [
+            ConnectionState::Detecting,
+            ConnectionState::Speaking,
+            ConnectionState::Waiting,
+            ConnectionState::Parked,
+            ConnectionState::Closing,
+        ] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
+    }
 }

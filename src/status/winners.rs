@@ -3,7 +3,7 @@
 use super::report::{VERSION, Winner, Winners};
 use crate::hub::Hub;
 use crate::limits;
-use crate::lottery::{AgencyId, Bet};
+use crate::lottery::AgencyId;
 use crate::storage::Keep;
 
 /// What a query asks for.
@@ -45,17 +45,7 @@ pub fn winners<K: Keep>(hub: &Hub<K>, wanted: Wanted) -> Winners {
     let all: usize = ids.clone().map(|id| of(id).len()).sum();
     let listed = ids.flat_map(|id| of(id).iter().map(move |bet| (id, bet))).skip(wanted.from);
     let listed = listed.take(limits::WINNERS_REPORTED_MAX);
-    let winners: Vec<Winner> = listed.map(|(id, bet)| winner(id, bet)).collect();
+    let winners: Vec<Winner> = listed.map(|(id, bet)| Winner::new(id, bet)).collect();
     let left_out = all.saturating_sub(wanted.from).saturating_sub(winners.len());
     Winners { version: VERSION, winning_number: hub.lottery().winning_number(), winners, left_out }
-}
-
-fn winner(agency: AgencyId, bet: &Bet) -> Winner {
-    Winner {
-        agency: agency.0,
-        first_name: bet.first_name().to_owned(),
-        last_name: bet.last_name().to_owned(),
-        document: bet.document().to_owned(),
-        birthdate: bet.birthdate().to_string(),
-    }
 }

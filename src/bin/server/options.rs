@@ -3,10 +3,10 @@
 //! `config.ini`'s sections and keys are fixed; `docs/CONFIGURATION.md` lists them for its readers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size};
+use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size, status_socket};
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
 use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
@@ -167,19 +167,6 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("must name a file".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-/// Beside the store, unless another place is named.
-fn status_socket(text: &str, store: &Path) -> Option<PathBuf> {
-    match text {
-        "" => {
-            let mut beside = store.as_os_str().to_owned();
-            beside.push(".sock");
-            Some(beside.into())
-        }
-        _ if text.eq_ignore_ascii_case("off") => None,
-        _ => Some(PathBuf::from(text)),
-    }
 }
 
 fn status_address(text: &str) -> Result<Option<SocketAddr>, String> {
