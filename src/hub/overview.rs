@@ -94,6 +94,8 @@ pub struct Overview {
     pub agencies: Vec<AgencyView>,
     /// How many connections there are, by dialect and activity.
     pub connections: BTreeMap<(Option<Dialect>, Activity), usize>,
+    /// When bytes last came from the peer whose query has waited longest for the draw; it has sent nothing since its query.
+    pub parked_since: Option<Moment>,
     /// Bytes of all buffers.
     pub buffered_bytes: usize,
     /// Batches are rejected for want of space on the disk.
@@ -107,11 +109,16 @@ impl<K: Keep> Hub<K> {
     pub fn overview(&self, now: Moment) -> Overview {
         let mut connections = BTreeMap::new();
         let mut of_agencies: BTreeMap<AgencyId, (usize, Option<Moment>)> = BTreeMap::new();
+        let mut parked_since: Option<Moment> = None;
         for view in self.connection_views() {
+            let is_parked = view.activity == Activity::Parked;
+            if is_parked {
+                parked_since = parked_since.into_iter().chain([view.received_at]).min();
+            }
             *connections.entry((view.dialect, view.activity)).or_default() += 1;
             if let Some(agency) = view.agency {
                 let (parked, received_at) = of_agencies.entry(agency).or_default();
-                *parked += usize::from(view.activity == Activity::Parked);
+                *parked += usize::from(is_parked);
                 *received_at = (*received_at).max(Some(view.received_at));
             }
         }
@@ -136,6 +143,7 @@ impl<K: Keep> Hub<K> {
             winning_number: self.lottery.winning_number(),
             agencies: self.lottery.roster().ids().iter().filter_map(agency).collect(),
             connections,
+            parked_since,
             buffered_bytes: self.connections.buffered_bytes(),
             store_full: self.keeping.full_until.is_some_and(|until| now < until),
             stalled: self.is_stalled(),

@@ -119,7 +119,7 @@ fn draw(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Draw {
         winning_number: overview.drawn.then_some(overview.winning_number),
         waiting_for: waited_for().take(limits::AGENCIES_REPORTED_MAX).map(|view| view.id.0).collect(),
         waiting_count: waited_for().count(),
-        waiting_since: snapshot.parked_for.filter(|_| !overview.drawn).map(seconds),
+        waiting_since: snapshot.parked_for().filter(|_| !overview.drawn).map(seconds),
         parked: snapshot.parked(),
         drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),
         drawn_at: tally.drawn_at.and_then(moment),

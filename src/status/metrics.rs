@@ -173,7 +173,7 @@ fn of_draw(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
             ..real(
                 "loteria_draw_waiting",
                 "For how long the oldest query has waited for the draw; 0 where none waits.",
-                snapshot.parked_for.unwrap_or_default().as_secs_f64(),
+                snapshot.parked_for().unwrap_or_default().as_secs_f64(),
             )
         },
     ]

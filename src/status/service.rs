@@ -113,7 +113,9 @@ impl Status {
         self.tally.borrow_mut().tick(uptime);
         self.trace.tick(uptime);
         // A trace is a megabyte, which is not kept for longer than it is given again.
-        self.kept = self.kept.take().filter(|kept| uptime.saturating_sub(kept.at) < limits::STATUS_KEPT);
+        if self.kept.as_ref().is_some_and(|kept| uptime.saturating_sub(kept.at) >= limits::STATUS_KEPT) {
+            self.kept = None;
+        }
     }
 
     /// The answer to a request that came in by `door`.

@@ -16,17 +16,17 @@ pub struct Snapshot {
     pub overview: Overview,
     /// What the loop knows.
     pub gauges: Gauges,
-    /// For how long the oldest query has waited for the draw.
-    pub parked_for: Option<Duration>,
 }
 
 impl Snapshot {
     /// The hub as it is `now`. Looks at every connection and every agency.
     pub fn new<K: Keep>(hub: &Hub<K>, now: Moment, gauges: Gauges) -> Snapshot {
-        let parked = hub.connection_views().filter(|view| view.activity == Activity::Parked);
-        // A parked peer has sent nothing since its query.
-        let oldest = parked.map(|view| view.received_at).min();
-        Snapshot { now, overview: hub.overview(now), gauges, parked_for: oldest.map(|at| at.until(now)) }
+        Snapshot { now, overview: hub.overview(now), gauges }
+    }
+
+    /// For how long the oldest query has waited for the draw.
+    pub fn parked_for(&self) -> Option<Duration> {
+        self.overview.parked_since.map(|at| at.until(self.now))
     }
 
     /// How many queries wait for the draw.
