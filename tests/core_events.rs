@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::hub::{ConnectionId, Event, Missing, Observer, OnAgencyLoss, Peer, Policy};
-use loteria::lottery::AgencyId;
 use loteria::wire::Dialect;
 
+use core_kit::frames::{finish, hello};
 use core_kit::{Table, batch};
 
 /// Keeps what is told of connections and agencies, a line each.
@@ -89,18 +89,6 @@ impl Watched {
     fn told_but_misses(&self) -> Vec<String> {
         self.told().into_iter().filter(|line| !line.starts_with("misses")).collect()
     }
-}
-
-fn finish(dialect: Dialect, agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    dialect.put_finish(AgencyId(agency), &mut frame);
-    frame
-}
-
-fn hello(agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    Dialect::Native.put_hello(AgencyId(agency), &mut frame);
-    frame
 }
 
 #[test]

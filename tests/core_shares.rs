@@ -5,6 +5,7 @@ mod core_kit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use core_kit::frames::{finish, query};
 use core_kit::{Table, batch};
 use loteria::hub::{ConnectionId, OnAgencyLoss, Policy};
 use loteria::limits;
@@ -15,12 +16,6 @@ use loteria::wire::Dialect;
 const QUERY: [u8; 12] = [0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1];
 const HERE: &str = "192.0.2.1";
 const THERE: &str = "192.0.2.2";
-
-fn finish(agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    Dialect::Binary.put_finish(AgencyId(agency), &mut frame);
-    frame
-}
 
 fn address(text: &str) -> SocketAddr {
     SocketAddr::new(text.parse().expect("an address"), 40_000)
@@ -52,7 +47,7 @@ fn no_agency_keeps_the_others_out_with_connections_that_have_stored() {
     for _ in 0..10 {
         let id = table.hub.open(address(THERE), table.now).expect("there is room");
         // Of no agency of the draw.
-        table.say(id, &finish(9));
+        table.say(id, &finish(Dialect::Binary, 9));
     }
     table.hub.open(address(HERE), table.now).expect_err("the hub is full");
     for _ in 0..10 {
@@ -72,7 +67,7 @@ fn an_agency_gets_its_winners_before_untrusted_peers_that_asked_first() {
     Dialect::Binary.put_query(AgencyId(2), &mut query);
     table.say(agency, &query);
     let other = table.open();
-    table.say(other, &[finish(1), finish(2)].concat());
+    table.say(other, &[finish(Dialect::Binary, 1), finish(Dialect::Binary, 2)].concat());
     assert!(!table.hub.outgoing(agency).is_empty(), "with the turn of the draw");
     assert!(asked.iter().any(|id| table.hub.outgoing(*id).is_empty()), "and before the untrusted peers");
 }
@@ -85,7 +80,7 @@ fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
         table.say(*id, &QUERY);
     }
     let other = table.open();
-    table.say(other, &[finish(1), finish(2)].concat());
+    table.say(other, &[finish(Dialect::Binary, 1), finish(Dialect::Binary, 2)].concat());
     let answered = |table: &Table, id: &ConnectionId| !table.hub.outgoing(*id).is_empty();
     let (first, last) = asked.split_at(limits::FLUSH_PER_TURN);
     assert!(first.iter().all(|id| answered(&table, id)) && !last.iter().any(|id| answered(&table, id)));
@@ -97,10 +92,10 @@ fn the_winners_of_agencies_go_out_in_the_order_in_which_they_were_asked_for() {
 fn a_batch_of_one_agency_makes_no_connection_trusted_for_another() {
     let mut table = Table::new(2, Policy::default());
     let other = table.hub.open(address(HERE), table.now).expect("there is room");
-    table.say(other, &finish(2));
+    table.say(other, &finish(Dialect::Binary, 2));
     let id = stored(&mut table, HERE, 1);
     assert!(table.hub.is_agency(id));
-    table.say(id, &finish(2));
+    table.say(id, &finish(Dialect::Binary, 2));
     assert!(!table.hub.is_agency(id), "any peer can claim to be agency 2");
     table.receive(id);
     table.say(id, &batch(Dialect::Binary, 1, 1));
@@ -170,7 +165,7 @@ fn an_agency_is_given_up_in_time_however_it_was_lost_before() {
 #[test]
 fn an_agency_that_finished_without_bets_is_answered_before_peers_that_only_ask() {
     let mut table = Table::new(2, Policy::default());
-    let asks: Vec<u8> = [1, 2].iter().flat_map(|agency| query(*agency)).collect();
+    let asks: Vec<u8> = [1, 2].iter().flat_map(|agency| query(Dialect::Binary, *agency)).collect();
     let untrusted: Vec<ConnectionId> = (0..3 * limits::FLUSH_PER_TURN)
         .map(|_| {
             let id = table.hub.open(address(HERE), table.now).expect("there is room");
@@ -180,19 +175,13 @@ fn an_agency_that_finished_without_bets_is_answered_before_peers_that_only_ask()
         })
         .collect();
     let agency = table.hub.open(address(THERE), table.now).expect("there is room");
-    table.say(agency, &[finish(1), query(1)].concat());
+    table.say(agency, &[finish(Dialect::Binary, 1), query(Dialect::Binary, 1)].concat());
     let again = table.hub.open(address(HERE), table.now).expect("there is room");
-    table.say(again, &[finish(1), query(1)].concat());
+    table.say(again, &[finish(Dialect::Binary, 1), query(Dialect::Binary, 1)].concat());
     assert!(table.hub.is_agency(agency) && !table.hub.is_agency(again));
     let last = table.hub.open(address(HERE), table.now).expect("there is room");
-    table.say(last, &finish(2));
+    table.say(last, &finish(Dialect::Binary, 2));
     assert!(table.hub.lottery().drawn());
     assert_eq!(table.receive(agency), [0, 0, 0, 0, 0, 0], "its finish and its winners, in the turn of the draw");
     assert!(untrusted.iter().any(|id| table.hub.outgoing(*id).is_empty()), "others wait for their turn");
-}
-
-fn query(agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    Dialect::Binary.put_query(AgencyId(agency), &mut frame);
-    frame
 }

@@ -5,10 +5,10 @@
 mod common;
 
 use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
-use common::{Hub, binary_batch, hub};
+use common::{Hub, binary_batch, hub, upload_until_the_end};
 
 const FILES: [&str; 3] = ["bets.csv", "bets.csv.journal", "bets.csv.redo"];
 
@@ -88,15 +88,7 @@ fn a_busy_hub_acknowledges_no_more() {
         // A cut under load can come in the moment between a look and a write that makes the file as long as it was.
         for (what, deed) in DEEDS.into_iter().filter(|(what, _)| *what != "was shortened") {
             let hub = with_a_batch();
-            let mut peer = hub.connect();
-            let upload = std::thread::spawn(move || {
-                for document in 1.. {
-                    let sent = peer.stream.write_all(&binary_batch(1, document, 1));
-                    if sent.is_err() || peer.stream.read_exact(&mut [9]).is_err() {
-                        return;
-                    }
-                }
-            });
+            let upload = upload_until_the_end(hub.connect(), 1);
             hub.wait_for_count("action: apuesta_recibida | result: success", 20);
             deed(&hub.path("store").join(file));
             // A replacement that was copied under load may have another length, too.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use common::{binary_batch, hub};
+use common::{hub, upload_until_the_end};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::storage::{Options, OsDisk, Store};
 use loteria_kit::loteria;
@@ -159,16 +159,7 @@ fn damage_is_exit_65_with_the_file_and_the_offset_whether_a_hub_holds_the_store_
 #[test]
 fn a_store_that_is_written_to_is_read_as_of_a_whole_commit() {
     let hub = hub().env("LOTTERY_AGENCIES", "1").start();
-    let mut peer = hub.connect();
-    let upload = std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        for document in 0.. {
-            let sent = peer.stream.write_all(&binary_batch(1, document, 7574));
-            if sent.is_err() || peer.stream.read_exact(&mut [9]).is_err() {
-                return;
-            }
-        }
-    });
+    let upload = upload_until_the_end(hub.connect(), 7574);
     hub.wait_for_count("action: apuesta_recibida | result: success", 50);
     for _ in 0..20 {
         let acknowledged = hub.count("action: apuesta_recibida | result: success");

@@ -5,11 +5,10 @@
 mod common;
 mod storage_kit;
 
-use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{binary_batch, hub, in_folder};
+use common::{hub, in_folder, upload_until_the_end};
 use loteria::lottery::{AgencyId, Standing};
 use loteria::storage::{OpenError, Options, OsDisk, Store, copy};
 use storage_kit::bets::{batch, rows_of};
@@ -128,15 +127,7 @@ fn damage_is_not_copied_as_if_it_were_the_end() {
 #[test]
 fn a_hub_under_load_is_copied_by_the_servers_own_command() {
     let hub = hub().env("LOTTERY_AGENCIES", "1").start();
-    let mut peer = hub.connect();
-    let upload = std::thread::spawn(move || {
-        for document in 0.. {
-            let sent = peer.stream.write_all(&binary_batch(1, document, 7574));
-            if sent.is_err() || peer.stream.read_exact(&mut [9]).is_err() {
-                return;
-            }
-        }
-    });
+    let upload = upload_until_the_end(hub.connect(), 7574);
     hub.wait_for_count("action: apuesta_recibida | result: success", 50);
     let copy_to = |name: &str| {
         let start = in_folder(std::sync::Arc::clone(&hub.folder));

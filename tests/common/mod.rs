@@ -10,6 +10,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Nothing that these tests wait for takes so long, unless it never comes.
@@ -312,6 +313,18 @@ impl Peer {
         self.stream.set_nonblocking(false).expect("an open socket");
         quiet
     }
+}
+
+/// Uploads batches of agency 1 on `number`, one at a time, until the hub ends the connection.
+pub fn upload_until_the_end(mut peer: Peer, number: u32) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for document in 1.. {
+            let sent = peer.stream.write_all(&binary_batch(1, document, number));
+            if sent.is_err() || peer.stream.read_exact(&mut [9]).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// Bytes as a person can read them, if they are not too many.

@@ -2,25 +2,19 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod frames;
+
 use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::hub::{ConnectionId, Hub, Policy};
-use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
+use loteria::lottery::{Lottery, Roster};
 use loteria::storage::{MemoryDisk, Options, Store};
 use loteria::timers::Moment;
-use loteria::wire::Dialect;
 
-/// A batch of one bet.
-pub fn batch(dialect: Dialect, agency: u32, sequence: u64) -> Vec<u8> {
-    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"7574").expect("a valid bet");
-    let (mut body, mut frame) = (Vec::new(), Vec::new());
-    dialect.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
-    dialect.put_batch(AgencyId(agency), sequence, 1, &body, &mut frame);
-    frame
-}
+pub use frames::batch;
 
 /// A hub and its time.
 pub struct Table {

@@ -64,18 +64,6 @@ impl Desk {
         frame
     }
 
-    pub fn finish(dialect: Dialect, agency: u32) -> Vec<u8> {
-        let mut frame = Vec::new();
-        dialect.put_finish(AgencyId(agency), &mut frame);
-        frame
-    }
-
-    pub fn query(dialect: Dialect, agency: u32) -> Vec<u8> {
-        let mut frame = Vec::new();
-        dialect.put_query(AgencyId(agency), &mut frame);
-        frame
-    }
-
     pub fn turn(&mut self) {
         self.hub.run_deferred(self.now);
         self.hub.tick(self.now).unwrap();

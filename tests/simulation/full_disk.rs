@@ -10,6 +10,7 @@ use loteria::wire::{Answer, Cause, Dialect, Expecting};
 use crate::bets::Kind;
 
 use crate::desk::{Desk, NATIVE, is_gap, is_reject};
+use crate::frames::{finish, query};
 
 #[test]
 fn a_full_disk_rejects_a_batch_and_what_is_behind_it_does_not_count() {
@@ -17,7 +18,7 @@ fn a_full_disk_rejects_a_batch_and_what_is_behind_it_does_not_count() {
     let id = desk.native(1);
     desk.disk.set_space(Some(desk.disk.used()));
     let [first, second] = [0, 1].map(|number| desk.batch(NATIVE, 1, Kind::Good, number));
-    let answers = desk.say(id, &[first, second, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)]);
+    let answers = desk.say(id, &[first, second, finish(NATIVE, 1), query(NATIVE, 1)]);
     assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
     assert!(answers.len() == 2 && is_gap(&answers[1]), "nothing follows the answer that closes: {answers:?}");
     assert_eq!((desk.standing(1), desk.hub.parked()), (Standing::Betting, 0));
@@ -66,8 +67,8 @@ fn a_finish_that_only_another_finish_of_its_turn_allows_is_taken_back_with_it() 
     assert!(is_reject(&answers[0], 0, Cause::StorageFull), "{answers:?}");
     desk.now = desk.now + limits::FULL_DISK_PAUSE;
     // The disk is still full. `new` stores the batch and finishes; `old` finishes without sending it again.
-    desk.hub.receive(new, &[batch.clone(), Desk::finish(NATIVE, 1)].concat(), desk.now);
-    desk.hub.receive(old, &Desk::finish(NATIVE, 1), desk.now);
+    desk.hub.receive(new, &[batch.clone(), finish(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(old, &finish(NATIVE, 1), desk.now);
     desk.turn();
     for id in [old, new] {
         let answers = desk.answers(id, Expecting::Stored);
@@ -77,7 +78,7 @@ fn a_finish_that_only_another_finish_of_its_turn_allows_is_taken_back_with_it() 
     desk.disk.set_space(None);
     desk.now = desk.now + limits::FULL_DISK_PAUSE;
     let third = desk.native(1);
-    let answers = desk.say(third, &[batch, Desk::finish(NATIVE, 1)]);
+    let answers = desk.say(third, &[batch, finish(NATIVE, 1)]);
     assert!(matches!(answers[..], [Answer::StoredBelow { next: 1 }, Answer::Finished { .. }]), "{answers:?}");
 }
 
@@ -89,7 +90,7 @@ fn a_seal_that_finds_no_room_stops_nothing() {
     desk.disk.set_space(Some(desk.disk.used()));
     let id = desk.connect();
     for agency in 1..=57 {
-        desk.hub.receive(id, &Desk::finish(Dialect::Binary, agency), desk.now);
+        desk.hub.receive(id, &finish(Dialect::Binary, agency), desk.now);
         desk.turn();
     }
     let before = desk.disk.trace();
@@ -124,14 +125,14 @@ fn a_finish_of_a_connection_that_is_gone_does_not_count_without_its_batches() {
         let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
         desk.disk.set_space(Some(desk.disk.used()));
         let batch = desk.batch(dialect, 1, Kind::Good, 0);
-        desk.hub.receive(id, &[batch.clone(), Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.hub.receive(id, &[batch.clone(), finish(dialect, 1)].concat(), desk.now);
         desk.hub.closed(id, desk.now);
         desk.turn();
         assert_eq!(desk.standing(1), Standing::Betting, "{dialect:?}: its client will come again with both");
         desk.disk.set_space(None);
         desk.now = desk.now + limits::FULL_DISK_PAUSE;
         let id = if dialect == NATIVE { desk.native(1) } else { desk.connect() };
-        desk.hub.receive(id, &[batch, Desk::finish(dialect, 1)].concat(), desk.now);
+        desk.hub.receive(id, &[batch, finish(dialect, 1)].concat(), desk.now);
         desk.turn();
         let state = desk.hub.lottery().agency(AgencyId(1)).unwrap();
         assert_eq!((state.batches, state.standing), (1, Standing::Finished), "{dialect:?}");
@@ -147,7 +148,7 @@ fn an_agency_whose_finish_was_taken_back_after_it_left_is_lost() {
     desk.say(id, &[batch]);
     desk.disk.set_space(Some(desk.disk.used()));
     let batch = desk.batch(NATIVE, 1, Kind::Good, 1);
-    desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(id, &[batch, finish(NATIVE, 1)].concat(), desk.now);
     desk.hub.closed(id, desk.now);
     desk.turn();
     assert_eq!(desk.standing(1), Standing::Betting);
@@ -164,7 +165,7 @@ fn a_finish_counts_though_another_agencys_batch_of_its_connection_was_taken_back
     let id = desk.connect();
     desk.disk.set_space(Some(desk.disk.used()));
     let batch = desk.batch(Dialect::Binary, 1, Kind::Good, 0);
-    desk.hub.receive(id, &[batch, Desk::finish(Dialect::Binary, 2)].concat(), desk.now);
+    desk.hub.receive(id, &[batch, finish(Dialect::Binary, 2)].concat(), desk.now);
     desk.hub.closed(id, desk.now);
     desk.turn();
     assert_eq!((desk.standing(1), desk.standing(2)), (Standing::Betting, Standing::Finished));
@@ -176,7 +177,7 @@ fn a_batch_behind_a_finish_that_was_taken_back_is_rejected_for_want_of_space() {
     let (first, second) = (desk.native(1), desk.native(1));
     desk.disk.set_space(Some(desk.disk.used()));
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.hub.receive(first, &[batch, Desk::finish(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(first, &[batch, finish(NATIVE, 1)].concat(), desk.now);
     let behind = desk.batch(NATIVE, 1, Kind::Good, 1);
     let answers = desk.say(second, &[behind]);
     assert!(is_reject(&answers[0], 1, Cause::StorageFull), "{answers:?}");

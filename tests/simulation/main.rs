@@ -18,6 +18,8 @@ mod bets;
 mod clients;
 mod counters;
 mod desk;
+#[path = "../core_kit/frames.rs"]
+mod frames;
 mod full_disk;
 mod late;
 mod lockstep;

@@ -12,6 +12,7 @@ use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use crate::bets::Kind;
 use crate::desk::{Desk, NATIVE, is_gap, is_reject};
+use crate::frames::{finish, query};
 use crate::rng::Rng;
 
 /// Its agency 1 is lost after just this silence, and excluded then.
@@ -28,9 +29,9 @@ fn assert_lost_after(desk: &mut Desk, silence: Duration, why: &str) {
 fn a_query_behind_a_late_batch_is_answered() {
     let mut desk = Desk::of("1");
     let id = desk.native(1);
-    desk.say(id, &[Desk::finish(NATIVE, 1)]);
+    desk.say(id, &[finish(NATIVE, 1)]);
     let late = desk.batch(NATIVE, 1, Kind::Late, 0);
-    let answers = desk.say(id, &[late, Desk::query(NATIVE, 1)]);
+    let answers = desk.say(id, &[late, query(NATIVE, 1)]);
     assert!(is_reject(&answers[0], 0, Cause::Late), "{answers:?}");
     assert!(matches!(answers[1..], [Answer::Winners { .. }]), "{answers:?}");
 }
@@ -49,7 +50,7 @@ fn a_numbered_batch_of_no_bets_is_rejected_and_its_number_comes_again() {
 
 #[test]
 fn a_finish_before_a_rejected_batch_has_come_again_does_not_count_and_is_told_so() {
-    for ending in [Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)] {
+    for ending in [finish(NATIVE, 1), query(NATIVE, 1)] {
         let mut desk = Desk::of("1");
         let id = desk.native(1);
         let bad = desk.batch(NATIVE, 1, Kind::Bad, 0);
@@ -85,8 +86,8 @@ fn a_query_behind_an_acknowledged_batch_stays_parked() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    assert_eq!(desk.say(id, &[batch, Desk::query(NATIVE, 1)]), [Answer::StoredBelow { next: 1 }]);
-    desk.say(id, &[Desk::query(NATIVE, 1)]);
+    assert_eq!(desk.say(id, &[batch, query(NATIVE, 1)]), [Answer::StoredBelow { next: 1 }]);
+    desk.say(id, &[query(NATIVE, 1)]);
     assert_eq!(desk.hub.parked(), 1, "a parked connection is not decoded: it parks once");
 }
 
@@ -119,7 +120,7 @@ fn half_frames_of_untrusted_peers_do_not_hold_up_the_winners() {
     }
     assert!(desk.hub.buffered_bytes() > limits::LISTS_BYTES_HIGH);
     let id = desk.native(1);
-    desk.hub.receive(id, &[Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(id, &[finish(NATIVE, 1), query(NATIVE, 1)].concat(), desk.now);
     desk.turn();
     assert!(desk.hub.lottery().drawn());
     assert_eq!(desk.hub.parked(), 0, "its winners are on their way in the turn of the draw");
@@ -212,7 +213,7 @@ fn a_peer_that_asks_and_asks_and_does_not_read_is_not_answered_further() {
     let batch = desk.batches.make(&mut Rng::new(1), Some(1), Kind::Good, 6000);
     desk.batches.put(batch, text, 1, 0, 0, &mut bets);
     desk.hub.receive(id, &bets, desk.now);
-    let queries = Desk::query(text, 1).repeat(500);
+    let queries = query(text, 1).repeat(500);
     desk.hub.receive(id, &queries, desk.now);
     let mut turns = 0;
     while turns == 0 || desk.hub.has_work() {
@@ -266,14 +267,14 @@ fn an_acknowledgement_covers_what_came_on_its_own_connection() {
 fn a_parked_connection_whose_transport_fails_waits_no_longer() {
     let mut desk = Desk::of("2");
     let id = desk.native(1);
-    desk.say(id, &[Desk::query(NATIVE, 1)]);
+    desk.say(id, &[query(NATIVE, 1)]);
     assert_eq!(desk.hub.parked(), 1);
     desk.hub.hang_up(id, desk.now);
     desk.turn();
     assert_eq!(desk.hub.parked(), 0);
     // The draw, which comes before the connection is closed, has nothing to say to it.
     let other = desk.connect();
-    let finishes = [Desk::finish(Dialect::Binary, 1), Desk::finish(Dialect::Binary, 2)].concat();
+    let finishes = [finish(Dialect::Binary, 1), finish(Dialect::Binary, 2)].concat();
     desk.hub.receive(other, &finishes, desk.now);
     desk.turn();
     assert!(desk.hub.lottery().drawn());
@@ -298,7 +299,7 @@ fn observers_see_what_is_committed() {
     desk.hub.add_observer(Box::new(Names(Rc::clone(&seen))));
     let id = desk.native(1);
     let batch = desk.batch(NATIVE, 1, Kind::Good, 0);
-    desk.hub.receive(id, &[batch, Desk::finish(NATIVE, 1), Desk::query(NATIVE, 1)].concat(), desk.now);
+    desk.hub.receive(id, &[batch, finish(NATIVE, 1), query(NATIVE, 1)].concat(), desk.now);
     assert_eq!(*seen.borrow(), ["Hello"], "the others not before their commit");
     desk.turn();
     assert_eq!(*seen.borrow(), ["Hello", "Stored", "Finished", "Drawn"]);

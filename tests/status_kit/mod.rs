@@ -14,6 +14,7 @@ use loteria::wire::Dialect;
 use serde::de::DeserializeOwned;
 
 use crate::core_kit::Table;
+pub use crate::core_kit::frames::{finish, hello, query};
 
 /// A hub, its service, and what the loop would say.
 pub struct Watched {
@@ -142,24 +143,6 @@ pub fn response(answer: Answer) -> Response {
 
 pub fn text(response: &Response) -> &str {
     std::str::from_utf8(&response.body).expect("answers are UTF-8")
-}
-
-pub fn hello(agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    Dialect::Native.put_hello(AgencyId(agency), &mut frame);
-    frame
-}
-
-pub fn finish(dialect: Dialect, agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    dialect.put_finish(AgencyId(agency), &mut frame);
-    frame
-}
-
-pub fn query(dialect: Dialect, agency: u32) -> Vec<u8> {
-    let mut frame = Vec::new();
-    dialect.put_query(AgencyId(agency), &mut frame);
-    frame
 }
 
 /// A batch of one bet on a day that there is not.
