@@ -250,11 +250,7 @@ fn a_client_whose_query_is_kept_says_that_it_waits_for_the_draw() {
     let hub = FakeHub::new();
     let running = agency(&hub, "binary", &rows(1, "\n")).start();
     let mut peer = hub.accept();
-    peer.binary_batch();
-    peer.write(&[0]);
-    assert_eq!(peer.binary().0, 2);
-    peer.write(&[0]);
-    assert_eq!(peer.binary().0, 3);
+    peer.binary_until_the_query();
     running.wait_for("action: consulta_ganadores | result: in_progress | client_id: 3 | reason: no winners yet");
     peer.write(&[0, 0, 0, 0, 0]);
     let ended = running.end();

@@ -105,11 +105,7 @@ fn a_signal_is_obeyed_while_the_output_is_not_read() {
 
 /// Plays the hub for an agency in `binary` with one batch and [`WINNERS`] winners.
 fn draw(peer: &mut Peer) {
-    peer.binary_batch();
-    peer.write(&[0]);
-    assert_eq!(peer.binary().0, 2);
-    peer.write(&[0]);
-    assert_eq!(peer.binary().0, 3);
+    peer.binary_until_the_query();
     let winners = (0..WINNERS).flat_map(|winner| (10_000_000 + winner).to_be_bytes());
     let answer: Vec<u8> = [0].into_iter().chain(WINNERS.to_be_bytes()).chain(winners).collect();
     peer.write(&answer);

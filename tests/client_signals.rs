@@ -75,11 +75,7 @@ fn while_the_winners_are_awaited() {
     let hub = FakeHub::new();
     let running = agency(&hub, "binary").start();
     let mut peer = hub.accept();
-    peer.binary_batch();
-    peer.write(&[0]);
-    peer.binary();
-    peer.write(&[0]);
-    assert_eq!(peer.binary().0, 3);
+    peer.binary_until_the_query();
     stop(running, "TERM", &["connection", "file"]);
     assert_eq!(peer.rest(), b"");
 }
@@ -89,11 +85,7 @@ fn between_two_queries() {
     let hub = FakeHub::new();
     let running = agency(&hub, "binary").start();
     let mut peer = hub.accept();
-    peer.binary_batch();
-    peer.write(&[0]);
-    peer.binary();
-    peer.write(&[0]);
-    peer.binary();
+    peer.binary_until_the_query();
     peer.write(&[1]);
     running.wait_for("action: consulta_ganadores | result: in_progress");
     stop(running, "TERM", &["connection", "file"]);
@@ -118,11 +110,7 @@ fn while_lingering_after_the_work() {
     let hub = FakeHub::new();
     let running = agency(&hub, "binary").env("CLI_LINGER", "1000h").start();
     let mut peer = hub.accept();
-    peer.binary_batch();
-    peer.write(&[0]);
-    peer.binary();
-    peer.write(&[0]);
-    peer.binary();
+    peer.binary_until_the_query();
     peer.write(&[0, 0, 0, 0, 0]);
     running.wait_for("cant_ganadores: 0");
     stop(running, "TERM", &["connection", "file"]);

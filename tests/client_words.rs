@@ -96,11 +96,7 @@ fn a_client_that_waits_for_the_draw_says_every_ten_seconds_for_how_long() {
     let hub = FakeHub::new();
     let running = agency(&hub, "binary", &rows(1, "\n")).start();
     let mut peer = hub.accept();
-    peer.binary_batch();
-    peer.write(&[0]);
-    peer.binary();
-    peer.write(&[0]);
-    peer.binary();
+    peer.binary_until_the_query();
     running.wait_for(
         "action: consulta_ganadores | result: in_progress | client_id: 1 | waited: 10s | reason: no winners yet",
     );

@@ -340,6 +340,15 @@ impl Peer {
         (kind, self.read(length as usize))
     }
 
+    /// Stores the one batch of a client of `binary`, and its finish; its query is here then.
+    pub fn binary_until_the_query(&mut self) {
+        self.binary_batch();
+        self.write(&[0]);
+        assert_eq!(self.binary().0, 2, "a finish");
+        self.write(&[0]);
+        assert_eq!(self.binary().0, 3, "a query");
+    }
+
     /// A batch of `binary`: the documents of its bets.
     pub fn binary_batch(&mut self) -> Vec<u32> {
         let (kind, body) = self.binary();
