@@ -1,23 +1,18 @@
 //! The bet reader: reads an agency's bets one after another, any number of times.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 
 use csv::{ByteRecord, Position, Reader, ReaderBuilder};
 
+use super::lines::{Lines, ROW_BYTES_MAX};
 use crate::lottery::{Bet, BetError, RawBet, parse_number, parse_yyyymmdd};
 
 /// The fields of a row: first name, last name, document, birthdate, number.
 const FIELDS: usize = 5;
-/// The longest row, in bytes; a longer one probably has a quote that is never closed. It bounds the memory of a row.
-const ROW_BYTES_MAX: u64 = 64 * 1024;
-/// How much of the file is read at once, in bytes.
-const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// The CSV reader's buffer in bytes: a line of any valid bet fits.
 const LINE_BYTES: usize = 2048;
-/// The byte order mark of UTF-8, which some editors write at the start of a text.
-const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A source of an agency's bets. Every pass yields the same bets in the same order.
 pub trait BetReader {
@@ -227,78 +222,6 @@ impl BetReader for BetFile {
     }
 }
 
-/// A file that is read line by line, so that the line number is known although the file is read ahead. The CSV reader's
-/// own count is off by one in files with CRLF. A byte order mark before any line is skipped: concatenated files have
-/// one in the middle.
-#[derive(Debug)]
-struct Lines<R> {
-    inner: BufReader<R>,
-    /// The line that was read last, from 1.
-    line: u64,
-    ended: bool,
-    /// How many bytes of the current row may still be read.
-    ration: u64,
-    /// The bytes of skipped byte order marks.
-    passed_over: u64,
-}
-
-impl<R: Read> Lines<R> {
-    fn new(inner: R) -> Lines<R> {
-        let inner = BufReader::with_capacity(READ_AHEAD_BYTES, inner);
-        Lines { inner, line: 0, ended: true, ration: 0, passed_over: 0 }
-    }
-
-    /// Skips byte order marks. Returns the bytes of an incomplete mark, which are data.
-    fn pass_over_marks(&mut self) -> io::Result<&'static [u8]> {
-        loop {
-            let mut matched = 0;
-            while matched < MARK.len() && self.inner.fill_buf()?.first() == Some(&MARK[matched]) {
-                self.inner.consume(1);
-                matched += 1;
-            }
-            if matched < MARK.len() {
-                return Ok(&MARK[..matched]);
-            }
-            self.passed_over += MARK.len() as u64;
-        }
-    }
-}
-
-impl<R: Read> Read for Lines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ration == 0 {
-            return Err(io::Error::other(format!(
-                "a row of over {ROW_BYTES_MAX} bytes: is there a quote that is never closed?"
-            )));
-        }
-        let begun = if self.ended { self.pass_over_marks()? } else { &[] };
-        // The CSV reader's buffer is longer than a mark.
-        let (head, room) = buffer.split_at_mut(begun.len());
-        head.copy_from_slice(begun);
-        let ahead = self.inner.fill_buf()?;
-        let line = memchr::memchr(b'\n', ahead).map_or(ahead, |end| &ahead[..=end]);
-        let taken = line.len().min(room.len());
-        room[..taken].copy_from_slice(&line[..taken]);
-        self.inner.consume(taken);
-        let count = begun.len() + taken;
-        if count > 0 {
-            self.line += u64::from(self.ended);
-            self.ended = buffer[count - 1] == b'\n';
-        }
-        self.ration = self.ration.saturating_sub(count as u64);
-        Ok(count)
-    }
-}
-
-impl<R: Seek> Seek for Lines<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.line = 0;
-        self.ended = true;
-        self.passed_over = 0;
-        self.inner.seek(to)
-    }
-}
-
 /// Bets in memory.
 #[derive(Clone, Debug, Default)]
 pub struct BetList {
@@ -351,6 +274,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::agency::lines::READ_AHEAD_BYTES;
 
     fn file(content: &[u8]) -> (tempfile::NamedTempFile, BetFile) {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -8,6 +8,7 @@ mod bet_reader;
 mod check;
 pub mod echo;
 mod job;
+mod lines;
 mod link;
 mod loss;
 mod output;
