@@ -44,8 +44,18 @@ fn store(folder: &Path, drawn: bool) -> Store<OsDisk> {
 
 fn closed_store(drawn: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    store(folder.path(), drawn).close().unwrap();
+    close(folder.path(), store(folder.path(), drawn));
     folder
+}
+
+/// Closes a store, and waits until it is not locked. A program that another test starts holds the locks of this process until
+/// it is executed.
+fn close(folder: &Path, mut store: Store<OsDisk>) {
+    store.close().unwrap();
+    drop(store);
+    for name in ["bets.csv", "bets.csv.journal"] {
+        fs::File::open(folder.join(name)).unwrap().lock().unwrap();
+    }
 }
 
 /// Every file of a folder.
@@ -141,8 +151,8 @@ fn damage_is_exit_65_with_the_file_and_the_offset_whether_a_hub_holds_the_store_
             fs::write(path(file), sound).unwrap();
         }
         // The rest is for a store without a hub, and without the log that could put things right.
-        if let Some(mut store) = held {
-            store.close().unwrap();
+        if let Some(store) = held {
+            close(folder.path(), store);
         }
     }
     fs::remove_file(path("bets.csv.journal")).unwrap();
@@ -246,7 +256,7 @@ fn a_gap_of_many_bets_is_told_as_missing_and_the_rest_as_the_same() {
         store.stage_batch(A, sequence, &batch(first, 1_000)).unwrap();
     }
     store.commit().unwrap();
-    store.close().unwrap();
+    close(folder.path(), store);
     fs::create_dir(folder.path().join("files")).unwrap();
     let rows: String = batch(0, 2_900).0.iter().map(row).collect();
     fs::write(folder.path().join("files/agency-1.csv"), rows).unwrap();

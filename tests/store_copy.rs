@@ -1,14 +1,15 @@
 //! Copies of a store that is in use: each of them opens, and has everything that was committed before it was begun.
+//!
+//! No test here starts a program: until a new process executes its program, it holds the locks of this one, also of stores that
+//! are closed by then. `hub_copy` starts them.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests, which clippy does not take for tests.
 
-mod common;
 mod storage_kit;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{hub, in_folder, upload_until_the_end};
 use loteria::lottery::{AgencyId, Standing};
 use loteria::storage::{OpenError, Options, OsDisk, Store, copy};
 use storage_kit::bets::{batch, rows_of};
@@ -122,32 +123,4 @@ fn damage_is_not_copied_as_if_it_were_the_end() {
         }
     }
     assert_eq!(std::fs::read(&journal).unwrap(), whole);
-}
-
-#[test]
-fn a_hub_under_load_is_copied_by_the_servers_own_command() {
-    let hub = hub().env("LOTTERY_AGENCIES", "1").start();
-    let upload = upload_until_the_end(hub.connect(), 7574);
-    hub.wait_for_count("action: apuesta_recibida | result: success", 50);
-    let copy_to = |name: &str| {
-        let start = in_folder(std::sync::Arc::clone(&hub.folder));
-        start.arg("--copy").arg(name).run()
-    };
-    for round in 0..20 {
-        let acknowledged = hub.count("action: apuesta_recibida | result: success");
-        let name = format!("copy-{round}");
-        let (code, out, err) = copy_to(&name);
-        assert_eq!(code, Some(0), "{err}");
-        let (_, told) = out.split_once(": ").unwrap();
-        let bets: usize = told.split(' ').next().unwrap().parse().unwrap();
-        assert!(bets + 1 >= acknowledged, "{bets} of {acknowledged}");
-    }
-    let (code, _, err) = copy_to("copy-0");
-    assert_eq!((code, err.contains("copy-0: is there already")), (Some(2), true), "{err}");
-    let (code, _, err) = copy_to("no/folder");
-    assert_eq!(code, Some(74), "{err}");
-    let folder = hub.kill();
-    upload.join().unwrap();
-    let copied = in_folder(folder).env("LOTTERY_AGENCIES", "1").env("STORAGE_PATH", "copy-19/bets.csv").start();
-    copied.wait_for("action: recover | result: success | bets: ");
 }
