@@ -5,42 +5,13 @@
 
 mod client_kit;
 
-use client_kit::{Ended, FakeHub, Peer, Start, client, rows};
-
-/// Agency 3 of a hub, with these rows, in batches of ten.
-fn agency(hub: &FakeHub, protocol: &str, rows: &str) -> Start {
-    client()
-        .hub(hub.address)
-        .env("CLI_ID", "3")
-        .env("CLI_PROTOCOL", protocol)
-        .env("CLI_BATCH_MAXAMOUNT", "10")
-        .file(".data/agency-3.csv", rows)
-}
-
-/// Finish and query of `binary`, and winners back.
-fn binary_draw(peer: &mut Peer, winners: &[u32]) {
-    assert_eq!(peer.binary(), (2, vec![0, 0, 0, 3]));
-    peer.write(&[0]);
-    assert_eq!(peer.binary(), (3, vec![0, 0, 0, 3]));
-    peer.write(&[0]);
-    peer.write(&u32::try_from(winners.len()).unwrap().to_be_bytes());
-    winners.iter().for_each(|winner| peer.write(&winner.to_be_bytes()));
-}
-
-fn documents(first: u32, last: u32) -> Vec<u32> {
-    (first..=last).map(|index| 30_000_000 + index).collect()
-}
-
-fn assert_done(ended: &Ended) {
-    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{}", ended.log);
-    assert!(!ended.log.contains("result: fail"), "{}", ended.log);
-}
+use client_kit::{FakeHub, agency_3, assert_done, binary_draw, client, documents, rows};
 
 #[test]
 fn lockstep_sends_a_batch_for_each_answer_and_reports_the_winners() {
     for end in ["\n", "\r\n"] {
         let hub = FakeHub::new();
-        let running = agency(&hub, "binary", &rows(25, end)).start();
+        let running = agency_3(&hub, "binary", &rows(25, end)).start();
         let mut peer = hub.accept();
         for (first, last) in [(1, 10), (11, 20), (21, 25)] {
             assert_eq!(peer.binary_batch(), documents(first, last));
@@ -75,7 +46,7 @@ fn lockstep_sends_a_batch_for_each_answer_and_reports_the_winners() {
 #[test]
 fn native_has_64_batches_on_their_way_before_any_answer() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(1005, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(1005, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 0);
     for sequence in 0..64 {
@@ -99,7 +70,7 @@ fn native_has_64_batches_on_their_way_before_any_answer() {
 #[test]
 fn native_goes_on_where_the_hub_says_and_compares_first() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(25, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 2);
     assert_eq!(peer.native_batch(), (1, 10), "the last that the hub has, to compare");
@@ -115,7 +86,7 @@ fn native_goes_on_where_the_hub_says_and_compares_first() {
 #[test]
 fn native_stops_where_the_hub_has_other_bets() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(25, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 2);
     assert_eq!(peer.native_batch(), (1, 10));
@@ -129,7 +100,7 @@ fn native_stops_where_the_hub_has_other_bets() {
 #[test]
 fn native_waits_for_a_full_hub_and_sends_again_from_the_batch_it_refused() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(40, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(40, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 0);
     (0..4).for_each(|sequence| assert_eq!(peer.native_batch().0, sequence));
@@ -144,7 +115,7 @@ fn native_waits_for_a_full_hub_and_sends_again_from_the_batch_it_refused() {
 #[test]
 fn a_lost_connection_repeats_the_batch_in_flight_alone_and_warns() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", &rows(25, "\n")).start();
+    let running = agency_3(&hub, "binary", &rows(25, "\n")).start();
     let mut peer = hub.accept();
     assert_eq!(peer.binary_batch(), documents(1, 10));
     peer.write(&[0]);
@@ -169,7 +140,7 @@ fn a_lost_connection_repeats_the_batch_in_flight_alone_and_warns() {
 #[test]
 fn a_hub_that_starts_after_its_clients_is_waited_for() {
     let hub = FakeHub::absent();
-    let running = agency(&hub, "binary", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "binary", &rows(1, "\n")).start();
     running.wait_for("retry_in: 200ms");
     hub.appear();
     let mut peer = hub.accept();
@@ -190,7 +161,7 @@ fn a_hub_that_starts_after_its_clients_is_waited_for() {
 #[test]
 fn a_hub_that_stays_away_for_long_is_warned_about() {
     let hub = FakeHub::absent();
-    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(1, "\n")).start();
     running.wait_for("retry_in: 5s | warning: is the hub running? the client gives up in 4m5");
     running.signal("TERM");
     let ended = running.end();
@@ -201,7 +172,7 @@ fn a_hub_that_stays_away_for_long_is_warned_about() {
 #[test]
 fn a_hub_that_stays_away_is_given_up() {
     let hub = FakeHub::absent();
-    let ended = agency(&hub, "native", &rows(1, "\n")).env("CLI_PATIENCE", "1ms").run();
+    let ended = agency_3(&hub, "native", &rows(1, "\n")).env("CLI_PATIENCE", "1ms").run();
     assert_eq!(ended.code, Some(1));
     let said = ended.said("connect");
     let last = said.last().unwrap();
@@ -225,7 +196,7 @@ fn an_unresolvable_host_name_is_retried_and_then_given_up() {
 #[test]
 fn a_query_before_the_draw_is_repeated() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", "").arg("--empty").start();
+    let running = agency_3(&hub, "binary", "").arg("--empty").start();
     let mut peer = hub.accept();
     assert_eq!(peer.binary().0, 2);
     peer.write(&[0]);
@@ -248,7 +219,7 @@ fn a_query_before_the_draw_is_repeated() {
 #[test]
 fn a_client_whose_query_is_kept_says_that_it_waits_for_the_draw() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "binary", &rows(1, "\n")).start();
     let mut peer = hub.accept();
     peer.binary_until_the_query();
     running.wait_for("action: consulta_ganadores | result: in_progress | client_id: 3 | reason: no winners yet");
@@ -259,133 +230,9 @@ fn a_client_whose_query_is_kept_says_that_it_waits_for_the_draw() {
 }
 
 #[test]
-fn a_bad_row_stops_the_client_before_anything_of_its_batch_is_sent() {
-    for (end, protocol) in [("\n", "binary"), ("\r\n", "binary"), ("\r\n", "native")] {
-        let hub = FakeHub::new();
-        let text = rows(25, end).replace("30000017,1999-03-17", "30000017,1999-02-29");
-        let running = agency(&hub, protocol, &text).arg("--no-check").start();
-        let mut peer = hub.accept();
-        if protocol == "binary" {
-            assert_eq!(peer.binary_batch(), documents(1, 10));
-            peer.write(&[0]);
-        } else {
-            peer.native_hello(3, 0);
-            assert_eq!(peer.native_batch(), (0, 10));
-            peer.native_ack(1);
-        }
-        assert_eq!(peer.rest(), b"", "nothing more is sent");
-        let ended = running.end();
-        assert_eq!(ended.code, Some(1));
-        let critical: Vec<_> = ended.lines().into_iter().filter(|line| line.starts_with("CRITICAL")).collect();
-        assert_eq!(
-            critical,
-            ["CRITICAL action: read_bets | result: fail | client_id: 3 | file: .data/agency-3.csv | line: 17 | \
-              error: birthdate must be a real date YYYY-MM-DD, 1900 to 9999"]
-        );
-        let again = match protocol {
-            "native" => "when the error above is corrected, starting again goes on from here",
-            _ => "starting again would send all bets again, which binary cannot tell from new ones",
-        };
-        let remains = ended.said("upload");
-        let expected = format!("warning: these bets are stored, the others remain; {again}");
-        assert!(remains[0].contains("| bets: 10 | ") && remains[0].ends_with(&expected), "{remains:?}");
-    }
-}
-
-#[test]
-fn nothing_of_a_file_with_bad_rows_is_sent() {
-    let hub = FakeHub::new();
-    let text = rows(25, "\n").replace("1999-03-17", "17/03/1999").replacen("Ana,Ib\u{e1}\u{f1}ez,30000001", "Ana", 1);
-    let ended = agency(&hub, "native", &text).run();
-    assert_eq!(ended.code, Some(1));
-    let said = ended.said("check");
-    let start = "action: check | result: fail | client_id: 3 | file: .data/agency-3.csv |";
-    assert_eq!(said[0], format!("{start} error: line 1: 'Ana,17/03/1999,1' has 3 fields, where a bet has 5"));
-    assert_eq!(
-        said[9],
-        format!("{start} error: line 10: birthdate is '17/03/1999', must be a real date YYYY-MM-DD, 1900 to 9999")
-    );
-    let nothing = "error: nothing is sent; client --check shows more rows, --no-check sends up to the first";
-    assert_eq!(said[10..], [format!("{start} bets: 0 | bad_rows: 25 | not_shown: 15 | {nothing}")]);
-    assert!(ended.said("connect").is_empty(), "{}", ended.log);
-}
-
-#[test]
-fn the_check_lists_bad_rows_guesses_and_ends_with_one() {
-    let check = |text: &str| client().file("own.csv", text).arg("--check").arg("own.csv").run();
-    let good = rows(3, "\n");
-    let ended = check(&good);
-    assert_eq!((ended.code, ended.log.as_str()), (Some(0), "own.csv: 3 bets, 0 bad rows\n"));
-    let ended = check(&format!("nombre,apellido,documento,nacimiento,numero\n{good}"));
-    assert_eq!(
-        (ended.code, ended.log.as_str()),
-        (
-            Some(1),
-            "own.csv: line 1: document is 'documento', must be 1 to 10 digits, at most 4294967295\n\
-             own.csv: line 1 looks like a header: the file must have none\n\
-             own.csv: 3 bets, 1 bad rows\n"
-        )
-    );
-    let ended = check(&rows(5000, "\n").replace(',', ";"));
-    assert_eq!((ended.code, ended.log.lines().count()), (Some(1), 1003));
-    assert!(
-        ended.log.ends_with(
-            "own.csv: and 4000 more bad rows\n\
-             own.csv: fields seem to be separated by ';': a bet has commas\n\
-             own.csv: 0 bets, 5000 bad rows\n"
-        ),
-        "{}",
-        &ended.log[ended.log.len() - 300..]
-    );
-    let ended = check("\n");
-    assert!(ended.code == Some(1) && ended.log.contains("there are no bets in it"), "{}", ended.log);
-}
-
-#[test]
-fn an_agency_without_bets_does_not_finish_unless_it_is_told_to() {
-    for text in ["", "\n\r\n", "\u{feff}"] {
-        for no_check in [false, true] {
-            let hub = FakeHub::new();
-            let start = agency(&hub, "native", text);
-            let running = if no_check { start.arg("--no-check").start() } else { start.start() };
-            if no_check {
-                let mut peer = hub.accept();
-                peer.native_hello(3, 0);
-                assert_eq!(peer.rest(), b"", "no finish");
-            }
-            let ended = running.end();
-            assert_eq!(ended.code, Some(2), "{}", ended.log);
-            assert_eq!(
-                ended.said("read_bets"),
-                ["action: read_bets | result: fail | client_id: 3 | file: .data/agency-3.csv | \
-                  error: there are no bets in it; with --empty (CLI_EMPTY=true) the agency finishes without any"]
-            );
-        }
-    }
-}
-
-#[test]
-fn a_pipe_is_checked_as_it_goes() {
-    let hub = FakeHub::new();
-    let start = agency(&hub, "native", "").arg("--data").arg("pipe");
-    let pipe = start.folder().join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let running = start.start();
-    std::fs::write(&pipe, rows(15, "\n").replace("30000012,", "x,")).unwrap();
-    let mut peer = hub.accept();
-    peer.native_hello(3, 0);
-    assert_eq!(peer.native_batch(), (0, 10));
-    peer.native_ack(1);
-    let ended = running.end();
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.said("read_bets")[0].contains("| line: 12 |"), "{}", ended.log);
-    assert!(ended.said("upload")[0].contains("| bets: 10 | done: unknown | "), "{}", ended.log);
-}
-
-#[test]
 fn a_rerun_that_sends_nothing_says_so() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(15, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(15, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 2);
     assert_eq!(peer.native_batch(), (1, 5));
@@ -403,7 +250,7 @@ fn a_rerun_that_sends_nothing_says_so() {
 #[test]
 fn a_hub_with_more_batches_than_the_file_is_told_with_its_number() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(25, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(25, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 9);
     let ended = running.end();
@@ -426,7 +273,7 @@ fn a_client_says_nothing_is_stored_of_a_store_that_was_replaced() {
     // The other store has fewer batches of the agency, or more.
     for next in [2, 7] {
         let hub = FakeHub::new();
-        let running = agency(&hub, "native", &rows(25, "\n")).start();
+        let running = agency_3(&hub, "native", &rows(25, "\n")).start();
         finished(&hub);
         let mut peer = hub.accept();
         peer.native_hello(3, next);
@@ -445,7 +292,7 @@ fn a_client_says_nothing_is_stored_of_a_store_that_was_replaced() {
 fn winners_are_written_as_the_dialect_carries_them() {
     let draw = |protocol: &str, file: &str| {
         let hub = FakeHub::new();
-        let start = agency(&hub, protocol, &rows(10, "\n")).arg("--winners").arg(file);
+        let start = agency_3(&hub, protocol, &rows(10, "\n")).arg("--winners").arg(file);
         let path = start.folder().join(file);
         let keep = start.env("CLI_LINGER", "1000h").start();
         let mut peer = hub.accept();
@@ -477,7 +324,7 @@ fn winners_are_written_as_the_dialect_carries_them() {
 fn csv_and_case_id_say_nothing_of_sending_again() {
     for protocol in ["csv", "case-id"] {
         let hub = FakeHub::new();
-        let running = agency(&hub, protocol, &rows(25, "\n")).start();
+        let running = agency_3(&hub, protocol, &rows(25, "\n")).start();
         let mut peer = hub.accept();
         peer.read(1);
         drop(peer);
@@ -491,7 +338,7 @@ fn csv_and_case_id_say_nothing_of_sending_again() {
 #[test]
 fn a_rejected_batch_stops_the_client_and_names_its_lines() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", &rows(25, "\n")).start();
+    let running = agency_3(&hub, "binary", &rows(25, "\n")).start();
     let mut peer = hub.accept();
     peer.binary_batch();
     peer.write(&[0]);
@@ -506,7 +353,7 @@ fn a_rejected_batch_stops_the_client_and_names_its_lines() {
 #[test]
 fn an_agency_that_the_draw_does_not_know_is_told_so() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(1, "\n")).start();
     let mut peer = hub.accept();
     peer.read(8);
     peer.write(&[0xB7, b'L', b'N', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -520,7 +367,7 @@ fn an_agency_that_the_draw_does_not_know_is_told_so() {
 #[test]
 fn no_batch_is_over_8192_bytes_whatever_the_configuration_says() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "binary", &rows(1000, "\n")).env("CLI_BATCH_MAXAMOUNT", "100000").start();
+    let running = agency_3(&hub, "binary", &rows(1000, "\n")).env("CLI_BATCH_MAXAMOUNT", "100000").start();
     let mut peer = hub.accept();
     let mut seen = Vec::new();
     while seen.len() < 1000 {
@@ -536,7 +383,7 @@ fn no_batch_is_over_8192_bytes_whatever_the_configuration_says() {
 #[test]
 fn what_the_hub_says_cannot_break_a_line() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(1, "\n")).start();
     let mut peer = hub.accept();
     peer.native_hello(3, 0);
     peer.native_batch();
@@ -552,7 +399,7 @@ fn what_the_hub_says_cannot_break_a_line() {
 #[test]
 fn a_hub_that_closes_each_connection_is_explained_once() {
     let hub = FakeHub::new();
-    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let running = agency_3(&hub, "native", &rows(1, "\n")).start();
     for _ in 0..4 {
         let mut peer = hub.accept();
         peer.read(8);

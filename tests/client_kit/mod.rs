@@ -409,3 +409,34 @@ impl Peer {
 pub fn rows(count: u32, end: &str) -> String {
     (1..=count).map(|index| format!("Ana,Ibáñez,{},1999-03-17,{}{end}", 30_000_000 + index, index % 10_000)).collect()
 }
+
+/// Agency 3 of a hub, with these rows, in batches of ten.
+pub fn agency_3(hub: &FakeHub, protocol: &str, rows: &str) -> Start {
+    client()
+        .hub(hub.address)
+        .env("CLI_ID", "3")
+        .env("CLI_PROTOCOL", protocol)
+        .env("CLI_BATCH_MAXAMOUNT", "10")
+        .file(".data/agency-3.csv", rows)
+}
+
+/// Finish and query of `binary`, and winners back.
+pub fn binary_draw(peer: &mut Peer, winners: &[u32]) {
+    assert_eq!(peer.binary(), (2, vec![0, 0, 0, 3]));
+    peer.write(&[0]);
+    assert_eq!(peer.binary(), (3, vec![0, 0, 0, 3]));
+    peer.write(&[0]);
+    peer.write(&u32::try_from(winners.len()).unwrap().to_be_bytes());
+    winners.iter().for_each(|winner| peer.write(&winner.to_be_bytes()));
+}
+
+/// The documents of rows `first` to `last`.
+pub fn documents(first: u32, last: u32) -> Vec<u32> {
+    (first..=last).map(|index| 30_000_000 + index).collect()
+}
+
+/// A run that did all its work, and complained of nothing.
+pub fn assert_done(ended: &Ended) {
+    assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{}", ended.log);
+    assert!(!ended.log.contains("result: fail"), "{}", ended.log);
+}
