@@ -170,3 +170,16 @@ fn where_agencies_have_every_descriptor_the_operator_is_told_so() {
     }
     assert!(!local(&hub).get("/status.json").body.is_empty());
 }
+
+#[test]
+fn a_trace_of_a_real_hub_has_every_part_of_its_turns() {
+    let hub = served().start();
+    let mut operator = local(&hub);
+    let first = operator.get("/trace.json").body;
+    assert!(first.contains("ask again") && !first.contains("\"ph\":\"X\""), "{first}");
+    play(&hub);
+    let trace = operator.get("/trace.json").body;
+    for lane in ["poll", "read", "decode", "commit", "release"] {
+        assert!(trace.contains(&format!("\"name\":\"{lane}\",\"ts\":")), "{lane}: {trace}");
+    }
+}
