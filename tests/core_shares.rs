@@ -5,7 +5,7 @@ mod core_kit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use core_kit::frames::{finish, query};
+use core_kit::frames::{finish, hello, query};
 use core_kit::{Table, batch};
 use loteria::hub::{ConnectionId, OnAgencyLoss, Policy};
 use loteria::limits;
@@ -63,9 +63,7 @@ fn an_agency_gets_its_winners_before_untrusted_peers_that_asked_first() {
     for id in &asked {
         table.say(*id, &QUERY);
     }
-    let mut query = Vec::new();
-    Dialect::Binary.put_query(AgencyId(2), &mut query);
-    table.say(agency, &query);
+    table.say(agency, &query(Dialect::Binary, 2));
     let other = table.open();
     table.say(other, &[finish(Dialect::Binary, 1), finish(Dialect::Binary, 2)].concat());
     assert!(!table.hub.outgoing(agency).is_empty(), "with the turn of the draw");
@@ -150,9 +148,7 @@ fn an_agency_is_given_up_in_time_however_it_was_lost_before() {
     table.pass(2 * grace);
     assert_eq!(standing(&table), Ok(Standing::Betting));
     let second = table.open();
-    let mut hello = Vec::new();
-    Dialect::Native.put_hello(AgencyId(1), &mut hello);
-    table.say(second, &[hello, batch(Dialect::Native, 1, 1)].concat());
+    table.say(second, &[hello(1), batch(Dialect::Native, 1, 1)].concat());
     table.hub.closed(second, table.now);
     table.pass(Duration::ZERO);
     table.pass(grace);

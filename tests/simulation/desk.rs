@@ -9,6 +9,7 @@ use loteria::timers::Moment;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use crate::bets::{Batches, Kind, WINNING_NUMBER};
+use crate::frames::hello;
 use crate::late::Late;
 use crate::reactor::Keeper;
 use crate::rng::Rng;
@@ -48,9 +49,7 @@ impl Desk {
     /// A native connection of `agency` that has been welcomed.
     pub fn native(&mut self, agency: u32) -> ConnectionId {
         let id = self.connect();
-        let mut hello = Vec::new();
-        Dialect::Native.put_hello(AgencyId(agency), &mut hello);
-        self.hub.receive(id, &hello, self.now);
+        self.hub.receive(id, &hello(agency), self.now);
         self.turn();
         assert!(matches!(self.answers(id, Expecting::Welcome)[..], [Answer::Welcome { .. }]));
         id
@@ -62,6 +61,14 @@ impl Desk {
         let batch = self.batches.make(&mut Rng::new(1), Some(agency), kind, 2);
         self.batches.put(batch, dialect, agency, sequence, 0, &mut frame);
         frame
+    }
+
+    /// Time passes until `until`, with a turn whenever something is due.
+    pub fn pass_until(&mut self, until: Moment) {
+        while let Some(at) = self.hub.next_deadline().filter(|at| *at <= until) {
+            self.now = at;
+            self.turn();
+        }
     }
 
     pub fn turn(&mut self) {

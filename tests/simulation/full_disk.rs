@@ -111,10 +111,7 @@ fn an_agency_whose_first_batch_a_full_disk_took_back_has_not_begun() {
     // Its connection is closed before its batch is rejected.
     desk.hub.closed(id, desk.now);
     desk.turn();
-    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
-        desk.now = at;
-        desk.turn();
-    }
+    desk.pass_until(Moment::default() + 3 * policy.loss_grace);
     assert_eq!(desk.standing(1), Standing::Betting, "nothing of it is stored, and it may come again");
 }
 
@@ -152,10 +149,7 @@ fn an_agency_whose_finish_was_taken_back_after_it_left_is_lost() {
     desk.hub.closed(id, desk.now);
     desk.turn();
     assert_eq!(desk.standing(1), Standing::Betting);
-    while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= Moment::default() + 3 * policy.loss_grace) {
-        desk.now = at;
-        desk.turn();
-    }
+    desk.pass_until(Moment::default() + 3 * policy.loss_grace);
     assert_eq!(desk.standing(1), Standing::Excluded, "it has bets, and does not come back");
 }
 

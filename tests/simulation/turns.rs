@@ -178,11 +178,7 @@ fn an_agency_is_there_while_a_connection_that_spoke_for_it_is() {
         }
         assert_eq!(desk.standing(1), Standing::Betting, "{}", dialect.name());
         desk.hub.closed(id, desk.now);
-        let until = desk.now + (idle + grace);
-        while let Some(at) = desk.hub.next_deadline().filter(|at| *at <= until) {
-            desk.now = at;
-            desk.turn();
-        }
+        desk.pass_until(desk.now + (idle + grace));
         assert_eq!([1, 2].map(|agency| desk.standing(agency)), [Standing::Excluded; 2], "{}", dialect.name());
     }
 }
