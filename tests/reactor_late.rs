@@ -14,7 +14,7 @@ use loteria::logging::LogOutput;
 use loteria::lottery::{AgencyId, BatchError, BetSource, Lottery, Roster};
 use loteria::reactor::{Clock, Listener, Reactor, StopSignals};
 use loteria::storage::{
-    CommitError, Keep, Load, MatchError, MemoryDisk, Options, Settled, StagedBatch, Store, TurnNumber,
+    CommitError, Keep, Load, Match, MatchError, MemoryDisk, Options, Place, Settled, StagedBatch, Store, TurnNumber,
 };
 use loteria::wire::Dialect;
 use rustix::process::{Signal, getpid, kill_process};
@@ -58,10 +58,10 @@ impl Keep for Gated {
     fn stage_batch(
         &mut self,
         agency: AgencyId,
-        sequence: u64,
+        place: Place,
         bets: &impl BetSource,
     ) -> Result<StagedBatch, BatchError> {
-        self.store.stage_batch(agency, sequence, bets)
+        Keep::stage_batch(&mut self.store, agency, place, bets)
     }
 
     fn stage_finish(&mut self, agency: AgencyId) {
@@ -76,8 +76,8 @@ impl Keep for Gated {
         self.store.stage_draw(winning_number);
     }
 
-    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<bool, MatchError> {
-        self.store.matches(agency, sequence, bets)
+    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<Match, MatchError> {
+        Keep::matches(&mut self.store, agency, sequence, bets)
     }
 
     fn submit(&mut self, turn: TurnNumber) {

@@ -5,7 +5,7 @@ use super::events::Event;
 use super::turn::{Done, Ending, LoggedBet, Outcome, Refused};
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal, Standing};
 use crate::mutants::{self, Mutant};
-use crate::storage::{Keep, MatchError};
+use crate::storage::{Keep, Match, MatchError, Place};
 use crate::timers::Moment;
 use crate::wire::{Batch, Bets, Malformed, Rejection, Request, Speaker, Unwelcome};
 
@@ -119,7 +119,8 @@ impl<K: Keep> Hub<K> {
         if self.keeping.full_until.is_some_and(|until| now < until) {
             return rejected(Rejection::StorageFull);
         }
-        match self.keeping.keeper.stage_batch(agency, sequence, &batch.bets) {
+        let place = batch.sequence.map_or(Place::Next(next), Place::Numbered);
+        match self.keeping.keeper.stage_batch(agency, place, &batch.bets) {
             Ok(staged) if staged.bets == 0 => Outcome::NothingToStore,
             Ok(staged) => {
                 self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
@@ -134,7 +135,7 @@ impl<K: Keep> Hub<K> {
     /// A batch under a number that is stored already: the same bets are harmless, others are a conflict.
     fn repeated(&mut self, agency: AgencyId, sequence: u64, bets: &Bets<'_>) -> Result<Outcome, Rejection> {
         match self.keeping.keeper.matches(agency, sequence, bets) {
-            Ok(false) if !mutants::is(Mutant::IgnoreConflict) => Err(Rejection::Conflict),
+            Ok(Match::Other) if !mutants::is(Mutant::IgnoreConflict) => Err(Rejection::Conflict),
             Ok(_) => Ok(Outcome::Done { agency, what: Done::Repeated { sequence } }),
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Ended(Ending::Malformed(OVERRUN))),
             Err(MatchError::Batch(_)) => Err(Rejection::Conflict),

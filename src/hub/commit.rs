@@ -30,6 +30,7 @@ impl<K: Keep> Hub<K> {
                     }
                     self.take_back_batches(&error, now);
                 }
+                Settled::Moved { .. } | Settled::Learned(_) => unreachable!("no keeper is shared yet"),
                 Settled::Failed(error) => return Err(CommitError::Fatal(error)),
             }
             // What was taken back, or had no room before.

@@ -1,9 +1,11 @@
 //! Where turns become durable: what a hub needs of its store.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use super::error::{CommitError, MatchError};
-use crate::lottery::{AgencyId, BatchError, Bet, BetSource};
+use crate::lottery::{AgencyId, BatchError, Bet, BetSource, Standing};
+use crate::timers::Moment;
 
 /// Numbers turns in the order in which they were submitted. A turn that was taken back is submitted again under its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +54,84 @@ pub enum Settled {
         /// What the disk says.
         error: io::Error,
     },
+    /// Of a keeper that several hubs share: other hubs have stored what these turns did not expect. This turn, and all that
+    /// were submitted or staged behind it, have not happened. The batches among them are taken up again, or dropped, with
+    /// [`Keep::stage_again`].
+    Moved {
+        /// The oldest that was in flight.
+        turn: TurnNumber,
+        /// What is stored of every agency of these turns, and of every numbered batch in them.
+        learned: Box<Learned>,
+    },
+    /// Of a keeper that several hubs share: what a committed transaction has read. It is told before the
+    /// [`Committed`](Settled::Committed) of the turn that read it, if there is one.
+    Learned(Box<Learned>),
     /// Whether the turn happened is not known: nothing may be acknowledged any more.
     Failed(io::Error),
+}
+
+/// What is stored by all hubs that share a keeper.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Agencies as they stand after the turn that is settled next, whether or not they have changed.
+    pub agencies: Vec<Known>,
+    /// Batches that [`Keep::matches`] could not tell at once, and those of turns that were taken back: whether the same
+    /// bets are stored under that number.
+    pub compared: Vec<Compared>,
+    /// The draw has been made: the winners of every agency, in the order in which they were stored. Told once.
+    pub drawn: Option<Vec<(AgencyId, Vec<Bet>)>>,
+}
+
+/// What is stored of an agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Which.
+    pub agency: AgencyId,
+    /// How it stands.
+    pub standing: Standing,
+    /// Batches, which is also the number of its next one.
+    pub batches: u64,
+    /// Bets.
+    pub bets: u64,
+}
+
+/// Whether the bets that came as a batch are those stored under its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Whose.
+    pub agency: AgencyId,
+    /// The batch's number.
+    pub sequence: u64,
+    /// The same bets are stored; `false`: others.
+    pub same: bool,
+}
+
+/// What [`Keep::matches`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Exactly these bets are stored, staged or in flight under that number.
+    Same,
+    /// Others are, or none.
+    Other,
+    /// The turn in hand asks: [`Learned::compared`] has the answer when it is settled.
+    Asked,
+}
+
+/// Where a batch goes among its agency's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its client has numbered it: nowhere else.
+    Numbered(u64),
+    /// Behind the others. The number is what this hub expects, and is another where several hubs store.
+    Next(u64),
+}
+
+impl Place {
+    /// The number that this hub expects.
+    pub fn expected(self) -> u64 {
+        let (Place::Numbered(number) | Place::Next(number)) = self;
+        number
+    }
 }
 
 /// Where turns become durable. What is staged belongs to the turn in hand, until that is submitted.
@@ -66,12 +144,8 @@ pub trait Keep {
     ///
     /// # Errors
     /// What is wrong with the batch.
-    fn stage_batch(
-        &mut self,
-        agency: AgencyId,
-        sequence: u64,
-        bets: &impl BetSource,
-    ) -> Result<StagedBatch, BatchError>;
+    fn stage_batch(&mut self, agency: AgencyId, place: Place, bets: &impl BetSource)
+    -> Result<StagedBatch, BatchError>;
 
     /// Stages that `agency` has finished.
     fn stage_finish(&mut self, agency: AgencyId);
@@ -82,12 +156,11 @@ pub trait Keep {
     /// Stages that the draw has been made on `winning_number`.
     fn stage_draw(&mut self, winning_number: u32);
 
-    /// Whether `bets` are exactly what is stored, staged or in flight as batch `sequence` of `agency`; `false` where there is
-    /// no such batch.
+    /// Whether `bets` are exactly what is stored, staged or in flight as batch `sequence` of `agency`.
     ///
     /// # Errors
     /// Bets that cannot be decoded or break a rule; a store that cannot be read.
-    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<bool, MatchError>;
+    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<Match, MatchError>;
 
     /// Ends the turn in hand, whose number is `turn`. A store of files has settled it when this returns.
     fn submit(&mut self, turn: TurnNumber);
@@ -118,6 +191,41 @@ pub trait Keep {
     /// # Errors
     /// As the disk says.
     fn seal(&mut self) -> Result<(), CommitError>;
+
+    /// Has the turn in hand read what is stored of `agency`, for a reply that tells it. Says whether other hubs store, too, so
+    /// that it has to be read.
+    fn look(&mut self, _agency: AgencyId) -> bool {
+        false
+    }
+
+    /// After [`Settled::Moved`]: the next batch of those that were taken back, in the order in which they were staged, is
+    /// staged again at `place`; `None`: it is dropped. Returns it as [`stage_batch`](Self::stage_batch) did.
+    fn stage_again(&mut self, _place: Option<Place>) -> Option<StagedBatch> {
+        None
+    }
+
+    /// Whether this hub alone decides that the draw is due. Else the keeper makes it, and tells [`Learned::drawn`].
+    fn draws_here(&self) -> bool {
+        true
+    }
+
+    /// Whether nothing may be staged for now: the keeper is finding out what other hubs have stored.
+    fn is_looking(&self) -> bool {
+        false
+    }
+
+    /// Goes on with what the keeper has to do by itself, after its descriptor was ready or its time has come.
+    fn go_on(&mut self, _now: Moment) {}
+
+    /// When to call [`go_on`](Self::go_on), if nothing happens before.
+    fn next_wake(&self) -> Option<Moment> {
+        None
+    }
+
+    /// A descriptor that is readable when [`go_on`](Self::go_on) has something to do; it stays the same.
+    fn descriptor(&self) -> Option<RawFd> {
+        None
+    }
 
     /// Ends the keeper's use. What is staged and was not submitted is dropped; a turn in flight, whose requests have no reply
     /// yet, may be durable or not.

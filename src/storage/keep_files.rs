@@ -2,7 +2,7 @@
 
 use super::error::{CommitError, MatchError};
 use super::files::disk::Disk;
-use super::keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
+use super::keep::{Committed, Keep, Load, Match, Place, Settled, StagedBatch, TurnNumber};
 use super::state::Store;
 use crate::lottery::{AgencyId, BatchError, BetSource};
 
@@ -10,10 +10,10 @@ impl<D: Disk> Keep for Store<D> {
     fn stage_batch(
         &mut self,
         agency: AgencyId,
-        sequence: u64,
+        place: Place,
         bets: &impl BetSource,
     ) -> Result<StagedBatch, BatchError> {
-        Store::stage_batch(self, agency, sequence, bets)
+        Store::stage_batch(self, agency, place.expected(), bets)
     }
 
     fn stage_finish(&mut self, agency: AgencyId) {
@@ -28,8 +28,8 @@ impl<D: Disk> Keep for Store<D> {
         Store::stage_draw(self, winning_number);
     }
 
-    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<bool, MatchError> {
-        Store::matches(self, agency, sequence, bets)
+    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<Match, MatchError> {
+        Ok(if Store::matches(self, agency, sequence, bets)? { Match::Same } else { Match::Other })
     }
 
     fn submit(&mut self, turn: TurnNumber) {

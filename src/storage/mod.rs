@@ -33,6 +33,6 @@ pub use copy::{Copied, copy};
 pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
-pub use keep::{Committed, Keep, Load, Settled, StagedBatch, TurnNumber};
+pub use keep::{Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, TurnNumber};
 pub use open::check::{Checked, check};
 pub use state::{Discarded, Options, Recovered, Store};

@@ -9,7 +9,9 @@ use std::io;
 use std::rc::Rc;
 
 use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource};
-use loteria::storage::{CommitError, Keep, Load, MatchError, Rows, Settled, StagedBatch, Store, TurnNumber};
+use loteria::storage::{
+    CommitError, Keep, Load, Match, MatchError, Place, Rows, Settled, StagedBatch, Store, TurnNumber,
+};
 
 use crate::rng::Rng;
 use crate::storage_kit::disk::Mounted;
@@ -109,12 +111,13 @@ impl Keep for Late {
     fn stage_batch(
         &mut self,
         agency: AgencyId,
-        sequence: u64,
+        place: Place,
         bets: &impl BetSource,
     ) -> Result<StagedBatch, BatchError> {
         if !self.is_late() {
-            return self.store.stage_batch(agency, sequence, bets);
+            return Keep::stage_batch(&mut self.store, agency, place, bets);
         }
+        let sequence = place.expected();
         let (rows, staged) = self.encode(agency, bets)?;
         if staged.bets > 0 {
             let mut checked: Vec<Result<Bet, BetError>> = Vec::new();
@@ -149,11 +152,12 @@ impl Keep for Late {
         }
     }
 
-    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<bool, MatchError> {
+    fn matches(&mut self, agency: AgencyId, sequence: u64, bets: &impl BetSource) -> Result<Match, MatchError> {
         let (rows, _) = self.encode(agency, bets)?;
         match self.waiting(agency, sequence) {
-            Some(waiting) => Ok(waiting == rows),
-            None => self.store.matches(agency, sequence, bets),
+            Some(waiting) if waiting == rows => Ok(Match::Same),
+            Some(_) => Ok(Match::Other),
+            None => Keep::matches(&mut self.store, agency, sequence, bets),
         }
     }
 
