@@ -144,9 +144,6 @@ pub const STALL: Duration = Duration::from_millis(100);
 /// pause cannot be told apart from the time that a poll was asked to wait.
 pub const POLL_MAX: Duration = Duration::from_secs(1);
 
-/// How soon the keeper is asked again what became of a turn in flight, where nothing else happens.
-pub const SETTLE_POLL: Duration = Duration::from_millis(1);
-
 /// How soon after a lost agency's grace period its return is checked again, while a connection that has not named its
 /// agency may be this agency's.
 pub const RETURN_RETRY: Duration = Duration::from_millis(500);

@@ -16,6 +16,7 @@ use loteria::reactor::{Clock, Listener, Reactor, StopSignals};
 use loteria::storage::{
     CommitError, Keep, Load, Match, MatchError, MemoryDisk, Options, Place, Settled, StagedBatch, Store, TurnNumber,
 };
+use loteria::timers::Moment;
 use loteria::wire::Dialect;
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -52,6 +53,8 @@ struct Gated {
     store: Store<MemoryDisk>,
     gate: Arc<Gate>,
     in_flight: bool,
+    /// When the hub had it go on, last.
+    asked_at: Moment,
 }
 
 impl Keep for Gated {
@@ -102,6 +105,14 @@ impl Keep for Gated {
         !self.in_flight
     }
 
+    fn go_on(&mut self, now: Moment) {
+        self.asked_at = now;
+    }
+
+    fn next_wake(&self) -> Option<Moment> {
+        self.in_flight.then(|| self.asked_at + Duration::from_millis(1))
+    }
+
     fn load(&self) -> Load {
         self.store.load()
     }
@@ -135,7 +146,7 @@ fn serve(gate: Arc<Gate>, address: &mpsc::Sender<SocketAddr>) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind(any, Duration::from_secs(120)).unwrap().listen(64).unwrap();
     let (store, _) = Store::open(MemoryDisk::default(), Options { agencies: 2, ..Options::default() }).unwrap();
-    let keeper = Gated { store, gate, in_flight: false };
+    let keeper = Gated { store, gate, in_flight: false, asked_at: Moment::default() };
     let lottery = Lottery::new(Roster::parse("2").unwrap(), 7574);
     let hub = Hub::new(Policy::default(), lottery, keeper, clock.now());
     address.send(listener.address()).unwrap();

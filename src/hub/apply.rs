@@ -66,7 +66,10 @@ impl<K: Keep> Hub<K> {
     fn hello(&mut self, slot: usize, agency: AgencyId) {
         let refused = match self.claim(slot, agency) {
             Ok(()) if !self.is_excluded(agency) => {
-                return self.note(slot, Outcome::Done { agency, what: Done::Welcome });
+                let welcome = Outcome::Done { agency, what: Done::Welcome };
+                // What is decoded behind it is decided by what the turn reads.
+                let is_read = self.keeping.keeper.look(agency);
+                return if is_read { self.note_last(slot, welcome) } else { self.note(slot, welcome) };
             }
             Err(Rejection::Credentials) => Unwelcome::Credentials,
             Ok(()) | Err(_) => Unwelcome::UnknownAgency,
@@ -80,7 +83,7 @@ impl<K: Keep> Hub<K> {
             return;
         }
         let session = &mut self.connections[slot].session;
-        if let Outcome::Ended(_) = outcome {
+        if let Outcome::Ended(_) | Outcome::Asked { .. } = outcome {
             session.pause();
         }
         if let (Outcome::Rejected { sequence, why, .. }, Some(_)) = (&outcome, batch.sequence) {
@@ -108,7 +111,7 @@ impl<K: Keep> Hub<K> {
         };
         let sequence = batch.sequence.unwrap_or(next);
         if sequence < next {
-            return self.repeated(agency, sequence, &batch.bets).unwrap_or_else(rejected);
+            return self.repeated(agency, sequence, batch).unwrap_or_else(rejected);
         }
         if sequence > next {
             return Outcome::Ended(Ending::Gap);
@@ -125,7 +128,7 @@ impl<K: Keep> Hub<K> {
             Ok(staged) => {
                 self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
                 let log = if self.reminders.summarises { None } else { logged(&batch.bets, staged.bets) };
-                Outcome::Done { agency, what: Done::Stored { sequence, bets: staged.bets, log } }
+                Outcome::Done { agency, what: Done::Stored { place, bets: staged.bets, log } }
             }
             Err(BatchError::Malformed) => Outcome::Ended(Ending::Malformed(OVERRUN)),
             Err(error) => rejected(error.into()),
@@ -133,9 +136,10 @@ impl<K: Keep> Hub<K> {
     }
 
     /// A batch under a number that is stored already: the same bets are harmless, others are a conflict.
-    fn repeated(&mut self, agency: AgencyId, sequence: u64, bets: &Bets<'_>) -> Result<Outcome, Rejection> {
-        match self.keeping.keeper.matches(agency, sequence, bets) {
+    fn repeated(&mut self, agency: AgencyId, sequence: u64, batch: &Batch<Bets<'_>>) -> Result<Outcome, Rejection> {
+        match self.keeping.keeper.matches(agency, sequence, &batch.bets) {
             Ok(Match::Other) if !mutants::is(Mutant::IgnoreConflict) => Err(Rejection::Conflict),
+            Ok(Match::Asked) => Ok(Outcome::Asked { agency, sequence, count: batch.bets.count() }),
             Ok(_) => Ok(Outcome::Done { agency, what: Done::Repeated { sequence } }),
             Err(MatchError::Batch(BatchError::Malformed)) => Ok(Outcome::Ended(Ending::Malformed(OVERRUN))),
             Err(MatchError::Batch(_)) => Err(Rejection::Conflict),

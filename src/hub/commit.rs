@@ -30,7 +30,11 @@ impl<K: Keep> Hub<K> {
                     }
                     self.take_back_batches(&error, now);
                 }
-                Settled::Moved { .. } | Settled::Learned(_) => unreachable!("no keeper is shared yet"),
+                Settled::Moved { turn, learned } => {
+                    debug_assert!(self.keeping.is_oldest(turn), "turns settle in their order");
+                    self.decide_again(*learned, now);
+                }
+                Settled::Learned(learned) => self.learn(*learned, &mut committed),
                 Settled::Failed(error) => return Err(CommitError::Fatal(error)),
             }
             // What was taken back, or had no room before.
@@ -70,7 +74,7 @@ impl<K: Keep> Hub<K> {
 
     /// Says whether the draw was made.
     fn draw_if_due(&mut self) -> bool {
-        let due = self.lottery.due();
+        let due = self.lottery.due() && self.keeping.keeper.draws_here();
         if due {
             self.lottery.draw();
             if !mutants::is(Mutant::ForgetDrawRecord) {
@@ -97,8 +101,14 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Whether the turn in hand is full, and cannot be submitted yet: nothing is read until the keeper has settled a turn.
+    /// Nor is anything while the keeper finds out what other hubs have stored.
     pub fn is_stalled(&self) -> bool {
-        !self.keeping.keeper.has_room() && self.turn_is_full()
+        self.keeping.keeper.is_looking() || (!self.keeping.keeper.has_room() && self.turn_is_full())
+    }
+
+    /// The keeper's descriptor was ready, or its time has come.
+    pub fn go_on(&mut self, now: Moment) {
+        self.keeping.keeper.go_on(now);
     }
 
     /// Whether this turn has enough requests of untrusted connections.

@@ -20,6 +20,10 @@ impl<K: Keep> Hub<K> {
     /// # Errors
     /// The disk failed while the store was sealed.
     pub fn tick(&mut self, now: Moment) -> Result<(), CommitError> {
+        if self.keeping.keeper.is_looking() {
+            // What is due may store something.
+            return Ok(());
+        }
         for _ in 0..limits::DUE_PER_TURN {
             let Some((at, reminder)) = self.reminders.timers.take_due(now) else { return Ok(()) };
             match reminder {

@@ -24,6 +24,7 @@ mod events;
 mod inputs;
 mod lists;
 mod liveness;
+mod moved;
 mod outputs;
 mod overview;
 mod parked;

@@ -13,7 +13,7 @@ use crate::mutants::{self, Mutant};
 use crate::session::Phase;
 use crate::storage::{Committed, Keep};
 use crate::timers::Moment;
-use crate::wire::{After, Reply};
+use crate::wire::{After, Reply, Unwelcome};
 
 /// A run of batches that one cumulative acknowledgement answers.
 #[derive(Clone, Copy)]
@@ -98,6 +98,7 @@ impl<K: Keep> Hub<K> {
             Outcome::FinishUnclaimed
             | Outcome::NothingToStore
             | Outcome::Ended(Ending::ShuttingDown)
+            | Outcome::Asked { .. }
             | Outcome::Dropped => return,
         };
         self.emit(&event);
@@ -164,6 +165,9 @@ impl<K: Keep> Hub<K> {
         self.connections[slot].session.rejected_any |= matches!(entry.outcome, Outcome::Rejected { .. });
         match &entry.outcome {
             Outcome::Done { agency, what: Done::Query { .. } } => self.answer_query(slot, *agency, committed, now),
+            Outcome::Done { agency, what: Done::Welcome } if self.is_excluded(*agency) => {
+                self.send(slot, &Reply::Unwelcome(Unwelcome::UnknownAgency), committed, now);
+            }
             Outcome::Done { agency, what } => {
                 let reply = self.reply_to(slot, *agency, what);
                 self.send(slot, &reply, committed, now);
@@ -184,15 +188,19 @@ impl<K: Keep> Hub<K> {
             }
             Outcome::Ended(ending) => self.send(slot, &last_reply_of(ending), committed, now),
             Outcome::Excluded { .. } => {}
+            Outcome::Asked { .. } => unreachable!("a comparison is decided when its turn is committed"),
         }
     }
 
     /// In a dialect with cumulative acknowledgements: the number of a batch that is stored.
     fn acknowledged_with_others(&self, slot: usize, outcome: &Outcome) -> Option<u64> {
-        let Outcome::Done { what: Done::Stored { sequence, .. } | Done::Repeated { sequence }, .. } = outcome else {
-            return None;
+        let Outcome::Done { what, .. } = outcome else { return None };
+        let sequence = match what {
+            Done::Stored { place, .. } => place.expected(),
+            Done::Repeated { sequence } => *sequence,
+            Done::Welcome | Done::Finished { .. } | Done::Query { .. } => return None,
         };
-        self.connections[slot].session.server_rules().in_flight.then_some(*sequence)
+        self.connections[slot].session.server_rules().in_flight.then_some(sequence)
     }
 
     /// The reply to what was carried out, by what is stored of the agency. Queries have [`answer_query`](Self::answer_query).

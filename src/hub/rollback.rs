@@ -65,8 +65,8 @@ impl<K: Keep> Hub<K> {
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
         };
         match outcome {
-            Outcome::Done { agency, what: Done::Stored { sequence, bets: count, .. } } => {
-                reject(agency, sequence, count)
+            Outcome::Done { agency, what: Done::Stored { place, bets: count, .. } } => {
+                reject(agency, place.expected(), count)
             }
             Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
                 reject(agency, sequence, 0)
@@ -104,11 +104,12 @@ impl<K: Keep> Hub<K> {
             | Outcome::Refused(_)
             | Outcome::Ended(_)
             | Outcome::Dropped => outcome,
+            Outcome::Asked { agency, sequence, count } => reject(agency, sequence, count),
         }
     }
 
     /// A finish is applied again.
-    fn done_again(&mut self, agency: AgencyId, what: Done) -> Outcome {
+    pub(super) fn done_again(&mut self, agency: AgencyId, what: Done) -> Outcome {
         let what = match what {
             Done::Finished { .. } => self.finish_agency(agency).map(|first| Done::Finished { first }),
             Done::Query { finishes: true, .. } => {
@@ -123,15 +124,15 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Whether batch `sequence` of the agency is stored.
-    fn has_batch(&self, agency: AgencyId, sequence: u64) -> bool {
+    pub(super) fn has_batch(&self, agency: AgencyId, sequence: u64) -> bool {
         self.lottery.agency(agency).is_ok_and(|state| sequence < state.batches)
     }
 }
 
 /// Whose request it was.
-fn agency_of(outcome: &Outcome) -> Option<AgencyId> {
+pub(super) fn agency_of(outcome: &Outcome) -> Option<AgencyId> {
     match outcome {
-        Outcome::Done { agency, .. } | Outcome::Excluded { agency } => Some(*agency),
+        Outcome::Done { agency, .. } | Outcome::Excluded { agency } | Outcome::Asked { agency, .. } => Some(*agency),
         Outcome::Rejected { agency, .. } => *agency,
         Outcome::FinishUnclaimed
         | Outcome::NothingToStore
@@ -144,7 +145,9 @@ fn agency_of(outcome: &Outcome) -> Option<AgencyId> {
 /// The number of a batch.
 fn sequence_of(outcome: &Outcome) -> Option<u64> {
     match outcome {
-        Outcome::Done { what: Done::Stored { sequence, .. } | Done::Repeated { sequence }, .. }
+        Outcome::Done { what: Done::Stored { place, .. }, .. } => Some(place.expected()),
+        Outcome::Done { what: Done::Repeated { sequence }, .. }
+        | Outcome::Asked { sequence, .. }
         | Outcome::Rejected { sequence, .. } => Some(*sequence),
         Outcome::Done { .. }
         | Outcome::FinishUnclaimed

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::connections::ConnectionId;
 use crate::lottery::{AgencyId, Refusal};
-use crate::storage::{Committed, Keep, TurnNumber};
+use crate::storage::{Committed, Keep, Place, TurnNumber};
 use crate::timers::Moment;
 use crate::wire::{Malformed, Rejection, Unwelcome};
 
@@ -28,6 +28,8 @@ pub(super) enum Outcome {
     Excluded { agency: AgencyId },
     /// Taken back, and never answered: its client will send it again.
     Dropped,
+    /// A batch under a number that another hub may have stored: the turn asks whether its bets are the same.
+    Asked { agency: AgencyId, sequence: u64, count: u32 },
 }
 
 /// What was carried out.
@@ -35,7 +37,7 @@ pub(super) enum Outcome {
 pub(super) enum Done {
     Welcome,
     Stored {
-        sequence: u64,
+        place: Place,
         bets: u32,
         log: Option<Box<[LoggedBet]>>,
     },

@@ -62,6 +62,30 @@ impl Agency {
         self.savepoints.clear();
     }
 
+    /// What is stored of it is what `stored` says, where other hubs store, too. What turns did that are not committed stands
+    /// on that: their batches are behind those that others have stored.
+    pub(super) fn learn(&mut self, stored: CommittedAgency) {
+        let before = self.committed();
+        let moved = |count: u64, from: u64, to: u64| (count + to).saturating_sub(from);
+        let learn = |standing: &mut Standing, batches: &mut u64, bets: &mut u64| {
+            if *standing == before.standing || stored.standing != Standing::Betting {
+                *standing = stored.standing;
+            }
+            *batches = moved(*batches, before.batches, stored.batches);
+            *bets = moved(*bets, before.bets, stored.bets);
+        };
+        for Savepoint { before, .. } in &mut self.savepoints {
+            learn(&mut before.standing, &mut before.batches, &mut before.bets);
+        }
+        learn(&mut self.standing, &mut self.batches, &mut self.bets);
+    }
+
+    /// The draw has been made elsewhere, with these winners.
+    pub(super) fn learn_winners(&mut self, winners: Vec<Bet>) {
+        self.savepoints.iter_mut().for_each(|savepoint| savepoint.before.winners = winners.len());
+        self.winners = winners;
+    }
+
     fn now(&self) -> CommittedAgency {
         let Agency { standing, batches, bets, .. } = *self;
         CommittedAgency { standing, batches, bets, winners: self.winners.len() }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::agency::{Agency, Standing};
+use super::agency::{Agency, CommittedAgency, Standing};
 use super::bet::Bet;
 use super::roster::{AgencyId, Roster};
 
@@ -74,6 +74,29 @@ impl Lottery {
         self.agencies[position] = state;
         self.count(position, 1);
         Ok(())
+    }
+
+    /// Takes over what is stored of `agency`, after the turns that are committed; other hubs have stored some of it. What the
+    /// turns behind them do is done on top of that.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownAgency`] where the roster does not have it.
+    pub fn learn(&mut self, agency: AgencyId, standing: Standing, batches: u64, bets: u64) -> Result<(), Refusal> {
+        let position = self.position(agency)?;
+        self.count(position, -1);
+        self.agencies[position].learn(CommittedAgency { standing, batches, bets, winners: 0 });
+        self.count(position, 1);
+        Ok(())
+    }
+
+    /// Takes over that another has made the draw, with these winners of each agency, and that this is stored.
+    pub fn learn_draw(&mut self, winners: Vec<(AgencyId, Vec<Bet>)>) {
+        for (agency, winners) in winners {
+            if let Ok(position) = self.position(agency) {
+                self.agencies[position].learn_winners(winners);
+            }
+        }
+        self.restore_drawn();
     }
 
     /// Takes over that the draw has been.
@@ -269,6 +292,48 @@ mod tests {
 
     const A: AgencyId = AgencyId(1);
     const B: AgencyId = AgencyId(2);
+
+    #[test]
+    fn what_others_have_stored_moves_what_is_in_flight_behind_it() {
+        let mut lottery = lottery("2");
+        lottery.store(A, 3, vec![]).unwrap();
+        lottery.end_turn();
+        lottery.store(A, 2, vec![]).unwrap();
+        lottery.finish(A).unwrap();
+        lottery.commit();
+        lottery.learn(A, Standing::Betting, 5, 103).unwrap();
+        let state = lottery.agency(A).unwrap();
+        assert_eq!((state.committed().batches, state.committed().bets), (5, 103));
+        assert_eq!((state.batches, state.bets, state.standing), (6, 105, Standing::Finished));
+        lottery.roll_back();
+        let state = lottery.agency(A).unwrap();
+        assert_eq!((state.batches, state.bets, state.standing), (5, 103, Standing::Betting));
+        assert_eq!(lottery.pending().collect::<Vec<_>>(), [A, B]);
+    }
+
+    #[test]
+    fn a_finish_elsewhere_counts_and_so_does_a_draw() {
+        let mut lottery = lottery("2");
+        lottery.store(A, 3, vec![]).unwrap();
+        lottery.learn(A, Standing::Finished, 7, 70).unwrap();
+        lottery.learn(B, Standing::Finished, 1, 1).unwrap();
+        assert_eq!(lottery.admits(A), Err(Refusal::Finished));
+        assert_eq!(lottery.pending().count(), 0);
+        lottery.learn_draw(vec![(A, vec![bet("11"), bet("12")])]);
+        assert!(lottery.draw_is_committed());
+        lottery.roll_back();
+        assert_eq!(lottery.winners(A).unwrap().unwrap(), [bet("11"), bet("12")]);
+        assert_eq!(lottery.winners(B).unwrap().unwrap(), []);
+    }
+
+    #[test]
+    fn what_was_told_and_is_not_stored_any_more_is_forgotten() {
+        let mut lottery = lottery("1");
+        lottery.learn(A, Standing::Finished, 7, 70).unwrap();
+        lottery.learn(A, Standing::Betting, 5, 50).unwrap();
+        let state = lottery.agency(A).unwrap();
+        assert_eq!((state.batches, state.bets, state.standing), (5, 50, Standing::Betting));
+    }
 
     #[test]
     fn draws_once_when_all_have_finished_and_each_sees_its_own() {

@@ -43,6 +43,7 @@ use crate::timers::Moment;
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const LOG: Token = Token(usize::MAX - 2);
+const KEEPER: Token = Token(usize::MAX - 3);
 /// The listener, the signals, and room to spare. One poll has to report every ready source: a connection
 /// that it left out could time out unread.
 const EVENTS_BESIDES: usize = 16;
@@ -87,6 +88,8 @@ pub struct Reactor<K: Keep> {
     status: Option<StatusService>,
     traffic: Traffic,
     marks: TurnMarks,
+    /// The keeper's descriptor was ready.
+    keeper_is_ready: bool,
     /// When to retry the log after a flush that failed.
     log_retry: Option<Moment>,
     /// When it was last looked whether the store's files are still there.
@@ -127,6 +130,9 @@ impl<K: Keep> Reactor<K> {
             // Refused for what is always writable, such as /dev/null.
             let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
         }
+        if let Some(descriptor) = hub.keeper().descriptor() {
+            poll.registry().register(&mut SourceFd(&descriptor), KEEPER, Interest::READABLE)?;
+        }
         if let Some(status) = &mut status {
             status.register(poll.registry())?;
             hub.add_observer(status.observer());
@@ -154,6 +160,7 @@ impl<K: Keep> Reactor<K> {
             status,
             traffic: Traffic::default(),
             marks,
+            keeper_is_ready: false,
             log_retry: None,
         })
     }
@@ -180,6 +187,7 @@ impl<K: Keep> Reactor<K> {
                 self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
                 self.read_all(now);
             }
+            self.go_on(now);
             let judged = self.hub.watermark().at();
             self.hub.tick(judged)?;
             self.end_turn(now)?;
@@ -240,6 +248,14 @@ impl<K: Keep> Reactor<K> {
         }
     }
 
+    /// Has the keeper go on where it was ready, or its time has come.
+    fn go_on(&mut self, now: Moment) {
+        let is_due = self.hub.keeper().next_wake().is_some_and(|at| at <= now);
+        if std::mem::take(&mut self.keeper_is_ready) || is_due {
+            self.hub.go_on(now);
+        }
+    }
+
     /// Whether sockets wait to be read or written.
     fn is_busy(&self) -> bool {
         self.hub.has_reads() || !self.writable.is_empty()
@@ -250,8 +266,10 @@ impl<K: Keep> Reactor<K> {
     fn wait(&mut self, events: &mut Events) -> io::Result<Moment> {
         let viewers = self.status.as_ref().and_then(StatusService::next_wake);
         let viewers = viewers.map_or(limits::POLL_MAX, |at| self.clock.until(at));
+        let keeper = self.hub.keeper().next_wake();
         if let Some(left) = self.log.hold() {
-            return self.poll(events, Some(left.min(self.until_store_check()).min(viewers)));
+            let keeper = keeper.map_or(limits::POLL_MAX, |at| self.clock.until(at));
+            return self.poll(events, Some(left.min(self.until_store_check()).min(viewers).min(keeper)));
         }
         let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
@@ -260,10 +278,9 @@ impl<K: Keep> Reactor<K> {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
             // A hub that cannot read cannot judge time either.
             let due = self.hub.next_deadline().filter(|_| !self.hub.is_stalled());
-            let next = [due, paused, self.log_retry].into_iter().flatten().min();
+            let next = [due, paused, self.log_retry, keeper].into_iter().flatten().min();
             let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
-            let settle = if self.hub.is_settled() { limits::POLL_MAX } else { limits::SETTLE_POLL };
-            Some(next.min(settle).min(self.until_store_check()).min(viewers))
+            Some(next.min(self.until_store_check()).min(viewers))
         };
         self.poll(events, timeout)
     }
@@ -299,6 +316,7 @@ impl<K: Keep> Reactor<K> {
             match event.token() {
                 LISTENER => self.accept = Accept::Pending,
                 LOG => self.log.try_again(),
+                KEEPER => self.keeper_is_ready = true,
                 SIGNALS => stop |= self.note_signals(now),
                 _ if self.status.as_mut().is_some_and(|status| status.note(event)) => {}
                 Token(token) => self.note_readiness(connection_of(token), event, now),

@@ -49,12 +49,13 @@ impl<K: Keep> Reactor<K> {
         while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
             is_over = now >= until;
-            let most = if self.hub.is_settled() { Duration::MAX } else { limits::SETTLE_POLL };
-            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(until).min(most) };
+            let next = self.hub.keeper().next_wake().map_or(until, |at| at.min(until));
+            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(next) };
             now = self.poll(events, Some(timeout))?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);
+            self.go_on(now);
             self.end_turn(now)?;
             self.serve_viewers(now);
         }

@@ -63,8 +63,8 @@ pub enum Settled {
         /// What is stored of every agency of these turns, and of every numbered batch in them.
         learned: Box<Learned>,
     },
-    /// Of a keeper that several hubs share: what a committed transaction has read. It is told before the
-    /// [`Committed`](Settled::Committed) of the turn that read it, if there is one.
+    /// Of a keeper that several hubs share: what a committed transaction has read. Where a turn read it, it is told behind the
+    /// [`Committed`](Settled::Committed) of that turn, and before any other.
     Learned(Box<Learned>),
     /// Whether the turn happened is not known: nothing may be acknowledged any more.
     Failed(io::Error),
@@ -73,10 +73,10 @@ pub enum Settled {
 /// What is stored by all hubs that share a keeper.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Learned {
-    /// Agencies as they stand after the turn that is settled next, whether or not they have changed.
+    /// Agencies as they stand after all turns that are told as committed, whether or not they have changed.
     pub agencies: Vec<Known>,
-    /// Batches that [`Keep::matches`] could not tell at once, and those of turns that were taken back: whether the same
-    /// bets are stored under that number.
+    /// For batches that [`Keep::matches`] could not tell at once, in the order in which it was asked, and for those of turns
+    /// that were taken back: whether the same bets are stored under that number. Numbers that are not stored are missing.
     pub compared: Vec<Compared>,
     /// The draw has been made: the winners of every agency, in the order in which they were stored. Told once.
     pub drawn: Option<Vec<(AgencyId, Vec<Bet>)>>,

@@ -1,0 +1,202 @@
+//! What other hubs have stored in the same draw: it is taken over, and turns that did not expect it are decided again.
+
+use std::collections::HashSet;
+
+use super::Hub;
+use super::connections::ConnectionId;
+use super::rollback::agency_of;
+use super::turn::{CommittedTurn, Done, Ending, Entry, LoggedBet, Outcome};
+use crate::lottery::{AgencyId, Refusal};
+use crate::mutants::{self, Mutant};
+use crate::storage::{Compared, Keep, Known, Learned, Place};
+use crate::timers::Moment;
+use crate::wire::Rejection;
+
+/// Connections whose numbers for an agency's batches do not fit what is stored: what follows of them is not stored.
+type Misnumbered = HashSet<(ConnectionId, AgencyId)>;
+
+/// The answers to comparisons, each used once.
+struct Comparisons(Vec<Compared>);
+
+impl Comparisons {
+    /// Whether the bets of that batch are those stored; `None`: no batch is stored under the number.
+    fn take(&mut self, agency: AgencyId, sequence: u64) -> Option<bool> {
+        let at = self.0.iter().position(|compared| compared.agency == agency && compared.sequence == sequence)?;
+        Some(self.0.remove(at).same)
+    }
+}
+
+impl<K: Keep> Hub<K> {
+    /// Takes over what the keeper has read. `committed` has the turn that asked, with requests that waited for it.
+    pub(super) fn learn(&mut self, learned: Learned, committed: &mut CommittedTurn) {
+        let Learned { agencies, compared, drawn } = learned;
+        self.learn_agencies(&agencies);
+        if !compared.is_empty() {
+            let mut comparisons = Comparisons(compared);
+            for entry in &mut committed.entries {
+                if let Outcome::Asked { agency, sequence, count } = entry.outcome {
+                    entry.outcome = self.compared(entry.id, (agency, sequence, count), &mut comparisons);
+                }
+            }
+        }
+        if let Some(winners) = drawn {
+            self.lottery.learn_draw(winners);
+        }
+    }
+
+    fn learn_agencies(&mut self, agencies: &[Known]) {
+        for Known { agency, standing, batches, bets } in agencies {
+            if self.lottery.learn(*agency, *standing, *batches, *bets).is_err() {
+                // The rosters are compared when a hub starts.
+                debug_assert!(false, "agency {agency} is not of this draw");
+            }
+        }
+    }
+
+    /// Nothing of the turns in flight and the one in hand has happened, for other hubs have stored in the meantime what
+    /// `learned` says. Each request is decided again by that; what is left of them is in the turn in hand then.
+    pub(super) fn decide_again(&mut self, learned: Learned, now: Moment) {
+        let mut entries = self.keeping.take_back();
+        entries.append(&mut self.turn.entries);
+        self.lottery.roll_back();
+        self.learn_agencies(&learned.agencies);
+        let mut comparisons = Comparisons(learned.compared);
+        let mut misnumbered = Misnumbered::new();
+        for entry in &mut entries {
+            let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
+            let key = entry.id.zip(agency_of(&outcome));
+            let follows = key.is_some_and(|key| misnumbered.contains(&key));
+            entry.outcome = self.decided_again(entry, outcome, follows, &mut comparisons);
+            if let (Some(key), Outcome::Rejected { why: Rejection::Conflict, .. } | Outcome::Ended(Ending::Gap)) =
+                (key, &entry.outcome)
+            {
+                misnumbered.insert(key);
+            }
+        }
+        self.turn.entries = entries;
+        if let Some(winners) = learned.drawn {
+            self.lottery.learn_draw(winners);
+        }
+        self.liveness.count_unclaimed(&self.lottery);
+        self.lose_absent_agencies(now);
+    }
+
+    /// What an outcome becomes by what is stored now. `follows`: its connection's numbers did not fit before it.
+    fn decided_again(
+        &mut self,
+        entry: &Entry,
+        outcome: Outcome,
+        follows: bool,
+        comparisons: &mut Comparisons,
+    ) -> Outcome {
+        match outcome {
+            Outcome::Done { agency, what: Done::Stored { place, bets, log } } => {
+                self.stored_again(entry.id, agency, (place, bets, log), follows, comparisons)
+            }
+            Outcome::Asked { agency, sequence, count } => {
+                self.compared(entry.id, (agency, sequence, count), comparisons)
+            }
+            // The one that it repeated was in flight.
+            Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
+                self.gap(entry.id)
+            }
+            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
+                if !self.has_batch(agency, sequence) =>
+            {
+                // Its client sends it again: it may be the one that is stored.
+                Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
+            }
+            Outcome::Done { agency, what: Done::Finished { .. } | Done::Query { .. } }
+                if follows && self.is_betting(agency) =>
+            {
+                self.gap(entry.id)
+            }
+            Outcome::Done { agency, what } => self.done_again(agency, what),
+            Outcome::Excluded { .. }
+            | Outcome::FinishUnclaimed
+            | Outcome::NothingToStore
+            | Outcome::Rejected { .. }
+            | Outcome::Refused(_)
+            | Outcome::Ended(_)
+            | Outcome::Dropped => outcome,
+        }
+    }
+
+    /// A batch that was staged: it is staged again, or another hub has stored it, or it comes too late.
+    fn stored_again(
+        &mut self,
+        id: Option<ConnectionId>,
+        agency: AgencyId,
+        (place, bets, log): (Place, u32, Option<Box<[LoggedBet]>>),
+        follows: bool,
+        comparisons: &mut Comparisons,
+    ) -> Outcome {
+        let next = self.lottery.agency(agency).map_or(0, |state| state.batches);
+        let sequence = place.expected();
+        let numbered = matches!(place, Place::Numbered(_));
+        if numbered && (follows || sequence > next) {
+            self.keeping.keeper.stage_again(None);
+            return self.gap(id);
+        }
+        if numbered && sequence < next {
+            self.keeping.keeper.stage_again(None);
+            return self.compared(id, (agency, sequence, bets), comparisons);
+        }
+        if let Err(refusal) = self.lottery.admits(agency) {
+            self.keeping.keeper.stage_again(None);
+            return self.rejected_late(id, (agency, sequence, bets), refusal);
+        }
+        let place = if numbered { Place::Numbered(next) } else { Place::Next(next) };
+        let Some(staged) = self.keeping.keeper.stage_again(Some(place)) else {
+            debug_assert!(false, "a keeper keeps what it takes back");
+            return self.gap(id);
+        };
+        self.lottery.store(agency, staged.bets, staged.winners).expect("the lottery has just admitted it");
+        Outcome::Done { agency, what: Done::Stored { place, bets, log } }
+    }
+
+    /// The outcome of a batch whose number other hubs have stored by now, or not.
+    fn compared(
+        &mut self,
+        id: Option<ConnectionId>,
+        (agency, sequence, count): (AgencyId, u64, u32),
+        comparisons: &mut Comparisons,
+    ) -> Outcome {
+        match comparisons.take(agency, sequence) {
+            Some(same) if same || mutants::is(Mutant::IgnoreConflict) => {
+                Outcome::Done { agency, what: Done::Repeated { sequence } }
+            }
+            Some(_) => {
+                if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
+                    let session = &mut self.connections[slot].session;
+                    (session.awaiting_resend, session.in_conflict) = (Some(sequence), true);
+                }
+                Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
+            }
+            None => self.gap(id),
+        }
+    }
+
+    fn rejected_late(
+        &mut self,
+        id: Option<ConnectionId>,
+        (agency, sequence, count): (AgencyId, u64, u32),
+        refusal: Refusal,
+    ) -> Outcome {
+        if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
+            let session = &mut self.connections[slot].session;
+            if session.server_rules().in_flight {
+                session.awaiting_resend.get_or_insert(sequence);
+            }
+        }
+        Outcome::Rejected { agency: Some(agency), sequence, count, why: refusal.into() }
+    }
+
+    /// Ends the connection: its client says hello again, and learns the next number.
+    fn gap(&mut self, id: Option<ConnectionId>) -> Outcome {
+        if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
+            self.connections[slot].session.pause();
+        }
+        Outcome::Ended(Ending::Gap)
+    }
+}
