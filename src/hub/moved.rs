@@ -50,6 +50,11 @@ impl<K: Keep> Hub<K> {
                 // The rosters are compared when a hub starts.
                 debug_assert!(false, "agency {agency} is not of this draw");
             }
+            if !self.liveness.presence.is_here(*agency) {
+                // Its bets may have come by another hub.
+                self.liveness.unnumbered.claimed(*agency);
+                self.liveness.unnumbered.left(*agency, &self.lottery);
+            }
         }
     }
 

@@ -20,6 +20,12 @@ impl<K: Keep> Hub<K> {
         &self.keeping.keeper
     }
 
+    /// The keeper, for a simulation that has it fail.
+    #[doc(hidden)]
+    pub fn keeper_mut(&mut self) -> &mut K {
+        &mut self.keeping.keeper
+    }
+
     /// Whether every request is answered as far as commits go: no turn is in flight, and nothing is in the one in hand.
     pub fn is_settled(&self) -> bool {
         self.keeping.has_none_in_flight() && self.turn.entries.is_empty()

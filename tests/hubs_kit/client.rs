@@ -1,0 +1,176 @@
+//! Agencies that upload through whichever hub their connection leads to, and find their winners there.
+
+use loteria::lottery::{AgencyId, Bet};
+use loteria::wire::{Answer, Cause, Dialect, Expecting};
+
+use super::central::WINNING_NUMBER;
+use crate::storage_kit::random::Random;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Betting,
+    Finishing,
+    Asking,
+}
+
+/// An agency's client.
+#[derive(Debug)]
+pub struct Client {
+    pub agency: AgencyId,
+    dialect: Dialect,
+    pub batches: Vec<Vec<Bet>>,
+    /// How often each batch was sent on a connection of its own: more copies than that are never stored.
+    pub sent_on: Vec<u64>,
+    /// Batches that were acknowledged, from the first on.
+    pub acknowledged: usize,
+    /// Documents of the winners, once they came.
+    pub winners: Option<Vec<String>>,
+    stage: Stage,
+    sent: usize,
+    asked: bool,
+    /// Bytes of an answer that is not whole.
+    answer: Vec<u8>,
+}
+
+/// What a client says to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Stay,
+    /// The hub closes, or is to be left.
+    Leave,
+}
+
+impl Client {
+    pub fn new(agency: AgencyId, dialect: Dialect, random: &mut Random) -> Client {
+        let count = random.index(14);
+        let batches: Vec<Vec<Bet>> = (0..count).map(|number| batch(agency, number, random)).collect();
+        Client {
+            agency,
+            dialect,
+            sent_on: vec![0; batches.len()],
+            batches,
+            acknowledged: 0,
+            winners: None,
+            stage: Stage::Greeting,
+            sent: 0,
+            asked: false,
+            answer: Vec::new(),
+        }
+    }
+
+    /// Whether it numbers its batches.
+    pub fn is_numbered(&self) -> bool {
+        self.dialect.client_rules().exactly_once
+    }
+
+    /// The documents that win.
+    pub fn expected(&self) -> Vec<String> {
+        let bets = self.batches.iter().flatten().filter(|bet| bet.number() == WINNING_NUMBER);
+        bets.map(|bet| bet.document().to_owned()).collect()
+    }
+
+    /// It is connected to some hub.
+    pub fn connected(&mut self) {
+        self.stage = if self.dialect.client_rules().hello { Stage::Greeting } else { Stage::Betting };
+        (self.sent, self.asked) = (self.acknowledged, false);
+        self.answer.clear();
+    }
+
+    /// What it sends now.
+    pub fn send(&mut self, out: &mut Vec<u8>) {
+        let window = self.dialect.client_rules().window.min(5);
+        match self.stage {
+            Stage::Greeting if !self.asked => self.dialect.put_hello(self.agency, out),
+            Stage::Betting => {
+                while self.sent < self.batches.len() && self.sent < self.acknowledged + window {
+                    self.put_batch(out);
+                }
+                if self.acknowledged < self.batches.len() {
+                    return;
+                }
+                self.stage = if self.dialect.client_rules().finish { Stage::Finishing } else { Stage::Asking };
+                self.asked = false;
+                return self.send(out);
+            }
+            Stage::Finishing if !self.asked => self.dialect.put_finish(self.agency, out),
+            Stage::Asking if !self.asked => self.dialect.put_query(self.agency, out),
+            Stage::Greeting | Stage::Finishing | Stage::Asking => return,
+        }
+        self.asked = true;
+    }
+
+    fn put_batch(&mut self, out: &mut Vec<u8>) {
+        let bets = &self.batches[self.sent];
+        let mut body = Vec::new();
+        for (index, bet) in bets.iter().enumerate() {
+            self.dialect.put_bet(self.agency, u32::try_from(index).unwrap(), &bet.as_raw(), &mut body);
+        }
+        let count = u32::try_from(bets.len()).unwrap();
+        self.dialect.put_batch(self.agency, self.sent as u64, count, &body, out);
+        self.sent_on[self.sent] += 1;
+        self.sent += 1;
+    }
+
+    /// Bytes came from the hub.
+    pub fn receive(&mut self, bytes: &[u8]) -> Wish {
+        self.answer.extend_from_slice(bytes);
+        loop {
+            let expecting = match self.stage {
+                Stage::Greeting => Expecting::Welcome,
+                Stage::Betting => Expecting::Stored,
+                Stage::Finishing => Expecting::Finished,
+                Stage::Asking => Expecting::Winners,
+            };
+            let Some((len, answer)) = self.dialect.read_answer(&self.answer, expecting).unwrap() else {
+                return Wish::Stay;
+            };
+            self.answer.drain(..len);
+            if self.note(answer) == Wish::Leave {
+                return Wish::Leave;
+            }
+        }
+    }
+
+    fn note(&mut self, answer: Answer) -> Wish {
+        match answer {
+            Answer::Welcome { next } => {
+                let next = usize::try_from(next).unwrap();
+                assert!(next >= self.acknowledged, "agency {}: acknowledged bets are forgotten", self.agency);
+                (self.acknowledged, self.sent, self.stage) = (next, next, Stage::Betting);
+            }
+            Answer::Stored => self.acknowledged += 1,
+            Answer::StoredBelow { next } => {
+                self.acknowledged = self.acknowledged.max(usize::try_from(next).unwrap());
+                assert!(self.acknowledged <= self.sent, "agency {}: what was not sent is acknowledged", self.agency);
+            }
+            Answer::Rejected { cause: Cause::StorageFull | Cause::Unsaid, sequence, .. } => {
+                self.sent = sequence.map_or(self.acknowledged, |sequence| usize::try_from(sequence).unwrap());
+            }
+            Answer::Finished { all_stored, bets } => {
+                let own: usize = self.batches.iter().map(Vec::len).sum();
+                assert!(bets.is_none_or(|bets| bets >= own as u64), "agency {}: bets {bets:?} of {own}", self.agency);
+                assert!(all_stored || self.stage == Stage::Finishing);
+                (self.stage, self.asked) = (Stage::Asking, false);
+            }
+            Answer::Winners { documents, .. } => {
+                self.winners = Some(documents);
+                return Wish::Leave;
+            }
+            Answer::Error { cause: Cause::Stream | Cause::ShuttingDown, .. } => return Wish::Leave,
+            other => panic!("agency {} in {:?}: {other:?}", self.agency, self.dialect),
+        }
+        Wish::Stay
+    }
+}
+
+/// Bets that can be told apart wherever they turn up.
+fn batch(agency: AgencyId, number: usize, random: &mut Random) -> Vec<Bet> {
+    let first = 10_000_000 + agency.0 as usize * 1_000_000 + number * 100;
+    let bet = |index: usize| {
+        let bets_on = if random.below(4) == 0 { WINNING_NUMBER } else { 1 };
+        let (document, bets_on) = ((first + index).to_string(), bets_on.to_string());
+        Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"1999-03-17", bets_on.as_bytes()).unwrap()
+    };
+    (0..=number % 4).map(bet).collect()
+}
