@@ -52,12 +52,18 @@ impl World {
         let mut random = Random::new(seed);
         let agencies = 1 + random.below(4) as u32;
         let trouble = random.below(6);
-        let central = Rc::new(RefCell::new(Central::new(agencies, trouble)));
+        let central = Rc::new(RefCell::new(Central::new(agencies, trouble, random.below(2) == 0)));
         let dialects = [Dialect::Native, Dialect::Native, Dialect::Binary, Dialect::Text];
         let client = |agency| Client::new(AgencyId(agency), dialects[random.index(dialects.len())], &mut random);
         let clients = (1..=agencies).map(client).collect();
-        let mut world =
-            World { random, now: Moment::after_origin(Duration::from_secs(1)), central, hubs: vec![], clients, links: vec![] };
+        let mut world = World {
+            random,
+            now: Moment::after_origin(Duration::from_secs(1)),
+            central,
+            hubs: vec![],
+            clients,
+            links: vec![],
+        };
         let hubs = 1 + world.random.below(3);
         world.hubs = (0..hubs).map(|_| world.hub()).collect();
         world
@@ -83,7 +89,9 @@ impl World {
         let mut step = 0;
         while self.clients.iter().any(|client| client.winners.is_none()) {
             step += 1;
-            assert!(step < STEPS_MAX, "a client waits for ever: {:?}", self.clients);
+            let waiting = |client: &&Client| client.winners.is_none();
+            let waits = || self.clients.iter().find(waiting).map(|client| client.agency);
+            assert!(step < STEPS_MAX, "a client waits for ever: agency {:?}", waits());
             self.now = self.now + Duration::from_micros(500);
             if step == TROUBLED_STEPS {
                 self.central.borrow_mut().trouble = 0;
@@ -220,6 +228,8 @@ impl World {
     fn check_end(&self) {
         let central = self.central.borrow();
         assert!(central.drawn);
+        let gaps = self.clients.iter().map(|client| client.gaps).sum::<u32>();
+        assert!(central.fills || gaps == 0, "{gaps} connections were ended for a gap, which no client has made");
         for client in &self.clients {
             let stored = &central.agencies[&client.agency].batches;
             if client.is_numbered() {

@@ -37,12 +37,14 @@ pub struct Central {
     pub drawn: bool,
     /// How many times in a hundred something goes wrong.
     pub trouble: u64,
+    /// Whether space runs out, too.
+    pub fills: bool,
 }
 
 impl Central {
-    pub fn new(agencies: u32, trouble: u64) -> Central {
+    pub fn new(agencies: u32, trouble: u64, fills: bool) -> Central {
         let agencies = (1..=agencies).map(|agency| (AgencyId(agency), Agency::default())).collect();
-        Central { agencies, drawn: false, trouble }
+        Central { agencies, drawn: false, trouble, fills }
     }
 
     pub fn known(&self, agency: AgencyId) -> Option<Known> {
@@ -146,8 +148,13 @@ impl Shared {
     pub fn die(&mut self) {
         let happen = self.random.index(self.in_flight.len() + 1);
         let central = &mut *self.central.borrow_mut();
-        let _settled: Vec<bool> =
-            self.in_flight.drain(..).take(happen).map(|(_, turn)| turn.apply(central)).take_while(|done| *done).collect();
+        let _settled: Vec<bool> = self
+            .in_flight
+            .drain(..)
+            .take(happen)
+            .map(|(_, turn)| turn.apply(central))
+            .take_while(|done| *done)
+            .collect();
         central.draw_if_due();
     }
 
@@ -192,7 +199,7 @@ impl Shared {
             return;
         }
         let Some((number, turn)) = self.in_flight.front() else { return };
-        if !turn.batches.is_empty() && self.random.below(300) < central.trouble {
+        if central.fills && !turn.batches.is_empty() && self.random.below(300) < central.trouble {
             let error = io::Error::from(io::ErrorKind::StorageFull);
             self.settled.push_back(Settled::TakenBack { turn: *number, error });
             self.in_flight.clear();
@@ -214,7 +221,12 @@ impl Shared {
 }
 
 impl Keep for Shared {
-    fn stage_batch(&mut self, agency: AgencyId, place: Place, bets: &impl BetSource) -> Result<StagedBatch, BatchError> {
+    fn stage_batch(
+        &mut self,
+        agency: AgencyId,
+        place: Place,
+        bets: &impl BetSource,
+    ) -> Result<StagedBatch, BatchError> {
         assert!(!self.looking, "nothing is staged while the keeper looks");
         let (batch, staged) = Shared::encode(agency, bets)?;
         if staged.bets > 0 {

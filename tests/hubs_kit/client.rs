@@ -26,6 +26,10 @@ pub struct Client {
     pub acknowledged: usize,
     /// Documents of the winners, once they came.
     pub winners: Option<Vec<String>>,
+    /// How often it was told that a batch is missing.
+    pub gaps: u32,
+    /// It sends on before it is welcomed.
+    eager: bool,
     stage: Stage,
     sent: usize,
     asked: bool,
@@ -52,6 +56,8 @@ impl Client {
             batches,
             acknowledged: 0,
             winners: None,
+            gaps: 0,
+            eager: random.below(3) == 0,
             stage: Stage::Greeting,
             sent: 0,
             asked: false,
@@ -81,7 +87,12 @@ impl Client {
     pub fn send(&mut self, out: &mut Vec<u8>) {
         let window = self.dialect.client_rules().window.min(5);
         match self.stage {
-            Stage::Greeting if !self.asked => self.dialect.put_hello(self.agency, out),
+            Stage::Greeting if !self.asked => {
+                self.dialect.put_hello(self.agency, out);
+                while self.eager && self.sent < self.batches.len() && self.sent < self.acknowledged + window {
+                    self.put_batch(out);
+                }
+            }
             Stage::Betting => {
                 while self.sent < self.batches.len() && self.sent < self.acknowledged + window {
                     self.put_batch(out);
@@ -137,7 +148,8 @@ impl Client {
             Answer::Welcome { next } => {
                 let next = usize::try_from(next).unwrap();
                 assert!(next >= self.acknowledged, "agency {}: acknowledged bets are forgotten", self.agency);
-                (self.acknowledged, self.sent, self.stage) = (next, next, Stage::Betting);
+                (self.acknowledged, self.stage) = (next, Stage::Betting);
+                self.sent = if self.eager { self.sent.max(next) } else { next };
             }
             Answer::Stored => self.acknowledged += 1,
             Answer::StoredBelow { next } => {
@@ -157,8 +169,13 @@ impl Client {
                 self.winners = Some(documents);
                 return Wish::Leave;
             }
-            Answer::Error { cause: Cause::Stream | Cause::ShuttingDown, .. } => return Wish::Leave,
-            other => panic!("agency {} in {:?}: {other:?}", self.agency, self.dialect),
+            Answer::Error { cause: Cause::Stream, .. } => {
+                self.gaps += 1;
+                return Wish::Leave;
+            }
+            other @ (Answer::Unwelcome(_) | Answer::Rejected { .. } | Answer::NotDrawn | Answer::Error { .. }) => {
+                panic!("agency {} in {:?}: {other:?}", self.agency, self.dialect)
+            }
         }
         Wish::Stay
     }
