@@ -144,6 +144,28 @@ pub const STALL: Duration = Duration::from_millis(100);
 /// pause cannot be told apart from the time that a poll was asked to wait.
 pub const POLL_MAX: Duration = Duration::from_secs(1);
 
+/// How often a hub that shares a PostgreSQL reads what the others have done.
+pub const ENGINE_SURVEY_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a turn waits that PostgreSQL has refused for a reason that only a person can mend.
+pub const ENGINE_RETRY: Duration = Duration::from_secs(1);
+
+/// The pause between two hosts of PostgreSQL: a leader is found among three nodes within a second.
+pub const ENGINE_HOST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a host of PostgreSQL has to answer a new connection, up to the point where commits may have to wait.
+pub const ENGINE_START_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The silence of PostgreSQL, with turns in flight, after which the other hosts are asked whether they lead.
+pub const ENGINE_SILENCE: Duration = Duration::from_secs(2);
+
+/// The silence of PostgreSQL after which a second connection to the same host is tried: the network may have died without a
+/// word. Not sooner: the fences of impatient connections wait for one another.
+pub const ENGINE_SILENCE_LONG: Duration = Duration::from_secs(10);
+
+/// How often the log says that PostgreSQL cannot be used.
+pub const ENGINE_LOG_PERIOD: Duration = Duration::from_secs(60);
+
 /// How soon after a lost agency's grace period its return is checked again, while a connection that has not named its
 /// agency may be this agency's.
 pub const RETURN_RETRY: Duration = Duration::from_millis(500);

@@ -6,6 +6,7 @@
 mod clock;
 mod connections;
 mod descriptors;
+mod engine;
 mod listener;
 mod shutdown;
 mod signals;
@@ -26,6 +27,7 @@ use signal_hook_mio::v1_0::Signals;
 
 pub use clock::Clock;
 pub use descriptors::allow_connections;
+pub use engine::EngineNetwork;
 pub use listener::{Bound, Listener};
 pub use signals::StopSignals;
 use socket::Socket;

@@ -9,6 +9,7 @@
 //! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with
 //!   `journal_space`, `redo_log` and `presence`.
 //! - `open` brings the files to their last whole group at a start, or checks them without a change.
+//! - `ledger` is the keeper of turns in a PostgreSQL that several hubs share: it has no files.
 //! - `copy` copies a store, in use or not; `archive` moves one away.
 
 mod archive;
@@ -22,6 +23,7 @@ mod index;
 mod journal_space;
 mod keep;
 mod keep_files;
+mod ledger;
 mod open;
 mod presence;
 mod redo_log;
@@ -34,5 +36,6 @@ pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
 pub use keep::{Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, TurnNumber};
+pub use ledger::{Ledger, LedgerError, LedgerOptions, LinkId, Network, Password, Replicas, SCHEMA};
 pub use open::check::{Checked, check};
 pub use state::{Discarded, Options, Recovered, Store};

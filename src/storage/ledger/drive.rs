@@ -1,0 +1,200 @@
+//! The connections: which host, when to look for another one, and what comes on them.
+
+use super::keeper::{Ledger, Opening};
+use super::link::Link;
+use super::network::Network;
+use super::stage::{LinkError, Stage};
+use super::wire::{self, Came};
+use crate::limits;
+use crate::timers::Moment;
+
+impl<N: Network> Ledger<N> {
+    /// Does what can be done now.
+    pub(super) fn drive(&mut self, now: Moment) {
+        self.now = now;
+        self.network.poll();
+        self.connect_if_due();
+        self.drive_main();
+        self.drive_second();
+        self.probe_if_silent();
+        self.send();
+    }
+
+    fn connect_if_due(&mut self) {
+        let stopped = matches!(&self.opening, Opening::Done(opened) if opened.is_err());
+        if self.links.main.is_some() || stopped || self.now < self.links.connect_at {
+            return;
+        }
+        let host = self.links.next_host;
+        match Link::begin(&mut self.network, host, &self.options, self.now) {
+            Ok(link) => self.links.main = Some(link),
+            Err(error) => self.note_lost(host, &error.into(), false),
+        }
+    }
+
+    fn drive_main(&mut self) {
+        let Some(mut link) = self.links.main.take() else { return };
+        let host = link.host;
+        let was_open = link.stage == Stage::Open;
+        let mut served = self.serve(&mut link, true);
+        if served.is_ok() && self.is_late(&link) {
+            served = Err(LinkError::Lost("it does not answer".to_owned()));
+        }
+        match served {
+            Ok(()) => self.links.main = Some(link),
+            Err(error) => {
+                link.close(&mut self.network);
+                self.note_lost(host, &error, was_open);
+            }
+        }
+    }
+
+    /// Whether the start takes longer than that of a host that works. From the fence on there is no such time: a commit may
+    /// wait for a standby as long as that takes.
+    fn is_late(&self, link: &Link) -> bool {
+        let starts = matches!(link.stage, Stage::Authentication | Stage::Checks | Stage::Format);
+        starts && link.began.until(self.now) >= limits::ENGINE_START_PATIENCE
+    }
+
+    /// Reads from a connection and takes what has come. `goes_on`: it may begin a new epoch.
+    fn serve(&mut self, link: &mut Link, goes_on: bool) -> Result<(), LinkError> {
+        // What came before the end is still to be taken.
+        let read = link.read(&mut self.network, self.now);
+        while let Some(message) = link.message()? {
+            if link.stage == Stage::Open {
+                match wire::take(&mut self.wire, &message)? {
+                    Came::Nothing => {}
+                    Came::Answer(sent) => self.settle(*sent)?,
+                    Came::Notification => self.survey.due = self.now,
+                }
+                continue;
+            }
+            link.start(&message, &self.options)?;
+            if goes_on {
+                link.go_ahead(&self.options)?;
+            }
+            if let Some(fenced) = link.fenced() {
+                self.note_open(link, fenced);
+            }
+        }
+        read?;
+        link.flush(&mut self.network)
+    }
+
+    fn note_open(&mut self, link: &Link, fenced: super::link::Fenced) {
+        let host = &self.options.hosts[link.host];
+        log::info!("action: engine | result: success | host: {host} | epoch: {} | turn: {}", fenced.epoch, fenced.turn);
+        self.begin_epoch(fenced);
+    }
+
+    /// The main connection is lost, while something is written to it.
+    pub(super) fn lose_main(&mut self, error: &LinkError) {
+        if let Some(link) = self.links.main.take() {
+            let (host, was_open) = (link.host, link.stage == Stage::Open);
+            link.close(&mut self.network);
+            self.note_lost(host, error, was_open);
+        }
+    }
+
+    /// There is no main connection any more. What was in flight on it is in doubt until the next one's fence.
+    fn note_lost(&mut self, host: usize, error: &LinkError, was_open: bool) {
+        self.wire.clear();
+        self.course.failed = None;
+        let hosts = self.options.hosts.len();
+        let pause = match error {
+            LinkError::Mend(error) if self.is_opening() => {
+                self.opening = Opening::Done(Box::new(Err(error.clone())));
+                return;
+            }
+            LinkError::Mend(_) => limits::ENGINE_RETRY,
+            // The same host first: its server may have restarted.
+            LinkError::Lost(_) if was_open => std::time::Duration::ZERO,
+            LinkError::Lost(_) | LinkError::Standby => limits::ENGINE_HOST_PAUSE,
+        };
+        if !was_open {
+            self.links.next_host = (host + 1) % hosts;
+        } else {
+            self.links.next_host = host;
+        }
+        self.links.connect_at = self.now + pause;
+        self.log_trouble(Some(host), &error.to_string());
+        self.links.main = self.links.second.take();
+        if let Some(link) = &mut self.links.main
+            && let Err(error) = link.go_ahead(&self.options)
+        {
+            self.lose_main(&error);
+        }
+    }
+
+    fn drive_second(&mut self) {
+        let Some(mut link) = self.links.second.take() else { return };
+        let was_fencing = !matches!(link.stage, Stage::Authentication | Stage::Checks | Stage::Format);
+        let main_host = self.links.main.as_ref().map(|link| link.host);
+        let goes_on = was_fencing || main_host.is_none_or(|host| host == link.host);
+        let served = self.serve(&mut link, goes_on);
+        match served {
+            Ok(()) if link.stage == Stage::Checked || link.stage == Stage::Open => self.take_over(link),
+            Ok(()) if self.is_late(&link) => link.close(&mut self.network),
+            Ok(()) => self.links.second = Some(link),
+            Err(_) => link.close(&mut self.network),
+        }
+    }
+
+    /// The second connection becomes the main one: its host is a leader, or it has begun a new epoch.
+    fn take_over(&mut self, mut link: Link) {
+        if let Some(main) = self.links.main.take() {
+            let host = main.host;
+            main.close(&mut self.network);
+            if link.stage == Stage::Checked {
+                self.wire.clear();
+                self.course.failed = None;
+                self.log_trouble(Some(host), "it is silent, and another host is a leader");
+            }
+        }
+        if let Err(error) = link.go_ahead(&self.options) {
+            link.close(&mut self.network);
+            return self.note_lost(self.links.next_host, &error, false);
+        }
+        self.links.main = Some(link);
+    }
+
+    /// Silence does not end a connection. But another host may be the leader by now, or the network has died without a word.
+    fn probe_if_silent(&mut self) {
+        let Some(silent_at) = self.silent_at() else {
+            if let Some(link) = self.links.second.take() {
+                link.close(&mut self.network);
+            }
+            return;
+        };
+        let Some(main) = &self.links.main else { return };
+        if self.now < silent_at || self.links.second.is_some() || self.now < self.links.probe_at {
+            return;
+        }
+        let hosts = self.options.hosts.len();
+        let main_too = main.heard.until(self.now) >= limits::ENGINE_SILENCE_LONG;
+        let candidates = (1..=hosts).map(|step| (self.links.next_probe + step) % hosts);
+        let Some(host) = candidates.into_iter().find(|host| main_too || *host != main.host) else { return };
+        self.links.next_probe = host;
+        self.links.probe_at = self.now + limits::ENGINE_RETRY;
+        self.links.second = Link::begin(&mut self.network, host, &self.options, self.now).ok();
+    }
+
+    /// When to begin to look for another host; `None`: nothing is waited for.
+    fn silent_at(&self) -> Option<Moment> {
+        let main = self.links.main.as_ref()?;
+        let fences = matches!(main.stage, Stage::Draw | Stage::Prepare | Stage::Listen | Stage::Fence);
+        let waits = fences || main.stage == Stage::Open && !self.wire.is_empty();
+        waits.then_some(main.heard + limits::ENGINE_SILENCE)
+    }
+
+    /// When there is something to do by itself.
+    pub(super) fn wake(&self) -> Option<Moment> {
+        let main = self.links.main.as_ref();
+        let begun = [main, self.links.second.as_ref()].into_iter().flatten();
+        let late = begun.filter(|link| link.fenced().is_none()).map(|link| link.began + limits::ENGINE_START_PATIENCE);
+        let connect = main.is_none().then_some(self.links.connect_at);
+        let silent = self.silent_at().map(|at| at.max(self.links.probe_at));
+        let survey = self.is_connected().then_some(self.course.retry_at.unwrap_or(self.survey.due));
+        late.filter(|at| *at > self.now).chain(connect).chain(silent).chain(survey).min()
+    }
+}

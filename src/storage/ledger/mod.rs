@@ -1,0 +1,39 @@
+//! The ledger: turns become durable in a PostgreSQL that several hubs share.
+//!
+//! It is a keeper as the store of files is. It owns no socket and no clock: a [`Network`] has the connections, and the time is
+//! a parameter. One connection carries the turns, in order, several of them at once. `schema.sql` has what the engine stores.
+//! No file here imports one that imports it:
+//!
+//! - `network` and `options` say what the ledger needs from outside.
+//! - `work` has what one turn does; `statements` encodes it for the engine, `answers` reads what comes back.
+//! - `stage`, `start`, `checks` and `link` are one connection, up to its fence.
+//! - `wire` has what was sent on a connection and is not answered.
+//! - `staging` has the turn in hand.
+//! - `keeper` has [`Ledger`]; `send`, `settle`, `drive` and `keep_ledger` have its methods.
+//!
+//! A fence begins an epoch: a connection can do nothing any more once a later one of the same hub has a new epoch. The
+//! instance's row has the number of its last turn that is whole, so that what became of a turn in doubt is one number to read.
+
+mod answers;
+mod checks;
+mod drive;
+mod keep_ledger;
+mod keeper;
+mod link;
+mod network;
+mod options;
+mod send;
+mod settle;
+mod stage;
+mod staging;
+mod start;
+mod statements;
+mod wire;
+mod work;
+
+pub use keeper::Ledger;
+pub use network::{LinkId, Network};
+pub use options::{LedgerError, LedgerOptions, Password, Replicas};
+
+/// What a person runs once in the database: the hub never changes the schema.
+pub const SCHEMA: &str = include_str!("schema.sql");

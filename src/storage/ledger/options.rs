@@ -1,0 +1,153 @@
+//! What a ledger is told at its start, and why it may not start.
+
+use std::fmt;
+
+use crate::lottery::Roster;
+
+/// What is known of the engine's standbys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// The engine must say that commits wait for a standby.
+    Required,
+    /// It has them and does not show it, as managed services do.
+    Trusted,
+    /// There is one node, and its loss is the loss of the bets.
+    None,
+}
+
+/// A password; it is not shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Password(pub Vec<u8>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What a [`Ledger`](super::Ledger) is told at its start.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// The hosts as a person wrote them, for messages; the network knows the addresses by the same index. At least one.
+    pub hosts: Vec<String>,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// Its password; `None`: the engine must not ask for one.
+    pub password: Option<Password>,
+    /// Which draw of the engine's.
+    pub draw: i32,
+    /// Bets on this number are winners. It cannot change after the draw's first start.
+    pub winning_number: u32,
+    /// The agencies of the draw; they cannot change after its first start.
+    pub roster: Roster,
+    /// Tells this run from every other one: random.
+    pub instance: [u8; 16],
+    /// The instance's name, for people who look at the table of instances.
+    pub name: String,
+    /// What is required of standbys.
+    pub replicas: Replicas,
+    /// Turns under way at once; at least one.
+    pub in_flight: usize,
+}
+
+/// Why a ledger cannot be used; a person has to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The engine refuses the user.
+    #[error("{host}: PostgreSQL refuses user '{user}': {reason}: look at USER and PASSWORD_FILE of [POSTGRES]")]
+    Credentials {
+        /// Which host.
+        host: String,
+        /// The role.
+        user: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The engine asks for the password in a way that gives it away.
+    #[error("{host}: PostgreSQL asks for the password as {method}: set scram-sha-256 in its pg_hba.conf")]
+    Authentication {
+        /// Which host.
+        host: String,
+        /// How it asks.
+        method: &'static str,
+    },
+    /// There is no such database.
+    #[error("{host}: {reason}: look at DATABASE of [POSTGRES]")]
+    Database {
+        /// Which host.
+        host: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The schema is missing, or may not be used.
+    #[error("{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, with the grants at its end")]
+    Schema {
+        /// Which host.
+        host: String,
+        /// Which database.
+        database: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The schema is another version's.
+    #[error("{host}: the schema in database '{database}' has format {format}, and this hub knows format 1")]
+    Format {
+        /// Which host.
+        host: String,
+        /// Which database.
+        database: String,
+        /// What it has.
+        format: String,
+    },
+    /// The engine is too old.
+    #[error("{host}: PostgreSQL is too old: at least version 14 is needed")]
+    Version {
+        /// Which host.
+        host: String,
+    },
+    /// A setting without which what is acknowledged may be lost.
+    #[error("{host}: PostgreSQL has {setting} = {value}: it must be {wanted}")]
+    Setting {
+        /// Which host.
+        host: String,
+        /// Which setting.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// Commits wait for no standby.
+    #[error(
+        "{host}: PostgreSQL waits for no standby (synchronous_standby_names is empty): set it, or say in [POSTGRES] REPLICAS = trusted where a service has standbys without showing it, or none for one node"
+    )]
+    Replicas {
+        /// Which host.
+        host: String,
+    },
+    /// The draw was made on another winning number.
+    #[error("draw {draw} has winning number {stored}, and this hub's WINNING_NUMBER is {ours}: all hubs need the same, or another DRAW")]
+    WinningNumber {
+        /// Which draw.
+        draw: i32,
+        /// What the engine has.
+        stored: i64,
+        /// What this hub has.
+        ours: u32,
+    },
+    /// The draw has other agencies.
+    #[error("draw {draw} has agencies {stored}, and this hub's AGENCIES are {ours}: all hubs need the same, or another DRAW")]
+    Roster {
+        /// Which draw.
+        draw: i32,
+        /// What the engine has.
+        stored: String,
+        /// What this hub has.
+        ours: String,
+    },
+    /// An agency's number has no place in the engine's tables.
+    #[error("agency {0} has a number over 2147483647, which [POSTGRES] cannot store: give it another number in AGENCIES")]
+    AgencyTooHigh(u32),
+}

@@ -1,0 +1,243 @@
+//! What became of what was sent.
+
+use std::collections::HashMap;
+
+use super::answers::{ErrorKind, ServerError};
+use super::keeper::{Failure, Ledger, Opening};
+use super::network::Network;
+use super::options::LedgerError;
+use super::stage::LinkError;
+use super::wire::{Answer, Sent, What};
+use super::work::{Ask, Head, Work};
+use crate::limits;
+use crate::lottery::{AgencyId, Bet, Roster, Standing};
+use crate::storage::keep::{Committed, Compared, Known, Learned, Settled};
+
+impl<N: Network> Ledger<N> {
+    /// Takes an answer.
+    ///
+    /// # Errors
+    /// The connection is to be dropped: what became of this and of all behind it is in doubt.
+    pub(super) fn settle(&mut self, sent: Sent) -> Result<(), LinkError> {
+        if let Some(warning) = &sent.answer.warning {
+            return Err(LinkError::Lost(format!("a commit may be on one node alone: {warning}")));
+        }
+        if let Some(error) = &sent.answer.error {
+            return self.note_failure(sent.what, error);
+        }
+        match (sent.what, sent.answer.written) {
+            (What::Try, _) => {
+                if sent.answer.drew {
+                    self.survey.due = self.now;
+                }
+                Ok(())
+            }
+            (What::Hold, _) => Ok(()),
+            (What::Turn | What::Look | What::Survey, Some(1)) => self.note_committed(sent),
+            // It does not follow the one that has failed.
+            (What::Turn | What::Look | What::Survey, Some(0)) if self.course.failed.is_some() => Ok(()),
+            (What::Turn | What::Look | What::Survey, _) => {
+                Err(LinkError::Lost("a later connection of this hub has taken over".to_owned()))
+            }
+        }
+    }
+
+    fn note_failure(&mut self, what: What, error: &ServerError) -> Result<(), LinkError> {
+        let kind = error.kind();
+        match kind {
+            ErrorKind::NoLeader => return Err(LinkError::Lost(error.to_string())),
+            ErrorKind::Person | ErrorKind::Full => self.log_trouble(None, &error.to_string()),
+            ErrorKind::Moved | ErrorKind::Again => {}
+        }
+        if matches!(what, What::Try | What::Hold) || self.course.failed.is_some() {
+            return Ok(());
+        }
+        for turn in self.turns.iter_mut().skip(self.course.confirmed) {
+            turn.engine = None;
+        }
+        let has_batches = self.turns.iter().any(|turn| !turn.work.batches.is_empty());
+        self.course.failed = Some(match kind {
+            ErrorKind::Moved => Failure::Moved,
+            ErrorKind::Again => Failure::Again,
+            // Finishes are not rejected: they are sent until there is space.
+            ErrorKind::Full if what == What::Turn && has_batches => Failure::Full(error.to_string()),
+            ErrorKind::Full | ErrorKind::Person | ErrorKind::NoLeader => Failure::Later,
+        });
+        Ok(())
+    }
+
+    fn note_committed(&mut self, sent: Sent) -> Result<(), LinkError> {
+        self.course.committed = sent.engine;
+        self.course.told = self.course.told.max(sent.engine);
+        self.trouble.text = None;
+        match sent.what {
+            What::Turn => return self.settle_turn(&sent),
+            What::Look if self.course.confirmed > 0 => self.settle_doubt(&sent.answer),
+            What::Look => self.settle_look(&sent.answer),
+            What::Survey => self.settle_survey(sent.answer),
+            What::Try | What::Hold => {}
+        }
+        Ok(())
+    }
+
+    fn settle_turn(&mut self, sent: &Sent) -> Result<(), LinkError> {
+        let Some(turn) = self.turns.pop_front_if(|turn| turn.engine == Some(sent.engine)) else {
+            return Err(LinkError::Lost("PostgreSQL has answered another turn".to_owned()));
+        };
+        let mut learned = Learned::default();
+        for before in &sent.answer.known {
+            let head = turn.work.head_of(before.agency);
+            let is_news = self.note_agency(before, head);
+            if is_news || turn.work.looks.contains(&before.agency) {
+                learned.agencies.push(self.told[&before.agency]);
+            }
+        }
+        learned.compared = compared(&turn.work.asks, &sent.answer);
+        if learned != Learned::default() {
+            self.settled.push_back(Settled::Learned(Box::new(learned)));
+        }
+        self.finish_turn(turn.work);
+        self.last_settled = turn.number;
+        self.settled.push_back(Settled::Committed(Committed::new(turn.number)));
+        Ok(())
+    }
+
+    fn finish_turn(&mut self, work: Work) {
+        if work.has_finish() {
+            self.survey.try_draw = true;
+            self.survey.due = self.now;
+        }
+        self.group += u64::from(!work.heads.is_empty());
+        self.staging.recycle(work);
+    }
+
+    /// Notes an agency as it was before a turn that has done `head` to it. Says whether that is not what the hub believes.
+    fn note_agency(&mut self, before: &Known, head: Option<&Head>) -> bool {
+        let told = self.told.get(&before.agency).copied().unwrap_or(*before);
+        if before.batches < told.batches {
+            let (agency, from, to) = (before.agency, before.batches, told.batches.saturating_sub(1));
+            self.raise_alarm(&format!("batches {from} to {to} of agency {agency} were committed and are gone"));
+        }
+        let after = after(before, head);
+        self.told.insert(before.agency, after);
+        after != self::after(&told, head)
+    }
+
+    /// The oldest turns were found to be committed, and the look has read what they would have.
+    fn settle_doubt(&mut self, answer: &Answer) {
+        let look = std::mem::take(&mut self.course.look);
+        for known in &answer.known {
+            self.note_agency(known, None);
+        }
+        let learned = Learned { agencies: answer.known.clone(), compared: compared(&look.asks, answer), drawn: None };
+        self.settled.push_back(Settled::Learned(Box::new(learned)));
+        for _ in 0..std::mem::take(&mut self.course.confirmed) {
+            let Some(turn) = self.turns.pop_front() else { break };
+            self.last_settled = turn.number;
+            self.finish_turn(turn.work);
+        }
+        self.settled.push_back(Settled::Committed(Committed::new(self.last_settled)));
+    }
+
+    /// What other instances have stored is known: the hub may stage again.
+    fn settle_look(&mut self, answer: &Answer) {
+        let look = std::mem::take(&mut self.course.look);
+        self.course.moved = false;
+        for known in &answer.known {
+            self.note_agency(known, None);
+        }
+        let Some(oldest) = self.turns.front() else { return };
+        let learned = Learned { agencies: answer.known.clone(), compared: compared(&look.asks, answer), drawn: None };
+        self.settled.push_back(Settled::Moved { turn: oldest.number, learned: Box::new(learned) });
+        self.course.untold = true;
+    }
+
+    fn settle_survey(&mut self, answer: Answer) {
+        for known in &answer.known {
+            self.note_agency(known, None);
+        }
+        let standing = |standing| answer.known.iter().any(|known| known.standing == standing);
+        let drawn = answer.draw.is_some_and(|draw| draw.drawn);
+        self.survey.try_draw |= !drawn && !standing(Standing::Betting) && standing(Standing::Finished);
+        let winners = (drawn && answer.has_winners && !self.survey.told)
+            .then(|| winners_of_each(&answer.known, answer.winners.clone()));
+        if drawn && winners.is_none() && !self.survey.told {
+            self.survey.drawn = true;
+            self.survey.due = self.now;
+            if self.is_opening() {
+                return;
+            }
+        }
+        self.survey.told |= winners.is_some();
+        let is_drawn = winners.is_some();
+        let learned = Learned { agencies: answer.known.clone(), compared: Vec::new(), drawn: winners };
+        if self.is_opening() {
+            let mismatch = self.mismatch(&answer);
+            self.opening = Opening::Done(Box::new(mismatch.map_or(Ok(learned), Err)));
+            return;
+        }
+        self.settled.push_back(Settled::Learned(Box::new(learned)));
+        if is_drawn {
+            self.settled.push_back(Settled::Committed(Committed::new(self.last_settled)));
+        }
+    }
+
+    /// Whether the draw that the engine has is another than this hub's.
+    fn mismatch(&self, answer: &Answer) -> Option<LedgerError> {
+        let (draw, ours) = (self.options.draw, self.options.winning_number);
+        let stored = answer.draw.map_or(0, |draw| draw.winning_number);
+        if stored != i64::from(ours) {
+            return Some(LedgerError::WinningNumber { draw, stored, ours });
+        }
+        let ids: Vec<AgencyId> = answer.known.iter().map(|known| known.agency).collect();
+        let roster = &self.options.roster;
+        (ids != roster.ids()).then(|| {
+            let text: Vec<String> = ids.iter().map(|id| format!("{id}-{id}")).collect();
+            let stored = Roster::parse(&text.join(",")).map_or_else(|_| "none".to_owned(), |roster| roster.to_string());
+            LedgerError::Roster { draw, stored, ours: roster.to_string() }
+        })
+    }
+
+    /// Notes why the engine cannot be used, and logs it, at most once a minute.
+    pub(super) fn log_trouble(&mut self, host: Option<usize>, reason: &str) {
+        let host = host.or_else(|| self.links.main.as_ref().map(|link| link.host)).unwrap_or(0);
+        let host = &self.options.hosts[host];
+        self.trouble.text = Some(format!("{host}: {reason}"));
+        if self.trouble.log_at.is_none_or(|at| at <= self.now) {
+            self.trouble.log_at = Some(self.now + limits::ENGINE_LOG_PERIOD);
+            let reason = crate::logging::Value(reason);
+            log::error!("action: engine | result: fail | host: {host} | reason: {reason}");
+        }
+    }
+}
+
+fn after(before: &Known, head: Option<&Head>) -> Known {
+    let Some(head) = head else { return *before };
+    Known {
+        batches: before.batches.saturating_add_signed(head.batches),
+        bets: before.bets.saturating_add_signed(head.bets),
+        standing: if head.finishes { Standing::Finished } else { before.standing },
+        ..*before
+    }
+}
+
+/// Whether what was asked about is what is stored, in the order in which it was asked.
+fn compared(asks: &[Ask], answer: &Answer) -> Vec<Compared> {
+    if asks.is_empty() {
+        return Vec::new();
+    }
+    let stored: HashMap<_, _> = answer.stored.iter().map(|stored| ((stored.agency, stored.sequence), stored)).collect();
+    let compare = |ask: &Ask| {
+        let stored = stored.get(&(ask.agency, ask.sequence));
+        let same = stored.is_some_and(|stored| (stored.bets, stored.checksum) == (ask.bets, ask.checksum));
+        Compared { agency: ask.agency, sequence: ask.sequence, same }
+    };
+    asks.iter().map(compare).collect()
+}
+
+/// The winners of every agency that takes part, those without winners among them.
+fn winners_of_each(agencies: &[Known], winners: Vec<(AgencyId, Vec<Bet>)>) -> Vec<(AgencyId, Vec<Bet>)> {
+    let mut winners: HashMap<AgencyId, Vec<Bet>> = winners.into_iter().collect();
+    let finished = agencies.iter().filter(|known| known.standing == Standing::Finished);
+    finished.map(|known| (known.agency, winners.remove(&known.agency).unwrap_or_default())).collect()
+}
