@@ -144,6 +144,9 @@ pub const STALL: Duration = Duration::from_millis(100);
 /// pause cannot be told apart from the time that a poll was asked to wait.
 pub const POLL_MAX: Duration = Duration::from_secs(1);
 
+/// How long a start waits for PostgreSQL. A service manager starts the hub again; a person sees soon what is wrong.
+pub const ENGINE_START_MAX: Duration = Duration::from_secs(30);
+
 /// How often a hub that shares a PostgreSQL reads what the others have done.
 pub const ENGINE_SURVEY_PERIOD: Duration = Duration::from_secs(1);
 

@@ -18,7 +18,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
     ("session", &["wire", "lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime"]),
-    ("storage", &["lottery", "limits", "timers", "mutants", "logging"], &["std::net", "mio::", "Instant", "SystemTime"]),
+    (
+        "storage",
+        &["lottery", "limits", "timers", "mutants", "logging"],
+        &["std::net", "mio::", "Instant", "SystemTime"],
+    ),
     (
         "hub",
         &["session", "wire", "storage", "lottery", "limits", "timers", "logging", "mutants"],

@@ -43,7 +43,9 @@ fn a_batch_is_stored_with_its_rows_its_checksum_and_its_winners() {
     assert!(stored.starts_with(&format!("5|{crc}|1,")) && stored.contains("00000003,1999-03-17,7574"), "{stored}");
     assert_eq!(engine.ask("SELECT winners IS NULL FROM loteria.batches WHERE agency = 2"), "t");
     assert_eq!(engine.ask("SELECT batches, bets FROM loteria.agencies WHERE agency = 1"), "2|7");
-    let bet = engine.ask("SELECT first_name, last_name, document, birthdate, number FROM loteria.bets WHERE agency = 2 AND position = 1");
+    let bet = engine.ask(
+        "SELECT first_name, last_name, document, birthdate, number FROM loteria.bets WHERE agency = 2 AND position = 1",
+    );
     assert_eq!(bet, "Ramón|O'Higgins|00000007|1999-03-17|1");
     assert_eq!(desk.ledger.group(), 1);
 }
@@ -58,7 +60,10 @@ fn turns_in_flight_settle_in_order() {
         desk.wait_for("room", |desk| desk.ledger.has_room().then_some(()));
     }
     assert!(desk.committed(20).iter().all(|settled| !matches!(settled, loteria::storage::Settled::Moved { .. })));
-    assert_eq!(engine.ask("SELECT count(*), min(batch), max(batch), count(DISTINCT turn) FROM loteria.batches"), "20|0|19|20");
+    assert_eq!(
+        engine.ask("SELECT count(*), min(batch), max(batch), count(DISTINCT turn) FROM loteria.batches"),
+        "20|0|19|20"
+    );
 }
 
 #[test]
@@ -93,7 +98,10 @@ fn what_another_hub_has_stored_takes_turns_back_and_tells_what_it_is() {
     two.ledger.stage_finish(AgencyId(2));
     two.turn = turn - 1;
     two.commit();
-    assert_eq!(engine.ask("SELECT agency, batch, bets FROM loteria.batches ORDER BY 1, 2"), "1|0|3\n1|1|3\n1|2|1\n2|0|3");
+    assert_eq!(
+        engine.ask("SELECT agency, batch, bets FROM loteria.batches ORDER BY 1, 2"),
+        "1|0|3\n1|1|3\n1|2|1\n2|0|3"
+    );
     assert_eq!(engine.ask("SELECT standing FROM loteria.agencies ORDER BY agency"), "betting\nfinished\nbetting");
     assert_eq!(engine.ask("SELECT winners FROM loteria.batches WHERE batch = 2 AND agency = 1").lines().count(), 1);
 }
@@ -133,7 +141,8 @@ fn two_hubs_make_one_draw_and_both_know_the_winners() {
     two.finish(2);
     two.commit();
     let winners = [(1, vec!["00000000", "00000003", "00000006"]), (2, vec!["00000030", "00000042"]), (3, vec![])];
-    let winners = winners.map(|(agency, documents)| (AgencyId(agency), documents.into_iter().map(str::to_owned).collect()));
+    let winners =
+        winners.map(|(agency, documents)| (AgencyId(agency), documents.into_iter().map(str::to_owned).collect()));
     let winners: Vec<(AgencyId, Vec<String>)> = winners.into();
     for desk in [&mut two, &mut one] {
         assert_eq!(desk.wait_for("the draw", |desk| desk.drawn.take()), winners);

@@ -4,6 +4,7 @@ pub mod client;
 mod duration;
 mod ini_lines;
 mod misspelt;
+mod postgres;
 mod settings;
 mod size;
 mod status_socket;
@@ -11,6 +12,7 @@ mod written;
 
 pub use duration::{format_duration, parse_duration};
 pub use misspelt::{misspelt, nearest_key};
+pub use postgres::{Host, PostgresOptions, PostgresTls, Standbys, postgres};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
 pub use status_socket::{socket_beside, status_socket};

@@ -72,7 +72,8 @@ impl Desk {
                 && let Some(drawn) = &learned.drawn
             {
                 assert!(self.drawn.is_none(), "the draw is told once");
-                let documents = |bets: &Vec<loteria::lottery::Bet>| bets.iter().map(|b| b.document().to_owned()).collect();
+                let documents =
+                    |bets: &Vec<loteria::lottery::Bet>| bets.iter().map(|b| b.document().to_owned()).collect();
                 self.drawn = Some(drawn.iter().map(|(agency, bets)| (*agency, documents(bets))).collect());
             }
             self.settled.push(settled);
@@ -86,7 +87,12 @@ impl Desk {
             if let Some(found) = found(self) {
                 return found;
             }
-            assert!(Instant::now() < deadline, "waiting for {what}: {:?}, settled: {:?}", self.ledger.trouble(), self.settled);
+            assert!(
+                Instant::now() < deadline,
+                "waiting for {what}: {:?}, settled: {:?}",
+                self.ledger.trouble(),
+                self.settled
+            );
             self.step(Duration::from_secs(1));
         }
     }

@@ -52,18 +52,22 @@ impl Engine {
             run(Command::new("chown").arg("postgres").arg(engine.folder.path()));
         }
         let data = engine.data();
-        run(engine.command("initdb").arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-E", "UTF8"]).args([
-            "--locale=C",
-            "--no-sync",
-            "-N",
-        ]));
+        run(engine
+            .command("initdb")
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+            .args(["--locale=C", "--no-sync", "-N"]));
         let access = format!(
             "host all {USER} 127.0.0.1/32 scram-sha-256\nhost all cleartext 127.0.0.1/32 password\nhost all all 127.0.0.1/32 trust\n"
         );
         fs::write(data.join("pg_hba.conf"), access).unwrap();
         engine.boot();
         engine.sql("postgres", "CREATE DATABASE loteria");
-        engine.sql("postgres", &format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE cleartext LOGIN PASSWORD 'x'"));
+        engine.sql(
+            "postgres",
+            &format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE cleartext LOGIN PASSWORD 'x'"),
+        );
         Some(engine)
     }
 
@@ -77,7 +81,8 @@ impl Engine {
     pub fn make_schema(&self) {
         self.sql("loteria", SCHEMA);
         // The grants are those that the schema's last comment names.
-        let grants = SCHEMA.lines().filter_map(|line| line.strip_prefix("--   GRANT ")).filter(|line| !line.contains("auditor"));
+        let grants =
+            SCHEMA.lines().filter_map(|line| line.strip_prefix("--   GRANT ")).filter(|line| !line.contains("auditor"));
         let grants: String = grants.map(|line| format!("GRANT {line}\n")).collect();
         self.sql("loteria", &format!("SET search_path = loteria; {grants}"));
     }
@@ -116,7 +121,8 @@ impl Engine {
     /// Stops the server at once, as a crash does.
     pub fn crash(&mut self) {
         if let Some(mut server) = self.server.take() {
-            let _it_may_be_gone = run_quietly(self.command("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.data()));
+            let _it_may_be_gone =
+                run_quietly(self.command("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.data()));
             server.wait().unwrap();
         }
     }
@@ -142,7 +148,22 @@ impl Engine {
     fn try_sql(&self, database: &str, sql: &str) -> (bool, String, String) {
         let port = self.address.port().to_string();
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", database]);
+        psql.args([
+            "-X",
+            "-A",
+            "-t",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-U",
+            "postgres",
+            "-d",
+            database,
+        ]);
         let output = psql.args(["-c", sql]).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
         (output.status.success(), text(output.stdout), text(output.stderr))

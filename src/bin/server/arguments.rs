@@ -6,7 +6,7 @@ use clap::Parser;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed while running; 2 bad usage or configuration; 65 the stored data is damaged;
-69 the address is taken; 74 the disk failed, or the store's files are not as the server left them;
+69 the address is taken, or PostgreSQL cannot be reached; 74 the disk failed, or the store's files are not as the server left them;
 75 another server holds the store.";
 
 /// Runs the lottery's hub.
@@ -33,7 +33,20 @@ pub struct Arguments {
     /// make FOLDER with a copy of the store, which a running server may hold, and exit
     #[arg(long, value_name = "FOLDER", conflicts_with = "check")]
     pub copy: Option<PathBuf>,
+    /// print what prepares a PostgreSQL database for hubs, and exit: server --schema | psql
+    #[arg(long)]
+    pub schema: bool,
     /// take the rows of a store whose journal is gone as they are
     #[arg(long)]
     pub adopt: bool,
+}
+
+impl Arguments {
+    /// A flag that was given and makes sense with a store of files only.
+    pub fn only_with_files(&self) -> Option<&'static str> {
+        [("--copy", self.copy.is_some()), ("--adopt", self.adopt)]
+            .iter()
+            .find(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+    }
 }

@@ -12,7 +12,7 @@ const IDS_CHARACTERS_MAX: usize = 200;
 
 /// Logs version and configuration. `status` is where the status service is found, or `off`.
 pub fn log(options: &Options, address: SocketAddr, status: &str) {
-    let (version, store) = (env!("CARGO_PKG_VERSION"), Value(options.store.display()));
+    let (version, store) = (env!("CARGO_PKG_VERSION"), Value(options.place()));
     let (agencies, ids) = (options.roster.ids().len(), ids(&options.roster.to_string()));
     let (dialects, tls) = (dialects(&options.policy.dialects), tls(options));
     let status = Value(status);

@@ -5,6 +5,7 @@
 mod arguments;
 mod banner;
 mod options;
+mod shared;
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -20,7 +21,7 @@ use loteria::reactor::tls::Tls;
 use loteria::reactor::{Clock, Listener, Reactor, RunError, StopSignals, allow_connections};
 use loteria::status::Status;
 use loteria::status::facts::Facts;
-use loteria::storage::{OpenError, OsDisk, Recovered, Store};
+use loteria::storage::{Keep, OpenError, OsDisk, Recovered, Store};
 
 use arguments::Arguments;
 use options::{LOTTERY, Options, STORAGE};
@@ -36,6 +37,8 @@ enum Failure {
     Damaged(OpenError),
     #[error("cannot listen on {address} (SERVER_PORT, BIND_ADDRESS): {error}")]
     Address { address: String, error: std::io::Error },
+    #[error("PostgreSQL cannot be reached: {0}")]
+    Engine(String),
     #[error("the store failed: {0}")]
     Disk(String),
     #[error("{0}")]
@@ -60,7 +63,7 @@ impl Failure {
             Failure::Running(_) => 1,
             Failure::Usage(_) | Failure::Config(_) => 2,
             Failure::Damaged(_) => 65,
-            Failure::Address { .. } => 69,
+            Failure::Address { .. } | Failure::Engine(_) => 69,
             Failure::Disk(_) => 74,
             Failure::Locked(_) => 75,
         }
@@ -89,7 +92,16 @@ fn run() -> Result<(), Failure> {
     set_flags(&mut settings, &arguments);
     let options = Options::read(&mut settings)?;
     let tls = options.tls.clone().map(Tls::load).transpose().map_err(|error| ConfigError(error.to_string()))?;
-    check_folder_of(&options.store)?;
+    if arguments.schema {
+        return Ok(std::io::stdout().write_all(loteria::storage::SCHEMA.as_bytes())?);
+    }
+    if options.postgres.is_none() {
+        check_folder_of(&options.store)?;
+    } else if let Some(flag) = arguments.only_with_files() {
+        return Err(Failure::Usage(format!(
+            "{flag} is for a store of files, and [STORAGE] ENGINE is postgres (try --help)"
+        )));
+    }
     if arguments.check {
         return check(&settings, path);
     }
@@ -127,7 +139,7 @@ fn survive_file_size_limits() -> std::io::Result<()> {
 }
 
 fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) -> Result<(), Failure> {
-    let mut signals = StopSignals::register()?;
+    let signals = StopSignals::register()?;
     allow_descriptors(options);
     let clock = Clock::start();
     let address = std::net::SocketAddr::new(options.bind_address, options.port);
@@ -136,28 +148,53 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     // untouched. Peers that connect while the store is being opened wait to be accepted.
     let bound = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
     let listener = bound.listen(options.listen_backlog).map_err(unreachable)?;
-    let opened = open(options, adopt, &clock, &signals);
-    if signals.came_while_opening() {
-        // Opening a store may be cut off anywhere; the next start does it again.
-        log::info!("action: close_store | result: success");
-        log::info!("action: shutdown | result: success");
-        return Ok(());
+    let mut ready = Ready { listener, tls, signals, clock, output };
+    if let Some(postgres) = &options.postgres {
+        let opened = shared::open(options, postgres, &mut ready.clock, &ready.signals);
+        return ready.run(options, opened);
     }
-    signals.opened();
-    let hub = opened?;
-    let status = status(options, &listener);
-    let place = status.as_ref().map_or("off".to_owned(), StatusService::place);
-    banner::log(options, listener.address(), &place);
-    log::info!("action: listen | result: success | address: {}", listener.address());
-    log::info!("action: accept_connections | result: in_progress");
-    match Reactor::new(hub, listener, tls, signals, clock, output, status)?.run() {
-        Ok(()) => Ok(()),
-        Err(RunError::Disk(error)) => {
-            let why = logging::Value(&error);
-            log::error!(target: logging::CRITICAL, "action: store | result: fail | reason: {why}, nothing more is acknowledged");
-            Err(Failure::Disk(error.to_string()))
+    let opened = open(options, adopt, &ready.clock, &ready.signals);
+    ready.run(options, opened)
+}
+
+/// What a hub runs on.
+struct Ready {
+    listener: Listener,
+    tls: Option<Tls>,
+    signals: StopSignals,
+    clock: Clock,
+    output: LogOutput,
+}
+
+impl Ready {
+    /// Serves with the hub that was opened, until a signal comes.
+    fn run<K: Keep>(mut self, options: &Options, opened: Result<Hub<K>, Failure>) -> Result<(), Failure> {
+        if self.signals.came_while_opening() {
+            // Opening a store may be cut off anywhere; the next start does it again.
+            log::info!("action: close_store | result: success");
+            log::info!("action: shutdown | result: success");
+            return Ok(());
         }
-        Err(RunError::Io(error)) => Err(Failure::Running(error)),
+        self.signals.opened();
+        let mut hub = opened?;
+        if !options.log.batches {
+            hub.summarise_batches();
+        }
+        let Ready { listener, tls, signals, clock, output } = self;
+        let status = status(options, &listener);
+        let place = status.as_ref().map_or("off".to_owned(), StatusService::place);
+        banner::log(options, listener.address(), &place);
+        log::info!("action: listen | result: success | address: {}", listener.address());
+        log::info!("action: accept_connections | result: in_progress");
+        match Reactor::new(hub, listener, tls, signals, clock, output, status)?.run() {
+            Ok(()) => Ok(()),
+            Err(RunError::Disk(error)) => {
+                let why = logging::Value(&error);
+                log::error!(target: logging::CRITICAL, "action: store | result: fail | reason: {why}, nothing more is acknowledged");
+                Err(Failure::Disk(error.to_string()))
+            }
+            Err(RunError::Io(error)) => Err(Failure::Running(error)),
+        }
     }
 }
 
@@ -168,7 +205,7 @@ fn status(options: &Options, listener: &Listener) -> Option<StatusService> {
         pid: std::process::id(),
         started: std::time::SystemTime::now(),
         address: listener.address().to_string(),
-        store: options.store.display().to_string(),
+        store: options.place(),
         sync: options.sync,
         tls: options.tls.is_some(),
         excludes_lost: options.policy.on_agency_loss == OnAgencyLoss::Exclude,
@@ -201,11 +238,7 @@ fn open(options: &Options, adopt: bool, clock: &Clock, signals: &StopSignals) ->
     let disk = OsDisk::new(&options.store).until(signals.opening());
     let (store, recovered) = Store::open(disk, store_options)?;
     let lottery = restore(options, recovered)?;
-    let mut hub = Hub::new(options.policy.clone(), lottery, store, clock.now());
-    if !options.log.batches {
-        hub.summarise_batches();
-    }
-    Ok(hub)
+    Ok(Hub::new(options.policy.clone(), lottery, store, clock.now()))
 }
 
 /// Copies the store into a new folder, which is removed if the copy fails.

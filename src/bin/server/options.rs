@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loteria::config::{ConfigError, DEFAULT_SECTION, Settings, parse_duration, parse_size, status_socket};
+use loteria::config::{
+    ConfigError, DEFAULT_SECTION, PostgresOptions, Settings, parse_duration, parse_size, postgres, status_socket,
+};
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
 use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
@@ -38,6 +40,8 @@ pub struct Options {
     pub winning_number: u32,
     pub policy: Policy,
     pub store: PathBuf,
+    /// Bets are stored there, not in files.
+    pub postgres: Option<PostgresOptions>,
     pub sync: bool,
     pub dead_peer_timeout: Duration,
     pub tls: Option<TlsFiles>,
@@ -53,6 +57,11 @@ pub struct LogOptions {
 }
 
 impl Options {
+    /// Where the bets are, for a person.
+    pub fn place(&self) -> String {
+        self.postgres.as_ref().map_or_else(|| self.store.display().to_string(), PostgresOptions::place)
+    }
+
     /// Reads every key.
     ///
     /// # Errors
@@ -77,6 +86,10 @@ impl Options {
         let store = settings.get(STORAGE, "PATH", "bets.csv", path)?;
         let sync =
             settings.get(STORAGE, "FSYNC", "always", |text| choice(text, &[("always", true), ("never", false)]))?;
+        let postgres = postgres(settings)?;
+        if postgres.is_some() {
+            check_shared(&policy)?;
+        }
         let dead_peer_timeout = settings.get(LIMITS, "DEAD_PEER_TIMEOUT", "2m", dead_peer_timeout)?;
         let tls = tls(settings)?;
         let log = log(settings)?;
@@ -95,6 +108,7 @@ impl Options {
             winning_number,
             policy,
             store,
+            postgres,
             sync,
             dead_peer_timeout,
             tls,
@@ -120,6 +134,21 @@ fn policy(settings: &mut Settings, roster: &Roster) -> Result<Policy, ConfigErro
         echo: settings.get(LIMITS, "ECHO", "on", |text| choice(text, &[("on", true), ("off", false)]))?,
         dialects: settings.get(LIMITS, "DIALECTS", "all", dialects)?,
     })
+}
+
+/// What several hubs cannot do together.
+fn check_shared(policy: &Policy) -> Result<(), ConfigError> {
+    if policy.on_agency_loss == OnAgencyLoss::Exclude {
+        return Err(ConfigError(
+            "[LOTTERY] ON_AGENCY_LOSS = exclude: with [STORAGE] ENGINE = postgres a hub does not know which agencies are at another; set wait".to_owned(),
+        ));
+    }
+    if policy.dialects.contains(&Dialect::Csv) && policy.unnumbered_agencies.is_empty() {
+        return Err(ConfigError(
+            "[LOTTERY] UNNUMBERED_AGENCIES is empty: with [STORAGE] ENGINE = postgres each hub needs ids of its own for the csv dialect, which names no agency; or set [LIMITS] DIALECTS without csv".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn log(settings: &mut Settings) -> Result<LogOptions, ConfigError> {

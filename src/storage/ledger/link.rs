@@ -199,12 +199,9 @@ impl Link {
                 self.fenced = Some(Fenced { epoch: columns.long()?, turn: columns.long()? });
                 Ok(())
             }
-            Stage::Authentication
-            | Stage::Checked
-            | Stage::Draw
-            | Stage::Prepare
-            | Stage::Listen
-            | Stage::Open => Ok(()),
+            Stage::Authentication | Stage::Checked | Stage::Draw | Stage::Prepare | Stage::Listen | Stage::Open => {
+                Ok(())
+            }
         }
     }
 

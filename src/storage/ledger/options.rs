@@ -82,7 +82,9 @@ pub enum LedgerError {
         reason: String,
     },
     /// The schema is missing, or may not be used.
-    #[error("{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, with the grants at its end")]
+    #[error(
+        "{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, with the grants at its end"
+    )]
     Schema {
         /// Which host.
         host: String,
@@ -128,7 +130,9 @@ pub enum LedgerError {
         host: String,
     },
     /// The draw was made on another winning number.
-    #[error("draw {draw} has winning number {stored}, and this hub's WINNING_NUMBER is {ours}: all hubs need the same, or another DRAW")]
+    #[error(
+        "draw {draw} has winning number {stored}, and this hub's WINNING_NUMBER is {ours}: all hubs need the same, or another DRAW"
+    )]
     WinningNumber {
         /// Which draw.
         draw: i32,
@@ -138,7 +142,9 @@ pub enum LedgerError {
         ours: u32,
     },
     /// The draw has other agencies.
-    #[error("draw {draw} has agencies {stored}, and this hub's AGENCIES are {ours}: all hubs need the same, or another DRAW")]
+    #[error(
+        "draw {draw} has agencies {stored}, and this hub's AGENCIES are {ours}: all hubs need the same, or another DRAW"
+    )]
     Roster {
         /// Which draw.
         draw: i32,
@@ -148,6 +154,8 @@ pub enum LedgerError {
         ours: String,
     },
     /// An agency's number has no place in the engine's tables.
-    #[error("agency {0} has a number over 2147483647, which [POSTGRES] cannot store: give it another number in AGENCIES")]
+    #[error(
+        "agency {0} has a number over 2147483647, which [POSTGRES] cannot store: give it another number in AGENCIES"
+    )]
     AgencyTooHigh(u32),
 }

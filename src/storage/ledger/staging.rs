@@ -49,12 +49,7 @@ impl Staging {
         }
     }
 
-    pub fn stage(
-        &mut self,
-        agency: AgencyId,
-        place: Place,
-        bets: &impl BetSource,
-    ) -> Result<StagedBatch, BatchError> {
+    pub fn stage(&mut self, agency: AgencyId, place: Place, bets: &impl BetSource) -> Result<StagedBatch, BatchError> {
         let staged = self.encode(agency, bets)?;
         if staged.bets > 0 {
             let (rows, won) = (self.rows.bytes(), self.won.bytes());

@@ -30,7 +30,8 @@ pub(super) fn start_up(options: &LedgerOptions, out: &mut BytesMut) {
         ("database", options.database.as_str()),
         ("application_name", options.name.as_str()),
     ];
-    frontend::startup_message(who.into_iter().chain(SESSION), out).expect("names without zero bytes, which Ledger checks");
+    frontend::startup_message(who.into_iter().chain(SESSION), out)
+        .expect("names without zero bytes, which Ledger checks");
 }
 
 /// Makes the draw and its agencies where there is no such draw, in one transaction. The numbers are the only parameters.

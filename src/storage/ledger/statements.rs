@@ -42,7 +42,8 @@ ON CONFLICT (instance) DO UPDATE SET epoch = instances.epoch + 1, seen = now() R
     // The instance first, then the agencies by number: turns of two instances never wait for each other in a circle.
     Statement {
         name: "lock",
-        sql: "WITH l AS (SELECT 1 FROM loteria.instances WHERE instance = $1 AND epoch = $2 AND turn = $3 - 1 FOR UPDATE)
+        sql:
+            "WITH l AS (SELECT 1 FROM loteria.instances WHERE instance = $1 AND epoch = $2 AND turn = $3 - 1 FOR UPDATE)
 SELECT agency, batches, bets, standing FROM loteria.agencies
 WHERE draw = $4 AND agency = ANY($5) AND EXISTS (SELECT FROM l) ORDER BY agency FOR UPDATE",
         parameters: &[UUID, LONG, LONG, INT, INTS],

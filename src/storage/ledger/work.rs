@@ -182,7 +182,11 @@ mod tests {
         assert_eq!(work.find(AGENCY, 8).map(|batch| batch.checksum), Some(2));
         let mut look = Work::default();
         work.add_questions_to(&mut look);
-        assert_eq!(look.asks.iter().map(|ask| ask.sequence).collect::<Vec<_>>(), [8, 9], "an unnumbered one has no number");
+        assert_eq!(
+            look.asks.iter().map(|ask| ask.sequence).collect::<Vec<_>>(),
+            [8, 9],
+            "an unnumbered one has no number"
+        );
         work.clear();
         assert!(work.agencies().next().is_none() && work.rows.is_empty() && work.head_of(AGENCY).is_none());
     }

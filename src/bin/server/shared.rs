@@ -1,0 +1,126 @@
+//! A hub whose bets are in a PostgreSQL that it shares with other hubs.
+
+use std::io::Read;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use loteria::config::{ConfigError, PostgresOptions, Standbys};
+use loteria::hub::Hub;
+use loteria::limits;
+use loteria::lottery::{Agency, Lottery};
+use loteria::reactor::{Clock, EngineNetwork, StopSignals};
+use loteria::storage::{Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
+
+use super::Failure;
+use super::options::Options;
+
+/// A hub over PostgreSQL, as it was opened.
+pub type SharedHub = Hub<Ledger<EngineNetwork>>;
+
+/// Connects, and restores the lottery from what is stored. A signal that comes meanwhile ends it, with some error.
+pub fn open(
+    options: &Options,
+    postgres: &PostgresOptions,
+    clock: &mut Clock,
+    signals: &StopSignals,
+) -> Result<SharedHub, Failure> {
+    let (names, addresses) = look_up(postgres)?;
+    let network = EngineNetwork::new(addresses)?;
+    let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
+    let (ledger, learned) = wait_for(ledger, postgres, clock, signals)?;
+    Ok(Hub::new(options.policy.clone(), restored(options, learned), ledger, clock.now()))
+}
+
+/// Goes on until the ledger can be used.
+fn wait_for(
+    mut ledger: Ledger<EngineNetwork>,
+    postgres: &PostgresOptions,
+    clock: &mut Clock,
+    signals: &StopSignals,
+) -> Result<(Ledger<EngineNetwork>, Learned), Failure> {
+    let until = clock.now() + limits::ENGINE_START_MAX;
+    loop {
+        let now = clock.account(Duration::MAX);
+        ledger.go_on(now);
+        match ledger.opened() {
+            Some(Ok(learned)) => return Ok((ledger, learned)),
+            Some(Err(error)) => return Err(ConfigError(format!("[POSTGRES] {error}")).into()),
+            None if now >= until || signals.came_while_opening() => {
+                let why = ledger.trouble().unwrap_or("it does not answer");
+                return Err(Failure::Engine(format!("{}: {why}", postgres.place())));
+            }
+            None => {}
+        }
+        let next = ledger.next_wake().map_or(limits::POLL_MAX, |at| now.until(at));
+        ledger.network().wait(next.min(Duration::from_millis(100)))?;
+    }
+}
+
+/// The addresses of all hosts, with what each is called. Names are looked up here, once.
+fn look_up(postgres: &PostgresOptions) -> Result<(Vec<String>, Vec<SocketAddr>), Failure> {
+    let (mut names, mut addresses) = (Vec::new(), Vec::new());
+    for host in &postgres.hosts {
+        let found = (host.name.as_str(), host.port).to_socket_addrs();
+        let found = found.map_err(|error| Failure::Engine(format!("[POSTGRES] HOSTS: {host}: {error}")))?;
+        for address in found {
+            names.push(host.to_string());
+            addresses.push(address);
+        }
+    }
+    Ok((names, addresses))
+}
+
+fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<String>) -> Result<LedgerOptions, Failure> {
+    Ok(LedgerOptions {
+        hosts,
+        database: postgres.database.clone(),
+        user: postgres.user.clone(),
+        password: postgres.password_file.as_deref().map(password).transpose()?,
+        draw: postgres.draw,
+        winning_number: options.winning_number,
+        roster: options.roster.clone(),
+        instance: random()?,
+        name: format!("{} {}:{}", env!("CARGO_PKG_NAME"), options.status.names.join(" "), options.port),
+        replicas: match postgres.standbys {
+            Standbys::Required => Replicas::Required,
+            Standbys::Trusted => Replicas::Trusted,
+            Standbys::None => Replicas::None,
+        },
+        in_flight: postgres.in_flight,
+    })
+}
+
+fn password(file: &Path) -> Result<Password, Failure> {
+    let read = std::fs::read(file);
+    let mut password =
+        read.map_err(|error| ConfigError(format!("[POSTGRES] PASSWORD_FILE = {}: {error}", file.display())))?;
+    // An editor ends the line.
+    while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        password.pop();
+    }
+    Ok(Password(password))
+}
+
+/// What tells this run from every other one.
+fn random() -> std::io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn restored(options: &Options, learned: Learned) -> Lottery {
+    let bets: u64 = learned.agencies.iter().map(|known| known.bets).sum();
+    let (agencies, drawn) = (learned.agencies.len(), learned.drawn.is_some());
+    log::info!("action: recover | result: success | bets: {bets} | agencies: {agencies} | drawn: {drawn}");
+    let mut lottery = Lottery::new(options.roster.clone(), options.winning_number);
+    for known in learned.agencies {
+        let mut state = Agency::default();
+        (state.standing, state.batches, state.bets) = (known.standing, known.batches, known.bets);
+        lottery.restore(known.agency, state).expect("the ledger has compared the rosters");
+    }
+    if let Some(winners) = learned.drawn {
+        lottery.learn_draw(winners);
+    }
+    lottery
+}
