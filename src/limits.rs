@@ -166,6 +166,13 @@ pub const ENGINE_SILENCE: Duration = Duration::from_secs(2);
 /// word. Not sooner: the fences of impatient connections wait for one another.
 pub const ENGINE_SILENCE_LONG: Duration = Duration::from_secs(10);
 
+/// How long PostgreSQL cannot be used before the connections are closed whose clients can go on at another hub: a failover
+/// takes about as long, and is not worth a reconnection.
+pub const ASIDE_PARTS_AFTER: Duration = Duration::from_secs(30);
+
+/// The pause between tries to take the address again that was given up while PostgreSQL could not be used.
+pub const ASIDE_RETRY: Duration = Duration::from_secs(1);
+
 /// How often the log says that PostgreSQL cannot be used.
 pub const ENGINE_LOG_PERIOD: Duration = Duration::from_secs(60);
 

@@ -12,11 +12,12 @@ use std::path::Path;
 const VARYING: [(&str, &str, &str); 2] =
     [("…", "src/agency/report.rs", "=> \""), ("close_…", "src/agency/run.rs", ".closed(\"")];
 /// The programs that log the lines of a file, by how its path begins.
-const PROGRAMS: [(&str, &[&str]); 5] = [
+const PROGRAMS: [(&str, &[&str]); 6] = [
     ("src/logging/", &["server", "client"]),
     ("src/agency/", &["client"]),
     ("src/hub/", &["server"]),
     ("src/reactor/", &["server"]),
+    ("src/storage/", &["server"]),
     ("src/bin/server/", &["server"]),
 ];
 

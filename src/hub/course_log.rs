@@ -192,6 +192,7 @@ fn log_closing(ip: IpAddr, why: Closing) {
     let reason = match why {
         Closing::NoDialectInTime => "no dialect within HANDSHAKE_TIMEOUT",
         Closing::HubIsFull => "the hub is full",
+        Closing::StoreIsAway => "PostgreSQL cannot be used here for now, its client goes on elsewhere",
         Closing::FrameTimeout(unfinished) => {
             log::info!(
                 "action: close_connection | result: success | ip: {ip} | reason: a frame begun and not ended within FRAME_TIMEOUT, {unfinished}"

@@ -188,6 +188,8 @@ pub enum Closing {
     WinnersUnread,
     /// All buffers together are full, and it holds more than most.
     BuffersAreFull,
+    /// Nothing can be stored here for now; its client goes on at another hub.
+    StoreIsAway,
 }
 
 /// Something that follows what the hub does: the log, a status page. It is called in the loop, and must not wait.

@@ -80,6 +80,18 @@ impl<K: Keep> Hub<K> {
         }
     }
 
+    /// Ends the connections that wait for a turn in flight and can go on at another hub, exactly where they were: their
+    /// dialect numbers batches.
+    pub fn part_with_resumable(&mut self, now: Moment) {
+        for slot in self.connections.slots() {
+            let connection = &self.connections[slot];
+            if connection.pending > 0 && connection.session.server_rules().in_flight {
+                self.emit_closing(slot, Closing::StoreIsAway);
+                self.cut(slot, now);
+            }
+        }
+    }
+
     /// After a half-close: nothing held, nothing to decode, nothing to send, so nothing to stay for. Whole frames may
     /// be left in the inbox of a connection with deferred work, or whose peer does not read.
     pub(super) fn end_if_nothing_is_left(&mut self, slot: usize, now: Moment) {

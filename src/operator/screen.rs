@@ -53,7 +53,7 @@ fn summary(report: &Report) -> Vec<String> {
     let tls = if hub.tls { ", TLS" } else { "" };
     let health = match (&report.unhealthy, &report.not_ready) {
         (None, None) => "healthy and ready".to_owned(),
-        (None, Some(why)) => format!("healthy; not ready: {why}"),
+        (None, Some(why)) => format!("healthy; not ready: {}", report.trouble.as_ref().unwrap_or(why)),
         (Some(why), _) => format!("NOT HEALTHY: {why}"),
     };
     let states: Vec<String> = connections

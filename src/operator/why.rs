@@ -60,12 +60,16 @@ fn waiting(report: &Report) -> Vec<String> {
     let fault = match &report.unhealthy {
         _ if full => Some("the hub's disk is full"),
         Some(_) => Some("the hub is not healthy"),
+        None if report.trouble.is_some() => Some("the hub's PostgreSQL cannot be used"),
         None => None,
     };
     match &report.unhealthy {
         _ if full => told.push("The hub's disk is full: it rejects every batch until there is space.".to_owned()),
         Some(why) => told.push(format!("The hub is not healthy: {why}.")),
         None => {}
+    }
+    if let Some(trouble) = &report.trouble {
+        told.push(format!("PostgreSQL cannot be used ({trouble}): nothing is acknowledged until it can."));
     }
     told.extend(draw.waiting_for.iter().map(|id| {
         report.agencies.iter().find(|agency| agency.id == *id).map_or_else(

@@ -18,7 +18,7 @@ const SOMAXCONN: usize = 4096;
 
 /// A bound address that does not listen yet.
 #[derive(Debug)]
-pub struct Bound(Socket, KeepAlive);
+pub struct Bound(Socket, KeepAlive, Duration);
 
 /// An address where peers connect.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Listener {
     address: SocketAddr,
     backlog: i32,
     keepalive: KeepAlive,
+    dead_peer_timeout: Duration,
     /// How many connections it has accepted.
     accepted: u32,
 }
@@ -64,7 +65,7 @@ impl Listener {
         let keepalive = KeepAlive::new(dead_peer_timeout);
         keepalive.apply(&SockRef::from(&socket), 0)?;
         socket.bind(&address.into())?;
-        Ok(Bound(socket, keepalive))
+        Ok(Bound(socket, keepalive, dead_peer_timeout))
     }
 
     /// Where it listens: the port that was chosen, where none was asked for.
@@ -78,6 +79,11 @@ impl Listener {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let allowed = allowed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(SOMAXCONN);
         usize::try_from(self.backlog).unwrap_or_default().min(allowed) + 1
+    }
+
+    /// Stops listening: connections that wait to be accepted are reset.
+    pub(super) fn close(self) -> Closed {
+        Closed { address: self.address, backlog: self.backlog, dead_peer_timeout: self.dead_peer_timeout }
     }
 
     pub(super) fn accept(&mut self) -> Accepted {
@@ -96,6 +102,27 @@ impl Listener {
     }
 }
 
+/// A listener that was closed, and can be opened again at the same address.
+#[derive(Debug)]
+pub(super) struct Closed {
+    address: SocketAddr,
+    backlog: i32,
+    dead_peer_timeout: Duration,
+}
+
+impl Closed {
+    /// Where it listened.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens again.
+    pub(super) fn listen(self) -> Result<Listener, (Closed, io::Error)> {
+        let bound = Listener::bind(self.address, self.dead_peer_timeout);
+        bound.and_then(|bound| bound.listen(self.backlog)).map_err(|error| (self, error))
+    }
+}
+
 impl Bound {
     /// Lets peers connect; `backlog` as `listen` takes it.
     ///
@@ -105,7 +132,7 @@ impl Bound {
         self.0.listen(backlog)?;
         let socket = TcpListener::from_std(self.0.into());
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address, backlog, keepalive: self.1, accepted: 0 })
+        Ok(Listener { socket, address, backlog, keepalive: self.1, dead_peer_timeout: self.2, accepted: 0 })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns descriptors and readiness; knows nothing of bets or dialects. It reports to the hub what happened and
 //! does what the hub says.
 
+mod aside;
 mod clock;
 mod connections;
 mod descriptors;
@@ -25,6 +26,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_mio::v1_0::Signals;
 
+use aside::Aside;
 pub use clock::Clock;
 pub use descriptors::allow_connections;
 pub use engine::EngineNetwork;
@@ -90,6 +92,8 @@ pub struct Reactor<K: Keep> {
     status: Option<StatusService>,
     traffic: Traffic,
     marks: TurnMarks,
+    aside: Aside,
+    stopping: bool,
     /// The keeper's descriptor was ready.
     keeper_is_ready: bool,
     /// When to retry the log after a flush that failed.
@@ -162,6 +166,8 @@ impl<K: Keep> Reactor<K> {
             status,
             traffic: Traffic::default(),
             marks,
+            aside: Aside::default(),
+            stopping: false,
             keeper_is_ready: false,
             log_retry: None,
         })
@@ -190,6 +196,7 @@ impl<K: Keep> Reactor<K> {
                 self.read_all(now);
             }
             self.go_on(now);
+            self.step_aside(now);
             let judged = self.hub.watermark().at();
             self.hub.tick(judged)?;
             self.end_turn(now)?;
@@ -232,8 +239,9 @@ impl<K: Keep> Reactor<K> {
             log: &self.log,
             uptime: self.clock.accounted(),
             traffic: self.traffic,
-            listening: self.listener.is_some() && !self.accept_exhausted,
-            stopping: self.listener.is_none(),
+            listening: (self.listener.is_some() || self.aside.is_aside()) && !self.accept_exhausted,
+            stopping: self.stopping,
+            trouble: self.hub.keeper().trouble().map(|trouble| trouble.why),
             certificate_expiry: self.tls.as_ref().and_then(Tls::expiry),
             is_busy: did_something || self.hub.has_reads(),
         };

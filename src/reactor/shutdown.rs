@@ -14,6 +14,7 @@ use crate::timers::Moment;
 impl<K: Keep> Reactor<K> {
     pub(super) fn shut_down(mut self, events: &mut Events) -> Result<(), RunError> {
         tell_manager(&[NotifyState::Stopping]);
+        self.stopping = true;
         let began = self.clock.now();
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener.socket);

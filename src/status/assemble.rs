@@ -62,6 +62,7 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
         },
         unhealthy: unhealthy(gauges, tally.store_is_full()).map(str::to_owned),
         not_ready: not_ready(gauges).map(str::to_owned),
+        trouble: gauges.trouble.clone().filter(|_| door == Door::Local),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Gauges {
     pub store_bytes: Option<u64>,
     /// When the certificate ends, where there is one, in seconds since the Unix epoch.
     pub certificate_expiry: Option<u64>,
+    /// Why nothing can be committed for now: the machine that stores is away. Only said over the Unix socket.
+    pub trouble: Option<String>,
     /// Connections at the status service.
     pub viewers: usize,
 }

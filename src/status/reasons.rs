@@ -93,6 +93,7 @@ pub fn of_closing(why: Closing) -> &'static str {
     match why {
         Closing::NoDialectInTime => "handshake_timeout",
         Closing::HubIsFull => "hub_full",
+        Closing::StoreIsAway => "store_away",
         Closing::FrameTimeout(_) => "frame_timeout",
         Closing::IdleTimeout => "idle_timeout",
         Closing::WriteTimeout => "write_timeout",

@@ -42,6 +42,9 @@ pub struct Report {
     pub unhealthy: Option<String>,
     /// Why the hub is not ready, in one line; `None`: it is.
     pub not_ready: Option<String>,
+    /// What PostgreSQL says or does where it cannot be used; only over the Unix socket.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// The program.

@@ -55,7 +55,10 @@ pub fn unhealthy(gauges: &Gauges, store_full: bool) -> Option<&'static str> {
     reasons.into_iter().find(|(applies, _)| *applies).map(|(_, reason)| reason)
 }
 
-/// Why the hub should be sent no more work, in one line. Its store is open as long as it runs.
+/// Why the hub should be sent no more work, in one line. A store of files is open as long as it runs.
 pub fn not_ready(gauges: &Gauges) -> Option<&'static str> {
-    gauges.stopping.then_some("the hub is stopping: a signal has come")
+    if gauges.stopping {
+        return Some("the hub is stopping: a signal has come");
+    }
+    gauges.trouble.as_ref().map(|_| "PostgreSQL cannot be used: nothing is acknowledged until it can")
 }

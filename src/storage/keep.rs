@@ -227,12 +227,26 @@ pub trait Keep {
         None
     }
 
+    /// Why turns cannot be committed for now; `None`: they can, or nothing is known against it.
+    fn trouble(&self) -> Option<Trouble> {
+        None
+    }
+
     /// Ends the keeper's use. What is staged and was not submitted is dropped; a turn in flight, whose requests have no reply
     /// yet, may be durable or not.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).
     fn close(&mut self) -> Result<(), CommitError>;
+}
+
+/// Why a keeper cannot commit for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when.
+    pub since: Moment,
+    /// Why, for a person.
+    pub why: String,
 }
 
 /// What a turn costs its keeper.

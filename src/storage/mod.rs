@@ -35,7 +35,9 @@ pub use copy::{Copied, copy};
 pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
-pub use keep::{Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, TurnNumber};
+pub use keep::{
+    Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber,
+};
 pub use ledger::{Ledger, LedgerError, LedgerOptions, LinkId, Network, Password, Replicas, SCHEMA};
 pub use open::check::{Checked, check};
 pub use state::{Discarded, Options, Recovered, Store};

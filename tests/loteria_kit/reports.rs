@@ -108,6 +108,7 @@ pub fn waiting() -> Report {
         },
         unhealthy: None,
         not_ready: None,
+        trouble: None,
     }
 }
 

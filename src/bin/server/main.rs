@@ -186,7 +186,11 @@ impl Ready {
         banner::log(options, listener.address(), &place);
         log::info!("action: listen | result: success | address: {}", listener.address());
         log::info!("action: accept_connections | result: in_progress");
-        match Reactor::new(hub, listener, tls, signals, clock, output, status)?.run() {
+        let mut reactor = Reactor::new(hub, listener, tls, signals, clock, output, status)?;
+        if let Some(postgres) = &options.postgres {
+            reactor = reactor.step_aside_after(postgres.aside_after);
+        }
+        match reactor.run() {
             Ok(()) => Ok(()),
             Err(RunError::Disk(error)) => {
                 let why = logging::Value(&error);

@@ -27,6 +27,8 @@ pub(in crate::reactor) struct LoopView<'a> {
     pub(in crate::reactor) listening: bool,
     pub(in crate::reactor) stopping: bool,
     pub(in crate::reactor) certificate_expiry: Option<u64>,
+    /// Why nothing can be committed for now.
+    pub(in crate::reactor) trouble: Option<String>,
     /// Agencies were served in this turn, or are to be in the next one.
     pub(in crate::reactor) is_busy: bool,
 }
@@ -43,6 +45,7 @@ impl LoopView<'_> {
             bytes_in: self.traffic.bytes_in,
             bytes_out: self.traffic.bytes_out,
             certificate_expiry: self.certificate_expiry,
+            trouble: self.trouble.clone(),
             ..Gauges::default()
         }
     }
