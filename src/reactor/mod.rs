@@ -29,7 +29,7 @@ use signal_hook_mio::v1_0::Signals;
 use aside::Aside;
 pub use clock::Clock;
 pub use descriptors::allow_connections;
-pub use engine::EngineNetwork;
+pub use engine::{EngineHost, EngineNetwork, EngineTls};
 pub use listener::{Bound, Listener};
 pub use signals::StopSignals;
 use socket::Socket;

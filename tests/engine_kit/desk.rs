@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use loteria::lottery::{AgencyId, Roster};
-use loteria::reactor::{Clock, EngineNetwork};
+use loteria::reactor::{Clock, EngineHost, EngineNetwork};
 use loteria::storage::{
     Keep, Learned, Ledger, LedgerError, LedgerOptions, Match, Password, Place, Replicas, Settled, TurnNumber,
 };
@@ -43,9 +43,10 @@ pub fn options(engine: &Engine, instance: u8) -> LedgerOptions {
 
 impl Desk {
     pub fn begin(options: LedgerOptions) -> Desk {
-        let hosts = options.hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let host = |host: &String| EngineHost { address: host.parse().unwrap(), name: host.clone() };
+        let hosts = options.hosts.iter().map(host).collect();
         let clock = Clock::start();
-        let ledger = Ledger::new(options, EngineNetwork::new(hosts).unwrap(), clock.now());
+        let ledger = Ledger::new(options, EngineNetwork::new(hosts, None).unwrap(), clock.now());
         Desk { ledger, clock, turn: 0, settled: Vec::new(), drawn: None }
     }
 

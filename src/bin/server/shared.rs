@@ -1,7 +1,7 @@
 //! A hub whose bets are in a PostgreSQL that it shares with other hubs.
 
 use std::io::Read;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use loteria::config::{ConfigError, PostgresOptions, Standbys};
 use loteria::hub::Hub;
 use loteria::limits;
 use loteria::lottery::{Agency, Lottery};
-use loteria::reactor::{Clock, EngineNetwork, StopSignals};
+use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
 use loteria::storage::{Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
 
 use super::Failure;
@@ -26,7 +26,9 @@ pub fn open(
     signals: &StopSignals,
 ) -> Result<SharedHub, Failure> {
     let (names, addresses) = look_up(postgres)?;
-    let network = EngineNetwork::new(addresses)?;
+    let tls = postgres.tls.as_ref().map(|tls| EngineTls::load(&tls.ca, tls.own.as_ref())).transpose();
+    let tls = tls.map_err(|error| ConfigError(format!("[POSTGRES] {error}")))?;
+    let network = EngineNetwork::new(addresses, tls)?;
     let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
     let (ledger, learned) = wait_for(ledger, postgres, clock, signals)?;
     Ok(Hub::new(options.policy.clone(), restored(options, learned), ledger, clock.now()))
@@ -58,14 +60,14 @@ fn wait_for(
 }
 
 /// The addresses of all hosts, with what each is called. Names are looked up here, once.
-fn look_up(postgres: &PostgresOptions) -> Result<(Vec<String>, Vec<SocketAddr>), Failure> {
+fn look_up(postgres: &PostgresOptions) -> Result<(Vec<String>, Vec<EngineHost>), Failure> {
     let (mut names, mut addresses) = (Vec::new(), Vec::new());
     for host in &postgres.hosts {
         let found = (host.name.as_str(), host.port).to_socket_addrs();
         let found = found.map_err(|error| Failure::Engine(format!("[POSTGRES] HOSTS: {host}: {error}")))?;
         for address in found {
             names.push(host.to_string());
-            addresses.push(address);
+            addresses.push(EngineHost { address, name: host.name.clone() });
         }
     }
     Ok((names, addresses))

@@ -1,4 +1,6 @@
-//! The network of a ledger on real sockets.
+//! The network of a ledger on real sockets, encrypted or not.
+
+mod tls;
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -8,6 +10,9 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
+
+pub use tls::EngineTls;
+use tls::TlsSession;
 
 use crate::storage::{LinkId, Network};
 
@@ -19,17 +24,33 @@ const EVENTS: usize = 16;
 pub struct EngineNetwork {
     poll: Poll,
     events: Events,
-    hosts: Vec<SocketAddr>,
-    links: Slab<TcpStream>,
+    hosts: Vec<EngineHost>,
+    tls: Option<EngineTls>,
+    links: Slab<Connection>,
+}
+
+/// One host of PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct EngineHost {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its name as it was configured: with TLS its certificate has it.
+    pub name: String,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    tls: Option<TlsSession>,
 }
 
 impl EngineNetwork {
-    /// A network of these hosts. Names are looked up before.
+    /// A network of these hosts. Names are looked up before. With `tls` every connection is encrypted.
     ///
     /// # Errors
     /// The system refuses a poll.
-    pub fn new(hosts: Vec<SocketAddr>) -> io::Result<EngineNetwork> {
-        Ok(EngineNetwork { poll: Poll::new()?, events: Events::with_capacity(EVENTS), hosts, links: Slab::new() })
+    pub fn new(hosts: Vec<EngineHost>, tls: Option<EngineTls>) -> io::Result<EngineNetwork> {
+        Ok(EngineNetwork { poll: Poll::new()?, events: Events::with_capacity(EVENTS), hosts, tls, links: Slab::new() })
     }
 
     /// Waits until something is ready, for `timeout` at most: for a start and for tools, which have no loop.
@@ -43,38 +64,45 @@ impl EngineNetwork {
         }
     }
 
-    fn link(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
+    fn link(&mut self, link: LinkId) -> io::Result<&mut Connection> {
         self.links.get_mut(link.0).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
 impl Network for EngineNetwork {
     fn connect(&mut self, host: usize) -> io::Result<LinkId> {
-        let address = self.hosts.get(host).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let mut stream = TcpStream::connect(*address)?;
+        let host = self.hosts.get(host).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let tls = self.tls.as_ref().map(|tls| tls.session(&host.name)).transpose()?;
+        let mut stream = TcpStream::connect(host.address)?;
         // A turn is one message, and its answer is waited for.
         stream.set_nodelay(true)?;
         let entry = self.links.vacant_entry();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(entry.key()), interest)?;
         let link = LinkId(entry.key());
-        entry.insert(stream);
+        entry.insert(Connection { stream, tls });
         Ok(link)
     }
 
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<Option<usize>> {
-        let stream = self.link(link)?;
-        ready(|| stream.write(bytes))
+        let Connection { stream, tls } = self.link(link)?;
+        ready(|| match tls {
+            None => stream.write(bytes),
+            Some(tls) => tls.write(stream, bytes),
+        })
     }
 
     fn read(&mut self, link: LinkId, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let stream = self.link(link)?;
-        ready(|| stream.read(buffer))
+        let Connection { stream, tls } = self.link(link)?;
+        ready(|| match tls {
+            None => stream.read(buffer),
+            Some(tls) => tls.read(stream, buffer),
+        })
     }
 
     fn close(&mut self, link: LinkId) {
-        if let Some(mut stream) = self.links.try_remove(link.0) {
-            let _closing_removes_it_anyhow = self.poll.registry().deregister(&mut stream);
+        if let Some(mut link) = self.links.try_remove(link.0) {
+            let _closing_removes_it_anyhow = self.poll.registry().deregister(&mut link.stream);
         }
     }
 
