@@ -98,6 +98,20 @@ pub const SIGNAL_REPEAT: Duration = Duration::from_millis(200);
 /// Refused connections at one time; further ones are closed without a reply.
 pub const REFUSALS_MAX: usize = 64;
 
+/// The longest PROXY header of version 2 with all that is in it, in bytes: what the protocol promises to fit into the first
+/// segment of any connection (section 2.2), and more than haproxy sends.
+pub const PROXY_HEADER_BYTES_MAX: usize = 536;
+
+/// The longest PROXY header of version 1, its line end included, in bytes (section 2.1).
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+
+/// Connections of balancers whose PROXY header is not whole, at one time; the one that has waited longest goes for a newcomer.
+/// A balancer sends the header as soon as it is connected.
+pub const UNANNOUNCED_MAX: usize = 256;
+
+/// Headers of balancers' connections that one turn looks at, each of which is two system calls.
+pub const UNANNOUNCED_PER_TURN: usize = 64;
+
 /// How long a connection without a known dialect is safe from eviction. The first bytes of an honest client show its
 /// dialect.
 pub const UNDECIDED_GRACE: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! Views of the hub, to look at: for tests, the simulation and the reactor's own bookkeeping.
 
 use core::net::IpAddr;
+use std::time::Duration;
 
 use super::Hub;
 use super::connections::{Connection, ConnectionId};
@@ -39,6 +40,11 @@ impl<K: Keep> Hub<K> {
     /// How many there can be, those included that are only refused with a reply.
     pub fn connections_max(&self) -> usize {
         self.policy.connections_max + limits::REFUSALS_MAX
+    }
+
+    /// `HANDSHAKE_TIMEOUT`.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.policy.handshake_timeout
     }
 
     /// How many queries wait for the draw.

@@ -14,6 +14,15 @@ use crate::limits;
 use crate::storage::Keep;
 use crate::timers::Moment;
 
+/// For whom a connection is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// A client.
+    Client,
+    /// A balancer itself, whose health checks come every few seconds.
+    Balancer,
+}
+
 impl<K: Keep> Reactor<K> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
         let Some(socket) = self.socket(id) else { return };
@@ -35,26 +44,33 @@ impl<K: Keep> Reactor<K> {
 
     /// Accepts some of the pending connections.
     pub(super) fn accept(&mut self, now: Moment) {
-        self.accept_some(now);
-        if self.accept != Accept::Pending {
+        let most = self.hub.accepts();
+        let left = self.read_unannounced(most, now);
+        self.accept_some(left, now);
+        if self.accept != Accept::Pending && !self.unannounced.has_reads() {
             self.hub.watermark().none_to_accept();
         }
     }
 
-    fn accept_some(&mut self, now: Moment) {
+    fn accept_some(&mut self, most: usize, now: Moment) {
         match self.accept {
             Accept::Idle => return,
             Accept::Paused(until) if now < until => return,
             Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
         }
-        for _ in 0..self.hub.accepts() {
+        for _ in 0..most {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
-                    self.hub.watermark().accepted();
-                    self.open(stream, SocketAddr::new(peer.ip().to_canonical(), peer.port()), now);
+                    self.note_accepted();
+                    let peer = canonical(peer);
+                    if self.unannounced.expects_of(peer.ip()) {
+                        self.greet(stream, peer, now);
+                    } else {
+                        self.open(stream, peer, Opens::Client, now);
+                    }
                 }
-                Accepted::Lost => self.hub.watermark().accepted(),
+                Accepted::Lost => self.note_accepted(),
                 Accepted::NoneLeft => {
                     self.accept = Accept::Idle;
                     if std::mem::take(&mut self.accept_exhausted) {
@@ -71,9 +87,16 @@ impl<K: Keep> Reactor<K> {
         }
     }
 
+    /// One connection fewer waits. Those whose headers have come and are not read still do: the hub does not know them.
+    fn note_accepted(&mut self) {
+        if !self.unannounced.has_reads() {
+            self.hub.watermark().accepted();
+        }
+    }
+
     /// Nothing tells when what accepting lacks is there again: it is tried a little later, or when a connection
     /// ends.
-    fn pause_accepting(&mut self, error: &std::io::Error, now: Moment) {
+    pub(super) fn pause_accepting(&mut self, error: &std::io::Error, now: Moment) {
         if !std::mem::replace(&mut self.accept_exhausted, true) {
             log::warn!("action: accept_connections | result: in_progress | reason: {error}, new connections wait");
         }
@@ -82,11 +105,22 @@ impl<K: Keep> Reactor<K> {
             status.give_way(now);
         }
         // The freed descriptor lets the hub accept again at once.
-        self.evict(None, now);
+        if self.evict_unannounced(now) {
+            self.accept_again();
+        } else {
+            self.evict(None, now);
+        }
     }
 
-    fn open(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, now: Moment) {
-        let Some(id) = self.admit(peer, now) else { return };
+    /// A descriptor is free: accepting need not wait for one any longer.
+    pub(super) fn accept_again(&mut self) {
+        if let Accept::Paused(_) = self.accept {
+            self.accept = Accept::Pending;
+        }
+    }
+
+    pub(super) fn open(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, opens: Opens, now: Moment) {
+        let Some(id) = self.admit(peer, opens, now) else { return };
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
             // The kernel watches no more sockets for now: this connection is lost, the others are not.
@@ -108,7 +142,7 @@ impl<K: Keep> Reactor<K> {
 
     /// Finds a slot for a newcomer: a free one, one of an evicted connection, or one among the refused, which are only
     /// told that the hub is full.
-    fn admit(&mut self, peer: SocketAddr, now: Moment) -> Option<ConnectionId> {
+    fn admit(&mut self, peer: SocketAddr, opens: Opens, now: Moment) -> Option<ConnectionId> {
         let ip = peer.ip();
         let mut admitted = self.hub.open(peer, now);
         if admitted.is_err() && self.evict(Some(ip), now) {
@@ -116,7 +150,10 @@ impl<K: Keep> Reactor<K> {
         }
         match admitted {
             Ok(id) => {
-                log::info!("action: accept_connections | result: success | ip: {ip}");
+                match opens {
+                    Opens::Client => log::info!("action: accept_connections | result: success | ip: {ip}"),
+                    Opens::Balancer => log::debug!("action: accept_connections | result: success | ip: {ip}"),
+                }
                 Some(id)
             }
             Err(full) => {
@@ -274,14 +311,17 @@ impl<K: Keep> Reactor<K> {
         }
         *socket = None;
         self.hub.closed(id, now);
-        if let Accept::Paused(_) = self.accept {
-            self.accept = Accept::Pending;
-        }
+        self.accept_again();
     }
 
     fn socket(&mut self, id: ConnectionId) -> Option<&mut Socket> {
         socket_of(&mut self.sockets, id)
     }
+}
+
+/// An IPv4 address is itself, also where the socket is one of IPv6.
+pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 fn socket_of(sockets: &mut [Option<Socket>], id: ConnectionId) -> Option<&mut Socket> {

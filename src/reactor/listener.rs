@@ -7,6 +7,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::proxy::Networks;
 use crate::keepalive::KeepAlive;
 
 /// What the kernel keeps for a peer that does not read, in bytes (it doubles the number for its own books). Left
@@ -24,6 +25,8 @@ pub struct Bound(Socket, KeepAlive, Duration);
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: TcpListener,
+    /// Their connections begin with a PROXY header.
+    pub(super) balancers: Networks,
     address: SocketAddr,
     backlog: i32,
     keepalive: KeepAlive,
@@ -68,6 +71,12 @@ impl Listener {
         Ok(Bound(socket, keepalive, dead_peer_timeout))
     }
 
+    /// Has every connection from one of `balancers` begin with a PROXY header, which says whose connection it is.
+    #[must_use]
+    pub fn behind(self, balancers: Networks) -> Listener {
+        Listener { balancers, ..self }
+    }
+
     /// Where it listens: the port that was chosen, where none was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -83,7 +92,8 @@ impl Listener {
 
     /// Stops listening: connections that wait to be accepted are reset.
     pub(super) fn close(self) -> Closed {
-        Closed { address: self.address, backlog: self.backlog, dead_peer_timeout: self.dead_peer_timeout }
+        let Listener { balancers, address, backlog, dead_peer_timeout, .. } = self;
+        Closed { balancers, address, backlog, dead_peer_timeout }
     }
 
     pub(super) fn accept(&mut self) -> Accepted {
@@ -105,6 +115,7 @@ impl Listener {
 /// A listener that was closed, and can be opened again at the same address.
 #[derive(Debug)]
 pub(super) struct Closed {
+    balancers: Networks,
     address: SocketAddr,
     backlog: i32,
     dead_peer_timeout: Duration,
@@ -119,7 +130,10 @@ impl Closed {
     /// Listens again.
     pub(super) fn listen(self) -> Result<Listener, (Closed, io::Error)> {
         let bound = Listener::bind(self.address, self.dead_peer_timeout);
-        bound.and_then(|bound| bound.listen(self.backlog)).map_err(|error| (self, error))
+        match bound.and_then(|bound| bound.listen(self.backlog)) {
+            Ok(listener) => Ok(listener.behind(self.balancers)),
+            Err(error) => Err((self, error)),
+        }
     }
 }
 
@@ -132,7 +146,16 @@ impl Bound {
         self.0.listen(backlog)?;
         let socket = TcpListener::from_std(self.0.into());
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address, backlog, keepalive: self.1, dead_peer_timeout: self.2, accepted: 0 })
+        let (keepalive, dead_peer_timeout) = (self.1, self.2);
+        Ok(Listener {
+            socket,
+            balancers: Networks::default(),
+            address,
+            backlog,
+            keepalive,
+            dead_peer_timeout,
+            accepted: 0,
+        })
     }
 }
 

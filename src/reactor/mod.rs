@@ -3,12 +3,14 @@
 //! Owns descriptors and readiness; knows nothing of bets or dialects. It reports to the hub what happened and
 //! does what the hub says.
 
+mod announced;
 mod aside;
 mod clock;
 mod connections;
 mod descriptors;
 mod engine;
 mod listener;
+pub mod proxy;
 mod shutdown;
 mod signals;
 mod socket;
@@ -31,6 +33,7 @@ pub use clock::Clock;
 pub use descriptors::allow_connections;
 pub use engine::{EngineHost, EngineNetwork, EngineTls};
 pub use listener::{Bound, Listener};
+use proxy::{Unannounced, unannounced_of};
 pub use signals::StopSignals;
 use socket::Socket;
 use status::{LoopView, StatusService, Traffic};
@@ -79,6 +82,7 @@ pub struct Reactor<K: Keep> {
     signals: Signals,
     second_signal: SecondSignal,
     sockets: Vec<Option<Socket>>,
+    unannounced: Unannounced,
     /// Sockets that may take more.
     writable: Vec<ConnectionId>,
     /// There may be connections to accept: now, or after a pause for want of descriptors.
@@ -147,6 +151,7 @@ impl<K: Keep> Reactor<K> {
         clock.account(Duration::MAX);
         hub.watermark().set_backlog(listener.backlog());
         let marks = TurnMarks::before_all(hub.keeper().group());
+        let unannounced = Unannounced::new(std::mem::take(&mut listener.balancers), hub.handshake_timeout());
         Ok(Reactor {
             hub,
             poll,
@@ -154,6 +159,7 @@ impl<K: Keep> Reactor<K> {
             signals,
             second_signal,
             sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
+            unannounced,
             writable: Vec::new(),
             accept: Accept::Pending,
             accept_exhausted: false,
@@ -178,7 +184,8 @@ impl<K: Keep> Reactor<K> {
     /// # Errors
     /// A disk or a system that fails.
     pub fn run(mut self) -> Result<(), RunError> {
-        let mut events = Events::with_capacity(self.hub.connections_max() + STATUS_EVENTS + EVENTS_BESIDES);
+        let connections = self.hub.connections_max() + limits::UNANNOUNCED_MAX;
+        let mut events = Events::with_capacity(connections + STATUS_EVENTS + EVENTS_BESIDES);
         tell_manager(&[NotifyState::Ready]);
         // A draw that was due when an earlier run ended is made before any connection is read.
         self.end_turn(self.clock.now())?;
@@ -199,6 +206,7 @@ impl<K: Keep> Reactor<K> {
             self.step_aside(now);
             let judged = self.hub.watermark().at();
             self.hub.tick(judged)?;
+            self.expire_unannounced(judged);
             self.end_turn(now)?;
             self.serve_viewers(now);
         }
@@ -236,6 +244,7 @@ impl<K: Keep> Reactor<K> {
         }
         let view = LoopView {
             sockets: &self.sockets,
+            unannounced: self.unannounced.len(),
             log: &self.log,
             uptime: self.clock.accounted(),
             traffic: self.traffic,
@@ -268,7 +277,7 @@ impl<K: Keep> Reactor<K> {
 
     /// Whether sockets wait to be read or written.
     fn is_busy(&self) -> bool {
-        self.hub.has_reads() || !self.writable.is_empty()
+        self.hub.has_reads() || self.unannounced.has_reads() || !self.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
@@ -287,7 +296,8 @@ impl<K: Keep> Reactor<K> {
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
             // A hub that cannot read cannot judge time either.
-            let due = self.hub.next_deadline().filter(|_| !self.hub.is_stalled());
+            let due = [self.hub.next_deadline(), self.unannounced.next_deadline()];
+            let due = due.into_iter().flatten().min().filter(|_| !self.hub.is_stalled());
             let next = [due, paused, self.log_retry, keeper].into_iter().flatten().min();
             let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
             Some(next.min(self.until_store_check()).min(viewers))
@@ -329,7 +339,10 @@ impl<K: Keep> Reactor<K> {
                 KEEPER => self.keeper_is_ready = true,
                 SIGNALS => stop |= self.note_signals(now),
                 _ if self.status.as_mut().is_some_and(|status| status.note(event)) => {}
-                Token(token) => self.note_readiness(connection_of(token), event, now),
+                token => match unannounced_of(token) {
+                    Some(name) => self.unannounced.note(name),
+                    None => self.note_readiness(connection_of(token.0), event, now),
+                },
             }
         }
         stop

@@ -20,6 +20,9 @@ impl<K: Keep> Reactor<K> {
             let _ = self.poll.registry().deregister(&mut listener.socket);
             log::info!("action: close_listener | result: success | address: {}", listener.address());
         }
+        for balancer in self.unannounced.close_all() {
+            log::info!("action: close_connection | result: success | ip: {}", balancer.ip());
+        }
         let peers: Vec<(ConnectionId, _)> = self.hub.peers().collect();
         // What was received before the signal has been committed and answered; what is under way is not.
         self.hub.shut_down(began);

@@ -176,8 +176,13 @@ fn connections(snapshot: &Snapshot) -> Connections {
         *by_state.entry(connection_state(*activity)).or_insert(0) += count;
         *by_dialect.entry(Dialect::name_of(*dialect)).or_insert(0) += count;
     }
+    let unannounced = snapshot.gauges.unannounced;
+    if unannounced > 0 {
+        by_state.insert(ConnectionState::Unannounced, unannounced);
+        *by_dialect.entry(Dialect::name_of(None)).or_insert(0) += unannounced;
+    }
     Connections {
-        open: snapshot.connections(),
+        open: snapshot.connections() + unannounced,
         by_state: by_state.into_iter().collect(),
         by_dialect: by_dialect.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         buffered_bytes: snapshot.overview.buffered_bytes,

@@ -44,6 +44,8 @@ pub struct Gauges {
     pub bytes_in: u64,
     /// Bytes to agencies' sockets so far.
     pub bytes_out: u64,
+    /// Connections of balancers whose PROXY header is not whole.
+    pub unannounced: usize,
     /// Free bytes of the store's file system, where the system says.
     pub disk_free_bytes: Option<u64>,
     /// Bytes of the bets' file, where the system says.

@@ -17,7 +17,7 @@ use super::assemble::{Latencies, agency_state, connection_state, draw_state};
 use super::facts::Facts;
 use super::latency::Durations;
 use super::reasons::Reasons;
-use super::report::{AgencyState, DrawState};
+use super::report::{AgencyState, ConnectionState, DrawState};
 use super::snapshot::{Snapshot, unhealthy};
 use super::tally::{Count, Tally};
 use crate::limits;
@@ -181,9 +181,12 @@ fn of_draw(snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
 
 fn of_connections(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Vec<Family> {
     let gauges = &snapshot.gauges;
-    let open = snapshot.overview.connections.iter().map(|((dialect, activity), count)| {
-        let state = connection_state(*activity).name();
-        (vec![label("dialect", Dialect::name_of(*dialect)), label("state", state)], Value::Gauge(*count as f64))
+    let known = snapshot.overview.connections.iter();
+    let known = known.map(|((dialect, activity), count)| (*dialect, connection_state(*activity), *count));
+    let unannounced = (gauges.unannounced > 0).then_some((None, ConnectionState::Unannounced, gauges.unannounced));
+    let open = known.chain(unannounced).map(|(dialect, state, count)| {
+        let labels = vec![label("dialect", Dialect::name_of(dialect)), label("state", state.name())];
+        (labels, Value::Gauge(count as f64))
     });
     vec![
         family("loteria_connections", "Open connections of agencies and unknown peers.", open.collect()),

@@ -211,6 +211,8 @@ pub struct Connections {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
+    /// A balancer's connection, whose PROXY header is not whole.
+    Unannounced,
     /// Its dialect is not known yet.
     Detecting,
     /// Its requests are served.
@@ -227,6 +229,7 @@ impl ConnectionState {
     /// The name in the answers.
     pub fn name(self) -> &'static str {
         match self {
+            ConnectionState::Unannounced => "unannounced",
             ConnectionState::Detecting => "detecting",
             ConnectionState::Speaking => "speaking",
             ConnectionState::Waiting => "waiting",
@@ -372,6 +375,7 @@ mod tests {
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
         }
         for state in [
+            ConnectionState::Unannounced,
             ConnectionState::Detecting,
             ConnectionState::Speaking,
             ConnectionState::Waiting,

@@ -147,7 +147,7 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     // The address first, which only one listening socket can have: with a port in use, the stored data stays
     // untouched. Peers that connect while the store is being opened wait to be accepted.
     let bound = Listener::bind(address, options.dead_peer_timeout).map_err(unreachable)?;
-    let listener = bound.listen(options.listen_backlog).map_err(unreachable)?;
+    let listener = bound.listen(options.listen_backlog).map_err(unreachable)?.behind(options.proxy_from.clone());
     let mut ready = Ready { listener, tls, signals, clock, output };
     if let Some(postgres) = &options.postgres {
         let opened = shared::open(options, postgres, &mut ready.clock, &ready.signals);
@@ -222,7 +222,7 @@ fn status(options: &Options, listener: &Listener) -> Option<StatusService> {
 /// Raises the limit of descriptors to what the connections need, and warns where it cannot be raised so far.
 fn allow_descriptors(options: &Options) {
     let wanted = options.policy.connections_max;
-    let allowed = allow_connections(wanted);
+    let allowed = allow_connections(wanted, !options.proxy_from.is_empty());
     if allowed < wanted {
         log::warn!(
             "action: config | result: in_progress | reason: the system has descriptors for {allowed} connections, MAX_CONNECTIONS = {wanted}; others wait to be accepted"

@@ -12,6 +12,7 @@ use loteria::config::{
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
 use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
+use loteria::reactor::proxy::Networks;
 use loteria::reactor::status::StatusPlaces;
 use loteria::reactor::tls::TlsFiles;
 use loteria::wire::Dialect;
@@ -36,6 +37,8 @@ pub struct Options {
     pub logging_level: LogLevel,
     pub log: LogOptions,
     pub bind_address: IpAddr,
+    /// Balancers, whose connections begin with a PROXY header.
+    pub proxy_from: Networks,
     pub roster: Roster,
     pub winning_number: u32,
     pub policy: Policy,
@@ -72,6 +75,7 @@ impl Options {
         let listen_backlog = settings.get(DEFAULT_SECTION, "SERVER_LISTEN_BACKLOG", "5", backlog)?;
         let logging_level = settings.get(DEFAULT_SECTION, "LOGGING_LEVEL", "INFO", level)?;
         let bind_address = settings.get(DEFAULT_SECTION, "BIND_ADDRESS", "0.0.0.0", address)?;
+        let proxy_from = settings.get(DEFAULT_SECTION, "PROXY_FROM", "", Networks::parse)?;
         let roster = settings.get(LOTTERY, "AGENCIES", "5", Roster::parse)?;
         let winning_number = settings.get(LOTTERY, "WINNING_NUMBER", "7574", number::<u32>)?;
         let policy = policy(settings, &roster)?;
@@ -104,6 +108,7 @@ impl Options {
             logging_level,
             log,
             bind_address,
+            proxy_from,
             roster,
             winning_number,
             policy,

@@ -21,6 +21,7 @@ pub(in crate::reactor) struct Traffic {
 /// The loop, as an answer sees it.
 pub(in crate::reactor) struct LoopView<'a> {
     pub(in crate::reactor) sockets: &'a [Option<Socket>],
+    pub(in crate::reactor) unannounced: usize,
     pub(in crate::reactor) log: &'a LogOutput,
     pub(in crate::reactor) uptime: Duration,
     pub(in crate::reactor) traffic: Traffic,
@@ -44,6 +45,7 @@ impl LoopView<'_> {
             log_lines_dropped: self.log.dropped_lines(),
             bytes_in: self.traffic.bytes_in,
             bytes_out: self.traffic.bytes_out,
+            unannounced: self.unannounced,
             certificate_expiry: self.certificate_expiry,
             trouble: self.trouble.clone(),
             ..Gauges::default()
