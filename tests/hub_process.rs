@@ -80,6 +80,7 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
         ("SERVER_LISTEN_BACKLOG", "many"),
         ("LOGGING_LEVEL", "LOUD"),
         ("BIND_ADDRESS", "here"),
+        ("PROXY_FROM", "balancer"),
         ("LOTTERY_AGENCIES", "-1"),
         ("LOTTERY_WINNING_NUMBER", "4294967296"),
         ("LOTTERY_EARLY_QUERY", "maybe"),

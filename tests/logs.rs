@@ -131,9 +131,12 @@ fn logged(sources: &[Source]) -> (BTreeSet<Line>, BTreeSet<(&'static str, String
         let code = code.split("pub mod client {").next().unwrap();
         let closing = if path.ends_with("course_log.rs") { literals(code, "=> \"") } else { vec![] };
         let malformed = if of_hub { literals(code, "Malformed(\"") } else { vec![] };
-        let is_shown = ["src/wire/message.rs", "src/lottery/draw.rs", "src/lottery/batch.rs"].contains(&path.as_str());
+        let shown =
+            ["src/wire/message.rs", "src/lottery/draw.rs", "src/lottery/batch.rs", "src/reactor/proxy/header.rs"];
+        let is_shown = shown.contains(&path.as_str());
         let errors = if is_shown { literals(code, "#[error(\"") } else { vec![] };
-        let texts = [closing, malformed, errors].concat();
+        let of_balancers = if path.ends_with("announced.rs") { literals(code, "&\"") } else { vec![] };
+        let texts = [closing, malformed, errors, of_balancers].concat();
         fixed
             .extend(texts.iter().flat_map(|text| reasons(&format!("reason: {text}"))).map(|reason| ("server", reason)));
     }

@@ -89,6 +89,26 @@ fn plain_and_encrypted_peers_share_the_port_and_the_draw() {
 }
 
 #[test]
+fn behind_a_balancer_tls_begins_behind_the_header_and_is_required_by_the_clients_address() {
+    let authority = authority!();
+    let start = guarded(authority).env("TLS_REQUIRED", "on").env("PROXY_FROM", "127.0.0.1");
+    let hub = start.start();
+    let header = b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 12345\r\n";
+    let mut stream = hub.connect().stream;
+    stream.write_all(header).unwrap();
+    let mut agency = secured(authority, stream, Some("agency-1"));
+    agency.write_all(&binary_batch(1, 11, 7574)).unwrap();
+    expect(&mut agency, &[0]);
+    hub.wait_for("action: hello | result: success | ip: 203.0.113.7 | port: 5000 | dialect: binary | agency: 1");
+    // The balancer's own address, which is this machine's, is no reason to do without.
+    let mut plain = hub.connect();
+    plain.send(&[&header[..], &binary_batch(1, 12, 7574)].concat());
+    let _ = plain.stream.read_to_end(&mut Vec::new());
+    hub.wait_for("action: tls | result: fail | ip: 203.0.113.7 | reason: it does not use TLS, which is required");
+    assert_eq!(hub.rows().iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[test]
 fn a_first_byte_alone_is_not_yet_tls() {
     let authority = authority!();
     let hub = secure(authority).start();
