@@ -12,11 +12,9 @@ const BESIDES: u64 = 32 + limits::REFUSALS_MAX as u64;
 const STATUS: u64 = 8 + (limits::STATUS_LOCAL_MAX + limits::STATUS_NETWORK_MAX) as u64;
 
 /// Lets the process have descriptors for so many connections, as far as the system allows: many systems grant
-/// few at first and more on request. Behind balancers some more are for connections whose PROXY header is to come. Returns for
-/// how many connections there are descriptors now.
-pub fn allow_connections(connections: usize, behind_balancers: bool) -> usize {
-    let besides = BESIDES + if behind_balancers { limits::UNANNOUNCED_MAX as u64 } else { 0 };
-    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(besides + STATUS);
+/// few at first and more on request. Returns for how many connections there are descriptors now.
+pub fn allow_connections(connections: usize) -> usize {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(BESIDES + STATUS);
     let limit = getrlimit(Resource::Nofile);
     let least = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     let mut allowed = least(limit.current);
@@ -26,5 +24,5 @@ pub fn allow_connections(connections: usize, behind_balancers: bool) -> usize {
             allowed = raised;
         }
     }
-    usize::try_from(allowed.saturating_sub(besides)).unwrap_or(usize::MAX).min(connections)
+    usize::try_from(allowed.saturating_sub(BESIDES)).unwrap_or(usize::MAX).min(connections)
 }

@@ -222,7 +222,9 @@ fn status(options: &Options, listener: &Listener) -> Option<StatusService> {
 /// Raises the limit of descriptors to what the connections need, and warns where it cannot be raised so far.
 fn allow_descriptors(options: &Options) {
     let wanted = options.policy.connections_max;
-    let allowed = allow_connections(wanted, !options.proxy_from.is_empty());
+    // Those of balancers wait for their headers beside those that have slots.
+    let unannounced = if options.proxy_from.is_empty() { 0 } else { loteria::limits::UNANNOUNCED_MAX };
+    let allowed = allow_connections(wanted + unannounced).saturating_sub(unannounced);
     if allowed < wanted {
         log::warn!(
             "action: config | result: in_progress | reason: the system has descriptors for {allowed} connections, MAX_CONNECTIONS = {wanted}; others wait to be accepted"

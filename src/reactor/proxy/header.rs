@@ -214,4 +214,33 @@ mod tests {
         assert_eq!(parse(&v2(1, 0x11, &[0; 521])[..16]), Err(Malformed::TooLong(536)));
         assert_eq!(parse(&long.as_bytes()[..106]), Ok(None));
     }
+
+    proptest::proptest! {
+        /// More bytes never change what earlier ones have decided, and no bytes panic.
+        #[test]
+        fn what_is_decided_stays(
+            header in proptest::sample::select(vec![
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 5000 12345\r\nhola".to_vec(),
+                b"PROXY TCP6 2001:db8::7 2001:db8::1 5000 12345\r\n".to_vec(),
+                v2(1, 0x11, &V4),
+                v2(1, 0x21, &v6_block()),
+                v2(0, 0x11, &[]),
+            ]),
+            place in 0_usize..64,
+            byte in proptest::num::u8::ANY,
+            behind in proptest::collection::vec(proptest::num::u8::ANY, 0..600),
+        ) {
+            let mut bytes = header;
+            if let Some(changed) = bytes.get_mut(place) {
+                *changed = byte;
+            }
+            bytes.extend(behind);
+            let all = parse(&bytes);
+            for most in 0..bytes.len() {
+                let part = parse(&bytes[..most]);
+                assert!(part == Ok(None) || part == all, "{most} bytes: {part:?}, all: {all:?}");
+            }
+            assert!(bytes.len() < limits::PROXY_HEADER_BYTES_MAX || all != Ok(None));
+        }
+    }
 }
