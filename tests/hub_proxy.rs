@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::machine::{descriptors, eventually, has, listening_port, skip};
-use common::{FINISH, Hub, PATIENCE, Peer, Start, binary, binary_batch, hub};
+use common::{FINISH, Hub, PATIENCE, Peer, Start, binary, binary_batch, hub, under};
 use viewer_kit::network;
 
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
@@ -235,6 +236,27 @@ fn a_thousand_connections_without_a_header_keep_no_agency_out() {
     let mut late = silent.into_iter().last().unwrap();
     late.send(&v1(3));
     eventually("the late one is told that the hub is full, or served", || hub.count("ip: 203.0.113.3") > 0);
+}
+
+#[test]
+fn where_descriptors_run_out_connections_that_have_long_had_no_header_go_first() {
+    if !has("prlimit") {
+        return skip("a limit of descriptors needs prlimit");
+    }
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let start = under(&["prlimit", "--nofile=40:40"], folder).env("LOTTERY_AGENCIES", "2");
+    let hub = start.env("PROXY_FROM", "127.0.0.1").start();
+    let mut agency = client(&hub, 1, &binary_batch(1, 1, 1));
+    agency.expect(&[0]);
+    let silent: Vec<Peer> = (0..40).map(|_| hub.connect()).collect();
+    hub.wait_for("action: accept_connections | result: in_progress | reason: ");
+    let mut second = client(&hub, 2, &binary_batch(2, 2, 1));
+    second.expect(&[0]);
+    hub.wait_for("reason: no whole PROXY header, and its place is needed, connection closed");
+    agency.send(&binary_batch(1, 3, 1));
+    agency.expect(&[0]);
+    assert_eq!(hub.count("ip: 203.0.113.1 | reason: its place is needed"), 0);
+    drop(silent);
 }
 
 #[test]
