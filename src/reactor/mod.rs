@@ -50,7 +50,8 @@ use crate::timers::Moment;
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
 const LOG: Token = Token(usize::MAX - 2);
-const KEEPER: Token = Token(usize::MAX - 3);
+/// Behind those of the status service (`status/tokens.rs`).
+const KEEPER: Token = Token(usize::MAX - 5);
 /// The listener, the signals, and room to spare. One poll has to report every ready source: a connection
 /// that it left out could time out unread.
 const EVENTS_BESIDES: usize = 16;
