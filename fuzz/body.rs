@@ -104,6 +104,7 @@ fn request(dialect: Dialect, frame: &[u8], opening: bool) -> bool {
         | Request::Query(_)
         | Request::FinishAndQuery(_)
         | Request::Refused(_)
+        | Request::Watch
         | Request::Echo => true,
     }
 }

@@ -20,6 +20,18 @@ pub const TEXT_LENGTH_LINE_BYTES_MAX: usize = 10;
 /// How often the agencies that the draw waits for are logged while queries are parked.
 pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often a connection that asked for it is told whom the draw waits for.
+pub const WAITING_PERIOD: Duration = Duration::from_secs(10);
+
+/// How soon after its request it is told first: short for a person, long enough for agencies that finish together.
+pub const WAITING_FIRST_AFTER: Duration = Duration::from_secs(1);
+
+/// How many of them one turn tells; each costs a short frame and one write.
+pub const WAITING_TOLD_PER_TURN: usize = 64;
+
+/// The pause before the next turn that tells some.
+pub const WAITING_PAUSE: Duration = Duration::from_millis(5);
+
 /// How often the log says what the agencies do that the draw waits for, from the first of them on.
 pub const MISSING_LOG_PERIOD: Duration = Duration::from_secs(60);
 

@@ -105,6 +105,34 @@ fn a_client_that_waits_for_the_draw_says_every_ten_seconds_for_how_long() {
 }
 
 #[test]
+fn a_client_that_waits_for_the_draw_says_whom_for_where_the_hub_tells() {
+    let hub = FakeHub::new();
+    let running = agency(&hub, "native", &rows(1, "\n")).start();
+    let mut peer = hub.accept();
+    peer.native_hello(1, 0);
+    peer.native_batch();
+    peer.native_ack(1);
+    assert_eq!(peer.native().0, 0x02);
+    peer.native_write(0x83, &[[0; 8], 1u64.to_be_bytes()].concat());
+    assert_eq!((peer.native().0, peer.native().0), (0x03, 0x05), "the query, and the watch behind it");
+    let waiting = |missing: u32, named: &[u32]| {
+        let ids = named.iter().flat_map(|id| id.to_be_bytes());
+        let named = u8::try_from(named.len()).unwrap();
+        missing.to_be_bytes().into_iter().chain([named]).chain(ids).collect::<Vec<u8>>()
+    };
+    let line = "action: consulta_ganadores | result: in_progress | client_id: 1 | waited: ";
+    peer.native_write(0x86, &waiting(5, &[2, 5]));
+    running.wait_for(&format!("{line}0s | reason: waiting for agencies 2, 5 (and 3 more)"));
+    peer.native_write(0x86, &waiting(1, &[5]));
+    running.wait_for(&format!("{line}10s | reason: waiting for agency 5"));
+    peer.native_write(0x84, &[0, 0, 0, 0]);
+    // What an earlier hub says of the watch, behind the winners.
+    peer.native_write(0x85, b"\x00\x01unknown kind of frame");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+}
+
+#[test]
 fn a_name_that_is_never_known_is_given_up_long_before_a_hub_that_is_away() {
     let start = client().env("CLI_SERVER_ADDRESS", "unknown.invalid:12345").env("CLI_PATIENCE", "1000h");
     let ended = start.file(".data/agency-1.csv", &rows(1, "\n")).run();

@@ -62,6 +62,7 @@ fn describe(request: &Request<Bets<'_>>) -> (String, bool) {
         Request::Query(who) => format!("query of {}", speaker(*who)),
         Request::FinishAndQuery(who) => format!("finish and query of {}", speaker(*who)),
         Request::Refused(malformed) => format!("refused: {malformed}"),
+        Request::Watch => "watch".to_owned(),
         Request::Echo => "echo".to_owned(),
     };
     (said, true)
@@ -208,7 +209,7 @@ fn our_client_writes_the_canonical_frames() {
                 Request::Query(Speaker::Connection) | Request::FinishAndQuery(Speaker::Connection) => {
                     dialect.put_query(agency, &mut written);
                 }
-                request @ (Request::BadBatch { .. } | Request::Refused(_) | Request::Echo) => {
+                request @ (Request::BadBatch { .. } | Request::Refused(_) | Request::Watch | Request::Echo) => {
                     panic!("{name}: our client does not send {request:?}")
                 }
             }

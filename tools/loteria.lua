@@ -566,6 +566,8 @@ local NATIVE = {
   end,
   [0x02] = function(frame) frame:request("finish") end,
   [0x03] = function(frame) frame:request("query") end,
+  -- Neither has a reply, or is one: the query before them has.
+  [0x05] = function(frame) frame.note = "watch" end,
   [0x81] = function(frame, body) frame:answer("stored", "below " .. native_u64(frame, body, "next")) end,
   [0x82] = function(frame, body)
     local sequence = native_u64(frame, body, "sequence")
@@ -582,6 +584,11 @@ local NATIVE = {
     frame:won(documents)
   end,
   [0x85] = function(frame, body) native_reason(frame, body, "error", "") end,
+  [0x86] = function(frame, body)
+    local missing, named = body:u32(), {}
+    for _ = 1, room_for(body, (body:u8()), 4) do named[#named + 1] = tostring((body:u32())) end
+    frame.note = ("waiting for %d agencies: %s"):format(missing, table.concat(named, ", "))
+  end,
 }
 
 -- Both sides open with a hello of a fixed length; frames follow. `role` is "hello" for the first thing of a side.

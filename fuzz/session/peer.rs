@@ -299,6 +299,8 @@ impl Peer {
                     }
                 }
             }
+            // The query is still to be answered.
+            Answer::Waiting { .. } => {}
             Answer::Welcome { next } => {
                 self.asked.pop_front();
                 self.next = next;

@@ -206,8 +206,8 @@ impl Report {
                 format_duration(Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)))
             ),
             Event::Finished => debug!("action: finish | result: success | client_id: {id}"),
-            // `awaits_draw` logs the first of these.
-            Event::NotDrawn => {}
+            // `awaits_draw` and `awaits_draw_still` log the first of these.
+            Event::NotDrawn | Event::DrawWaits { .. } => {}
         }
     }
 
@@ -272,12 +272,13 @@ impl Report {
         );
     }
 
-    pub fn awaits_draw_still(self, waited: Duration) {
+    /// Logs how long the client has waited for the draw, and whom that waits for, where the hub says so.
+    pub fn awaits_draw_still(self, waited: Duration, waits_for: Option<&str>) {
         info!(
-            "action: consulta_ganadores | result: in_progress | client_id: {} | waited: {} | reason: no winners yet, \
-             the draw may wait for other agencies",
+            "action: consulta_ganadores | result: in_progress | client_id: {} | waited: {} | reason: {}",
             self.id,
-            format_duration(waited)
+            format_duration(waited),
+            waits_for.unwrap_or("no winners yet, the draw may wait for other agencies")
         );
     }
 

@@ -76,6 +76,7 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         hub: Reached::default(),
         tally: None,
         draw: None,
+        waits_for: None,
         buffer: vec![0; READ_BYTES],
     };
     // Written before a call that may block, such as opening a data file on a network.
@@ -169,6 +170,8 @@ struct Client<'a> {
     tally: Option<Tally>,
     /// When to log that the client still waits for the draw; `None` before it waits.
     draw: Option<Pace>,
+    /// Whom the draw waits for, in words, where the hub of this connection says so.
+    waits_for: Option<String>,
     buffer: Vec<u8>,
 }
 

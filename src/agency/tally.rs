@@ -32,8 +32,12 @@ impl Pace {
             return None;
         }
         self.next = now + EVERY;
-        // The tens of seconds, although a wait ends a little late.
-        Some(Duration::from_secs(self.since.until(now).as_secs()))
+        Some(self.waited(now))
+    }
+
+    /// How long it has been since the start, in whole seconds: the tens of them, although a wait ends a little late.
+    pub fn waited(&self, now: Moment) -> Duration {
+        Duration::from_secs(self.since.until(now).as_secs())
     }
 }
 

@@ -31,6 +31,8 @@ impl<K: Keep> Hub<K> {
                 self.note(slot, Outcome::Rejected { agency: None, sequence: 0, count, why: error.into() });
             }
             Request::Refused(malformed) => self.note(slot, Outcome::Refused(Refused::Request(malformed))),
+            // Its query has been answered already.
+            Request::Watch => {}
             Request::Echo => self.echo(slot, frame),
         }
         if let Some(entry) = self.turn.entries.get_mut(noted) {
@@ -44,7 +46,9 @@ impl<K: Keep> Hub<K> {
             Request::Hello(agency) => Speaker::Named(*agency),
             Request::Batch(batch) => batch.agency,
             Request::Finish(speaker) | Request::Query(speaker) | Request::FinishAndQuery(speaker) => *speaker,
-            Request::EmptyBatch | Request::BadBatch { .. } | Request::Refused(_) | Request::Echo => Speaker::Connection,
+            Request::EmptyBatch | Request::BadBatch { .. } | Request::Refused(_) | Request::Watch | Request::Echo => {
+                Speaker::Connection
+            }
         };
         match speaker {
             Speaker::Named(agency) => Some(agency),

@@ -33,6 +33,7 @@ impl<K: Keep> Hub<K> {
                 Reminder::Missing => self.emit_draw_misses(now),
                 Reminder::Summary => self.emit_summary(),
                 Reminder::Seal => self.seal_if_idle(now)?,
+                Reminder::Tell => self.tell_watchers(now),
                 Reminder::Flush => self.cut_slow_winners(now),
             }
         }

@@ -36,6 +36,7 @@ impl<K: Keep> Hub<K> {
         }
         if !matches!(self.connections[slot].session.phase, Phase::Closing(_)) {
             self.connections.put_inbox(slot, inbox);
+            self.look_for_watch(slot, now);
         }
         self.shed_buffers(now);
     }

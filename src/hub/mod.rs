@@ -40,6 +40,8 @@ mod state_log;
 mod turn;
 mod unnumbered;
 mod views;
+mod watch;
+mod watchers;
 mod watermark;
 mod winners;
 

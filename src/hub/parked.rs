@@ -3,6 +3,7 @@
 use super::connections::ConnectionId;
 use super::lists::Lists;
 use super::queue::{Class, ClassQueue};
+use super::watchers::Watchers;
 use crate::limits;
 use crate::storage::Committed;
 
@@ -20,6 +21,7 @@ pub(super) struct Parked {
     pub(super) announced: bool,
     /// The draw is durable.
     pub(super) proof: Option<Committed>,
+    pub(super) watchers: Watchers,
 }
 
 impl Parked {
@@ -32,6 +34,7 @@ impl Parked {
             paused: false,
             announced,
             proof: None,
+            watchers: Watchers::default(),
         }
     }
 

@@ -20,6 +20,8 @@ pub enum Reminder {
     Summary,
     /// The seal of an idle store.
     Seal,
+    /// The connections that are told whom the draw waits for.
+    Tell,
     /// Winners that wait for peers to read theirs.
     Flush,
 }
@@ -64,6 +66,7 @@ impl Reminders {
                 | Reminder::Missing
                 | Reminder::Summary
                 | Reminder::Seal
+                | Reminder::Tell
                 | Reminder::Flush => true,
             });
             self.max = 2 * self.timers.len() + limits::LEFTOVERS_MIN;

@@ -21,6 +21,7 @@ impl<K: Keep> Hub<K> {
         self.connections.park(slot);
         self.parked.waiting.push(self.connections.id(slot));
         self.remind_of_pending(now);
+        self.look_for_watch(slot, now);
     }
 
     /// Periodically logs the agencies that the parked queries wait for.
@@ -64,10 +65,12 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Where the draw is committed, its proof is kept for the winners.
+    /// Where the draw is committed, its proof is kept for the winners; before that, for those who are told whom it waits for.
     pub(super) fn release_draw(&mut self, proof: Committed) {
         if self.lottery.draw_is_committed() {
             self.parked.proof.get_or_insert(proof);
+        } else {
+            self.note_for_watchers(proof);
         }
     }
 

@@ -213,6 +213,12 @@ impl Lottery {
         states.filter(|(_, state)| state.standing == Standing::Betting).map(|(id, _)| *id)
     }
 
+    /// As [`pending`](Self::pending), by what is stored: turns that are not committed may still be taken back.
+    pub fn pending_by_commit(&self) -> impl Iterator<Item = AgencyId> {
+        let states = self.roster.ids().iter().zip(&self.agencies);
+        states.filter(|(_, state)| state.committed().standing == Standing::Betting).map(|(id, _)| *id)
+    }
+
     /// The turn in hand is in flight from here on, and the next one begins.
     pub fn end_turn(&mut self) {
         self.turns.push_back(Turn { drawn_before: self.drawn, ..Turn::default() });

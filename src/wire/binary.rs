@@ -165,6 +165,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
             out.extend(count.to_be_bytes());
             bets.iter().for_each(|bet| out.extend(bet.document_number().to_be_bytes()));
         }
+        Reply::Waiting { .. } => return After::CloseUnrepresentable,
         Reply::Rejected { .. } | Reply::NotDrawn | Reply::Refused(_) | Reply::BadRequest(_) => out.push(ERROR),
         Reply::Malformed(_) | Reply::Gap => {
             out.push(ERROR);

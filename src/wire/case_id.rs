@@ -132,7 +132,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         }
         Reply::ShuttingDown | Reply::Unwelcome(_) => return After::Close,
         // The dialect has no "not yet": its queries are always parked.
-        Reply::NotDrawn => return After::CloseUnrepresentable,
+        Reply::NotDrawn | Reply::Waiting { .. } => return After::CloseUnrepresentable,
         Reply::Stored { .. } | Reply::Rejected { .. } | Reply::Welcome { .. } | Reply::Echo(_) => {}
     }
     After::Open

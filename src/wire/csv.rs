@@ -146,6 +146,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         }
         Reply::ShuttingDown | Reply::Unwelcome(_) => return After::Close,
         // The dialect has no "not yet": its queries are always parked.
+        Reply::Waiting { .. } => return After::CloseUnrepresentable,
         Reply::NotDrawn => {
             out.push(END);
             return After::CloseUnrepresentable;

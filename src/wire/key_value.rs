@@ -236,6 +236,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
         Reply::Winners { bets, .. } => close(say(SUCCESS, WINNERS, out, |value| plain::push_documents(bets, value))),
         Reply::Rejected { why, .. } => error(why, out),
         Reply::BadRequest(malformed) => error(malformed, out),
+        Reply::Waiting { .. } => After::CloseUnrepresentable,
         Reply::NotDrawn => error(&"the draw has not been made", out),
         Reply::Refused(why) => close(error(why, out)),
         Reply::Malformed(malformed) => close(error(malformed, out)),

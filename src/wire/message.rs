@@ -73,6 +73,9 @@ pub enum Request<B> {
     },
     /// An invalid request in a well-formed frame, for which the dialect has an error reply.
     Refused(Malformed),
+    /// While its query waits for the draw, the connection wants to be told whom the draw waits for. It has no reply of its
+    /// own: [`Reply::Waiting`] may follow, any number of times.
+    Watch,
     /// Send the frame's own bytes back.
     Echo,
 }
@@ -122,6 +125,9 @@ pub enum Unwelcome {
     Busy,
 }
 
+/// How many agencies a [`Reply::Waiting`] names.
+pub const WAITING_NAMED_MAX: usize = 16;
+
 /// A reply of the hub; each dialect has its own bytes for it, or none.
 #[derive(Clone, Copy, Debug)]
 pub enum Reply<'a> {
@@ -162,6 +168,13 @@ pub enum Reply<'a> {
     },
     /// A query before the draw, where early queries are rejected.
     NotDrawn,
+    /// The draw waits for agencies. Only a connection that asked for it by [`Request::Watch`] gets it, before its winners.
+    Waiting {
+        /// How many agencies have not finished.
+        missing: u32,
+        /// The first of them, ascending: [`WAITING_NAMED_MAX`] at most.
+        named: &'a [AgencyId],
+    },
     /// A finish or a query is refused.
     Refused(Refusal),
     /// An invalid request in a well-formed frame.
@@ -230,6 +243,13 @@ pub enum Answer {
     },
     /// The draw has not been: query again.
     NotDrawn,
+    /// The draw waits for agencies; the winners follow in their time.
+    Waiting {
+        /// How many agencies have not finished.
+        missing: u32,
+        /// The first of them, ascending.
+        named: Vec<AgencyId>,
+    },
     /// The hub refuses the request, or closes.
     Error {
         /// The cause.

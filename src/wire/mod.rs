@@ -19,7 +19,7 @@ mod reader;
 
 pub use message::{
     After, Answer, Batch, Cause, ClientRules, Context, Expecting, Framing, Malformed, Rejection, Reply, Request,
-    ServerRules, Speaker, Unrepresentable, Unwelcome,
+    ServerRules, Speaker, Unrepresentable, Unwelcome, WAITING_NAMED_MAX,
 };
 pub use reader::Reader;
 
@@ -200,6 +200,21 @@ impl Dialect {
         dialect.map_or("unknown", Dialect::name)
     }
 
+    /// Client: appends, behind a query, the request to be told whom the draw waits for. A hub that does not know it answers
+    /// it after the winners, with an error. Says whether the dialect has it.
+    pub fn put_watch(self, out: &mut Vec<u8>) -> bool {
+        let has_it = self == Dialect::Native;
+        if has_it {
+            native::client::watch(out);
+        }
+        has_it
+    }
+
+    /// The length of the [`Request::Watch`] with which `bytes` start, if they do; the session reads no further meanwhile.
+    pub fn watch_at_start(self, bytes: &[u8]) -> Option<usize> {
+        (self == Dialect::Native && native::starts_with_watch(bytes)).then_some(native::WATCH_BYTES)
+    }
+
     /// The dialect with this name.
     pub fn from_name(name: &str) -> Option<Dialect> {
         Dialect::ALL.iter().copied().find(|dialect| dialect.name() == name)
@@ -221,6 +236,7 @@ impl<B> Request<B> {
             Request::EmptyBatch => Request::EmptyBatch,
             Request::BadBatch { count, error } => Request::BadBatch { count, error },
             Request::Refused(malformed) => Request::Refused(malformed),
+            Request::Watch => Request::Watch,
             Request::Echo => Request::Echo,
         }
     }

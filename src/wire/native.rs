@@ -9,6 +9,7 @@ mod tests;
 
 use super::message::{
     After, Batch, Context, Framing, Malformed, Rejection, Reply, Request, ServerRules, Speaker, Unwelcome,
+    WAITING_NAMED_MAX,
 };
 use super::reader::Reader;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet, Refusal};
@@ -23,11 +24,13 @@ const WELCOME: u8 = 0;
 const BATCH: u8 = 0x01;
 const FINISH: u8 = 0x02;
 const QUERY: u8 = 0x03;
+const WATCH: u8 = 0x05;
 const ACK: u8 = 0x81;
 const REJECT: u8 = 0x82;
 const FINISHED: u8 = 0x83;
 const WINNERS: u8 = 0x84;
 const ERROR: u8 = 0x85;
+const WAITING: u8 = 0x86;
 
 /// The codes in rejects and errors.
 mod code {
@@ -44,6 +47,8 @@ mod code {
 
 const LENGTH_BYTES: usize = 4;
 const CHECKSUM_BYTES: usize = 4;
+/// The length of a watch: a frame without a body.
+pub const WATCH_BYTES: usize = LENGTH_BYTES + 1 + CHECKSUM_BYTES;
 /// The minimum size of a bet: three empty texts and two numbers.
 const BET_BYTES_MIN: usize = 11;
 /// Has an error code of its own.
@@ -104,11 +109,18 @@ pub fn decode<'a>(frame: &'a [u8], context: &Context) -> Result<Request<Bets<'a>
             let bets = Bets { count: u32::from(count), bytes: reader.rest() };
             Ok(Request::Batch(Batch { agency: Speaker::Connection, sequence: Some(sequence), bets }))
         }
-        FINISH | QUERY if !body.is_empty() => Err(Malformed("frame longer than its fields")),
+        FINISH | QUERY | WATCH if !body.is_empty() => Err(Malformed("frame longer than its fields")),
         FINISH => Ok(Request::Finish(Speaker::Connection)),
         QUERY => Ok(Request::Query(Speaker::Connection)),
+        WATCH => Ok(Request::Watch),
         _ => Err(Malformed("unknown kind of frame")),
     }
+}
+
+/// Whether `bytes` start with a watch. While a query waits for the draw nothing behind it is decoded, except this.
+pub fn starts_with_watch(bytes: &[u8]) -> bool {
+    let frame = bytes.get(..WATCH_BYTES).filter(|frame| frame[..=LENGTH_BYTES] == [0, 0, 0, 5, WATCH]);
+    frame.is_some_and(|frame| open(frame).is_ok())
 }
 
 /// Checks the checksum of a whole frame and returns its kind and body.
@@ -208,6 +220,12 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
             }),
             Err(_) => After::CloseUnrepresentable,
         },
+        Reply::Waiting { missing, named } => message(WAITING, out, |body| {
+            let named = &named[..named.len().min(WAITING_NAMED_MAX)];
+            body.extend(missing.to_be_bytes());
+            body.push(u8::try_from(named.len()).expect("WAITING_NAMED_MAX fits a byte"));
+            named.iter().for_each(|agency| body.extend(agency.0.to_be_bytes()));
+        }),
         Reply::Refused(refusal) => error(code::LATE, refusal, out),
         Reply::Malformed(malformed) | Reply::BadRequest(malformed) => error(damage_code(*malformed), malformed, out),
         Reply::Gap => error(code::GAP, &"a batch before this one is missing", out),

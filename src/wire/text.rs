@@ -204,6 +204,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Stored { .. } => message(ACK, out),
         Reply::Rejected { why, .. } => message(rejection(why), out),
+        Reply::Waiting { .. } => return After::CloseUnrepresentable,
         Reply::NotDrawn => message(NOT_ENDED, out),
         Reply::Refused(Refusal::UnknownAgency | Refusal::Excluded) => message(INVALID_AGENCY, out),
         Reply::Refused(Refusal::Finished | Refusal::Drawn) | Reply::BadRequest(_) => message(INVALID_GET_WINNERS, out),

@@ -1,6 +1,6 @@
 //! The exchanges of `native`: frames with a length before and a checksum behind.
 
-use loteria::lottery::Refusal;
+use loteria::lottery::{AgencyId, Refusal};
 use loteria::wire::{Dialect, Malformed, Rejection, Reply, Unwelcome};
 
 use super::exchanges::{AGENCY, ANA, Exchange, FINISHED, STORED, batch, bet, client, dialect, hub};
@@ -12,7 +12,7 @@ const AROUND_BODY: usize = 4 + 1 + 4;
 /// All of them.
 pub fn all() -> Vec<Exchange> {
     let d = dialect("native");
-    vec![hello(d), uploaded(d), refused(d), finished(d), queried(d)]
+    vec![hello(d), uploaded(d), refused(d), finished(d), queried(d), watched(d)]
 }
 
 fn magic() -> Part {
@@ -114,6 +114,24 @@ fn queried(d: Dialect) -> Exchange {
         messages: vec![
             client("query", |out| d.put_query(AGENCY, out), frame(0x03, "query", vec![])),
             hub(d, "one winner", &Reply::Winners { agency: AGENCY, bets: &winner }, frame(0x84, "winners", body)),
+        ],
+    }
+}
+
+fn watched(d: Dialect) -> Exchange {
+    let named = [AgencyId(2), AgencyId(5)];
+    let body = vec![u32(2, "agencies missing"), u8(2, "agencies named"), u32(2, "agency"), u32(5, "agency")];
+    let watch = |out: &mut Vec<u8>| assert!(d.put_watch(out));
+    Exchange {
+        name: "native watch",
+        messages: vec![
+            client("watch, behind the query", watch, frame(0x05, "watch", vec![])),
+            hub(
+                d,
+                "the draw waits for agencies 2 and 5",
+                &Reply::Waiting { missing: 2, named: &named },
+                frame(0x86, "waiting", body),
+            ),
         ],
     }
 }

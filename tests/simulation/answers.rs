@@ -2,7 +2,7 @@
 
 use loteria::hub::{EarlyQuery, Hub};
 use loteria::lottery::{AgencyId, Standing};
-use loteria::wire::{Answer, Cause, Dialect, Expecting, Unwelcome};
+use loteria::wire::{Answer, Cause, Dialect, Expecting, Unwelcome, WAITING_NAMED_MAX};
 
 use crate::bets::Kind;
 use crate::model::Model;
@@ -162,6 +162,11 @@ impl Model {
                 assert!(legal, "link {id} is told that its stream is broken: {answer:?}");
                 link.spoiled = true;
             }
+            Answer::Waiting { missing, named } => {
+                let asks = link.requests.iter().any(|request| request.ask == Ask::Query);
+                assert!(greeted && asks, "link {id} is told whom the draw waits for, and waits for nothing");
+                self.check_waiting(id, *missing, named);
+            }
             Answer::Unwelcome(Unwelcome::UnknownAgency) => {
                 assert!(self.is_excluded(Some(agency)), "link {id} is not welcome");
             }
@@ -170,6 +175,16 @@ impl Model {
                 panic!("link {id} is answered {answer:?}")
             }
         }
+    }
+
+    /// Whom the draw waits for is told by what is stored: agencies that finish in the turn of the frame are still among them.
+    fn check_waiting(&self, id: LinkId, missing: u32, named: &[AgencyId]) {
+        assert!(!self.drawn_before, "link {id} is told whom the draw waits for, and it was made");
+        let betting = self.agencies.values().filter(|agency| agency.standing == Standing::Betting).count();
+        assert!(missing > 0 && missing as usize >= betting, "link {id}: {missing} agencies are missing, not {betting}");
+        assert!(missing as usize <= self.agencies.len(), "link {id}: {missing} agencies are missing");
+        assert_eq!(named.len(), WAITING_NAMED_MAX.min(missing as usize), "link {id}: agencies that are named");
+        assert!(named.is_sorted() && named.iter().all(|agency| self.agencies.contains_key(&agency.0)));
     }
 
     fn check_native_rejection(&self, net: &mut Net, id: LinkId, sequence: u64, cause: Cause) {

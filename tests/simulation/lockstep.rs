@@ -195,7 +195,7 @@ impl Lockstep {
                 self.wake = world.soon(1500);
                 true
             }
-            Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::StoredBelow { .. } => {
+            Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::StoredBelow { .. } | Answer::Waiting { .. } => {
                 panic!("no answer of {}: {answer:?}", self.dialect.name())
             }
         };

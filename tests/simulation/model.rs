@@ -86,7 +86,7 @@ pub struct Model {
     logged_before: trace::Logged,
     stored: u64,
     stored_before: u64,
-    drawn_before: bool,
+    pub drawn_before: bool,
 }
 
 impl Model {

@@ -233,6 +233,8 @@ impl Native {
             }
             Answer::Finished { .. } => session.stage = Stage::Asking,
             Answer::Winners { .. } => self.done = true,
+            // The winners follow.
+            Answer::Waiting { .. } => {}
             Answer::Error { .. } | Answer::Unwelcome(_) => {
                 self.done |= excluded;
                 self.wake = world.soon(300);
@@ -343,6 +345,9 @@ impl Native {
         if !session.query_sent && (session.stage == Stage::Asking || (overtakes && world.rng.once_in(2))) {
             DIALECT.put_query(AgencyId(self.agency), &mut link.up);
             link.asked(Ask::Query);
+            if session.link.is_multiple_of(2) {
+                DIALECT.put_watch(&mut link.up);
+            }
             session.query_sent = true;
             let link = session.link;
             if world.happens(world.habits.half_closes) {

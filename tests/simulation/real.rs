@@ -295,6 +295,8 @@ impl Real {
                     known.sent.push((id, end));
                     (Ask::Batch { batch: number, sequence: batch.sequence.unwrap_or_default() }, false)
                 }
+                // Nothing answers it: the query before it is to be answered.
+                Request::Watch => continue,
                 Request::EmptyBatch | Request::BadBatch { .. } | Request::Refused(_) | Request::Echo => {
                     panic!("the client asks for {request:?}")
                 }

@@ -191,6 +191,18 @@ impl Client<'_> {
         }
     }
 
+    /// The hub says whom the draw waits for: it is logged at once for the first time, and then as often as the waiting is.
+    fn draw_waits(&mut self, missing: u32, named: &[AgencyId]) {
+        self.await_draw();
+        let waits_for = waits_for(missing, named);
+        if self.waits_for.is_none() {
+            let now = self.waiter.now();
+            let waited = self.draw.map_or(Duration::ZERO, |draw| draw.waited(now));
+            self.report.awaits_draw_still(waited, Some(&waits_for));
+        }
+        self.waits_for = Some(waits_for);
+    }
+
     /// Whether the progress of the upload is logged, because no terminal shows it.
     fn is_logged<R: BetReader>(&self, upload: &Upload<R>) -> bool {
         !self.progress.has_terminal() && upload.outcome().is_none() && self.tally.is_some_and(|tally| !tally.all)
@@ -208,7 +220,7 @@ impl Client<'_> {
     fn tell_of_waiting<R: BetReader>(&mut self, upload: &Upload<R>, pace: &mut Pace, now: Moment) {
         if let Some(draw) = &mut self.draw {
             if let Some(waited) = draw.due(now) {
-                self.report.awaits_draw_still(waited);
+                self.report.awaits_draw_still(waited, self.waits_for.as_deref());
             }
         } else if self.is_logged(upload)
             && pace.due(now).is_some()
@@ -239,6 +251,7 @@ impl Client<'_> {
                 }
                 Event::Finished => tally.finished = !upload.is_doubtful(),
                 Event::NotDrawn => self.await_draw(),
+                Event::DrawWaits { missing, named } => self.draw_waits(*missing, named),
                 Event::MayRepeat { .. } | Event::Full { .. } => {}
             }
             if let Event::AllSent { batches, .. } = event
@@ -261,6 +274,7 @@ impl Client<'_> {
     /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
     fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, loss: &Loss, lasted: Duration) -> Result<(), Halt> {
         let was_open = self.link.is_some();
+        self.waits_for = None;
         self.hang_up();
         upload.lost(lasted);
         match upload.next() {
@@ -272,5 +286,31 @@ impl Client<'_> {
             }
             Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
         }
+    }
+}
+
+/// Whom the draw waits for, in words: `named`, which are some of the `missing` agencies.
+fn waits_for(missing: u32, named: &[AgencyId]) -> String {
+    if named.is_empty() {
+        return format!("waiting for {missing} more agencies");
+    }
+    let agencies = if missing == 1 { "agency" } else { "agencies" };
+    let ids: Vec<String> = named.iter().map(|agency| agency.0.to_string()).collect();
+    let more = u64::from(missing).saturating_sub(named.len() as u64);
+    let and_more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    format!("waiting for {agencies} {}{and_more}", ids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_draw_waits_in_singular_and_plural() {
+        let named = |ids: &[u32]| ids.iter().copied().map(AgencyId).collect::<Vec<_>>();
+        assert_eq!(waits_for(1, &named(&[2])), "waiting for agency 2");
+        assert_eq!(waits_for(2, &named(&[2, 5])), "waiting for agencies 2, 5");
+        assert_eq!(waits_for(5, &named(&[2, 5])), "waiting for agencies 2, 5 (and 3 more)");
+        assert_eq!(waits_for(3, &[]), "waiting for 3 more agencies");
     }
 }

@@ -73,6 +73,9 @@ impl<R: BetReader> Upload<R> {
                 self.events.push_back(Event::NotDrawn);
                 self.pause = Some(NOT_DRAWN_PAUSE);
             }
+            (Answer::Waiting { missing, named }, Stage::Querying) => {
+                self.events.push_back(Event::DrawWaits { missing, named });
+            }
             (Answer::Error { cause, reason }, _) => return self.refused(cause, reason),
             (answer, _) => return Err(format!("unexpected reply: {answer:?}")),
         }

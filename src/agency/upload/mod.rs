@@ -252,7 +252,7 @@ impl<R: BetReader> Upload<R> {
             return;
         }
         match self.stage {
-            Stage::Querying => self.plan.dialect.put_query(self.plan.agency, self.outbox.end()),
+            Stage::Querying => self.put_query(),
             Stage::Finishing => self.plan.dialect.put_finish(self.plan.agency, self.outbox.end()),
             Stage::Betting | Stage::Comparing => self.pump(),
             Stage::Disconnected | Stage::Hello | Stage::Skipping { .. } => {}
@@ -316,9 +316,14 @@ impl<R: BetReader> Upload<R> {
             }
             Goal::Winners => {
                 self.stage = Stage::Querying;
-                dialect.put_query(self.plan.agency, self.outbox.end());
+                self.put_query();
             }
         }
+    }
+
+    fn put_query(&mut self) {
+        self.plan.dialect.put_query(self.plan.agency, self.outbox.end());
+        self.plan.dialect.put_watch(self.outbox.end());
     }
 
     /// Puts batches into the outbox as far as the window and its limit allow; enters the next stage after the last.

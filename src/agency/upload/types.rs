@@ -95,6 +95,13 @@ pub enum Event {
     },
     /// The hub has stored the finish.
     Finished,
+    /// The draw waits for agencies: `named`, or more.
+    DrawWaits {
+        /// How many there are.
+        missing: u32,
+        /// The first of them, ascending.
+        named: Vec<AgencyId>,
+    },
     /// The draw has not been; the query is repeated after the pause.
     NotDrawn,
 }

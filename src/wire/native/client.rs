@@ -1,7 +1,8 @@
 //! The client's side of the `native` dialect.
 
 use super::{
-    ACK, BATCH, CHECKSUM_BYTES, ERROR, FINISH, FINISHED, LENGTH_BYTES, MAGIC, QUERY, REJECT, WELCOME, WINNERS, code,
+    ACK, BATCH, CHECKSUM_BYTES, ERROR, FINISH, FINISHED, LENGTH_BYTES, MAGIC, QUERY, REJECT, WAITING,
+    WATCH, WELCOME, WINNERS, code,
     message, open, push_bet, read_bet,
 };
 use crate::lottery::{AgencyId, Bet, RawBet};
@@ -66,6 +67,11 @@ pub fn query(_: AgencyId, out: &mut Vec<u8>) {
     message(QUERY, out, |_| {});
 }
 
+/// Appends the request to be told, while the query waits for the draw, whom the draw waits for.
+pub fn watch(out: &mut Vec<u8>) {
+    message(WATCH, out, |_| {});
+}
+
 /// Reads one answer and returns its length in bytes with it; `None` while it is not whole.
 ///
 /// # Errors
@@ -108,6 +114,7 @@ fn said(frame: &[u8]) -> Result<Answer, Malformed> {
         REJECT => rejected(&mut reader),
         FINISHED => finished(&mut reader),
         WINNERS => winners(&mut reader),
+        WAITING => waiting(&mut reader),
         ERROR => reader.u16().map(|code| Answer::Error { cause: cause(code), reason: words(&mut reader) }),
         _ => return Err(Malformed("unknown kind of answer")),
     };
@@ -137,6 +144,13 @@ fn winners(reader: &mut Reader<'_>) -> Option<Answer> {
         });
     }
     Some(Answer::Winners { documents, bets })
+}
+
+fn waiting(reader: &mut Reader<'_>) -> Option<Answer> {
+    let (missing, count) = (reader.u32()?, reader.u8()?);
+    let named: Option<Vec<AgencyId>> = (0..count).map(|_| reader.u32().map(AgencyId)).collect();
+    // The names are some of those that are missing.
+    named.filter(|named| named.len() <= missing as usize).map(|named| Answer::Waiting { missing, named })
 }
 
 /// The hub's reason in words: the rest of the frame.

@@ -52,7 +52,7 @@ fn malformed_frames() {
     ] {
         assert_eq!(frame(&length.to_be_bytes(), &context(false)), expected, "{length}");
     }
-    for content in [&[0x04][..], &[0x81], &[FINISH, 0], &[QUERY, 0], &[BATCH, 0, 0]] {
+    for content in [&[0x04][..], &[WATCH, 0], &[0x81], &[FINISH, 0], &[QUERY, 0], &[BATCH, 0, 0]] {
         assert!(decode(&sealed(content), &context(false)).is_err(), "{content:?}");
     }
 }
@@ -88,4 +88,38 @@ fn a_hub_that_refuses_the_hello_in_a_frame_is_understood() {
     encode(&Reply::ShuttingDown, &mut out);
     let answer = client::answer(&out, Expecting::Welcome).unwrap().unwrap();
     assert!(matches!(answer.1, Answer::Error { cause: Cause::ShuttingDown, .. }), "{answer:?}");
+}
+
+#[test]
+fn a_watch_is_found_by_its_whole_frame_only() {
+    let watch = sealed(&[WATCH]);
+    assert!(matches!(decode(&watch, &context(false)), Ok(Request::Watch)));
+    assert!(starts_with_watch(&watch) && starts_with_watch(&[&watch[..], b"more"].concat()));
+    assert_eq!(watch.len(), WATCH_BYTES);
+    for len in 0..watch.len() {
+        assert!(!starts_with_watch(&watch[..len]), "{len} bytes");
+    }
+    for bit in 0..watch.len() * 8 {
+        let mut bad = watch.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        assert!(!starts_with_watch(&bad), "bit {bit}");
+    }
+    assert!(!starts_with_watch(&sealed(&[QUERY])));
+}
+
+#[test]
+fn whom_the_draw_waits_for_reads_back_and_names_a_few() {
+    let all: Vec<AgencyId> = (1..=40).map(AgencyId).collect();
+    for count in [0, 1, 2, 16, 17, 40] {
+        let missing = u32::try_from(count).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(encode(&Reply::Waiting { missing, named: &all[..count] }, &mut out), After::Open);
+        let named = all[..count.min(WAITING_NAMED_MAX)].to_vec();
+        let read = client::answer(&out, Expecting::Winners);
+        assert_eq!(read, Ok(Some((out.len(), Answer::Waiting { missing, named }))), "{count}");
+    }
+    for body in [&[0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 0, 0, 2][..], &[0, 0, 0, 1, 1], &[0, 0, 0, 1, 0, 9], &[0, 0, 0]] {
+        let frame = sealed(&[&[WAITING][..], body].concat());
+        assert!(client::answer(&frame, Expecting::Winners).is_err(), "{body:?}");
+    }
 }

@@ -106,6 +106,7 @@ impl Hub {
             Request::Batch(batch) => self.batch(&batch),
             Request::Finish(_) => self.finish(),
             Request::Query(_) => self.query(),
+            Request::Watch => {}
             Request::FinishAndQuery(_) => {
                 self.finishes += 1;
                 self.query();

@@ -176,8 +176,8 @@ fn a_client_that_starts_again_sends_only_what_the_hub_lacks_and_one_batch_to_com
         assert!(run.events.iter().any(
             |event| matches!(event, Event::Resumed { batches, bets, .. } if (*batches, *bets) == (had as u64, stored))
         ));
-        // Hello, the compared batch, the missing batches, finish, query.
-        assert_eq!(hub.frames.len(), 1 + 1 + (10 - had) + 2);
+        // Hello, the compared batch, the missing batches, finish, query, watch.
+        assert_eq!(hub.frames.len(), 1 + 1 + (10 - had) + 3);
     }
 }
 
