@@ -20,6 +20,9 @@ pub const TEXT_LENGTH_LINE_BYTES_MAX: usize = 10;
 /// How often the agencies that the draw waits for are logged while queries are parked.
 pub const PENDING_LOG_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often the log says of an agency that two clients speak for it.
+pub const RIVALS_LOG_PERIOD: Duration = Duration::from_secs(60);
+
 /// How often a connection that asked for it is told whom the draw waits for.
 pub const WAITING_PERIOD: Duration = Duration::from_secs(10);
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use loteria::hub::{ConnectionId, Event, Missing, Observer, OnAgencyLoss, Peer, Policy};
+use loteria::limits;
 use loteria::wire::Dialect;
 
 use core_kit::frames::{finish, hello};
@@ -34,6 +35,9 @@ impl Observer for Told {
             Event::AgencyLost(agency) => format!("lost {agency}"),
             Event::AgencyReturned(agency) => format!("returned {agency}"),
             Event::AgencyExcluded(agency) => format!("excluded {agency}"),
+            Event::TwoClients { agency, peer, rival } => {
+                format!("two clients {agency} {} {}", from(peer), from(rival))
+            }
             Event::Drawn => "drawn".to_owned(),
             Event::SummaryDue => "summary".to_owned(),
             Event::DrawMisses { missing, more } => {
@@ -236,4 +240,58 @@ fn where_batches_have_no_line_a_summary_is_due_a_second_after_the_first_of_them_
     watched.told();
     watched.table.hub.close_store().unwrap();
     assert_eq!(watched.told(), ["summary"]);
+}
+
+#[test]
+fn two_clients_with_one_id_are_told_once_a_minute_and_clients_that_connect_for_each_message_are_not() {
+    let two = |watched: &Watched| -> Vec<String> {
+        watched.told().into_iter().filter(|line| line.starts_with("two clients")).collect()
+    };
+    let mut watched = Watched::new(2, Policy::default());
+    for port in 40_100..40_110 {
+        let id = watched.open(&format!("192.0.2.9:{port}"));
+        watched.table.say(id, &batch(Dialect::Binary, 2, 0));
+        // The next one may be there before the end of this one is read.
+        if port % 2 == 0 {
+            watched.close(id);
+        }
+    }
+    assert_eq!(two(&watched), Vec::<String>::new());
+    let first = watched.open("192.0.2.7:40001");
+    watched.table.say(first, &[hello(1), batch(Dialect::Native, 1, 0)].concat());
+    watched.table.settle();
+    let second = watched.open("192.0.2.8:40002");
+    watched.table.say(second, &hello(1));
+    assert_eq!(two(&watched), Vec::<String>::new(), "the first may be what a lost connection has left");
+    for sequence in 1..9 {
+        watched.table.say(first, &batch(Dialect::Native, 1, sequence));
+        watched.table.say(second, &batch(Dialect::Native, 1, 0));
+    }
+    assert_eq!(two(&watched), ["two clients 1 192.0.2.7:40001 192.0.2.8:40002"]);
+    for id in [first, second] {
+        watched.table.receive(id);
+    }
+    watched.table.pass(limits::RIVALS_LOG_PERIOD);
+    watched.table.say(first, &batch(Dialect::Native, 1, 9));
+    assert_eq!(two(&watched).len(), 1);
+    // The second one alone is no news, once the first is gone.
+    watched.close(first);
+    watched.table.receive(second);
+    watched.table.pass(limits::RIVALS_LOG_PERIOD);
+    (10..13).for_each(|sequence| watched.table.say(second, &batch(Dialect::Native, 1, sequence)));
+    assert_eq!(two(&watched), Vec::<String>::new());
+}
+
+#[test]
+fn an_agency_whose_only_batch_was_rejected_has_been_here() {
+    let mut watched = Watched::new(2, Policy::default());
+    let id = watched.open("192.0.2.7:40001");
+    // A bet without a first name.
+    watched.table.say(id, b"24\n|Paz|1|1999-03-17|7574|1");
+    watched.close(id);
+    let other = watched.open("192.0.2.7:40002");
+    watched.table.say(other, &batch(Dialect::Binary, 2, 0));
+    watched.table.pass(limits::MISSING_LOG_PERIOD);
+    let told = watched.told();
+    assert!(told.iter().any(|line| line.contains("misses 1 gone, no bets")), "{told:?}");
 }

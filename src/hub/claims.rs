@@ -4,7 +4,9 @@ use super::Hub;
 use super::connections::{Connection, ConnectionId};
 use super::events::{Event, Peer};
 use crate::lottery::{AgencyId, Refusal};
+use crate::session::Phase;
 use crate::storage::Keep;
+use crate::timers::Moment;
 use crate::wire::{Rejection, Speaker};
 
 impl<K: Keep> Hub<K> {
@@ -80,6 +82,21 @@ impl<K: Keep> Hub<K> {
     /// Other connections wait for trusted ones.
     pub fn is_agency(&self, id: ConnectionId) -> bool {
         self.connections.by_id(id).is_some_and(Connection::is_agency)
+    }
+
+    /// A request of `agency` was carried out on connection `id`: is it one of two clients with that id?
+    pub(super) fn look_for_rival(&mut self, id: ConnectionId, agency: AgencyId, now: Moment) {
+        let connections = &self.connections;
+        let Some(connection) = connections.by_id(id) else { return };
+        let is_open = |id| {
+            connections.by_id(id).is_some_and(|connection| {
+                !connection.session.half_closed && !matches!(connection.session.phase, Phase::Closing(_))
+            })
+        };
+        let peer = connection.peer(id);
+        if let Some(rival) = self.liveness.rivals.acted(agency, peer, is_open, now) {
+            self.emit(&Event::TwoClients { agency, peer, rival });
+        }
     }
 
     /// The peer of the connection in a slot.

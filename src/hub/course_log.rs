@@ -1,6 +1,6 @@
 //! The log lines of what the hub does: the course's own, and those beside them.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -108,6 +108,7 @@ impl Observer for CourseLog {
                     "action: authorize | result: in_progress | ip: {ip} | agency: {agency} | reason: the certificate is another agency's"
                 );
             }
+            Event::TwoClients { agency, peer, rival } => log_two_clients(agency, peer, rival),
             Event::AgencyLost(agency) => {
                 log::warn!("action: agency_lost | result: in_progress | agency: {agency}");
             }
@@ -171,6 +172,13 @@ fn log_refused(ip: IpAddr, claimed: Option<AgencyId>, why: Refused) {
             log::warn!("action: receive_message | result: fail | ip: {ip}{agency} | reason: {why}, connection closed");
         }
     }
+}
+
+fn log_two_clients(agency: AgencyId, peer: Peer, rival: Peer) {
+    let (peer, rival) = (SocketAddr::from((peer.ip, peer.port)), SocketAddr::from((rival.ip, rival.port)));
+    log::warn!(
+        "action: two_clients | result: in_progress | agency: {agency} | peer: {peer} | other: {rival} | reason: both send for this agency, each client needs an id of its own"
+    );
 }
 
 fn log_echoed(ip: IpAddr, line: &[u8]) {

@@ -96,6 +96,15 @@ pub enum Event<'a> {
         /// Why.
         why: Closing,
     },
+    /// Two connections act for one agency by turns: two clients have one id.
+    TwoClients {
+        /// Which.
+        agency: AgencyId,
+        /// The first of them.
+        peer: Peer,
+        /// The other one.
+        rival: Peer,
+    },
     /// A peer ended its side in the middle of a frame.
     CutShort {
         /// Which.

@@ -1,6 +1,7 @@
 //! Which agencies are connected, and which no connection has claimed.
 
 use super::presence::Presence;
+use super::rivals::Rivals;
 use super::unnumbered::Unnumbered;
 use crate::lottery::{AgencyId, Lottery};
 
@@ -9,13 +10,14 @@ use crate::lottery::{AgencyId, Lottery};
 pub(super) struct Liveness {
     pub(super) presence: Presence,
     pub(super) unnumbered: Unnumbered,
+    pub(super) rivals: Rivals,
 }
 
 impl Liveness {
     /// Without connections. An unnumbered connection gets an agency of `pool`; an empty pool is all agencies.
     pub(super) fn new(pool: &[AgencyId], lottery: &Lottery) -> Liveness {
         let presence = Presence::default();
-        Liveness { unnumbered: Unnumbered::new(pool, lottery, &presence), presence }
+        Liveness { unnumbered: Unnumbered::new(pool, lottery, &presence), presence, rivals: Rivals::default() }
     }
 
     /// Counts the agencies again that no connection or bet has claimed: bets may be gone.

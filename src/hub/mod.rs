@@ -34,6 +34,7 @@ mod queue;
 mod reads;
 mod reminders;
 mod respond;
+mod rivals;
 mod rollback;
 mod scheduler;
 mod state_log;

@@ -79,6 +79,10 @@ impl<K: Keep> Hub<K> {
 
     /// The event of one outcome, of those that have one.
     fn emit_outcome(&mut self, entry: &Entry, now: Moment) {
+        if let Outcome::Rejected { agency: Some(agency), .. } = &entry.outcome {
+            // It has been here, although nothing of it is stored.
+            self.liveness.presence.saw(*agency);
+        }
         if !self.is_reported(entry) {
             return;
         }
@@ -116,6 +120,7 @@ impl<K: Keep> Hub<K> {
             self.remind_of_missing(now);
             self.emit(&Event::Hello { peer, agency, dialect });
         }
+        self.look_for_rival(id, agency, now);
         match what {
             Done::Stored { bets, log, .. } => {
                 let logged = log.as_deref().unwrap_or_default();

@@ -36,10 +36,11 @@ impl Observer for Follower {
             Event::DrawMisses { missing, more } => tally.waits(missing.iter().map(|missing| missing.agency), more),
             Event::Drawn => tally.drawn(),
             Event::StoreFull { .. } => tally.store_full(),
-            // The request that follows a wrong certificate, or meets an unreadable store, is rejected or refused; the summary is the
-            // log's; a disk that has space again is known by its batch.
+            // The request that follows a wrong certificate, or meets an unreadable store, is rejected or refused; the summary and
+            // two clients of one agency are the log's; a disk that has space again is known by its batch.
             Event::StoreHasSpace
             | Event::StoreUnreadable { .. }
+            | Event::TwoClients { .. }
             | Event::WrongCertificate { .. }
             | Event::SummaryDue => {}
         }
