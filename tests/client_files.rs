@@ -85,6 +85,15 @@ fn the_check_lists_bad_rows_guesses_and_ends_with_one() {
         "{}",
         &ended.log[ended.log.len() - 300..]
     );
+    // A check is the moment to be strict.
+    for (start, says) in [
+        (client().env("CLI_IDD", "3"), "client: warning: environment: nothing reads CLI_IDD; CLI_ID is read"),
+        (client().file("config.yaml", "log: {levle: debug}\n"), "nothing reads the key log.levle; log.level is read"),
+    ] {
+        let ended = start.file("own.csv", &good).arg("--check").arg("own.csv").run();
+        assert_eq!((ended.code, ended.log.as_str()), (Some(2), "own.csv: 3 bets, 0 bad rows\n"));
+        assert!(ended.errors.contains(says), "{}", ended.errors);
+    }
     let ended = check("\n");
     assert!(ended.code == Some(1) && ended.log.contains("there are no bets in it"), "{}", ended.log);
 }

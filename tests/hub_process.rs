@@ -211,6 +211,19 @@ fn what_check_prints_is_a_configuration_with_the_same_values() {
 }
 
 #[test]
+fn check_refuses_misspelt_variables_which_a_start_warns_about() {
+    let (code, out, err) =
+        hub().env("LOTERY_AGENCIES", "5").file("config.ini", "LISTEN_BACKLOGG = 1\n").arg("--check").run();
+    assert_eq!(code, Some(2), "{err}");
+    assert!(out.contains("AGENCIES"), "what is read is printed: {out}");
+    assert!(
+        err.contains("environment: LOTERY_AGENCIES is not a variable of this program, LOTTERY_AGENCIES is"),
+        "{err}"
+    );
+    assert!(err.contains("config.ini: ") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
 fn check_refuses_unknown_keys_and_names_those_that_may_be_meant() {
     let file = "SERVER_PROT = 1\nAGENCIES = 3\n[LOTERY]\nWINNING_NUMBER = 3\n[OTHER]\nX = 1\n";
     let (code, out, err) = hub().file("config.ini", file).arg("--check").run();
@@ -296,7 +309,7 @@ fn flags_go_before_the_environment_and_misspelt_variables_are_told() {
         start.arg("--port").arg("0").arg("--agencies").arg("1-2,9").arg("--store").arg("own.csv")
     };
     let (code, checked, errors) = start().arg("--check").run();
-    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(code, Some(2), "{errors}");
     for line in ["# --port\nSERVER_PORT = 0\n", "# --agencies\nAGENCIES = 1-2,9\n", "# --store\nPATH = own.csv\n"] {
         assert!(checked.contains(line), "{checked}");
     }

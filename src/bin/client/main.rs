@@ -28,7 +28,9 @@ fn main() -> ExitCode {
     };
     if arguments.check.is_some() {
         warn_of(&config.warnings);
-        return check(&config, &job);
+        let checked = check(&config, &job);
+        // A name that nothing reads is a warning for an upload; a check is the moment to be strict.
+        return if config.warnings.is_empty() { checked } else { ExitCode::from(2) };
     }
     let output = LogOutput::stdout();
     logging::init(config.log_level, logging::Format::Text, Box::new(output.writer()));

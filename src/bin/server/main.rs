@@ -346,18 +346,23 @@ fn log_repairs(recovered: &Recovered) {
 /// Prints every value and where it comes from, as a configuration file.
 ///
 /// # Errors
-/// The file has keys that the server does not know.
+/// The file has keys that the server does not know, or the environment has variables that look misspelt.
 fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
     std::io::stdout().write_all(written(settings.chosen()).as_bytes())?;
-    for (name, meant) in misspelt(settings) {
-        writeln!(std::io::stderr(), "server: environment: {name} is not a variable of this program, {meant} is")?;
-    }
+    let misspelt = misspelt(settings).into_iter();
+    let misspelt = misspelt.map(|(name, meant)| format!("{name} is not a variable of this program, {meant} is"));
+    let misspelt: Vec<String> = misspelt.collect();
     let unknown = settings.unknown_and_meant().into_iter().map(|(key, meant)| {
         let meant = meant.map_or_else(String::new, |meant| format!(", {meant} is"));
         format!("{key} is not a key of this program{meant}")
     });
     let unknown: Vec<String> = unknown.collect();
-    if unknown.is_empty() { Ok(()) } else { Err(ConfigError(format!("{}: {}", path.display(), unknown.join("; "))))? }
+    let wrong: Vec<String> = [(path.display().to_string(), unknown), ("environment".to_owned(), misspelt)]
+        .into_iter()
+        .filter(|(_, wrong)| !wrong.is_empty())
+        .map(|(place, wrong)| format!("{place}: {}", wrong.join("; ")))
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong.join("; ")))? }
 }
 
 /// Variables of the environment that look misspelt, each with the nearest one that the server reads.
