@@ -224,7 +224,7 @@ fn a_missing_file_or_a_folder_in_its_place_is_refused_and_never_echoed() {
 fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
     for (start, says) in [
         (client().file("config.yaml", "loop: {period: 5}"), "client: config.yaml: loop.period is '5', not a duration"),
-        (client().file("config.yaml", "loop: [1"), "client: config.yaml: "),
+        (client().file("config.yaml", "loop: [1"), "client: config.yaml line "),
         (client().env("CLI_ID", "zero"), "client: environment: CLI_ID is 'zero'"),
         (client().env("CLI_PROTOCOL", "echo"), "client: environment: CLI_PROTOCOL is 'echo', not one of binary, "),
         (client().env("NOMBRE", "Ana"), "client: environment: APELLIDO, DOCUMENTO, NACIMIENTO, NUMERO missing"),

@@ -119,8 +119,8 @@ fn a_wrong_value_is_refused_in_one_line_that_names_key_and_place() {
         ("winners: list.txt", "c.yaml: winners is 'list.txt', not a file ending in .csv or .json"),
         ("empty: maybe", "c.yaml: empty is 'maybe', not true or false"),
         ("- a list", "c.yaml: must be keys and values"),
-        ("id: 1\nid: 2", "c.yaml: duplicate entry"),
-        ("id: 'x", "c.yaml: "),
+        ("id: 1\nid: 2", "c.yaml: the key \"id\" is there twice; keep one of them"),
+        ("id: 'x", "c.yaml line 1, column 7: a quote or a bracket that is not closed; write"),
     ] {
         let said = load(yaml, &[]).unwrap_err();
         assert!(said.contains(says) && said.lines().count() == 1, "{yaml}: {said}");
@@ -240,4 +240,20 @@ fn a_flag_beats_the_environment_and_the_image_s_default_is_the_last() {
     }
     assert!(read("", &[], &[("CLI_SERVER_ADDRESS_DEFAULT", "server")]).unwrap_err().0.contains("_DEFAULT is 'server'"));
     assert!(variables().contains(&"CLI_BATCH_MAXAMOUNT".to_owned()) && variables().contains(&"NOMBRE".to_owned()));
+}
+
+#[test]
+fn an_error_of_syntax_says_where_it_is_what_it_is_and_what_to_do() {
+    let how = "write each line as key: value, and the keys of a group below it, indented by two spaces";
+    for (yaml, place, what) in [
+        ("id: 1\nserver:\n\taddress: a:1\n", "line 3, column 1", "a tab, or another character that may not be there"),
+        ("id: 1\nmode: a: b\n", "line 2, column 8", "a second colon in the line, or"),
+        ("id: 1\nmode\nloop: 1\n", "line 3, column 1", "a line without a colon behind its key"),
+        ("id: 'one\nmode: agency\n", "line 3, column 1", "a quote or a bracket that is not closed"),
+    ] {
+        let said = load(yaml, &[]).unwrap_err();
+        let said = said.split_once("c.yaml").map_or(said.as_str(), |(_, said)| said).trim_start();
+        assert!(said.starts_with(place) && said.contains(what) && said.ends_with(how), "{yaml:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

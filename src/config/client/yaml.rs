@@ -38,7 +38,7 @@ impl Yaml {
     /// # Errors
     /// A text that is no YAML, or has no keys at its top.
     pub fn parse(path: &Path, text: &str) -> Result<Yaml, ConfigError> {
-        let value: Value = serde_yaml::from_str(without_mark(text)).map_err(|error| wrong(path, &error.to_string()))?;
+        let value: Value = serde_yaml::from_str(without_mark(text)).map_err(|error| syntax(path, &error))?;
         let mut entries = Vec::new();
         if !value.is_null() {
             flatten("", &value, &mut entries).ok_or_else(|| wrong(path, "must be keys and values, key: value"))?;
@@ -98,6 +98,33 @@ impl Yaml {
         }
     }
 }
+
+/// An error of syntax: where it is, what is wrong, and what to do. The parser's messages name tokens of its own.
+fn syntax(path: &Path, error: &serde_yaml::Error) -> ConfigError {
+    let said = error.to_string();
+    let what = said.split(" at line ").next().unwrap_or(&said);
+    if let Some((_, key)) = what.split_once("duplicate entry with key ") {
+        return wrong(path, &format!("the key {key} is there twice; keep one of them"));
+    }
+    let plain = PLAIN.iter().find(|(technical, _)| what.contains(technical)).map_or(what, |(_, plain)| plain);
+    let place = error.location().map_or_else(String::new, |at| format!(" line {}, column {}", at.line(), at.column()));
+    let (path, plain) = (path.display(), crate::logging::Value(plain));
+    ConfigError(format!("{path}{place}: {plain}; {HOW}"))
+}
+
+/// What the parser says, and what it means in a file of keys and values.
+const PLAIN: &[(&str, &str)] = &[
+    ("cannot start any token", "a tab, or another character that may not be there"),
+    ("mapping values are not allowed", "a second colon in the line, or a line indented further than the one before"),
+    (
+        "did not find expected key",
+        "a line that is indented otherwise than those around it, or a quote that is not closed",
+    ),
+    ("could not find expected ':'", "a line without a colon behind its key"),
+    ("unexpected end of", "a quote or a bracket that is not closed"),
+];
+/// What to do about an error of syntax.
+const HOW: &str = "write each line as key: value, and the keys of a group below it, indented by two spaces";
 
 fn wrong(path: &Path, what: &str) -> ConfigError {
     // The YAML crate's messages may quote the file; the error must stay one line.
