@@ -33,6 +33,7 @@ fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
     ] {
         assert!(out.lines().any(|line| line == told), "{told}: {out}");
     }
+    assert!(out.lines().next().is_some_and(|line| line.contains(", log INFO ")), "{out}");
     let (_, json, _) = loteria(folder.path(), &["status", "--json"]);
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), waiting());
     drop(hub);

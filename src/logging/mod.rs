@@ -158,6 +158,12 @@ pub fn set_level(level: LogLevel) {
     });
 }
 
+/// The level that is shown; `None` before [`init`].
+pub fn level() -> Option<LogLevel> {
+    let shown = LEVEL.get()?.load(Ordering::Relaxed);
+    LogLevel::ALL.into_iter().find(|level| *level as u8 == shown)
+}
+
 /// The level of the logger of [`init`].
 static LEVEL: OnceLock<Arc<AtomicU8>> = OnceLock::new();
 

@@ -51,6 +51,7 @@ fn summary(report: &Report) -> Vec<String> {
     #[allow(clippy::cast_precision_loss, reason = "seconds since the start")]
     let uptime = seconds(hub.uptime as f64);
     let tls = if hub.tls { ", TLS" } else { "" };
+    let log = hub.log_level.as_ref().map(|level| format!(", log {level}")).unwrap_or_default();
     let health = match (&report.unhealthy, &report.not_ready) {
         (None, None) => "healthy and ready".to_owned(),
         (None, Some(why)) => format!("healthy; not ready: {}", report.trouble.as_ref().unwrap_or(why)),
@@ -70,7 +71,7 @@ fn summary(report: &Report) -> Vec<String> {
     let viewers = counted(connections.viewers as u64, "viewer", "viewers");
     let path = store.path.as_deref().unwrap_or("-");
     [
-        format!("hub     {} {}, pid {}, up {uptime}{tls}   {}", hub.version, hub.address, hub.pid, hub.now),
+        format!("hub     {} {}, pid {}, up {uptime}{tls}{log}   {}", hub.version, hub.address, hub.pid, hub.now),
         format!("health  {health}"),
         format!("draw    {}", draw(report)),
         format!(

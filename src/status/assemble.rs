@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::facts::{Door, Facts, SocketFacts};
 use super::latency::Durations;
@@ -12,6 +12,7 @@ use super::report::{
 };
 use super::snapshot::{Snapshot, not_ready, unhealthy};
 use super::tally::Tally;
+use super::time::rfc_3339;
 use crate::hub::{Activity, AgencyView, ConnectionId, ConnectionView, Hub};
 use crate::limits;
 use crate::lottery::Standing;
@@ -90,15 +91,8 @@ fn program(facts: &Facts, snapshot: &Snapshot) -> Program {
         connections_max: facts.connections_max,
         frame_bytes_max: facts.frame_bytes_max,
         log_lines_dropped: snapshot.gauges.log_lines_dropped,
+        log_level: snapshot.gauges.log_level.map(|level| level.name().to_owned()),
     }
-}
-
-/// `2024-08-21T22:11:15Z`.
-fn rfc_3339(time: SystemTime) -> String {
-    let second = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let second = i64::try_from(second).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_second(second).unwrap_or(jiff::Timestamp::MAX);
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Where the draw stands.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::logging::LogLevel;
+
 /// What does not change while the hub runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -38,6 +40,8 @@ pub struct Gauges {
     pub stopping: bool,
     /// The log's reader takes lines.
     pub log_flows: bool,
+    /// The level of the log.
+    pub log_level: Option<LogLevel>,
     /// Lines of the log that were dropped so far.
     pub log_lines_dropped: u64,
     /// Bytes from agencies' sockets so far.

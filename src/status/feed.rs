@@ -7,10 +7,11 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::time::rfc_3339;
 use crate::limits;
 
 /// What happened.
@@ -78,6 +79,9 @@ impl Kind {
 pub struct Data {
     /// When, in seconds since the start; [`Feed::push`] says it.
     pub at: f64,
+    /// The same as a time: RFC 3339, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// Whose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agency: Option<u32>,
@@ -119,6 +123,8 @@ pub struct Cursor {
 /// The last events.
 #[derive(Debug, Default)]
 pub struct Feed {
+    /// When the hub started.
+    pub started: Option<SystemTime>,
     ring: VecDeque<Box<str>>,
     /// The number of the first event in the ring.
     first: u64,
@@ -143,7 +149,8 @@ impl Feed {
             return;
         }
         *count += 1;
-        let data = Data { at: (now.as_secs_f64() * 1e3).round() / 1e3, ..data() };
+        let time = self.started.and_then(|started| started.checked_add(now)).map(rfc_3339);
+        let data = Data { at: (now.as_secs_f64() * 1e3).round() / 1e3, time, ..data() };
         // A structure of numbers and texts cannot fail to be written.
         let Ok(data) = serde_json::to_string(&data) else { return };
         self.keep(now, format!("id: {}\nevent: {}\ndata: {data}\n\n", self.next(), kind.name()));

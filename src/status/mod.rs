@@ -20,6 +20,7 @@ mod route;
 mod service;
 mod snapshot;
 mod tally;
+mod time;
 mod trace;
 mod winners;
 

@@ -70,6 +70,9 @@ pub struct Program {
     pub frame_bytes_max: usize,
     /// Lines of the log that were dropped.
     pub log_lines_dropped: u64,
+    /// The level of the log, as `log-level` sets it. `None` of an earlier hub, or where nothing is logged.
+    #[serde(default)]
+    pub log_level: Option<String>,
 }
 
 /// Where the draw stands.

@@ -79,10 +79,12 @@ struct Asked<'a, K: Keep> {
 impl Status {
     /// The status of a hub that has just started.
     pub fn new(facts: Facts) -> Status {
+        let mut tally = Tally::default();
+        tally.feed.started = Some(facts.started);
         Status {
             facts,
             page: Rc::from(PAGE),
-            tally: Rc::default(),
+            tally: Rc::new(RefCell::new(tally)),
             latencies: Latencies::default(),
             trace: Trace::default(),
             kept: None,

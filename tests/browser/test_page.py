@@ -306,6 +306,8 @@ class Page(unittest.TestCase):
         self.show(mock.report(20, 700, agencies_left_out=300))
         self.assertEqual(browser.run("return document.querySelectorAll('.lane').length"), 600)
         self.assertEqual(browser.text("#more"), "400 more agencies are not shown here.")
+        self.show(mock.report(20, 601))
+        self.assertEqual(browser.text("#more"), "1 more agency is not shown here.")
         self.assertQuiet()
 
     # ---- without a mouse, without eyes, without motion

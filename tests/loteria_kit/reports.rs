@@ -42,6 +42,7 @@ pub fn program() -> Program {
         connections_max: 10_000,
         frame_bytes_max: 1 << 20,
         log_lines_dropped: 0,
+        log_level: Some("INFO".to_owned()),
     }
 }
 

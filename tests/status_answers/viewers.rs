@@ -69,6 +69,7 @@ fn viewers_are_told_what_happens_in_its_order() {
     assert_eq!(data(0)["peer"], "192.0.2.7:1");
     assert_eq!((&data(1)["agency"], &data(1)["bets"], &data(1)["batches"]), (&1.into(), &3.into(), &3.into()));
     assert_eq!((&data(1)["dialect"], &data(1)["at"]), (&"native".into(), &1.0.into()));
+    assert_eq!(data(1)["time"], "2024-08-21T22:11:16Z", "a second after the start");
     assert!(data(4)["reason"].as_str().unwrap().contains("birthdate"), "{told:#?}");
     assert_eq!(data(5)["reason"], "peer_closed");
     assert_eq!((&data(7)["agency"], &data(8)["agency"]), (&2.into(), &2.into()));

@@ -51,6 +51,7 @@ impl Watched {
             bytes_in: 5000,
             bytes_out: 600,
             viewers: 3,
+            log_level: None,
             log_lines_dropped: 7,
             ..Gauges::default()
         };

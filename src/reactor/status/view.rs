@@ -38,6 +38,7 @@ impl LoopView<'_> {
     /// All but what the service itself knows.
     pub(super) fn gauges(&self) -> Gauges {
         Gauges {
+            log_level: crate::logging::level(),
             uptime: self.uptime,
             listening: self.listening,
             stopping: self.stopping,
