@@ -1,4 +1,5 @@
-# Two images from one build: `docker build --target server .` and `docker build --target client .`
+# Two images from one build: `docker build --target server .` and `docker build --target client .` One has the server and
+# loteria, the operator's command; the other has the client. Neither has another program.
 #
 # Written for the classic builder. No configuration file enters a layer: both programs read theirs from their
 # working directory, where the compose file mounts it, so changing one rebuilds nothing.
@@ -29,8 +30,7 @@ WORKDIR /loteria
 USER 10001:10001
 
 FROM runtime AS client
-# And datos, which counts agency files as the client reads them.
-COPY --from=programs /build/target/docker/client /build/target/docker/datos /usr/local/bin/
+COPY --from=programs /build/target/docker/client /usr/local/bin/
 # A default, which a mounted config.yaml or CLI_SERVER_ADDRESS overrules: the hub's name in the compose file.
 ENV CLI_SERVER_ADDRESS_DEFAULT=server:12345
 ENTRYPOINT ["/usr/local/bin/client"]

@@ -55,12 +55,12 @@ done
 compose logs --no-color >"$logs.raw" || complain "the logs could not be read"
 sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g" "$logs.raw" >"$logs" && rm "$logs.raw"
 
-# The number of bets in an agency file, counted by `datos` of the client's image. It runs as the file's owner, who can
-# read the file in any mode.
+# The number of bets in an agency file, counted by the client's check of it. It runs as the file's owner, who can read the
+# file in any mode.
 bets_of() { # FILE
-    docker run --rm --network none --user "$(ls -nL "$1" | awk '{ print $3 ":" $4 }')" --entrypoint datos \
-        --mount "type=bind,source=$root/$1,target=/loteria/$1,readonly" client:latest --count "$1" |
-        sed -n 's/.*: bets \([0-9]*\), winners [0-9]*$/\1/p'
+    docker run --rm --network none --user "$(ls -nL "$1" | awk '{ print $3 ":" $4 }')" --env CLI_MODE=agency \
+        --mount "type=bind,source=$root/$1,target=/loteria/$1,readonly" client:latest --check "$1" |
+        sed -n 's/.*: \([0-9]*\) bets, 0 bad rows$/\1/p'
 }
 
 lines() { grep -c -- "$1" "$logs"; }

@@ -94,6 +94,11 @@ class Ej2(Case):
                 self.assertEqual(running, [delivery.images["server"], delivery.images["client"]])
                 delivery.down()
 
+    def test_an_image_holds_its_programs_and_no_other(self):
+        for program, programs in (("server", ["loteria", "server"]), ("client", ["client"])):
+            listed = delivery.must(["docker", "run", "--rm", "--entrypoint", "ls", f"{program}:latest", "/usr/local/bin"])
+            self.assertEqual(listed.split(), programs)
+
     def test_no_configuration_lies_in_an_image(self):
         for program in ("server", "client"):
             listed = delivery.must(["docker", "run", "--rm", "--user", "0", "--entrypoint", "find", f"{program}:latest", "/", "-xdev",
