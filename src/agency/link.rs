@@ -14,6 +14,7 @@ use socket2::SockRef;
 use super::loss::Loss;
 use super::tls::Tls;
 use super::waiter::{Halt, LINK, Waiter, Wake};
+use crate::config::format_duration;
 use crate::keepalive::KeepAlive;
 use crate::timers::Moment;
 
@@ -264,10 +265,21 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(Ok(vec![SocketAddr::new(address, port)]));
     }
+    let name = host.to_owned();
+    let look_up = move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+    within(waiter, RESOLVE_TIMEOUT, look_up)
+}
+
+/// The result of `look_up`, or an error after `timeout`.
+fn within(
+    waiter: &mut Waiter,
+    timeout: Duration,
+    look_up: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Result<io::Result<Vec<SocketAddr>>, Halt> {
     let (sender, receiver) = mpsc::channel();
-    let (waker, name) = (waiter.waker(), host.to_owned());
+    let waker = waiter.waker();
     let spawned = thread::Builder::new().name("resolver".to_owned()).spawn(move || {
-        let addresses = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        let addresses = look_up();
         // The receiver is gone if a signal has ended the client, or the look-up timed out.
         let _ = sender.send(addresses);
         let _ = waker.wake();
@@ -275,13 +287,14 @@ fn resolve(waiter: &mut Waiter, host: &str, port: u16) -> Result<io::Result<Vec<
     if let Err(error) = spawned {
         return Ok(Err(error));
     }
-    let until = waiter.now() + RESOLVE_TIMEOUT;
+    let until = waiter.now() + timeout;
     loop {
         match receiver.try_recv() {
             Ok(addresses) => return Ok(addresses),
             Err(mpsc::TryRecvError::Disconnected) => return Ok(Err(io::ErrorKind::Other.into())),
             Err(mpsc::TryRecvError::Empty) if waiter.is_over(until) => {
-                return Ok(Err(io::ErrorKind::TimedOut.into()));
+                let silent = format!("no name server answers within {}", format_duration(timeout));
+                return Ok(Err(io::Error::new(io::ErrorKind::TimedOut, silent)));
             }
             Err(mpsc::TryRecvError::Empty) => waiter.wait(Some(until))?,
         };
@@ -306,5 +319,22 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(DEAD_HUB_TIMEOUT));
         let (idle, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
         assert!(idle + 4 * interval < DEAD_HUB_TIMEOUT, "{idle:?} {interval:?}");
+    }
+
+    #[test]
+    fn a_name_look_up_that_hangs_ends_after_its_time_out_and_says_so() {
+        let mut waiter = Waiter::new(Output::new(LogOutput::stdout(), Progress::hidden())).unwrap();
+        let (answers, hangs) = mpsc::channel::<()>();
+        let look_up = move || {
+            // Until the end of the test.
+            let _ = hangs.recv();
+            Ok(Vec::new())
+        };
+        let looked_up = within(&mut waiter, Duration::from_millis(20), look_up).unwrap();
+        assert_eq!(looked_up.unwrap_err().to_string(), "no name server answers within 20ms");
+        drop(answers);
+        let address = SocketAddr::from(([192, 0, 2, 7], 1));
+        let looked_up = within(&mut waiter, RESOLVE_TIMEOUT, move || Ok(vec![address])).unwrap();
+        assert_eq!(looked_up.unwrap(), [address]);
     }
 }
