@@ -71,7 +71,7 @@ fn the_check_lists_bad_rows_guesses_and_ends_with_one() {
             Some(1),
             "own.csv: line 1: document is 'documento', must be 1 to 10 digits, at most 4294967295\n\
              own.csv: line 1 looks like a header: the file must have none\n\
-             own.csv: 3 bets, 1 bad rows\n"
+             own.csv: 3 bets, 1 bad row\n"
         )
     );
     let ended = check(&rows(5000, "\n").replace(',', ";"));

@@ -60,7 +60,7 @@ sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g" "$logs.raw" >"$logs" && rm "$logs.r
 bets_of() { # FILE
     docker run --rm --network none --user "$(ls -nL "$1" | awk '{ print $3 ":" $4 }')" --env CLI_MODE=agency \
         --mount "type=bind,source=$root/$1,target=/loteria/$1,readonly" client:latest --check "$1" |
-        sed -n 's/.*: \([0-9]*\) bets, 0 bad rows$/\1/p'
+        sed -n 's/.*: \([0-9]*\) bets\{0,1\}, 0 bad rows$/\1/p'
 }
 
 lines() { grep -c -- "$1" "$logs"; }

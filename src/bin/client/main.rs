@@ -84,10 +84,10 @@ fn check(config: &ClientConfig, job: &Job) -> ExitCode {
     let is_empty = check.bets() == 0 && check.bad() == 0 && !config.empty;
     let mut lines: Vec<String> = check.described().to_vec();
     if check.not_described() > 0 {
-        lines.push(format!("and {} more bad rows", check.not_described()));
+        lines.push(format!("and {}", counted(check.not_described(), "more bad row")));
     }
     lines.extend(check.guesses());
-    lines.push(format!("{} bets, {} bad rows", check.bets(), check.bad()));
+    lines.push(format!("{}, {}", counted(check.bets(), "bet"), counted(check.bad(), "bad row")));
     if is_empty {
         lines.push("there are no bets in it; with --empty the agency finishes without any".to_owned());
     }
@@ -98,6 +98,11 @@ fn check(config: &ClientConfig, job: &Job) -> ExitCode {
         let _ = writeln!(out, "{file}: {line}");
     }
     if check.bad() > 0 || is_empty { ExitCode::from(1) } else { ExitCode::SUCCESS }
+}
+
+/// `1 bet`, `2 bets`.
+fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// One line, and the exit code of wrong usage or configuration.
