@@ -7,7 +7,7 @@ mod engine_kit;
 use engine_kit::desk::{Desk, options};
 use engine_kit::{Engine, address_of_nothing, batch, rows_of};
 use loteria::lottery::{AgencyId, Roster, Standing};
-use loteria::storage::{Compared, Keep, Known, LedgerError, Match, Place, Replicas};
+use loteria::storage::{Compared, Keep, Known, LedgerOptions, Match, Password, Place, Replicas, Settled};
 
 const A: AgencyId = AgencyId(1);
 
@@ -184,22 +184,156 @@ fn a_draw_that_is_held_is_not_made() {
     desk.wait_for("the draw", |desk| desk.drawn.take());
 }
 
+/// Has the session of hub 1 wait for a lock, and ends it there.
+fn kill_while_it_waits(engine: &Engine) {
+    engine.ask(
+        "BEGIN; SELECT FROM loteria.agencies FOR UPDATE;
+         DO $$ BEGIN
+           WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'hub 1' AND wait_event_type = 'Lock') LOOP
+             PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+           END LOOP;
+           PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub 1';
+         END $$; COMMIT",
+    );
+}
+
 #[test]
 fn a_connection_that_is_killed_in_mid_turn_costs_nothing_and_stores_nothing_twice() {
     let Some(engine) = Engine::start() else { return };
     let mut desk = Desk::open(&engine, 1);
-    for round in 0..15 {
-        let backend = desk.backend(&engine, 1);
-        for turn in 0..4 {
-            let number = round * 4 + turn;
-            desk.stage(1, Place::Next(number), &batch(u32::try_from(number * 3).unwrap(), 3));
-            desk.submit();
-        }
-        engine.ask(&format!("SELECT pg_terminate_backend({backend})"));
-        desk.committed((round + 1) * 4);
+    for round in 0..5 {
+        std::thread::scope(|scope| {
+            let killer = scope.spawn(|| kill_while_it_waits(&engine));
+            while !killer.is_finished() {
+                let number = desk.turn;
+                desk.stage(1, Place::Next(number), &batch(u32::try_from(number * 3).unwrap(), 3));
+                let turn = desk.submit();
+                let room = |desk: &mut Desk| (desk.ledger.has_room() || killer.is_finished()).then_some(());
+                desk.wait_for("room, or the kill", room);
+                if turn > 2000 {
+                    break;
+                }
+            }
+        });
+        desk.committed(desk.turn);
+        let epoch = engine.ask("SELECT epoch FROM loteria.instances");
+        assert_eq!(epoch, (round + 2).to_string(), "one new connection for each kill");
     }
-    assert_eq!(engine.ask("SELECT count(*), max(batch), count(DISTINCT crc) FROM loteria.batches"), "60|59|60");
-    assert!(engine.ask("SELECT epoch FROM loteria.instances").parse::<u32>().unwrap() > 10);
+    let stored = engine.ask("SELECT count(*), max(batch) + 1, count(DISTINCT crc) FROM loteria.batches");
+    assert_eq!(stored, format!("{0}|{0}|{0}", desk.turn));
+}
+
+/// Commits wait for a standby that there is not, or for none.
+fn wait_for_standbys(engine: &Engine, wait: bool) {
+    engine.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{}'", if wait { "nobody" } else { "" }));
+    engine.ask("SELECT pg_reload_conf()");
+}
+
+/// Does something to the session of hub 1 as soon as its commit waits for a standby.
+fn while_a_commit_waits(engine: &Engine, desk: &mut Desk, what: &str) {
+    desk.wait_for("a commit that waits", |_| {
+        let done = engine.ask(&format!(
+            "SELECT {what}(pid) FROM pg_stat_activity WHERE application_name = 'hub 1' AND wait_event = 'SyncRep'"
+        ));
+        (done == "t").then_some(())
+    });
+}
+
+#[test]
+fn a_commit_whose_wait_for_a_standby_was_cut_short_is_in_doubt_and_then_found() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    for (round, how) in ["pg_cancel_backend", "pg_terminate_backend"].into_iter().enumerate() {
+        let number = round as u64;
+        wait_for_standbys(&engine, true);
+        // What the kill meets may be a survey: then the turn is behind it, and is sent again.
+        desk.stage(1, Place::Numbered(number), &batch(7 * u32::try_from(round).unwrap(), 3));
+        assert!(desk.ledger.look(AgencyId(2)));
+        let turn = desk.submit();
+        while_a_commit_waits(&engine, &mut desk, how);
+        let connected = |desk: &mut Desk| (!desk.ledger.is_connected()).then_some(());
+        desk.wait_for("the connection to be dropped", connected);
+        let is_turn = |settled: &Settled| matches!(settled, Settled::Committed(proof) if proof.through().0 == turn);
+        assert!(!desk.settled.iter().any(is_turn), "nothing in doubt is acknowledged");
+        wait_for_standbys(&engine, false);
+        let told = desk.committed(turn);
+        let looked = told.iter().any(|settled| {
+            matches!(settled, Settled::Learned(learned)
+            if learned.agencies.contains(&known(2, 0, 0, Standing::Betting)))
+        });
+        assert!(looked, "the look is answered: {told:?}");
+    }
+    assert_eq!(engine.ask("SELECT count(*), max(batch) FROM loteria.batches"), "2|1");
+}
+
+#[test]
+fn an_engine_that_crashes_and_comes_back_goes_on() {
+    let Some(mut engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
+    engine.crash();
+    desk.stage(1, Place::Numbered(1), &batch(3, 3));
+    let turn = desk.submit();
+    desk.wait_for("the loss to be noticed", |desk| desk.ledger.trouble().is_some().then_some(()));
+    engine.boot();
+    desk.committed(turn);
+    assert_eq!(desk.ledger.trouble(), None);
+    assert_eq!(engine.ask("SELECT count(*) FROM loteria.batches"), "2");
+}
+
+#[test]
+fn an_engine_that_has_forgotten_what_it_confirmed_has_its_draw_held() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
+    assert_eq!(engine.ask("SELECT held IS NULL FROM loteria.draws"), "t");
+    engine.ask(
+        "UPDATE loteria.instances SET turn = 0; DELETE FROM loteria.batches; UPDATE loteria.agencies SET batches = 0, bets = 0;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub 1'",
+    );
+    let held = desk.wait_for("the alarm", |_| {
+        let held = engine.ask("SELECT held FROM loteria.draws");
+        (!held.is_empty()).then_some(held)
+    });
+    assert!(held.contains("are gone"), "{held}");
+    // It goes on: the agency's next batch finds what is stored.
+    desk.stage(1, Place::Numbered(1), &batch(3, 3));
+    desk.submit();
+    let (_, learned) = desk.moved();
+    assert_eq!(learned.agencies, [known(1, 0, 0, Standing::Betting)]);
+}
+
+#[test]
+fn a_turn_without_space_is_taken_back_and_finishes_wait() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    engine.ask(
+        "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = '53100'; END $$;
+         CREATE TRIGGER no_space BEFORE INSERT ON loteria.batches FOR EACH ROW EXECUTE FUNCTION no_space()",
+    );
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.finish(2);
+    assert_eq!(desk.matches(3, 0, &batch(0, 1)), Match::Asked);
+    let turn = desk.submit();
+    desk.stage(1, Place::Numbered(1), &batch(3, 3));
+    desk.wait_for("turns that are taken back", |desk| {
+        let taken = |settled: &Settled| matches!(settled, Settled::TakenBack { turn: oldest, .. } if oldest.0 == turn);
+        desk.settled.iter().any(taken).then_some(())
+    });
+    assert_eq!(desk.ledger.load().staged_bytes, 0);
+    // What is not a batch is staged again, and what was asked is still answered.
+    desk.settled.clear();
+    desk.turn = turn - 1;
+    desk.finish(2);
+    let learned = desk.commit();
+    assert!(learned.iter().any(|learned| learned.compared == [compared(3, 0, false)]), "{learned:?}");
+    assert_eq!(engine.ask("SELECT count(*) FROM loteria.batches"), "0");
+    assert_eq!(engine.ask("SELECT standing FROM loteria.agencies WHERE agency = 2"), "finished");
+    engine.ask("DROP TRIGGER no_space ON loteria.batches");
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
 }
 
 #[test]
@@ -211,4 +345,55 @@ fn a_connection_that_another_one_has_fenced_does_nothing_and_is_dropped() {
     desk.commit();
     assert_eq!(engine.ask("SELECT count(*) FROM loteria.batches"), "1");
     assert_eq!(engine.ask("SELECT epoch FROM loteria.instances"), "3");
+}
+
+#[test]
+fn what_a_person_has_to_mend_is_said_in_one_line() {
+    let Some(engine) = Engine::start_empty() else { return };
+    let host = engine.address.to_string();
+    let refused = |options| Desk::try_open(options).1.unwrap_err().to_string();
+    let ours = || options(&engine, 1);
+    let line = refused(ours());
+    assert!(line.starts_with(&host) && line.contains("server --schema"), "{line}");
+    engine.make_schema();
+    let line = refused(LedgerOptions { password: Some(Password(b"another".to_vec())), ..ours() });
+    assert!(line.contains("refuses user 'loteria'") && line.contains("PASSWORD_FILE"), "{line}");
+    let line = refused(LedgerOptions { password: None, ..ours() });
+    assert!(line.contains("none is configured"), "{line}");
+    let line = refused(LedgerOptions { user: "cleartext".to_owned(), ..ours() });
+    assert!(line.contains("clear text"), "{line}");
+    let line = refused(LedgerOptions { database: "missing".to_owned(), ..ours() });
+    assert!(line.contains("DATABASE"), "{line}");
+    let line = refused(LedgerOptions { replicas: Replicas::Required, ..ours() });
+    assert!(line.contains("waits for no standby"), "{line}");
+    let line = refused(LedgerOptions { roster: Roster::parse("4294967295-4294967295").unwrap(), ..ours() });
+    assert!(line.contains("agency 4294967295"), "{line}");
+    let (_, opened) = Desk::try_open(ours());
+    opened.unwrap();
+    let line = refused(LedgerOptions { winning_number: 8, ..ours() });
+    assert!(line.contains("winning number 7574") && line.contains("WINNING_NUMBER is 8"), "{line}");
+    let line = refused(LedgerOptions { roster: Roster::parse("1-4").unwrap(), ..ours() });
+    assert!(line.contains("agencies 1-3") && line.contains("are 1-4"), "{line}");
+    let mut desk = Desk::open(&engine, 2);
+    engine.ask("REVOKE INSERT ON loteria.batches FROM loteria");
+    let line = refused(options(&engine, 3));
+    assert!(line.contains("permission denied for table batches") && line.contains("grants"), "{line}");
+    // A hub that runs waits for the person.
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    let turn = desk.submit();
+    let denied =
+        |desk: &mut Desk| desk.ledger.trouble().is_some_and(|why| why.contains("permission denied")).then_some(());
+    desk.wait_for("the refusal", denied);
+    engine.ask("GRANT INSERT ON loteria.batches TO loteria");
+    desk.committed(turn);
+}
+
+#[test]
+fn hosts_are_tried_until_one_leads() {
+    let Some(engine) = Engine::start() else { return };
+    let hosts = vec![address_of_nothing().to_string(), engine.address.to_string()];
+    let (mut desk, opened) = Desk::try_open(LedgerOptions { hosts, ..options(&engine, 1) });
+    opened.unwrap();
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
 }

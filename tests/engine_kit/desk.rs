@@ -145,11 +145,6 @@ impl Desk {
         (turn.0, *learned)
     }
 
-    /// The process of the ledger's connection, in the engine.
-    pub fn backend(&self, engine: &Engine, instance: u8) -> String {
-        engine.ask(&format!("SELECT pid FROM pg_stat_activity WHERE application_name = 'hub {instance}'"))
-    }
-
     pub fn finish(&mut self, agency: u32) {
         self.ledger.stage_finish(AgencyId(agency));
     }

@@ -133,6 +133,11 @@ impl ServerError {
         Ok(read)
     }
 
+    /// Whether nothing follows it.
+    pub fn ends_the_connection(&self) -> bool {
+        self.severity == "FATAL" || self.severity == "PANIC"
+    }
+
     /// What a failed turn means.
     pub fn kind(&self) -> ErrorKind {
         match self.code.as_str() {
@@ -140,7 +145,7 @@ impl ServerError {
             "40001" | "40P01" | "55P03" => ErrorKind::Again,
             "53100" | "53200" | "53400" => ErrorKind::Full,
             "25006" | "57P01" | "57P02" | "57P03" => ErrorKind::NoLeader,
-            _ if self.severity == "FATAL" || self.severity == "PANIC" => ErrorKind::NoLeader,
+            _ if self.ends_the_connection() => ErrorKind::NoLeader,
             _ => ErrorKind::Person,
         }
     }

@@ -21,8 +21,7 @@ impl<N: Network> Ledger<N> {
     }
 
     fn connect_if_due(&mut self) {
-        let stopped = matches!(&self.opening, Opening::Done(opened) if opened.is_err());
-        if self.links.main.is_some() || stopped || self.now < self.links.connect_at {
+        if self.links.main.is_some() || self.is_refused() || self.now < self.links.connect_at {
             return;
         }
         let host = self.links.next_host;
@@ -107,15 +106,10 @@ impl<N: Network> Ledger<N> {
                 return;
             }
             LinkError::Mend(_) => limits::ENGINE_RETRY,
-            // The same host first: its server may have restarted.
-            LinkError::Lost(_) if was_open => std::time::Duration::ZERO,
             LinkError::Lost(_) | LinkError::Standby => limits::ENGINE_HOST_PAUSE,
         };
-        if !was_open {
-            self.links.next_host = (host + 1) % hosts;
-        } else {
-            self.links.next_host = host;
-        }
+        // The leader that was: its server may have restarted. Else the next one.
+        self.links.next_host = if was_open { host } else { (host + 1) % hosts };
         self.links.connect_at = self.now + pause;
         self.log_trouble(Some(host), &error.to_string());
         self.links.main = self.links.second.take();
@@ -170,12 +164,12 @@ impl<N: Network> Ledger<N> {
         if self.now < silent_at || self.links.second.is_some() || self.now < self.links.probe_at {
             return;
         }
+        self.links.probe_at = self.now + limits::ENGINE_RETRY;
         let hosts = self.options.hosts.len();
         let main_too = main.heard.until(self.now) >= limits::ENGINE_SILENCE_LONG;
         let candidates = (1..=hosts).map(|step| (self.links.next_probe + step) % hosts);
         let Some(host) = candidates.into_iter().find(|host| main_too || *host != main.host) else { return };
         self.links.next_probe = host;
-        self.links.probe_at = self.now + limits::ENGINE_RETRY;
         self.links.second = Link::begin(&mut self.network, host, &self.options, self.now).ok();
     }
 
@@ -192,9 +186,14 @@ impl<N: Network> Ledger<N> {
         let main = self.links.main.as_ref();
         let begun = [main, self.links.second.as_ref()].into_iter().flatten();
         let late = begun.filter(|link| link.fenced().is_none()).map(|link| link.began + limits::ENGINE_START_PATIENCE);
-        let connect = main.is_none().then_some(self.links.connect_at);
-        let silent = self.silent_at().map(|at| at.max(self.links.probe_at));
-        let survey = self.is_connected().then_some(self.course.retry_at.unwrap_or(self.survey.due));
-        late.filter(|at| *at > self.now).chain(connect).chain(silent).chain(survey).min()
+        let connect = (main.is_none() && !self.is_refused()).then_some(self.links.connect_at);
+        let silent = self.silent_at().filter(|_| self.links.second.is_none()).map(|at| at.max(self.links.probe_at));
+        let send = self.is_connected().then(|| self.send_at()).flatten();
+        late.filter(|at| *at > self.now).chain(connect).chain(silent).chain(send).min()
+    }
+
+    /// Whether the start has failed, and a person is needed.
+    fn is_refused(&self) -> bool {
+        matches!(&self.opening, Opening::Done(opened) if opened.is_err())
     }
 }

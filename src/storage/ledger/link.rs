@@ -41,6 +41,7 @@ pub(super) struct Link {
     pub heard: Moment,
     pub out: BytesMut,
     incoming: BytesMut,
+    scratch: Box<[u8]>,
     scram: Option<ScramSha256>,
     /// The engine has asked for a proof, and has not given its own yet.
     unproven: bool,
@@ -71,6 +72,7 @@ impl Link {
             heard: now,
             out,
             incoming: BytesMut::new(),
+            scratch: vec![0; READ_BYTES].into(),
             scram: None,
             unproven: false,
             fenced: None,
@@ -98,13 +100,12 @@ impl Link {
     /// The connection is lost. Messages that came before are still there.
     pub fn read(&mut self, network: &mut impl Network, now: Moment) -> Result<(), LinkError> {
         loop {
-            let filled = self.incoming.len();
-            self.incoming.resize(filled + READ_BYTES, 0);
-            let read = network.read(self.id, &mut self.incoming[filled..]);
-            self.incoming.truncate(filled + read.as_ref().ok().copied().flatten().unwrap_or(0));
-            match read? {
+            match network.read(self.id, &mut self.scratch)? {
                 Some(0) => return Err(LinkError::Lost("PostgreSQL has ended the connection".to_owned())),
-                Some(_) => self.heard = now,
+                Some(bytes) => {
+                    self.heard = now;
+                    self.incoming.extend_from_slice(&self.scratch[..bytes]);
+                }
                 None => return Ok(()),
             }
         }

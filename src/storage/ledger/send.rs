@@ -10,6 +10,7 @@ use super::wire::{Sent, Step, What};
 use super::work::Work;
 use crate::limits;
 use crate::storage::keep::Settled;
+use crate::timers::Moment;
 
 /// The statements of a turn: see [`statements_of`].
 const TURN: [&[Step]; 4] = [
@@ -175,6 +176,13 @@ impl<N: Network> Ledger<N> {
             Ok(()) => self.expect_answer(Sent::new(What::Hold, 0, &[Step::Other])),
             Err(error) => log::error!("action: engine | result: fail | reason: the draw is not held: {error}"),
         }
+    }
+
+    /// When something may be sent that may not be now; `None`: an answer comes first.
+    pub(super) fn send_at(&self) -> Option<Moment> {
+        let is_blocked = self.course.failed.is_some() || self.course.confirmed > 0 || self.course.moved;
+        let is_surveying = self.wire.iter().any(|sent| sent.what == What::Survey);
+        self.course.retry_at.or_else(|| (!is_blocked && !is_surveying).then_some(self.survey.due))
     }
 
     /// Whether it is being found out what other instances have stored, or the hub has not taken the answer yet.

@@ -46,6 +46,12 @@ impl<N: Network> Ledger<N> {
         let kind = error.kind();
         match kind {
             ErrorKind::NoLeader => return Err(LinkError::Lost(error.to_string())),
+            ErrorKind::Person if self.is_opening() => {
+                let link = self.links.main.as_ref();
+                let host = self.options.hosts[link.map_or(0, |link| link.host)].clone();
+                let (database, reason) = (self.options.database.clone(), error.to_string());
+                return Err(LinkError::Mend(LedgerError::Schema { host, database, reason }));
+            }
             ErrorKind::Person | ErrorKind::Full => self.log_trouble(None, &error.to_string()),
             ErrorKind::Moved | ErrorKind::Again => {}
         }

@@ -154,7 +154,13 @@ pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came,
         Message::BindComplete => {}
         Message::DataRow(row) => sent.row(row)?,
         Message::CommandComplete(body) => sent.complete(body.tag()?)?,
-        Message::ErrorResponse(body) => sent.answer.error = Some(ServerError::read(body.fields())?),
+        Message::ErrorResponse(body) => {
+            let error = ServerError::read(body.fields())?;
+            if error.ends_the_connection() {
+                return Err(LinkError::Lost(error.to_string()));
+            }
+            sent.answer.error = Some(error);
+        }
         Message::NoticeResponse(body) => {
             let notice = ServerError::read(body.fields())?;
             if notice.severity == "WARNING" {
