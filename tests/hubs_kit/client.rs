@@ -173,7 +173,11 @@ impl Client {
                 self.gaps += 1;
                 return Wish::Leave;
             }
-            other @ (Answer::Unwelcome(_) | Answer::Rejected { .. } | Answer::NotDrawn | Answer::Error { .. }) => {
+            other @ (Answer::Unwelcome(_)
+            | Answer::Rejected { .. }
+            | Answer::Waiting { .. }
+            | Answer::NotDrawn
+            | Answer::Error { .. }) => {
                 panic!("agency {} in {:?}: {other:?}", self.agency, self.dialect)
             }
         }
