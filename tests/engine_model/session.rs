@@ -1,0 +1,524 @@
+//! One connection at its node: its messages in their order, its transaction, and what it waits for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::node::Event;
+use super::statements::{Key, Kind};
+use super::tables::{Change, View};
+use super::wire::{self, Params, Reader, Report, Value};
+use super::{Cluster, Link};
+
+/// A connection.
+#[derive(Default)]
+pub struct Session {
+    pub node: usize,
+    /// Bytes that are on their way here.
+    pub network: VecDeque<u8>,
+    /// They stay there until they are delivered.
+    pub held: bool,
+    pub inbox: Vec<u8>,
+    pub out: VecDeque<u8>,
+    /// The server has ended it.
+    pub ended: bool,
+    /// Its client will send nothing more.
+    pub client_gone: bool,
+    begun: bool,
+    /// Nothing of a transaction is open, and the client has been told.
+    idle: bool,
+    lock_timeout: Option<u64>,
+    statements: BTreeMap<String, Kind>,
+    portals: BTreeMap<String, Portal>,
+    transaction: Transaction,
+    /// After an error: what comes before the next `Sync` is skipped.
+    skips: bool,
+    wait: Option<Wait>,
+    /// Numbers waits, so that a time-out ends only its own.
+    waits: u64,
+    /// What is left of a simple query.
+    script: Option<VecDeque<String>>,
+    /// The last statement of a simple query is said to be complete after its commit.
+    tag: Option<String>,
+    listens: bool,
+    notes: Vec<i32>,
+    /// Its next turn fails with this code.
+    pub fails_next: Option<&'static str>,
+}
+
+#[derive(Clone)]
+struct Portal {
+    kind: Kind,
+    params: Rc<Params>,
+    binary: bool,
+}
+
+#[derive(Default)]
+struct Transaction {
+    changes: Vec<Change>,
+    notify: Option<i32>,
+    /// It has locked or written something, so that its end is in the log.
+    has_id: bool,
+    locks: Vec<Key>,
+}
+
+/// A statement that is being executed.
+struct Running {
+    portal: Portal,
+    wanted: Vec<Key>,
+    next: usize,
+}
+
+enum Wait {
+    Lock(Key, Running),
+    Standby,
+}
+
+impl Session {
+    pub fn new(node: usize) -> Session {
+        Session { node, ..Session::default() }
+    }
+
+    pub fn waits_for_lock(&self) -> bool {
+        matches!(self.wait, Some(Wait::Lock(..)))
+    }
+
+    pub fn waits_for_standby(&self) -> bool {
+        matches!(self.wait, Some(Wait::Standby))
+    }
+
+    /// The number of its wait for a lock.
+    pub fn current_wait(&self) -> Option<u64> {
+        self.waits_for_lock().then_some(self.waits)
+    }
+
+    /// The key it waits for.
+    fn awaited(&self) -> Option<Key> {
+        match self.wait {
+            Some(Wait::Lock(key, _)) => Some(key),
+            Some(Wait::Standby) | None => None,
+        }
+    }
+
+    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.out.extend(bytes);
+    }
+
+    fn say_ready(&mut self, link: Link) {
+        self.idle = true;
+        self.say_notes(link);
+        self.say(|out| wire::put(out, b'Z', b"I"));
+    }
+
+    fn say_notes(&mut self, link: Link) {
+        for draw in std::mem::take(&mut self.notes) {
+            let body = [&link.0.to_be_bytes()[..], b"loteria\0", draw.to_string().as_bytes(), b"\0"].concat();
+            self.say(|out| wire::put(out, b'A', &body));
+        }
+    }
+
+    fn begin(&mut self, link: Link, body: &[u8]) -> Result<(), Report> {
+        let mut reader = Reader(body);
+        match reader.i32()? {
+            80_877_103 | 80_877_104 => {
+                self.out.push_back(b'N'); // Neither TLS nor GSSAPI.
+                return Ok(());
+            }
+            196_608 => {}
+            _ => return Err(Report::fatal("0A000", "unsupported frontend protocol")),
+        }
+        while reader.0.first().is_some_and(|byte| *byte != 0) {
+            let (name, value) = (reader.text()?, reader.text()?);
+            let options = if name == "options" { value } else { format!("-c {name}={value}") };
+            if let Some((_, rest)) = options.split_once("lock_timeout=") {
+                self.lock_timeout = microseconds(rest).filter(|time| *time > 0);
+            }
+        }
+        self.begun = true;
+        self.say(|out| {
+            wire::put(out, b'R', &0_i32.to_be_bytes());
+            for pair in ["server_version\u{0}15.18\u{0}", "client_encoding\u{0}UTF8\u{0}", "integer_datetimes\u{0}on\u{0}"] {
+                wire::put(out, b'S', pair.as_bytes());
+            }
+            wire::put(out, b'K', &[link.0.to_be_bytes(), [0; 4]].concat());
+        });
+        self.say_ready(link);
+        Ok(())
+    }
+
+    fn parse(&mut self, body: &[u8]) -> Result<(), Report> {
+        let mut reader = Reader(body);
+        let (name, sql) = (reader.text()?, reader.text()?);
+        let kind = Kind::of(&name, &sql).ok_or_else(|| unknown(&sql))?;
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            return Err(Report::error("42P05", "prepared statement already exists"));
+        }
+        self.statements.insert(name, kind);
+        self.say(|out| wire::put(out, b'1', &[]));
+        Ok(())
+    }
+
+    fn bind(&mut self, body: &[u8]) -> Result<(), Report> {
+        let mut reader = Reader(body);
+        let (portal, statement) = (reader.text()?, reader.text()?);
+        let kind = self.statements.get(&statement).cloned();
+        let kind = kind.ok_or_else(|| Report::error("26000", "prepared statement does not exist"))?;
+        let formats = (0..reader.i16()?).map(|_| reader.i16()).collect::<Result<Vec<i16>, _>>()?;
+        let count = reader.i16()?;
+        let values = (0..count).map(|_| Ok(reader.value()?.map(<[u8]>::to_vec))).collect::<Result<Vec<_>, Report>>()?;
+        let results = (0..reader.i16()?).map(|_| reader.i16()).collect::<Result<Vec<i16>, _>>()?;
+        if !values.is_empty() && (formats.is_empty() || formats.contains(&0)) {
+            return Err(Report::error("0A000", "the model takes parameters in binary format only"));
+        }
+        if !portal.is_empty() && self.portals.contains_key(&portal) {
+            return Err(Report::error("42P03", "cursor already exists"));
+        }
+        let binary = results.first() == Some(&1);
+        self.portals.insert(portal, Portal { kind, params: Rc::new(Params(values)), binary });
+        self.say(|out| wire::put(out, b'2', &[]));
+        Ok(())
+    }
+
+    fn describe(&mut self, body: &[u8]) -> Result<(), Report> {
+        let mut reader = Reader(body);
+        let (what, name) = (reader.u8()?, reader.text()?);
+        let portal = self.portals.get(&name).filter(|_| what == b'P');
+        let kind = if what == b'P' { portal.map(|portal| &portal.kind) } else { self.statements.get(&name) };
+        let kind = kind.cloned().ok_or_else(|| Report::error("26000", "nothing of that name to describe"))?;
+        let binary = portal.is_some_and(|portal| portal.binary);
+        self.say(|out| {
+            if what == b'S' {
+                wire::put(out, b't', &[0, 0]); // The hub knows its own parameters.
+            }
+            match kind.columns() {
+                columns if columns.is_empty() => wire::put(out, b'n', &[]),
+                columns => wire::put_columns(out, &columns, binary),
+            }
+        });
+        Ok(())
+    }
+}
+
+fn unknown(sql: &str) -> Report {
+    Report::error("42601", &format!("the model does not know: {sql}"))
+}
+
+/// The statements of a simple query.
+fn statements_of(sql: &str) -> VecDeque<String> {
+    let mut in_text = false;
+    let parts = sql.split(|character| {
+        in_text ^= character == '\'';
+        character == ';' && !in_text
+    });
+    parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+}
+
+/// A time as a setting has it: milliseconds where there is no unit.
+fn microseconds(text: &str) -> Option<u64> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = if text[digits.len()..].starts_with('s') { 1_000_000 } else { 1000 };
+    digits.parse::<u64>().ok().map(|number| number * unit)
+}
+
+impl Cluster {
+    /// Lets a session go on until it waits for something.
+    pub(super) fn pump(&mut self, link: Link) {
+        let Some(mut session) = self.sessions.remove(&link) else { return };
+        let runs = |cluster: &Cluster, session: &Session| cluster.nodes[session.node].runs() && !session.ended;
+        while runs(self, &session) {
+            if let Some(key) = session.awaited() {
+                if self.nodes[session.node].locks.holder(key) != Some(link) {
+                    break;
+                }
+                let Some(Wait::Lock(_, running)) = session.wait.take() else { break };
+                self.go_on(link, &mut session, running);
+            } else if session.wait.is_some() {
+                break;
+            } else if session.script.is_some() {
+                self.go_on_script(link, &mut session);
+            } else {
+                match wire::take(&mut session.inbox, session.begun) {
+                    Ok(Some((tag, body))) => self.message(link, &mut session, tag, &body),
+                    Ok(None) if session.client_gone && session.network.is_empty() => self.end(link, &mut session),
+                    Ok(None) => break,
+                    Err(report) => self.fail(link, &mut session, &Report { severity: "FATAL", ..report }),
+                }
+            }
+        }
+        self.sessions.insert(link, session);
+    }
+
+    fn message(&mut self, link: Link, session: &mut Session, tag: u8, body: &[u8]) {
+        if !session.begun {
+            let begun = session.begin(link, body);
+            return begun.unwrap_or_else(|report| self.fail(link, session, &report));
+        }
+        session.idle = false;
+        let outcome = match tag {
+            b'S' => {
+                session.skips = false;
+                self.commit(link, session);
+                Ok(())
+            }
+            b'X' => {
+                self.end(link, session);
+                Ok(())
+            }
+            _ if session.skips => Ok(()),
+            b'P' => session.parse(body),
+            b'B' => session.bind(body),
+            b'D' => session.describe(body),
+            b'E' => self.execute(link, session, body),
+            b'C' => {
+                session.say(|out| wire::put(out, b'3', &[]));
+                Ok(())
+            }
+            b'H' => Ok(()),
+            b'Q' => Reader(body).text().map(|sql| {
+                session.script = Some(statements_of(&sql));
+            }),
+            _ => Err(Report::fatal("08P01", "invalid frontend message type")),
+        };
+        if let Err(report) = outcome {
+            self.fail(link, session, &report);
+        }
+    }
+
+    fn execute(&mut self, link: Link, session: &mut Session, body: &[u8]) -> Result<(), Report> {
+        let mut reader = Reader(body);
+        let (name, limit) = (reader.text()?, reader.i32()?);
+        if limit != 0 {
+            return Err(Report::error("0A000", "the model returns all rows"));
+        }
+        let portal = session.portals.get(&name).cloned();
+        let portal = portal.ok_or_else(|| Report::error("34000", "portal does not exist"))?;
+        self.start(link, session, portal)
+    }
+
+    /// The next statement of a simple query.
+    fn go_on_script(&mut self, link: Link, session: &mut Session) {
+        let Some(sql) = session.script.as_mut().and_then(VecDeque::pop_front) else {
+            return self.commit(link, session);
+        };
+        if let Some(tag) = session.tag.take() {
+            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
+        }
+        let started = Kind::of("", &sql).ok_or_else(|| unknown(&sql)).and_then(|kind| {
+            let columns = kind.columns();
+            if !columns.is_empty() {
+                session.say(|out| wire::put_columns(out, &columns, false));
+            }
+            self.start(link, session, Portal { kind, params: Rc::new(Params(Vec::new())), binary: false })
+        });
+        if let Err(report) = started {
+            self.fail(link, session, &report);
+        }
+    }
+
+    fn start(&mut self, link: Link, session: &mut Session, portal: Portal) -> Result<(), Report> {
+        let node = &self.nodes[session.node];
+        let only_reads = node.is_read_only || node.upstream.is_some();
+        if only_reads && (portal.kind.writes() || node.upstream.is_some() && portal.kind == Kind::Listen) {
+            return Err(Report::error("25006", "cannot execute this in a read-only transaction"));
+        }
+        if matches!(portal.kind, Kind::Lock | Kind::Write)
+            && let Some(code) = session.fails_next.take()
+        {
+            return Err(Report::error(code, "as the test wants it"));
+        }
+        let view = View { tables: &node.tables, own: &session.transaction.changes };
+        let wanted = portal.kind.wanted(&portal.params, view)?;
+        self.go_on(link, session, Running { portal, wanted, next: 0 });
+        Ok(())
+    }
+
+    /// Locks what a statement has to lock, and executes it when it has all of that.
+    fn go_on(&mut self, link: Link, session: &mut Session, mut running: Running) {
+        let node = &mut self.nodes[session.node];
+        while let Some(&key) = running.wanted.get(running.next) {
+            if !node.locks.take(key, link) {
+                session.wait = Some(Wait::Lock(key, running));
+                session.waits += 1;
+                self.time_wait(link, session);
+                return;
+            }
+            session.transaction.has_id = true;
+            if !session.transaction.locks.contains(&key) {
+                session.transaction.locks.push(key);
+            }
+            running.next += 1;
+            let view = View { tables: &node.tables, own: &session.transaction.changes };
+            match running.portal.kind.goes_on(&running.portal.params, view) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(report) => return self.fail(link, session, &report),
+            }
+        }
+        if let Err(report) = self.finish(session, &running.portal) {
+            self.fail(link, session, &report);
+        }
+    }
+
+    fn time_wait(&mut self, link: Link, session: &Session) {
+        let wait = session.waits;
+        self.schedule(1_000_000, Event::DeadlockCheck { link, wait });
+        if let Some(timeout) = session.lock_timeout {
+            self.schedule(timeout, Event::LockTimeout { link, wait });
+        }
+        if session.client_gone {
+            self.schedule(1_000_000, Event::ClientGone { link, wait });
+        }
+    }
+
+    fn finish(&mut self, session: &mut Session, portal: &Portal) -> Result<(), Report> {
+        let node = &self.nodes[session.node];
+        if let Kind::Read(items) = &portal.kind {
+            let settings = node.settings(self.replicas);
+            let row = items.iter().map(|item| item.of_server(settings)).collect::<Option<Vec<Value>>>();
+            let row = row.ok_or_else(|| unknown(&format!("{items:?}")))?;
+            session.say(|out| wire::put_row(out, &row, portal.binary));
+            Self::complete(session, "SELECT 1".to_owned());
+            return Ok(());
+        }
+        let view = View { tables: &node.tables, own: &session.transaction.changes };
+        let outcome = portal.kind.finish(&portal.params, view, self.now)?;
+        if self.full && outcome.changes.iter().any(|change| matches!(change, Change::Batch(..))) {
+            return Err(Report::error("53100", "could not extend file: No space left on device"));
+        }
+        session.listens |= portal.kind == Kind::Listen;
+        session.say(|out| outcome.rows.iter().for_each(|row| wire::put_row(out, row, portal.binary)));
+        session.transaction.has_id |= !outcome.changes.is_empty();
+        session.transaction.changes.extend(outcome.changes);
+        session.transaction.notify = session.transaction.notify.or(outcome.notify);
+        Self::complete(session, outcome.tag);
+        Ok(())
+    }
+
+    /// Says that a statement is complete: the last one of a simple query only behind its commit.
+    fn complete(session: &mut Session, tag: String) {
+        if session.script.is_some() {
+            session.tag = Some(tag);
+        } else {
+            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
+        }
+    }
+
+    fn commit(&mut self, link: Link, session: &mut Session) {
+        if session.transaction.has_id {
+            let changes = session.transaction.changes.clone();
+            let position = self.log_commit(session.node, changes);
+            self.nodes[session.node].commits.push((position, link));
+            session.wait = Some(Wait::Standby);
+        } else {
+            self.end_transaction(link, session);
+        }
+    }
+
+    /// A commit is as durable as it has to be, or its wait was cancelled: others see it.
+    pub(super) fn committed(&mut self, at: usize, position: usize, link: Link) {
+        let node = &mut self.nodes[at];
+        let record = Rc::clone(&node.log[position - 1]);
+        node.tables.apply(&record.changes);
+        let Some(mut session) = self.sessions.remove(&link) else { return };
+        session.wait = None;
+        if let Some(draw) = session.transaction.notify {
+            session.notes.extend(session.listens.then_some(draw));
+            for (other, listener) in self.sessions.iter_mut().filter(|(_, other)| other.listens && other.node == at) {
+                listener.notes.push(draw);
+                if listener.idle && !listener.ended {
+                    listener.say_notes(*other);
+                }
+            }
+        }
+        self.end_transaction(link, &mut session);
+        self.sessions.insert(link, session);
+        self.ready.push_back(link);
+    }
+
+    fn end_transaction(&mut self, link: Link, session: &mut Session) {
+        self.release(link, session);
+        if let Some(tag) = session.tag.take() {
+            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
+        }
+        session.script = None;
+        session.say_ready(link);
+    }
+
+    /// Forgets the transaction and its locks.
+    fn release(&mut self, link: Link, session: &mut Session) {
+        let transaction = std::mem::take(&mut session.transaction);
+        session.portals.clear();
+        let awaited = session.awaited();
+        for key in transaction.locks.into_iter().chain(awaited) {
+            let next = self.nodes[session.node].locks.give_back(key, link);
+            self.ready.extend(next);
+        }
+    }
+
+    /// An error: what the transaction did is void.
+    pub(super) fn fail(&mut self, link: Link, session: &mut Session, report: &Report) {
+        session.say(|out| wire::put_report(out, report));
+        self.release(link, session);
+        session.wait = None;
+        session.tag = None;
+        if report.severity == "FATAL" {
+            session.ended = true;
+        } else if session.script.take().is_some() {
+            session.say_ready(link);
+        } else {
+            session.skips = true;
+        }
+    }
+
+    /// The session is over, and what it had not committed is void.
+    pub(super) fn end(&mut self, link: Link, session: &mut Session) {
+        self.release(link, session);
+        session.wait = None;
+        session.ended = true;
+    }
+
+    pub(super) fn lock_timeout(&mut self, link: Link, wait: u64) {
+        self.break_wait(link, wait, &Report::error("55P03", "canceling statement due to lock timeout"));
+    }
+
+    pub(super) fn client_gone(&mut self, link: Link, wait: u64) {
+        self.break_wait(link, wait, &Report::fatal("08006", "connection to client lost"));
+    }
+
+    pub(super) fn deadlock_check(&mut self, link: Link, wait: u64) {
+        let awaits = |link: Link| {
+            let session = self.sessions.get(&link)?;
+            self.nodes[session.node].locks.holder(session.awaited()?)
+        };
+        let mut next = awaits(link);
+        for _ in 0..self.sessions.len() {
+            match next {
+                Some(found) if found == link => {
+                    return self.break_wait(link, wait, &Report::error("40P01", "deadlock detected"));
+                }
+                Some(other) => next = awaits(other),
+                None => return,
+            }
+        }
+    }
+
+    /// Ends a wait for a lock with an error, if it is still that wait.
+    fn break_wait(&mut self, link: Link, wait: u64, report: &Report) {
+        let is_current = |session: &&mut Session| session.waits_for_lock() && session.waits == wait && !session.ended;
+        if self.sessions.get_mut(&link).filter(is_current).is_none() {
+            return;
+        }
+        let Some(mut session) = self.sessions.remove(&link) else { return };
+        self.fail(link, &mut session, report);
+        self.sessions.insert(link, session);
+        self.ready.push_back(link);
+    }
+
+    /// A warning in the middle of a commit.
+    pub(super) fn warn(&mut self, link: Link, code: &'static str, message: &str) {
+        if let Some(session) = self.sessions.get_mut(&link) {
+            session.say(|out| wire::put_report(out, &Report::warning(code, message)));
+        }
+    }
+}
