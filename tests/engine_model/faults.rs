@@ -47,7 +47,11 @@ impl Cluster {
         let waited = self.give_up_wait(link, "terminating connection");
         let Some(mut session) = self.sessions.remove(&link) else { return };
         if !session.ended && !waited {
-            self.fail(link, &mut session, &Report::fatal("57P01", "terminating connection due to administrator command"));
+            self.fail(
+                link,
+                &mut session,
+                &Report::fatal("57P01", "terminating connection due to administrator command"),
+            );
         }
         self.end(link, &mut session);
         self.sessions.insert(link, session);
@@ -65,10 +69,13 @@ impl Cluster {
     }
 
     fn give_up_wait(&mut self, link: Link, message: &str) -> bool {
-        let Some(at) = self.sessions.get(&link).filter(|session| !session.ended).map(|session| session.node) else { return false };
+        let Some(at) = self.sessions.get(&link).filter(|session| !session.ended).map(|session| session.node) else {
+            return false;
+        };
         let node = &mut self.nodes[at];
         let flushed = node.flushed;
-        let Some(index) = node.commits.iter().position(|(position, other)| *other == link && *position <= flushed) else {
+        let Some(index) = node.commits.iter().position(|(position, other)| *other == link && *position <= flushed)
+        else {
             return false;
         };
         let (position, _) = node.commits.remove(index);
@@ -124,7 +131,8 @@ impl Cluster {
     /// A paused machine goes on. One that was replaced meanwhile still believes that it leads.
     pub fn go_on_node(&mut self, at: usize) {
         self.nodes[at].is_paused = false;
-        let links: Vec<Link> = self.sessions.iter().filter(|(_, session)| session.node == at).map(|(link, _)| *link).collect();
+        let links: Vec<Link> =
+            self.sessions.iter().filter(|(_, session)| session.node == at).map(|(link, _)| *link).collect();
         self.ready.extend(links);
         self.follow_on(at);
     }
@@ -205,7 +213,8 @@ impl Cluster {
     }
 
     fn end_sessions(&mut self, at: usize) {
-        let links: Vec<Link> = self.sessions.iter().filter(|(_, session)| session.node == at).map(|(link, _)| *link).collect();
+        let links: Vec<Link> =
+            self.sessions.iter().filter(|(_, session)| session.node == at).map(|(link, _)| *link).collect();
         self.nodes[at].commits.clear();
         for link in links {
             let Some(mut session) = self.sessions.remove(&link) else { continue };

@@ -70,8 +70,8 @@ pub struct Cluster {
     ready: VecDeque<Link>,
     /// There is no space: statements that store batches fail.
     full: bool,
-    /// Answers leave when the server has more than this many bytes of them, or waits for the client.
-    held_answers: bool,
+    /// New sessions send what they say at once.
+    eager: bool,
 }
 
 impl Cluster {
@@ -90,7 +90,7 @@ impl Cluster {
             next_event: 0,
             ready: VecDeque::new(),
             full: false,
-            held_answers: false,
+            eager: false,
         }
     }
 
@@ -123,10 +123,15 @@ impl Cluster {
             _ => {
                 let link = Link(self.next_link);
                 self.next_link += 1;
-                self.sessions.insert(link, Session::new(node));
+                self.sessions.insert(link, Session::new(node, self.eager));
                 Ok(link)
             }
         }
+    }
+
+    /// Whether sessions from now on send each message at once, as a server may: `UPDATE 1` long before the commit.
+    pub fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
     }
 
     /// Sends bytes, which arrive at once unless the link is [held](Self::hold).

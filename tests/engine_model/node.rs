@@ -153,7 +153,8 @@ impl Cluster {
             return;
         }
         let durable = if self.replicas { node.flushed.min(node.confirmed) } else { node.flushed };
-        let (done, rest) = std::mem::take(&mut node.commits).into_iter().partition(|(position, _)| *position <= durable);
+        let (done, rest) =
+            std::mem::take(&mut node.commits).into_iter().partition(|(position, _)| *position <= durable);
         node.commits = rest;
         let done: Vec<(usize, Link)> = done;
         for (position, link) in done {

@@ -9,6 +9,9 @@ use super::tables::{Change, View};
 use super::wire::{self, Params, Reader, Report, Value};
 use super::{Cluster, Link};
 
+/// The server's buffer for what it sends (`PQ_SEND_BUFFER_SIZE` in `pqcomm.c`).
+const SEND_BLOCK: usize = 8192;
+
 /// A connection.
 #[derive(Default)]
 pub struct Session {
@@ -19,6 +22,11 @@ pub struct Session {
     pub held: bool,
     pub inbox: Vec<u8>,
     pub out: VecDeque<u8>,
+    /// What the server has said and not sent: it sends when it waits for the client, reports something, is told to, or has a
+    /// block full.
+    unsent: VecDeque<u8>,
+    /// It sends everything at once instead, as it may: `UPDATE 1` long before the commit.
+    pub eager: bool,
     /// The server has ended it.
     pub ended: bool,
     /// Its client will send nothing more.
@@ -27,6 +35,8 @@ pub struct Session {
     /// Nothing of a transaction is open, and the client has been told.
     idle: bool,
     lock_timeout: Option<u64>,
+    /// When it looks for a circle of locks; as PostgreSQL's, a second where nothing else is said.
+    deadlock_timeout: Option<u64>,
     statements: BTreeMap<String, Kind>,
     portals: BTreeMap<String, Portal>,
     transaction: Transaction,
@@ -74,8 +84,8 @@ enum Wait {
 }
 
 impl Session {
-    pub fn new(node: usize) -> Session {
-        Session { node, ..Session::default() }
+    pub fn new(node: usize, eager: bool) -> Session {
+        Session { node, eager, ..Session::default() }
     }
 
     pub fn waits_for_lock(&self) -> bool {
@@ -102,13 +112,29 @@ impl Session {
     fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = Vec::new();
         write(&mut bytes);
-        self.out.extend(bytes);
+        self.unsent.extend(bytes);
+        while self.unsent.len() > SEND_BLOCK {
+            self.out.extend(self.unsent.drain(..SEND_BLOCK));
+        }
+        if self.eager {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.out.append(&mut self.unsent);
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.say(|out| wire::put_report(out, report));
+        self.flush();
     }
 
     fn say_ready(&mut self, link: Link) {
         self.idle = true;
         self.say_notes(link);
         self.say(|out| wire::put(out, b'Z', b"I"));
+        self.flush();
     }
 
     fn say_notes(&mut self, link: Link) {
@@ -131,14 +157,19 @@ impl Session {
         while reader.0.first().is_some_and(|byte| *byte != 0) {
             let (name, value) = (reader.text()?, reader.text()?);
             let options = if name == "options" { value } else { format!("-c {name}={value}") };
-            if let Some((_, rest)) = options.split_once("lock_timeout=") {
+            if let Some((_, rest)) = options.split_once(" lock_timeout=") {
                 self.lock_timeout = microseconds(rest).filter(|time| *time > 0);
+            }
+            if let Some((_, rest)) = options.split_once(" deadlock_timeout=") {
+                self.deadlock_timeout = microseconds(rest);
             }
         }
         self.begun = true;
         self.say(|out| {
             wire::put(out, b'R', &0_i32.to_be_bytes());
-            for pair in ["server_version\u{0}15.18\u{0}", "client_encoding\u{0}UTF8\u{0}", "integer_datetimes\u{0}on\u{0}"] {
+            for pair in
+                ["server_version\u{0}15.18\u{0}", "client_encoding\u{0}UTF8\u{0}", "integer_datetimes\u{0}on\u{0}"]
+            {
                 wire::put(out, b'S', pair.as_bytes());
             }
             wire::put(out, b'K', &[link.0.to_be_bytes(), [0; 4]].concat());
@@ -274,7 +305,10 @@ impl Cluster {
                 session.say(|out| wire::put(out, b'3', &[]));
                 Ok(())
             }
-            b'H' => Ok(()),
+            b'H' => {
+                session.flush();
+                Ok(())
+            }
             b'Q' => Reader(body).text().map(|sql| {
                 session.script = Some(statements_of(&sql));
             }),
@@ -362,7 +396,7 @@ impl Cluster {
 
     fn time_wait(&mut self, link: Link, session: &Session) {
         let wait = session.waits;
-        self.schedule(1_000_000, Event::DeadlockCheck { link, wait });
+        self.schedule(session.deadlock_timeout.unwrap_or(1_000_000), Event::DeadlockCheck { link, wait });
         if let Some(timeout) = session.lock_timeout {
             self.schedule(timeout, Event::LockTimeout { link, wait });
         }
@@ -428,6 +462,7 @@ impl Cluster {
                 listener.notes.push(draw);
                 if listener.idle && !listener.ended {
                     listener.say_notes(*other);
+                    listener.flush();
                 }
             }
         }
@@ -458,7 +493,7 @@ impl Cluster {
 
     /// An error: what the transaction did is void.
     pub(super) fn fail(&mut self, link: Link, session: &mut Session, report: &Report) {
-        session.say(|out| wire::put_report(out, report));
+        session.report(report);
         self.release(link, session);
         session.wait = None;
         session.tag = None;
@@ -518,7 +553,7 @@ impl Cluster {
     /// A warning in the middle of a commit.
     pub(super) fn warn(&mut self, link: Link, code: &'static str, message: &str) {
         if let Some(session) = self.sessions.get_mut(&link) {
-            session.say(|out| wire::put_report(out, &Report::warning(code, message)));
+            session.report(&Report::warning(code, message));
         }
     }
 }

@@ -27,9 +27,16 @@ pub enum Kind {
     Winners,
     Draw,
     /// Sets `held`, if it is not set.
-    Hold { draw: i32, why: String },
+    Hold {
+        draw: i32,
+        why: String,
+    },
     /// The draw and its roster, if there is no such draw.
-    MakeDraw { draw: i32, winning_number: i64, agencies: Vec<i32> },
+    MakeDraw {
+        draw: i32,
+        winning_number: i64,
+        agencies: Vec<i32>,
+    },
     Listen,
     /// Settings of the server, and the schema's version.
     Read(Vec<Item>),
@@ -135,7 +142,9 @@ impl Kind {
             Kind::Draw if is_due(params.int4(1)?, view) => vec![Key::Draw(params.int4(1)?)],
             Kind::Hold { draw, .. } if view.draw(*draw).is_some_and(|row| row.held.is_none()) => vec![Key::Draw(*draw)],
             Kind::MakeDraw { draw, .. } if view.draw(*draw).is_none() => vec![Key::Draw(*draw)],
-            Kind::Lock | Kind::Write | Kind::Draw | Kind::Hold { .. } | Kind::MakeDraw { .. } | Kind::Compare => Vec::new(),
+            Kind::Lock | Kind::Write | Kind::Draw | Kind::Hold { .. } | Kind::MakeDraw { .. } | Kind::Compare => {
+                Vec::new()
+            }
             Kind::SurveyDraw(_) | Kind::SurveyAgencies(_) | Kind::Winners | Kind::Listen | Kind::Read(_) => Vec::new(),
         })
     }
@@ -156,10 +165,13 @@ impl Kind {
             Kind::Winners => {
                 let draw = params.int4(1)?;
                 let stored = view.tables.batches.range((draw, i32::MIN, 0)..=(draw, i32::MAX, i64::MAX));
-                let takes_part = |agency| view.agency(draw, agency).is_some_and(|row| row.standing == Standing::Finished);
+                let takes_part =
+                    |agency| view.agency(draw, agency).is_some_and(|row| row.standing == Standing::Finished);
                 let won = stored.filter(|(key, _)| takes_part(key.1));
                 let won = won.filter_map(|(key, batch)| Some((key.1, batch.winners.as_ref()?)));
-                Ok(Outcome::rows(won.map(|(agency, text)| vec![Value::Int4(agency), Value::Text(text.to_vec())]).collect()))
+                Ok(Outcome::rows(
+                    won.map(|(agency, text)| vec![Value::Int4(agency), Value::Text(text.to_vec())]).collect(),
+                ))
             }
             Kind::SurveyDraw(items) => {
                 let row = view.draw(params.int4(1)?).map(|row| items.iter().map(|item| item.of_draw(row)).collect());

@@ -149,7 +149,8 @@ impl<'a> View<'a> {
 
     /// All agencies of a draw, by number.
     pub fn agencies(&self, draw: i32) -> Vec<(i32, Agency)> {
-        let mut numbers: Vec<i32> = self.tables.agencies.range((draw, i32::MIN)..=(draw, i32::MAX)).map(|(k, _)| k.1).collect();
+        let mut numbers: Vec<i32> =
+            self.tables.agencies.range((draw, i32::MIN)..=(draw, i32::MAX)).map(|(k, _)| k.1).collect();
         numbers.extend(self.own.iter().filter_map(|change| match change {
             Change::Agency(key, _) if key.0 == draw => Some(key.1),
             Change::Draw(..) | Change::Agency(..) | Change::Instance(..) | Change::Batch(..) => None,

@@ -121,7 +121,8 @@ impl Params {
         }
         let (length, _lower) = (reader.i32()?, reader.i32()?);
         let wrong = || Report::error("22P03", &format!("${number} has a wrong element"));
-        let elements = (0..length).map(|_| reader.value()?.and_then(&each).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+        let elements =
+            (0..length).map(|_| reader.value()?.and_then(&each).ok_or_else(wrong)).collect::<Result<_, _>>()?;
         if dimensions == 1 && reader.0.is_empty() { Ok(elements) } else { Err(wrong()) }
     }
 

@@ -111,10 +111,12 @@ fn a_stale_number(bench: &mut Bench) {
 
 fn behind_one_that_was_taken_back(bench: &mut Bench) {
     let x = fenced(bench, "x", 1);
-    let turns = [turn(bench, 1, 1, 1).with(1, 7, 1), turn(bench, 1, 1, 2).with(2, 0, 1), turn(bench, 1, 1, 3).with(3, 0, 1)];
+    let turns =
+        [turn(bench, 1, 1, 1).with(1, 7, 1), turn(bench, 1, 1, 2).with(2, 0, 1), turn(bench, 1, 1, 3).with(3, 0, 1)];
     let bytes: Vec<u8> = turns.iter().flat_map(Turn::bytes).collect();
     let said = bench.send(x, &bytes);
-    let ends: Vec<&String> = said.iter().filter(|words| words.starts_with("UPDATE") || words.starts_with("report")).collect();
+    let ends: Vec<&String> =
+        said.iter().filter(|words| words.starts_with("UPDATE") || words.starts_with("report")).collect();
     assert_eq!(ends, [NOT_WHOLE, NOTHING_DONE, NOTHING_DONE]);
     let again = turn(bench, 1, 1, 1).with(1, 0, 1);
     let bytes: Vec<u8> = [again, turns[1].clone(), turns[2].clone()].iter().flat_map(Turn::bytes).collect();
@@ -190,7 +192,10 @@ fn a_fence_waits_for_a_turn_in_doubt(bench: &mut Bench) {
     assert!(bench.waits_for_lock(new));
     bench.resume();
     let said = bench.said(new);
-    assert!(said[said.len() - 3].ends_with("x02\", \"\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x01\"]"), "{said:?}");
+    assert!(
+        said[said.len() - 3].ends_with("x02\", \"\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x00\\\\x01\"]"),
+        "{said:?}"
+    );
 }
 
 fn a_cancelled_wait(bench: &mut Bench) {
@@ -203,7 +208,10 @@ fn a_cancelled_wait(bench: &mut Bench) {
     let survey = bytes::of_draw("survey_agencies", bench.draw);
     bench.send(new, &survey);
     let said = bench.cancel_wait(old);
-    assert_eq!(said, ["report WARNING 01000", "ready"]);
+    assert!(
+        said.ends_with(&["UPDATE 1".to_owned(), "report WARNING 01000".to_owned(), "ready".to_owned()]),
+        "{said:?}"
+    );
     bench.send(new, &survey);
     let conflicting = turn(bench, 2, 1, 1).with(1, 0, 1);
     ends(bench, other, &conflicting, NOT_WHOLE);
@@ -253,7 +261,7 @@ fn a_lock_timeout(bench: &mut Bench) {
     bench.send(y, &waiting.bytes());
     assert!(bench.waits_for_lock(y));
     let said = bench.pass(y, 400_000);
-    assert_eq!(said, ["report ERROR 55P03", "ready"]);
+    assert!(said.ends_with(&["report ERROR 55P03".to_owned(), "ready".to_owned()]), "{said:?}");
     let mut end = Vec::new();
     bytes::sync(&mut end);
     bench.send(x, &end);
@@ -261,18 +269,23 @@ fn a_lock_timeout(bench: &mut Bench) {
 }
 
 fn a_deadlock(bench: &mut Bench) {
-    let (x, y) = (fenced(bench, "x", 1), fenced(bench, "y", 2));
+    // The one that waits first never looks for a circle, so that it is the other one whose turn is void.
+    let x = bench.connect("x", &[("deadlock_timeout", "600s")]);
+    let y = bench.connect("y", &[("deadlock_timeout", "100ms")]);
+    for (id, instance) in [(x, 1), (y, 2)] {
+        let fence = bytes::fence(&bench.instance(instance));
+        bench.send(id, &fence);
+    }
     let [x1, x2] = [1, 2].map(|agency| turn(bench, 1, 1, 1).with(agency, 0, 1).locks());
     let [y2, y1] = [2, 1].map(|agency| turn(bench, 2, 1, 1).with(agency, 0, 1).locks());
     bench.send(x, &x1);
     bench.send(y, &y2);
     bench.send(x, &x2);
     assert!(bench.waits_for_lock(x));
-    // PostgreSQL breaks the circle as soon as the first that waits has done so for a second, perhaps before it says that the
-    // second one waits.
     bench.send_without_looking(y, &y1);
-    let said = bench.pass(x, 1_000_000);
-    assert_eq!(said, ["report ERROR 40P01"]);
+    let said = bench.pass(y, 100_000);
+    assert!(said.ends_with(&["report ERROR 40P01".to_owned()]), "{said:?}");
+    assert!(!bench.waits_for_lock(x));
     let mut end = Vec::new();
     bytes::sync(&mut end);
     bench.send(x, &end);
@@ -356,6 +369,6 @@ INSERT INTO loteria.agencies (draw, agency) SELECT d.draw, a FROM d, unnest('{{1
     bench.send(x, &bytes::of_draw("survey_draw", new + 1));
     bench.send(x, &bytes::query("SELECT version::text FROM loteria.format"));
     bench.send(x, &bytes::query("SELECT pg_is_in_recovery()::text, current_setting('full_page_writes')"));
-    bench.send(x, &bytes::query("SELECT nonsense FROM nowhere"));
+    bench.send(x, &bytes::query("NONSENSE"));
     bench.send(x, &bytes::query("LISTEN loteria"));
 }

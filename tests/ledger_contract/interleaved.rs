@@ -16,7 +16,15 @@ pub struct Seen {
     lock_waits: u32,
     standby_waits: u32,
     warnings: u32,
-    draws: u32,
+}
+
+impl Seen {
+    /// Whether all of it has.
+    pub fn everything(&self) -> bool {
+        let counts =
+            [self.whole, self.taken_back, self.nothing_done, self.lock_waits, self.standby_waits, self.warnings];
+        counts.iter().all(|count| *count > 0)
+    }
 }
 
 /// A link and what it still has to send of what it has begun.
@@ -140,7 +148,6 @@ fn note(bench: &Bench, senders: &[Sender], seen: &mut Seen) {
                 "UPDATE 0" => seen.nothing_done += 1,
                 "report ERROR 23514 turn_is_whole" => seen.taken_back += 1,
                 "report WARNING 01000" => seen.warnings += 1,
-                "SELECT 1" => seen.draws += 1,
                 _ => {}
             }
         }

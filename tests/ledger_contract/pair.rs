@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::bytes::{self, in_words};
-use crate::engine_model::{Cluster, Delays, Link, Standing, Uuid, take};
-use crate::real::{Connection, PATIENCE, Server};
+use crate::engine_model::{Cluster, Delays, Link, Reader, Standing, Uuid, take};
+use crate::real::{Connection, Message, PATIENCE, Server};
 
 /// A pair, by its place in [`Bench`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,13 @@ struct Pair {
     inbox: Vec<u8>,
     real: Connection,
     name: &'static str,
+}
+
+/// Whether this is a row of `compare`, whose rows have no order.
+fn is_compared((tag, body): &Message) -> bool {
+    let mut reader = Reader(body);
+    let is_row = *tag == b'D' && reader.i16() == Ok(4);
+    is_row && [4, 8, 4, 4].iter().all(|length| reader.value().ok().flatten().map(<[u8]>::len) == Some(*length))
 }
 
 /// The model, the server, and pairs of connections.
@@ -47,7 +54,18 @@ impl Bench {
         admin.run(include_str!("schema.sql"));
         admin.run("CREATE TABLE probe AS SELECT 1 AS n");
         let model = Cluster::new(0, true, Delays::default());
-        Bench { server, admin, probe, model, pairs: Vec::new(), draw: 0, case: String::new(), is_stalled: false, said: Vec::new(), trace: Vec::new() }
+        Bench {
+            server,
+            admin,
+            probe,
+            model,
+            pairs: Vec::new(),
+            draw: 0,
+            case: String::new(),
+            is_stalled: false,
+            said: Vec::new(),
+            trace: Vec::new(),
+        }
     }
 
     /// Begins a case: a draw of its own, in a model of its own.
@@ -120,16 +138,23 @@ impl Bench {
         for at in 0..self.pairs.len() {
             let pair = &mut self.pairs[at];
             pair.inbox.extend(self.model.receive(pair.model, usize::MAX));
-            while let Some((tag, body)) = take(&mut pair.inbox, true).unwrap() {
-                let expected = in_words(tag, &body);
-                let (tag, body) = pair.real.next();
-                let found = in_words(tag, &body);
-                self.trace.push(format!("{}: {found}", pair.name));
-                self.said.push((at, found.clone()));
+            let mut expected = Vec::new();
+            while let Some(message) = take(&mut pair.inbox, true).unwrap() {
+                expected.push(message);
+            }
+            for run in expected.chunk_by(|one, other| is_compared(one) && is_compared(other)) {
+                let mut expected: Vec<String> = run.iter().map(|(tag, body)| in_words(*tag, body)).collect();
+                let words =
+                    |message: Option<Message>| message.map_or("nothing".to_owned(), |(tag, body)| in_words(tag, &body));
+                let mut found: Vec<String> = run.iter().map(|_| words(pair.real.try_next())).collect();
+                expected.sort();
+                found.sort();
+                self.trace.extend(found.iter().map(|words| format!("{}: {words}", pair.name)));
                 if found != expected {
                     let trace = self.trace.join("\n");
-                    panic!("{}: the model says {expected}, and PostgreSQL {found}, behind\n{trace}", self.case);
+                    panic!("{}: the model says {expected:?}, and PostgreSQL {found:?}, behind\n{trace}", self.case);
                 }
+                self.said.extend(found.into_iter().map(|words| (at, words)));
             }
         }
         for at in 0..self.pairs.len() {
@@ -181,9 +206,7 @@ impl Bench {
         // The server takes the setting when it gets to it: what is committed before waits for nobody.
         while self.admin.run(&waits) != ["t"] {
             assert!(Instant::now() < until, "the server does not wait for standbys");
-            let idle = format!("SELECT state = 'idle' FROM pg_stat_activity WHERE pid = {}", self.probe.process);
-            if self.admin.run(&idle) == ["t"] {
-                self.probe.until_ready();
+            if self.probe.has_answered() {
                 self.probe.ask("UPDATE probe SET n = n + 1");
             }
         }
@@ -221,11 +244,6 @@ impl Bench {
         self.said(id)
     }
 
-    /// Runs SQL at the server that the model is told of in another way.
-    pub fn at_server(&mut self, sql: &str) -> Vec<String> {
-        self.admin.run(sql)
-    }
-
     /// The rows of the draw are the same, as others see them.
     pub fn compare_tables(&mut self) {
         self.resume();
@@ -234,13 +252,19 @@ impl Bench {
         let instances: Vec<&Uuid> = tables.instances.keys().collect();
         let hex = |id: &Uuid| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let ours = tables.agencies.iter().filter(|((of, _), _)| *of == draw);
-        let agencies = ours.map(|((_, agency), row)| {
-            format!("{agency} {} {} {}", row.batches, row.bets, row.standing.text())
-        });
+        let agencies =
+            ours.map(|((_, agency), row)| format!("{agency} {} {} {}", row.batches, row.bets, row.standing.text()));
         let batches = tables.batches.iter().map(|((_, agency, batch), row)| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let winners = row.winners.as_deref().map_or("none".to_owned(), text);
-            format!("{agency} {batch} {} {} {} {winners} {} {}", row.bets, row.crc, text(&row.rows), hex(&row.instance), row.turn)
+            format!(
+                "{agency} {batch} {} {} {} {winners} {} {}",
+                row.bets,
+                row.crc,
+                text(&row.rows),
+                hex(&row.instance),
+                row.turn
+            )
         });
         let links = tables.instances.iter().map(|(id, row)| format!("{} {} {}", hex(id), row.epoch, row.turn));
         let draws = tables.draws.get(&draw).into_iter().map(|row| {

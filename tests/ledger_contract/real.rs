@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::engine_model::{Reader, put, take};
 
 /// Nothing that these tests wait for takes so long, unless it never comes.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
 /// A message of a server: its tag and its body.
@@ -36,12 +36,16 @@ impl Server {
         }
         let data = folder.path().join("data");
         let mut initdb = owner.command("initdb", folder.path());
-        initdb.args(["--auth=trust", "--username=loteria", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data);
+        initdb
+            .args(["--auth=trust", "--username=loteria", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(&data);
         let made = initdb.output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let mut server = owner.command("postgres", folder.path());
         server.arg("-D").arg(&data).arg("-k").arg(folder.path());
-        for setting in ["listen_addresses=", "fsync=off", "log_min_messages=log", "deadlock_timeout=1s", "autovacuum=off"] {
+        for setting in
+            ["listen_addresses=", "fsync=off", "log_min_messages=log", "deadlock_timeout=1s", "autovacuum=off"]
+        {
             server.args(["-c", setting]);
         }
         let mut child = server.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("postgres runs");
@@ -118,16 +122,21 @@ impl Connection {
 
     /// The next message that is not about settings.
     pub fn next(&mut self) -> Message {
+        self.try_next().expect("the server answers in time")
+    }
+
+    /// As [`next`](Self::next); `None`: it does not come.
+    pub fn try_next(&mut self) -> Option<Message> {
         let until = Instant::now() + PATIENCE;
         loop {
             match take(&mut self.inbox, true).expect("a message") {
                 Some((b'S', _)) => {}
                 Some((b'K', body)) => self.process = Reader(&body).i32().unwrap(),
-                Some(message) => return message,
+                Some(message) => return Some(message),
                 None => {
                     assert!(Instant::now() < until, "the server says nothing more");
                     let mut bytes = [0; 16 * 1024];
-                    let count = self.stream.read(&mut bytes).expect("the server answers in time");
+                    let Ok(count) = self.stream.read(&mut bytes) else { return None };
                     assert!(count > 0, "the server has ended the connection");
                     self.inbox.extend(&bytes[..count]);
                 }
@@ -144,6 +153,21 @@ impl Connection {
                 return messages;
             }
         }
+    }
+
+    /// Whether the server has answered; then its answer is taken.
+    pub fn has_answered(&mut self) -> bool {
+        let mut bytes = [0; 1024];
+        self.stream.set_nonblocking(true).unwrap();
+        if let Ok(count) = self.stream.read(&mut bytes) {
+            self.inbox.extend(&bytes[..count]);
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        let has = self.inbox.ends_with(b"Z\0\0\0\x05I");
+        if has {
+            self.until_ready();
+        }
+        has
     }
 
     /// Sends a simple query.
