@@ -21,6 +21,28 @@ impl Cluster {
         }
     }
 
+    /// What is on its way arrives, and what is sent from now on does at once.
+    pub fn unhold(&mut self, link: Link) {
+        if let Some(session) = self.sessions.get_mut(&link).filter(|session| session.held) {
+            session.held = false;
+            self.deliver(link, usize::MAX);
+        }
+    }
+
+    /// Connections that their servers have not ended, with or without a client.
+    pub fn links(&self) -> Vec<Link> {
+        self.sessions.iter().filter(|(_, session)| !session.ended).map(|(link, _)| *link).collect()
+    }
+
+    /// The network ends the connection: its client learns of it, and the server when it has taken what has arrived.
+    pub fn reset(&mut self, link: Link) {
+        self.cut(link);
+        if let Some(session) = self.sessions.get_mut(&link) {
+            session.out.clear();
+            session.is_reset = true;
+        }
+    }
+
     /// The client is gone. What it sent, delivered or still on its way, is executed all the same; a wait for a lock is given up
     /// after a second, and a commit goes on.
     pub fn close(&mut self, link: Link) {

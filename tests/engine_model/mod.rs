@@ -162,12 +162,12 @@ impl Cluster {
 
     /// How many bytes the server has sent that nothing has taken.
     pub fn waiting(&self, link: Link) -> usize {
-        self.sessions.get(&link).map_or(0, |session| session.out.len())
+        self.sessions.get(&link).filter(|session| !session.is_reset).map_or(0, |session| session.out.len())
     }
 
     /// Whether the server has ended this link. Bytes that it sent before are still there.
     pub fn is_ended(&self, link: Link) -> bool {
-        self.sessions.get(&link).is_none_or(|session| session.ended)
+        self.sessions.get(&link).is_none_or(|session| session.ended || session.is_reset)
     }
 
     /// Whether the link waits for a row lock.

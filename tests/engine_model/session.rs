@@ -31,6 +31,8 @@ pub struct Session {
     pub ended: bool,
     /// Its client will send nothing more.
     pub client_gone: bool,
+    /// The network has ended it, for the client.
+    pub is_reset: bool,
     begun: bool,
     /// Nothing of a transaction is open, and the client has been told.
     idle: bool,

@@ -32,7 +32,8 @@ struct Sender {
     id: Id,
     instance: u8,
     epoch: i64,
-    parts: VecDeque<Vec<u8>>,
+    /// Whether a turn begins with it, and the bytes.
+    parts: VecDeque<(bool, Vec<u8>)>,
 }
 
 const STEPS: usize = 60;
@@ -64,8 +65,9 @@ pub fn run(bench: &mut Bench, seed: u64, seen: &mut Seen) {
     // What is open ends, the holders of locks first.
     while senders.iter().any(|sender| !sender.parts.is_empty()) {
         let at = (0..senders.len()).filter(|at| !senders[*at].parts.is_empty());
-        let at = at.min_by_key(|at| bench.waits_for_lock(senders[*at].id)).unwrap();
-        let part = senders[at].parts.pop_front().unwrap();
+        let begins = |at: &usize| senders[*at].parts.front().is_some_and(|(begins, _)| *begins);
+        let at = at.min_by_key(|at| (bench.waits_for_lock(senders[*at].id), begins(at))).unwrap();
+        let (_, part) = senders[at].parts.pop_front().unwrap();
         bench.send(senders[at].id, &part);
         note(bench, &senders, seen);
     }
@@ -73,13 +75,14 @@ pub fn run(bench: &mut Bench, seed: u64, seen: &mut Seen) {
 
 fn one_step(bench: &mut Bench, random: &mut Random, senders: &mut Vec<Sender>) {
     let at = random.index(senders.len());
-    if let Some(part) = senders[at].parts.pop_front() {
+    // With one that waits for a lock no turn begins: two that want the same row are served in an order of which PostgreSQL
+    // promises nothing.
+    let may_begin = !bench.has_waiting() && !bench.waits_for_standby(senders[at].id);
+    if let Some((_, part)) = senders[at].parts.pop_front_if(|(begins, _)| may_begin || !*begins) {
         bench.send(senders[at].id, &part);
         return;
     }
-    // With one that waits for a lock nothing new begins: two that wait for the same row are served in an order of which
-    // PostgreSQL promises nothing.
-    if bench.has_waiting() || bench.waits_for_standby(senders[at].id) {
+    if !may_begin || !senders[at].parts.is_empty() {
         return;
     }
     let (id, instance) = (senders[at].id, senders[at].instance);
@@ -103,7 +106,7 @@ fn one_step(bench: &mut Bench, random: &mut Random, senders: &mut Vec<Sender>) {
                 let turn = any_turn(bench, random, &senders[at], stored + 1 + behind + wrong);
                 let whole = random.chance(300);
                 let parts = if whole { vec![turn.bytes()] } else { turn.parts().to_vec() };
-                senders[at].parts.extend(parts);
+                senders[at].parts.extend(parts.into_iter().enumerate().map(|(place, part)| (place == 0, part)));
             }
         }
     }

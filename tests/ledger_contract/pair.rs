@@ -51,7 +51,7 @@ impl Bench {
             connection
         };
         let (mut admin, probe) = (connect(), connect());
-        admin.run(include_str!("schema.sql"));
+        admin.run(include_str!("../../src/storage/ledger/schema.sql"));
         admin.run("CREATE TABLE probe AS SELECT 1 AS n");
         let model = Cluster::new(0, true, Delays::default());
         Bench {

@@ -1,0 +1,126 @@
+//! Two ledgers on a simulated PostgreSQL with faults from a seed.
+//!
+//! Both take batches of the same agencies, as two hubs behind a balancer do, while leaders die, restart and pause, connections
+//! end, standbys stall, waits are cancelled and disks fill up. Every batch of which a ledger has said that it is committed must
+//! be stored once, with its bytes, in its place; one that was taken back for good must not be stored; there is one draw.
+//! `LEDGER_SEEDS=100000 cargo test --profile soak --test ledger_simulation` runs more seeds, `LEDGER_SEED=42` one.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // As helpers of tests may.
+
+#[path = "storage_kit/bets.rs"]
+mod bets;
+mod engine_model;
+#[path = "ledger_simulation/faults.rs"]
+mod faults;
+#[path = "ledger_simulation/hub.rs"]
+mod hub;
+#[path = "ledger_simulation/network.rs"]
+mod network;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use engine_model::{Cluster, Delays, Random};
+use faults::Trouble;
+use hub::{Hub, NUMBERED, content_of, last_batch};
+
+const SEEDS: u64 = 150;
+/// Microseconds of the model's time.
+const WITH_FAULTS: u64 = 30_000_000;
+const AT_MOST: u64 = 600_000_000;
+
+/// What agencies were told, and which contents they will never hand in again.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Agency and content.
+    pub stored: BTreeSet<(u32, u32)>,
+    /// Taken back, and not handed in again.
+    pub rejected: BTreeSet<(u32, u32)>,
+    /// Of those without numbers.
+    pub next_content: u32,
+}
+
+fn run(seed: u64, counts: &mut BTreeMap<&'static str, u32>) {
+    let mut random = Random::new(seed);
+    let delays = Delays { flush: random.below(3000), replication: random.below(20_000) };
+    let mut cluster = Cluster::new(random.next(), true, delays);
+    cluster.set_eager(random.chance(500));
+    let cluster = Rc::new(RefCell::new(cluster));
+    let mut hubs = [1, 2].map(|number| Hub::new(number, Rc::clone(&cluster), random.next()));
+    let (mut told, mut trouble) = (Told::default(), Trouble::new(random.next()));
+    let mut finishes = false;
+    loop {
+        let now = cluster.borrow().now();
+        assert!(now < AT_MOST, "it never ends: {hubs:?}");
+        if now < WITH_FAULTS {
+            trouble.maybe(&cluster, counts);
+        } else {
+            trouble.heal(&cluster);
+        }
+        for hub in &mut hubs {
+            hub.step(&mut told, &mut random, counts);
+        }
+        if !finishes && now >= WITH_FAULTS && hubs.iter().all(Hub::is_done) {
+            finishes = true;
+            hubs[0].finish_all();
+        }
+        if hubs.iter().all(Hub::knows_draw) {
+            break;
+        }
+        let wakes = hubs.iter().filter_map(Hub::wake).chain(cluster.borrow().next_event());
+        let next = wakes.filter(|at| *at > now).min().unwrap_or(u64::MAX).min(now + 1 + random.below(20_000));
+        cluster.borrow_mut().advance(next);
+    }
+    check(&cluster.borrow(), &told, &hubs);
+}
+
+/// The oracle.
+fn check(cluster: &Cluster, told: &Told, hubs: &[Hub]) {
+    let mut found: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+    for ((_, agency, number), batch) in &cluster.visible().batches {
+        let agency = agency.cast_unsigned();
+        let content = content_of(&batch.rows);
+        assert_eq!(*batch.rows, *bets::rows_of(agency, &bets::batch(content, 3)), "its bytes");
+        if NUMBERED.contains(&agency) {
+            assert_eq!(content, hub::numbered_content(agency, u64::try_from(*number).unwrap()), "its place");
+        }
+        *found.entry((agency, content)).or_default() += 1;
+    }
+    assert!(found.values().all(|times| *times == 1), "stored twice: {found:?}");
+    for told in &told.stored {
+        assert!(found.contains_key(told), "told that it is stored, and lost: {told:?}");
+    }
+    for told in &told.rejected {
+        assert!(!found.contains_key(told), "rejected, and stored: {told:?}");
+    }
+    assert_eq!(cluster.draws_made().len(), 1, "one draw");
+    let stored = i64::try_from(3 * found.len()).unwrap();
+    assert_eq!(cluster.visible().draws[&1].bets, Some(stored));
+    let winners: usize = found.keys().map(|(_, first)| bets::batch(*first, 3)).map(|batch| hub::winners(&batch)).sum();
+    for hub in hubs {
+        assert_eq!(hub.drawn(), Some(winners), "the same winners at all");
+    }
+    assert!(cluster.visible().draws[&1].held.is_none(), "no alarm");
+    for agency in NUMBERED {
+        assert!(found.keys().filter(|(of, _)| *of == agency).count() as u64 == last_batch(), "all of agency {agency}");
+    }
+}
+
+#[test]
+fn what_is_told_is_stored_once_whatever_fails() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let seeds = match number("LEDGER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LEDGER_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut counts = BTreeMap::new();
+    for seed in seeds.clone() {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed, &mut counts)));
+        assert!(outcome.is_ok(), "LEDGER_SEED={seed}");
+    }
+    println!("{counts:?}");
+    for what in ["committed", "moved", "no space", "failover", "restart", "pause", "cut", "late bytes", "cancelled"] {
+        assert!(seeds.end - seeds.start < SEEDS || counts.contains_key(what), "never happened: {what}");
+    }
+}
