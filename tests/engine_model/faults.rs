@@ -95,12 +95,14 @@ impl Cluster {
             return false;
         };
         let node = &mut self.nodes[at];
-        let flushed = node.flushed;
-        let Some(index) = node.commits.iter().position(|(position, other)| *other == link && *position <= flushed)
-        else {
+        if !node.runs() {
             return false;
-        };
+        }
+        let Some(index) = node.commits.iter().position(|(_, other)| *other == link) else { return false };
         let (position, _) = node.commits.remove(index);
+        // A server that writes its log does not stop in the middle.
+        node.flushed = node.flushed.max(position);
+        self.replicate(at);
         self.warn(link, "01000", message);
         self.committed(at, position, link);
         true
