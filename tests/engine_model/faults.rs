@@ -66,6 +66,9 @@ impl Cluster {
 
     /// The server ends the connection, as `pg_terminate_backend` does. A commit that waits for a standby becomes visible.
     pub fn terminate(&mut self, link: Link) {
+        if self.sessions.get(&link).is_none_or(|session| !self.nodes[session.node].runs()) {
+            return;
+        }
         let waited = self.give_up_wait(link, "terminating connection");
         let Some(mut session) = self.sessions.remove(&link) else { return };
         if !session.ended && !waited {
