@@ -23,7 +23,7 @@ use std::io::Write;
 
 use pair::Bench;
 
-const SEEDS: u64 = 70;
+const SEEDS: u64 = 100;
 
 #[test]
 fn the_model_answers_as_postgresql_does() {

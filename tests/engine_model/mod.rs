@@ -13,6 +13,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+mod execute;
 mod faults;
 mod locks;
 mod node;

@@ -1,13 +1,12 @@
-//! One connection at its node: its messages in their order, its transaction, and what it waits for.
+//! One connection at its node: what of its messages needs nothing of the node, its transaction, and what it waits for.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::node::Event;
+use super::Link;
 use super::statements::{Key, Kind};
-use super::tables::{Change, View};
-use super::wire::{self, Params, Reader, Report, Value};
-use super::{Cluster, Link};
+use super::tables::Change;
+use super::wire::{self, Params, Reader, Report};
 
 /// The server's buffer for what it sends (`PQ_SEND_BUFFER_SIZE` in `pqcomm.c`).
 const SEND_BLOCK: usize = 8192;
@@ -24,7 +23,7 @@ pub struct Session {
     pub out: VecDeque<u8>,
     /// What the server has said and not sent: it sends when it waits for the client, reports something, is told to, or has a
     /// block full.
-    unsent: VecDeque<u8>,
+    pub(super) unsent: VecDeque<u8>,
     /// It sends everything at once instead, as it may: `UPDATE 1` long before the commit.
     pub eager: bool,
     /// The server has ended it.
@@ -33,54 +32,54 @@ pub struct Session {
     pub client_gone: bool,
     /// The network has ended it, for the client.
     pub is_reset: bool,
-    begun: bool,
+    pub(super) begun: bool,
     /// Nothing of a transaction is open, and the client has been told.
-    idle: bool,
-    lock_timeout: Option<u64>,
+    pub(super) idle: bool,
+    pub(super) lock_timeout: Option<u64>,
     /// When it looks for a circle of locks; as PostgreSQL's, a second where nothing else is said.
-    deadlock_timeout: Option<u64>,
-    statements: BTreeMap<String, Kind>,
-    portals: BTreeMap<String, Portal>,
-    transaction: Transaction,
+    pub(super) deadlock_timeout: Option<u64>,
+    pub(super) statements: BTreeMap<String, Kind>,
+    pub(super) portals: BTreeMap<String, Portal>,
+    pub(super) transaction: Transaction,
     /// After an error: what comes before the next `Sync` is skipped.
-    skips: bool,
-    wait: Option<Wait>,
+    pub(super) skips: bool,
+    pub(super) wait: Option<Wait>,
     /// Numbers waits, so that a time-out ends only its own.
-    waits: u64,
+    pub(super) waits: u64,
     /// What is left of a simple query.
-    script: Option<VecDeque<String>>,
+    pub(super) script: Option<VecDeque<String>>,
     /// The last statement of a simple query is said to be complete after its commit.
-    tag: Option<String>,
-    listens: bool,
-    notes: Vec<i32>,
+    pub(super) tag: Option<String>,
+    pub(super) listens: bool,
+    pub(super) notes: Vec<i32>,
     /// Its next turn fails with this code.
     pub fails_next: Option<&'static str>,
 }
 
 #[derive(Clone)]
-struct Portal {
-    kind: Kind,
-    params: Rc<Params>,
-    binary: bool,
+pub struct Portal {
+    pub(super) kind: Kind,
+    pub(super) params: Rc<Params>,
+    pub(super) binary: bool,
 }
 
 #[derive(Default)]
-struct Transaction {
-    changes: Vec<Change>,
-    notify: Option<i32>,
+pub struct Transaction {
+    pub(super) changes: Vec<Change>,
+    pub(super) notify: Option<i32>,
     /// It has locked or written something, so that its end is in the log.
-    has_id: bool,
-    locks: Vec<Key>,
+    pub(super) has_id: bool,
+    pub(super) locks: Vec<Key>,
 }
 
 /// A statement that is being executed.
-struct Running {
-    portal: Portal,
-    wanted: Vec<Key>,
-    next: usize,
+pub struct Running {
+    pub(super) portal: Portal,
+    pub(super) wanted: Vec<Key>,
+    pub(super) next: usize,
 }
 
-enum Wait {
+pub enum Wait {
     Lock(Key, Running),
     Standby,
 }
@@ -104,14 +103,14 @@ impl Session {
     }
 
     /// The key it waits for.
-    fn awaited(&self) -> Option<Key> {
+    pub(super) fn awaited(&self) -> Option<Key> {
         match self.wait {
             Some(Wait::Lock(key, _)) => Some(key),
             Some(Wait::Standby) | None => None,
         }
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.unsent.extend(bytes);
@@ -123,30 +122,30 @@ impl Session {
         }
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.out.append(&mut self.unsent);
     }
 
-    fn report(&mut self, report: &Report) {
+    pub(super) fn report(&mut self, report: &Report) {
         self.say(|out| wire::put_report(out, report));
         self.flush();
     }
 
-    fn say_ready(&mut self, link: Link) {
+    pub(super) fn say_ready(&mut self, link: Link) {
         self.idle = true;
         self.say_notes(link);
         self.say(|out| wire::put(out, b'Z', b"I"));
         self.flush();
     }
 
-    fn say_notes(&mut self, link: Link) {
+    pub(super) fn say_notes(&mut self, link: Link) {
         for draw in std::mem::take(&mut self.notes) {
             let body = [&link.0.to_be_bytes()[..], b"loteria\0", draw.to_string().as_bytes(), b"\0"].concat();
             self.say(|out| wire::put(out, b'A', &body));
         }
     }
 
-    fn begin(&mut self, link: Link, body: &[u8]) -> Result<(), Report> {
+    pub(super) fn begin(&mut self, link: Link, body: &[u8]) -> Result<(), Report> {
         let mut reader = Reader(body);
         match reader.i32()? {
             80_877_103 | 80_877_104 => {
@@ -180,7 +179,7 @@ impl Session {
         Ok(())
     }
 
-    fn parse(&mut self, body: &[u8]) -> Result<(), Report> {
+    pub(super) fn parse(&mut self, body: &[u8]) -> Result<(), Report> {
         let mut reader = Reader(body);
         let (name, sql) = (reader.text()?, reader.text()?);
         let kind = Kind::of(&name, &sql).ok_or_else(|| unknown(&sql))?;
@@ -192,7 +191,7 @@ impl Session {
         Ok(())
     }
 
-    fn bind(&mut self, body: &[u8]) -> Result<(), Report> {
+    pub(super) fn bind(&mut self, body: &[u8]) -> Result<(), Report> {
         let mut reader = Reader(body);
         let (portal, statement) = (reader.text()?, reader.text()?);
         let kind = self.statements.get(&statement).cloned();
@@ -213,7 +212,7 @@ impl Session {
         Ok(())
     }
 
-    fn describe(&mut self, body: &[u8]) -> Result<(), Report> {
+    pub(super) fn describe(&mut self, body: &[u8]) -> Result<(), Report> {
         let mut reader = Reader(body);
         let (what, name) = (reader.u8()?, reader.text()?);
         let portal = self.portals.get(&name).filter(|_| what == b'P');
@@ -233,12 +232,12 @@ impl Session {
     }
 }
 
-fn unknown(sql: &str) -> Report {
+pub(super) fn unknown(sql: &str) -> Report {
     Report::error("42601", &format!("the model does not know: {sql}"))
 }
 
 /// The statements of a simple query.
-fn statements_of(sql: &str) -> VecDeque<String> {
+pub(super) fn statements_of(sql: &str) -> VecDeque<String> {
     let mut in_text = false;
     let parts = sql.split(|character| {
         in_text ^= character == '\'';
@@ -252,310 +251,4 @@ fn microseconds(text: &str) -> Option<u64> {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     let unit = if text[digits.len()..].starts_with('s') { 1_000_000 } else { 1000 };
     digits.parse::<u64>().ok().map(|number| number * unit)
-}
-
-impl Cluster {
-    /// Lets a session go on until it waits for something.
-    pub(super) fn pump(&mut self, link: Link) {
-        let Some(mut session) = self.sessions.remove(&link) else { return };
-        let runs = |cluster: &Cluster, session: &Session| cluster.nodes[session.node].runs() && !session.ended;
-        while runs(self, &session) {
-            if let Some(key) = session.awaited() {
-                if self.nodes[session.node].locks.holder(key) != Some(link) {
-                    break;
-                }
-                let Some(Wait::Lock(_, running)) = session.wait.take() else { break };
-                self.go_on(link, &mut session, running);
-            } else if session.wait.is_some() {
-                break;
-            } else if session.script.is_some() {
-                self.go_on_script(link, &mut session);
-            } else {
-                match wire::take(&mut session.inbox, session.begun) {
-                    Ok(Some((tag, body))) => self.message(link, &mut session, tag, &body),
-                    Ok(None) if session.client_gone && session.network.is_empty() => self.end(link, &mut session),
-                    Ok(None) => break,
-                    Err(report) => self.fail(link, &mut session, &Report { severity: "FATAL", ..report }),
-                }
-            }
-        }
-        self.sessions.insert(link, session);
-    }
-
-    fn message(&mut self, link: Link, session: &mut Session, tag: u8, body: &[u8]) {
-        if !session.begun {
-            let begun = session.begin(link, body);
-            return begun.unwrap_or_else(|report| self.fail(link, session, &report));
-        }
-        session.idle = false;
-        let outcome = match tag {
-            b'S' => {
-                session.skips = false;
-                self.commit(link, session);
-                Ok(())
-            }
-            b'X' => {
-                self.end(link, session);
-                Ok(())
-            }
-            _ if session.skips => Ok(()),
-            b'P' => session.parse(body),
-            b'B' => session.bind(body),
-            b'D' => session.describe(body),
-            b'E' => self.execute(link, session, body),
-            b'C' => {
-                session.say(|out| wire::put(out, b'3', &[]));
-                Ok(())
-            }
-            b'H' => {
-                session.flush();
-                Ok(())
-            }
-            b'Q' => Reader(body).text().map(|sql| {
-                session.script = Some(statements_of(&sql));
-            }),
-            _ => Err(Report::fatal("08P01", "invalid frontend message type")),
-        };
-        if let Err(report) = outcome {
-            self.fail(link, session, &report);
-        }
-    }
-
-    fn execute(&mut self, link: Link, session: &mut Session, body: &[u8]) -> Result<(), Report> {
-        let mut reader = Reader(body);
-        let (name, limit) = (reader.text()?, reader.i32()?);
-        if limit != 0 {
-            return Err(Report::error("0A000", "the model returns all rows"));
-        }
-        let portal = session.portals.get(&name).cloned();
-        let portal = portal.ok_or_else(|| Report::error("34000", "portal does not exist"))?;
-        self.start(link, session, portal)
-    }
-
-    /// The next statement of a simple query.
-    fn go_on_script(&mut self, link: Link, session: &mut Session) {
-        let Some(sql) = session.script.as_mut().and_then(VecDeque::pop_front) else {
-            return self.commit(link, session);
-        };
-        if let Some(tag) = session.tag.take() {
-            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
-        }
-        let started = Kind::of("", &sql).ok_or_else(|| unknown(&sql)).and_then(|kind| {
-            let columns = kind.columns();
-            if !columns.is_empty() {
-                session.say(|out| wire::put_columns(out, &columns, false));
-            }
-            self.start(link, session, Portal { kind, params: Rc::new(Params(Vec::new())), binary: false })
-        });
-        if let Err(report) = started {
-            self.fail(link, session, &report);
-        }
-    }
-
-    fn start(&mut self, link: Link, session: &mut Session, portal: Portal) -> Result<(), Report> {
-        let node = &self.nodes[session.node];
-        let only_reads = node.is_read_only || node.upstream.is_some();
-        if only_reads && (portal.kind.writes() || node.upstream.is_some() && portal.kind == Kind::Listen) {
-            return Err(Report::error("25006", "cannot execute this in a read-only transaction"));
-        }
-        if matches!(portal.kind, Kind::Lock | Kind::Write)
-            && let Some(code) = session.fails_next.take()
-        {
-            return Err(Report::error(code, "as the test wants it"));
-        }
-        let view = View { tables: &node.tables, own: &session.transaction.changes };
-        let wanted = portal.kind.wanted(&portal.params, view)?;
-        self.go_on(link, session, Running { portal, wanted, next: 0 });
-        Ok(())
-    }
-
-    /// Locks what a statement has to lock, and executes it when it has all of that.
-    fn go_on(&mut self, link: Link, session: &mut Session, mut running: Running) {
-        let node = &mut self.nodes[session.node];
-        while let Some(&key) = running.wanted.get(running.next) {
-            if !node.locks.take(key, link) {
-                session.wait = Some(Wait::Lock(key, running));
-                session.waits += 1;
-                self.time_wait(link, session);
-                return;
-            }
-            session.transaction.has_id = true;
-            if !session.transaction.locks.contains(&key) {
-                session.transaction.locks.push(key);
-            }
-            running.next += 1;
-            let view = View { tables: &node.tables, own: &session.transaction.changes };
-            match running.portal.kind.goes_on(&running.portal.params, view) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(report) => return self.fail(link, session, &report),
-            }
-        }
-        if let Err(report) = self.finish(session, &running.portal) {
-            self.fail(link, session, &report);
-        }
-    }
-
-    fn time_wait(&mut self, link: Link, session: &Session) {
-        let wait = session.waits;
-        self.schedule(session.deadlock_timeout.unwrap_or(1_000_000), Event::DeadlockCheck { link, wait });
-        if let Some(timeout) = session.lock_timeout {
-            self.schedule(timeout, Event::LockTimeout { link, wait });
-        }
-        if session.client_gone {
-            self.schedule(1_000_000, Event::ClientGone { link, wait });
-        }
-    }
-
-    fn finish(&mut self, session: &mut Session, portal: &Portal) -> Result<(), Report> {
-        let node = &self.nodes[session.node];
-        if let Kind::Read(items) = &portal.kind {
-            let settings = node.settings(self.replicas);
-            let row = items.iter().map(|item| item.of_server(settings)).collect::<Option<Vec<Value>>>();
-            let row = row.ok_or_else(|| unknown(&format!("{items:?}")))?;
-            session.say(|out| wire::put_row(out, &row, portal.binary));
-            Self::complete(session, "SELECT 1".to_owned());
-            return Ok(());
-        }
-        let view = View { tables: &node.tables, own: &session.transaction.changes };
-        let outcome = portal.kind.finish(&portal.params, view, self.now)?;
-        if self.full && outcome.changes.iter().any(|change| matches!(change, Change::Batch(..))) {
-            return Err(Report::error("53100", "could not extend file: No space left on device"));
-        }
-        session.listens |= portal.kind == Kind::Listen;
-        session.say(|out| outcome.rows.iter().for_each(|row| wire::put_row(out, row, portal.binary)));
-        session.transaction.has_id |= !outcome.changes.is_empty();
-        session.transaction.changes.extend(outcome.changes);
-        session.transaction.notify = session.transaction.notify.or(outcome.notify);
-        Self::complete(session, outcome.tag);
-        Ok(())
-    }
-
-    /// Says that a statement is complete: the last one of a simple query only behind its commit.
-    fn complete(session: &mut Session, tag: String) {
-        if session.script.is_some() {
-            session.tag = Some(tag);
-        } else {
-            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
-        }
-    }
-
-    fn commit(&mut self, link: Link, session: &mut Session) {
-        if session.transaction.has_id {
-            let changes = session.transaction.changes.clone();
-            let position = self.log_commit(session.node, changes);
-            self.nodes[session.node].commits.push((position, link));
-            session.wait = Some(Wait::Standby);
-        } else {
-            self.end_transaction(link, session);
-        }
-    }
-
-    /// A commit is as durable as it has to be, or its wait was cancelled: others see it.
-    pub(super) fn committed(&mut self, at: usize, position: usize, link: Link) {
-        let node = &mut self.nodes[at];
-        let record = Rc::clone(&node.log[position - 1]);
-        node.tables.apply(&record.changes);
-        let Some(mut session) = self.sessions.remove(&link) else { return };
-        session.wait = None;
-        if let Some(draw) = session.transaction.notify {
-            session.notes.extend(session.listens.then_some(draw));
-            for (other, listener) in self.sessions.iter_mut().filter(|(_, other)| other.listens && other.node == at) {
-                listener.notes.push(draw);
-                if listener.idle && !listener.ended {
-                    listener.say_notes(*other);
-                    listener.flush();
-                }
-            }
-        }
-        self.end_transaction(link, &mut session);
-        self.sessions.insert(link, session);
-        self.ready.push_back(link);
-    }
-
-    fn end_transaction(&mut self, link: Link, session: &mut Session) {
-        self.release(link, session);
-        if let Some(tag) = session.tag.take() {
-            session.say(|out| wire::put(out, b'C', &[tag.as_bytes(), b"\0"].concat()));
-        }
-        session.script = None;
-        session.say_ready(link);
-    }
-
-    /// Forgets the transaction and its locks.
-    fn release(&mut self, link: Link, session: &mut Session) {
-        let transaction = std::mem::take(&mut session.transaction);
-        session.portals.clear();
-        let awaited = session.awaited();
-        for key in transaction.locks.into_iter().chain(awaited) {
-            let next = self.nodes[session.node].locks.give_back(key, link);
-            self.ready.extend(next);
-        }
-    }
-
-    /// An error: what the transaction did is void.
-    pub(super) fn fail(&mut self, link: Link, session: &mut Session, report: &Report) {
-        session.report(report);
-        self.release(link, session);
-        session.wait = None;
-        session.tag = None;
-        if report.severity == "FATAL" {
-            session.ended = true;
-        } else if session.script.take().is_some() {
-            session.say_ready(link);
-        } else {
-            session.skips = true;
-        }
-    }
-
-    /// The session is over, and what it had not committed is void.
-    pub(super) fn end(&mut self, link: Link, session: &mut Session) {
-        self.release(link, session);
-        session.wait = None;
-        session.ended = true;
-    }
-
-    pub(super) fn lock_timeout(&mut self, link: Link, wait: u64) {
-        self.break_wait(link, wait, &Report::error("55P03", "canceling statement due to lock timeout"));
-    }
-
-    pub(super) fn client_gone(&mut self, link: Link, wait: u64) {
-        self.break_wait(link, wait, &Report::fatal("08006", "connection to client lost"));
-    }
-
-    pub(super) fn deadlock_check(&mut self, link: Link, wait: u64) {
-        let awaits = |link: Link| {
-            let session = self.sessions.get(&link)?;
-            self.nodes[session.node].locks.holder(session.awaited()?)
-        };
-        let mut next = awaits(link);
-        for _ in 0..self.sessions.len() {
-            match next {
-                Some(found) if found == link => {
-                    return self.break_wait(link, wait, &Report::error("40P01", "deadlock detected"));
-                }
-                Some(other) => next = awaits(other),
-                None => return,
-            }
-        }
-    }
-
-    /// Ends a wait for a lock with an error, if it is still that wait.
-    fn break_wait(&mut self, link: Link, wait: u64, report: &Report) {
-        let is_current = |session: &&mut Session| session.waits_for_lock() && session.waits == wait && !session.ended;
-        if self.sessions.get_mut(&link).filter(is_current).is_none() {
-            return;
-        }
-        let Some(mut session) = self.sessions.remove(&link) else { return };
-        self.fail(link, &mut session, report);
-        self.sessions.insert(link, session);
-        self.ready.push_back(link);
-    }
-
-    /// A warning in the middle of a commit.
-    pub(super) fn warn(&mut self, link: Link, code: &'static str, message: &str) {
-        if let Some(session) = self.sessions.get_mut(&link) {
-            session.report(&Report::warning(code, message));
-        }
-    }
 }
