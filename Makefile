@@ -14,9 +14,12 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
+.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
+
+demo-cluster: ## one draw by three hubs over three PostgreSQL nodes, with a leader and a hub killed in mid-upload: BETS= (400000 an agency)
+	@BETS='$(BETS)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo_cluster.sh
 
 # What is given by name goes on as a flag: PORT= AGENCIES= STORE=, or ID= SERVER= DATA= PROTOCOL= WINNERS=.
 server: ## the hub, here and now: PORT= (12345), AGENCIES= (5), STORE= (bets.csv)

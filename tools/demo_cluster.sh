@@ -1,0 +1,226 @@
+#!/bin/sh
+# One draw by three hubs over three PostgreSQL nodes on loopback, with failures in mid-upload: the leader of the nodes is
+# killed, the standby that is ahead is promoted, then a hub is killed. At the end every row and every winner is compared.
+#
+#   tools/demo_cluster.sh    BETS=400000      bets of each of the five agencies; fewer may be uploaded before anything fails
+#                            WINNING_NUMBER=7574
+#
+# Needs PostgreSQL 14 or newer and haproxy (Debian's packages postgresql and haproxy); no Docker, no root. All of it is in a
+# temporary folder, which is removed at the end. This failover is the demo's: a script that knows that the leader is dead. On
+# real machines Patroni decides, see docs/CLUSTER.md. Exits with 0 only if nothing was lost, doubled or changed.
+
+case ${1-} in
+    -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    ?*) echo "demo_cluster: '$1' is not known; settings are variables, see $0 -h" >&2; exit 2 ;;
+esac
+
+BETS=${BETS:-400000} WINNING_NUMBER=${WINNING_NUMBER:-7574}
+agencies=5 hubs=3 seconds_max=120
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+root=${here%/tools}
+bin=${CARGO_TARGET_DIR:-$root/target}/release
+unset SERVER_IP CLI_LINGER # ours would speak of another server
+
+fail() {
+    echo "demo_cluster: $1" >&2
+    exit "${2:-1}"
+}
+for setting in "BETS $BETS" "WINNING_NUMBER $WINNING_NUMBER"; do
+    case ${setting#* } in '' | *[!0-9]*) fail "${setting% *} is '${setting#* }'; it is a number" 2 ;; esac
+done
+PATH=$PATH:/usr/sbin
+command -v haproxy >/dev/null || fail "haproxy is not here; Debian's package is haproxy"
+
+echo "building the programs: some minutes the first time"
+(cd "$root" && cargo build --release --locked --bin server --bin client --bin datos) || fail "the programs do not build"
+
+work=$(mktemp -d) && chmod 711 "$work" && cd "$work" || fail "no folder for temporary files"
+began=$(date +%s)
+say() { printf '%3d s  %s\n' $(($(date +%s) - began)) "$1"; }
+nodes() { # COMMAND [ARGUMENT ...]
+    command=$1
+    shift
+    sh "$here/cluster.sh" "$command" "$work/nodes" "$@"
+}
+hub_pids='' clients=''
+clean() {
+    kill $clients $hub_pids 2>/dev/null
+    [ ! -s haproxy.pid ] || kill "$(cat haproxy.pid)" 2>/dev/null
+    [ ! -e nodes/leader ] || nodes stop
+    wait
+    cd / && rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# What the leader says, or nothing while there is none.
+asked() { nodes psql -qAt -c "$1" 2>>psql.log; }
+# Waits until a command succeeds.
+until_done() {
+    end=$(($(date +%s) + seconds_max))
+    until "$@"; do
+        [ "$(date +%s)" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+
+"$bin/datos" --out data --agencies $agencies --bets "$BETS" --winners 2,3,1,4,0 --number "$WINNING_NUMBER" >/dev/null || exit 1
+said=$(nodes start) || exit 1
+say "$said"
+{ "$bin/server" --schema && cat <<END; } | nodes psql -q -v ON_ERROR_STOP=1 >schema.log 2>&1 || { cat schema.log >&2; fail "the schema cannot be made"; }
+GRANT USAGE ON SCHEMA loteria TO loteria;
+GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
+GRANT INSERT ON loteria.draws, loteria.agencies, loteria.instances, loteria.batches TO loteria;
+GRANT UPDATE ON loteria.draws, loteria.agencies, loteria.instances TO loteria;
+END
+
+# The hubs: the same file for each, in a folder of its own.
+hub_pid() { echo "$hub_pids" | cut -d ' ' -f "$1"; }
+listens() { kill -0 "$2" 2>/dev/null || return 0; grep -q 'action: listen | result: success' "hub$1/log"; }
+hub=0
+while [ "$hub" -lt "$hubs" ]; do
+    hub=$((hub + 1))
+    mkdir "hub$hub"
+    cat >"hub$hub/config.ini" <<END
+[DEFAULT]
+SERVER_PORT = 0
+BIND_ADDRESS = 127.0.0.1
+PROXY_FROM = 127.0.0.1
+LOGGING_LEVEL = INFO
+
+[LOTTERY]
+AGENCIES = $agencies
+WINNING_NUMBER = $WINNING_NUMBER
+DRAW = 1
+
+[STORAGE]
+ENGINE = postgres
+
+[POSTGRES]
+$(cat nodes/hosts)
+DATABASE = loteria
+USER = loteria
+PASSWORD_FILE = $work/nodes/password
+TLS = off
+
+[LOG]
+BATCHES = off
+END
+    (cd "hub$hub" && exec "$bin/server" --config config.ini >log 2>err) &
+    hub_pids="$hub_pids${hub_pids:+ }$!"
+done
+servers=''
+hub=0
+while [ "$hub" -lt "$hubs" ]; do
+    hub=$((hub + 1))
+    until_done listens "$hub" "$(hub_pid "$hub")"
+    port=$(sed -n 's/.*action: listen | result: success | address: .*://p' "hub$hub/log" | head -n 1)
+    [ -n "$port" ] || { tail -n 5 "hub$hub/log" "hub$hub/err" >&2; fail "hub $hub did not start"; }
+    servers="$servers    server hub$hub 127.0.0.1:$port check inter 200ms fall 2 rise 1 send-proxy-v2
+"
+done
+
+# A port that is free cannot be asked for, so it is tried.
+balance() {
+    address=127.0.0.1:$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
+    cat >haproxy.cfg <<END
+global
+    noreuseport
+
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 24h
+    timeout server 24h
+    timeout tunnel 24h
+    option clitcpka
+    option redispatch 1
+    retries 5
+
+listen hubs
+    bind $address
+    balance leastconn
+$servers
+END
+    haproxy -D -f haproxy.cfg -p haproxy.pid >haproxy.log 2>&1
+}
+tries=0
+until balance; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 10 ] || { tail -n 3 haproxy.log >&2; fail "haproxy does not start"; }
+done
+say "$hubs hubs run, haproxy on $address in front; $agencies agencies upload $BETS bets each"
+
+# As in tools/demo.sh: with the project's configuration, wherever it is.
+for file in "$root/client/config.yaml" "$root/config.yaml"; do
+    [ ! -f "$file" ] || client_config=${client_config:-$file}
+done
+i=0
+while [ "$i" -lt "$agencies" ]; do
+    i=$((i + 1))
+    CLI_ID=$i CLI_MODE=agency CLI_PROTOCOL=native CLI_SERVER_ADDRESS=$address CLI_DATA=data/agency-$i.csv CLI_WINNERS='' \
+        CLI_LOG_LEVEL=INFO "$bin/client" ${client_config:+--config "$client_config"} >"client-$i.log" 2>&1 &
+    clients="$clients $!"
+done
+
+# Waits until so many hundredths of the bets are stored: how many are. A client that has ended ends the wait.
+stored() {
+    bets=$(asked 'SELECT coalesce(sum(bets), 0)::bigint FROM loteria.agencies WHERE draw = 1')
+    [ "${bets:-0}" -ge $((agencies * BETS * $1 / 100)) ]
+}
+reach() {
+    until_done stored "$1" || { tail -n 3 client-*.log hub?/log >&2; fail "the upload does not get on"; }
+    [ "$bets" -lt $((agencies * BETS)) ] || fail "the upload was over before anything could fail: BETS is too small for this machine"
+}
+reach 20
+gone=$(nodes kill-leader) || exit 1
+say "$bets bets are stored; the leader is killed: $gone"
+leads=$(nodes promote) || exit 1
+say "promoted: $leads"
+reach 60
+kill -KILL "$(hub_pid 1)"
+hub_pids=$(echo "$hub_pids" | cut -d ' ' -f 2-)
+say "$bets bets are stored; hub 1 is killed"
+
+bad=0
+complain() {
+    echo "demo_cluster: $1" >&2
+    bad=1
+}
+i=0
+for client in $clients; do
+    i=$((i + 1))
+    wait "$client" || { complain "agency $i ended with exit code $?:"; tail -n 5 "client-$i.log" >&2; }
+done
+clients=''
+say "every agency has its winners; stored rows are compared with the agencies' files"
+
+draw=$(asked "SELECT count(*) || ' draw, on number ' || min(winning_number) || ', over ' || min(bets) || ' bets, at ' || min(drawn_at) FROM loteria.draws WHERE drawn_at IS NOT NULL")
+case $draw in "1 draw, on number $WINNING_NUMBER, over $((agencies * BETS)) bets, "*) ;; *) complain "that is not the draw of these bets: ${draw:-none}" ;; esac
+held=$(asked 'SELECT held FROM loteria.draws WHERE held IS NOT NULL')
+[ -z "$held" ] || complain "a hub holds the draw: $held"
+
+# Read with psql, not by a hub. A batch ends with a line end, and psql writes another.
+printf '%-7s %9s %9s %8s  %s\n' agency sent stored winners documents
+i=0
+while [ "$i" -lt "$agencies" ]; do
+    i=$((i + 1))
+    asked "SELECT rows FROM loteria.batches WHERE draw = 1 AND agency = $i ORDER BY batch" | grep -v '^$' >rows
+    sed "s/^/$i,/" "data/agency-$i.csv" | cmp -s - rows || complain "agency $i: the stored rows are not those of its file"
+    documents=$(sed -n 's/.*action: ganador | result: success | .*dni: \([0-9]*\).*/\1/p' "client-$i.log" | sort)
+    expected=$(awk -F, -v number="$WINNING_NUMBER" '$5 + 0 == number { print $3 }' "data/agency-$i.csv" | sort)
+    [ "$documents" = "$expected" ] || complain "agency $i: the winners that it was told are not those of its file"
+    printf '%-7s %9s %9s %8s  %s\n' "$i" "$BETS" "$(grep -c '' rows)" "$(echo "$documents" | grep -c .)" "$(echo $documents)"
+done
+printf '\n%s\n' "${draw:-no draw}"
+
+hub=1
+for pid in $hub_pids; do
+    hub=$((hub + 1))
+    kill -TERM "$pid"
+    wait "$pid" || complain "hub $hub ended with exit code $?"
+done
+hub_pids=''
+[ "$bad" -eq 0 ] || { tail -n 5 hub?/log hub?/err >&2; exit 1; }
+say "nothing lost, nothing twice, one draw. This failover is the demo's; on real machines it is Patroni's: docs/CLUSTER.md"
