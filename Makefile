@@ -83,7 +83,7 @@ fmt: ## format the sources
 
 ##@ Docker
 
-.PHONY: docker-image docker-compose-up docker-compose-down docker-compose-logs
+.PHONY: docker-image docker-cluster-up docker-cluster-down docker-compose-up docker-compose-down docker-compose-logs
 # One compilation for both, kept by a name of its own: `docker image prune` would remove it, and the next build would
 # compile everything again. Each program's folder has its Dockerfile where tools/entrega.sh laid the project out.
 dockerfile = $(firstword $(wildcard $(1)/Dockerfile) Dockerfile)
@@ -96,6 +96,17 @@ docker-compose-up: docker-image ## build the images and start the hub and its ag
 	sh tools/preparar.sh $(COMPOSE_FILE)
 	$(COMPOSE) up -d
 	@$(COMPOSE) port server 9100 2>/dev/null | sed -n 's|^127.*|status: http://&/|p'
+
+# The nodes' image takes the schema from the hub's.
+CLUSTER_FILE = docker-compose-cluster.yaml
+docker-cluster-up: docker-image ## several hubs behind haproxy, over three PostgreSQL nodes under Patroni, and the agencies: HUBS= (3)
+	docker build $(DOCKER_BUILD_FLAGS) --target node --tag loteria-node:latest tools/cluster
+	docker build $(DOCKER_BUILD_FLAGS) --target balancer --tag loteria-balancer:latest tools/cluster
+	sh tools/generar-compose.sh --cluster $(or $(HUBS),3) $(CLUSTER_FILE)
+	sh tools/compose.sh $(CLUSTER_FILE) up -d
+
+docker-cluster-down: ## remove the containers of docker-cluster-up, with what they stored
+	sh tools/compose.sh $(CLUSTER_FILE) down --volumes --remove-orphans -t 5
 
 docker-compose-logs: ## follow the containers' logs
 	$(COMPOSE) logs -f

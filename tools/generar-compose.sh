@@ -2,6 +2,7 @@
 # Writes a compose file: the hub and N agencies on their own network.
 #
 #   tools/generar-compose.sh FILE [N] [agency|bet|echo] [mixed]
+#   tools/generar-compose.sh --cluster N [FILE]      N hubs over three PostgreSQL nodes: see tools/generar-cluster.sh
 #
 # N        the number of agencies. Without it there are five, and .data/dataset.zip is unpacked if it exists
 # agency   each client uploads .data/agency-I.csv, mounted alone, and queries its winners (the default)
@@ -29,6 +30,10 @@ fail() {
 
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --cluster)
+        shift
+        exec sh "$(dirname "$0")/generar-cluster.sh" "$@"
+        ;;
     -*) fail "'$1' is not known; see $0 -h" ;;
 esac
 here=$(cd "$(dirname "$0")" && pwd) || exit 1

@@ -1,0 +1,81 @@
+"""What tools/generar-compose.sh --cluster writes, read as text: no engine is needed here."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIXED = re.compile(r"ipv4_address: 172\.25\.126\.(\d+)\n")
+
+
+class ComposeCluster(unittest.TestCase):
+    def setUp(self):
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.root = pathlib.Path(holder.name) / "the project"
+        shutil.copytree(ROOT / "tools", self.root / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("config.ini", "config.yaml"):
+            shutil.copy(ROOT / name, self.root / name)
+        (self.root / ".data").mkdir()
+        for i in range(1, 4):
+            (self.root / f".data/agency-{i}.csv").touch()
+
+    def run_script(self, *arguments):
+        return subprocess.run(["sh", "tools/generar-compose.sh", "--cluster", *map(str, arguments)], cwd=self.root, capture_output=True,
+                              text=True)
+
+    def generate(self, hubs):
+        """The service blocks by name."""
+        done = self.run_script(hubs)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.text = (self.root / "docker-compose-cluster.yaml").read_text()
+        body = self.text.split("\nservices:\n")[1].split("\nvolumes:\n")[0]
+        parts = re.split(r"^  (\w+):$", body, flags=re.M)[1:]
+        return dict(zip(parts[::2], parts[1::2]))
+
+    def test_it_has_three_nodes_the_hubs_a_balancer_and_an_agency_for_each_file(self):
+        names = list(self.generate(4))
+        self.assertEqual(names, ["secrets", "schema", "pg1", "pg2", "pg3", "hub1", "hub2", "hub3", "hub4", "haproxy", "client1", "client2",
+                                 "client3"])
+
+    def test_what_names_an_address_names_the_one_that_is_there_and_none_is_given_twice(self):
+        services = self.generate(50)
+        addresses = {name: found[0] for name, block in services.items() if (found := FIXED.findall(block))}
+        self.assertEqual(len(set(addresses.values())), 3 + 50 + 1)
+        self.assertLess(max(map(int, addresses.values())), 128, "the engine gives out those behind")
+        self.assertIn("ip_range: 172.25.126.128/25", self.text)
+        hosts = ",".join(f"172.25.126.{addresses[name]}:5432" for name in ("pg1", "pg2", "pg3"))
+        peers = ",".join(f"{name}=172.25.126.{addresses[name]}" for name in ("pg1", "pg2", "pg3"))
+        for name, block in services.items():
+            if name.startswith("hub"):
+                self.assertIn(f"POSTGRES_HOSTS: {hosts}\n", block)
+                self.assertIn(f"PROXY_FROM: 172.25.126.{addresses['haproxy']}\n", block)
+                self.assertIn('LOTTERY_AGENCIES: "3"\n', block)
+            if name.startswith("client"):
+                self.assertIn(f"CLI_SERVER_ADDRESS: 172.25.126.{addresses['haproxy']}:12345\n", block)
+            if "PEERS" in block:
+                self.assertIn(f"PEERS: {peers}\n", block)
+        hubs = " ".join(f"172.25.126.{addresses[f'hub{i}']}:12345" for i in range(1, 51))
+        self.assertIn(f"HUBS: {hubs}\n", services["haproxy"])
+
+    def test_hubs_wait_for_the_schema_and_agencies_for_healthy_hubs(self):
+        services = self.generate(2)
+        for name in ("hub1", "hub2"):
+            self.assertIn("      schema:\n        condition: service_completed_successfully\n", services[name])
+            self.assertIn(f"      {name}:\n        condition: service_healthy\n", services["haproxy"])
+        self.assertIn("depends_on:\n      - haproxy\n", services["client1"])
+
+    def test_wrong_arguments_are_said_in_one_line_and_write_nothing(self):
+        for arguments, named in [((), "usage"), (("0",), "N is 0"), (("51",), "N is 51"), (("many",), "'many'"), (("-1",), "'-1'"),
+                                 (("3", "f.yaml", "x"), "usage"), (("3", "tools"), "folder"), (("3", "nowhere/f.yaml"), "nowhere/f.yaml")]:
+            done = self.run_script(*arguments)
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1), done.stderr)
+            self.assertIn(named, done.stderr)
+        self.assertFalse((self.root / "docker-compose-cluster.yaml").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
