@@ -68,6 +68,17 @@ class ComposeCluster(unittest.TestCase):
             self.assertIn(f"      {name}:\n        condition: service_healthy\n", services["haproxy"])
         self.assertIn("depends_on:\n      - haproxy\n", services["client1"])
 
+    def test_the_settings_against_loss_are_those_of_the_manual(self):
+        settings = (ROOT / "tools/cluster/patroni.yml").read_text()
+        manual = (ROOT / "docs/CLUSTER.md").read_text()
+        for setting in ("ttl: 20", "loop_wait: 2", "retry_timeout: 3", "primary_start_timeout: 0", "synchronous_mode: quorum",
+                        "synchronous_mode_strict: true", "synchronous_node_count: 1", "maximum_lag_on_failover: 0",
+                        'synchronous_commit: "on"', "use_pg_rewind: true"):
+            self.assertIn(f"{setting}\n", settings)
+            self.assertRegex(manual, rf"(?m)^ *{re.escape(setting)}( +#.*)?$")
+        [pinned] = re.findall(r"(?m)^patroni==(\S+) --hash=sha256:[0-9a-f]{64}$", (ROOT / "tools/cluster/patroni.txt").read_text())
+        self.assertIn(f"patroni[etcd3,psycopg3]=={pinned}\n", (ROOT / "tools/patroni.txt").read_text())
+
     def test_wrong_arguments_are_said_in_one_line_and_write_nothing(self):
         for arguments, named in [((), "usage"), (("0",), "N is 0"), (("51",), "N is 51"), (("many",), "'many'"), (("-1",), "'-1'"),
                                  (("3", "f.yaml", "x"), "usage"), (("3", "tools"), "folder"), (("3", "nowhere/f.yaml"), "nowhere/f.yaml")]:
