@@ -225,7 +225,7 @@ class Cluster:
         """Whether one leads and the others follow it."""
         members = self.members().values()
         states = sorted((member["role"] == "leader", member["state"]) for member in members)
-        return (states == [(False, "streaming")] * 2 + [(True, "running")] and len({member["timeline"] for member in members}) == 1
+        return (states == [(False, "streaming")] * 2 + [(True, "running")] and len({member.get("timeline") for member in members}) == 1
                 and sum(member["role"] == "quorum_standby" for member in members) == 2)
 
     def wait(self, condition, otherwise):
