@@ -47,7 +47,8 @@ impl Committed {
 pub enum Settled {
     /// Every turn up to [`Committed::through`] is durable.
     Committed(Committed),
-    /// There was no space: this turn, and all that were submitted or staged behind it, have not happened.
+    /// There was no space: this turn, and all that were submitted or staged behind it, have not happened. What
+    /// [`Keep::matches`] has asked in them is not answered.
     TakenBack {
         /// The oldest that was in flight.
         turn: TurnNumber,

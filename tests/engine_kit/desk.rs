@@ -113,13 +113,15 @@ impl Desk {
         self.turn
     }
 
-    /// Waits until the turn is committed, and returns what was told before it.
+    /// Waits until the turn is committed, and returns what was told besides, before it and right behind it.
     pub fn committed(&mut self, turn: u64) -> Vec<Settled> {
         self.wait_for("a commit", |desk| {
             let is_it = |settled: &Settled| matches!(settled, Settled::Committed(proof) if proof.through().0 >= turn);
             let at = desk.settled.iter().position(is_it)?;
-            let mut told: Vec<Settled> = desk.settled.drain(..=at).collect();
-            told.pop();
+            let read = |settled: &Settled| matches!(settled, Settled::Learned(_));
+            let until = at + desk.settled[at + 1..].iter().take_while(|settled| read(settled)).count();
+            let mut told: Vec<Settled> = desk.settled.drain(..=until).collect();
+            told.remove(at);
             Some(told)
         })
     }

@@ -99,12 +99,12 @@ impl<N: Network> Ledger<N> {
             }
         }
         learned.compared = compared(&turn.work.asks, &sent.answer);
-        if learned != Learned::default() {
-            self.settled.push_back(Settled::Learned(Box::new(learned)));
-        }
         self.finish_turn(turn.work);
         self.last_settled = turn.number;
         self.settled.push_back(Settled::Committed(Committed::new(turn.number)));
+        if learned != Learned::default() {
+            self.settled.push_back(Settled::Learned(Box::new(learned)));
+        }
         Ok(())
     }
 
@@ -136,13 +136,13 @@ impl<N: Network> Ledger<N> {
             self.note_agency(known, None);
         }
         let learned = Learned { agencies: answer.known.clone(), compared: compared(&look.asks, answer), drawn: None };
-        self.settled.push_back(Settled::Learned(Box::new(learned)));
         for _ in 0..std::mem::take(&mut self.course.confirmed) {
             let Some(turn) = self.turns.pop_front() else { break };
             self.last_settled = turn.number;
             self.finish_turn(turn.work);
         }
         self.settled.push_back(Settled::Committed(Committed::new(self.last_settled)));
+        self.settled.push_back(Settled::Learned(Box::new(learned)));
     }
 
     /// What other instances have stored is known: the hub may stage again.
@@ -227,18 +227,18 @@ fn after(before: &Known, head: Option<&Head>) -> Known {
     }
 }
 
-/// Whether what was asked about is what is stored, in the order in which it was asked.
+/// Whether what was asked about is what is stored, in the order in which it was asked. What is not stored is left out.
 fn compared(asks: &[Ask], answer: &Answer) -> Vec<Compared> {
     if asks.is_empty() {
         return Vec::new();
     }
     let stored: HashMap<_, _> = answer.stored.iter().map(|stored| ((stored.agency, stored.sequence), stored)).collect();
     let compare = |ask: &Ask| {
-        let stored = stored.get(&(ask.agency, ask.sequence));
-        let same = stored.is_some_and(|stored| (stored.bets, stored.checksum) == (ask.bets, ask.checksum));
-        Compared { agency: ask.agency, sequence: ask.sequence, same }
+        let stored = stored.get(&(ask.agency, ask.sequence))?;
+        let same = (stored.bets, stored.checksum) == (ask.bets, ask.checksum);
+        Some(Compared { agency: ask.agency, sequence: ask.sequence, same })
     };
-    asks.iter().map(compare).collect()
+    asks.iter().filter_map(compare).collect()
 }
 
 /// The winners of every agency that takes part, those without winners among them.

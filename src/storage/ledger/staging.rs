@@ -94,13 +94,12 @@ impl Staging {
         self.kept.push_back(in_hand);
     }
 
-    /// The turns were taken back because there is no space: their batches are dropped, and those in hand. What was asked is
-    /// still asked.
+    /// The turns were taken back because there is no space: their batches are dropped, and those in hand, and what was asked of
+    /// batches that came again. What is looked at is still looked at.
     pub fn drop_batches(&mut self, turns: impl Iterator<Item = Work>) {
         let in_hand = self.take();
         for work in turns.chain([in_hand]) {
             work.looks.iter().for_each(|agency| self.work.add_look(*agency));
-            self.work.asks.extend(&work.asks);
             self.recycle(work);
         }
     }
