@@ -9,6 +9,7 @@ use super::staging::Staging;
 use super::statements::Sender;
 use super::wire::Sent;
 use super::work::Work;
+use crate::limits;
 use crate::lottery::AgencyId;
 use crate::storage::keep::{Known, Learned, Settled, TurnNumber};
 use crate::timers::Moment;
@@ -125,6 +126,8 @@ pub struct Ledger<N> {
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     pub text: Option<String>,
+    /// Since when there is some, without a commit in between.
+    pub since: Moment,
     /// When it may be logged again.
     pub log_at: Option<Moment>,
 }
@@ -209,6 +212,17 @@ impl<N: Network> Ledger<N> {
         self.course.next = fenced.turn + 1;
         self.survey.due = self.now;
         self.trouble.text = None;
+    }
+
+    /// Why turns are not committed, and since when; silence counts after a while.
+    pub(super) fn why_not(&self) -> Option<(Moment, String)> {
+        if let Some(text) = &self.trouble.text {
+            return Some((self.trouble.since, text.clone()));
+        }
+        let main = self.links.main.as_ref().filter(|_| !self.wire.is_empty())?;
+        let silent = main.heard.until(self.now);
+        let why = || format!("{} has not answered for {} s", self.options.hosts[main.host], silent.as_secs());
+        (silent >= limits::ENGINE_SILENCE).then(|| (main.heard, why()))
     }
 
     /// The engine has forgotten what it had confirmed.

@@ -208,7 +208,9 @@ impl<N: Network> Ledger<N> {
     pub(super) fn log_trouble(&mut self, host: Option<usize>, reason: &str) {
         let host = host.or_else(|| self.links.main.as_ref().map(|link| link.host)).unwrap_or(0);
         let host = &self.options.hosts[host];
-        self.trouble.text = Some(format!("{host}: {reason}"));
+        if self.trouble.text.replace(format!("{host}: {reason}")).is_none() {
+            self.trouble.since = self.now;
+        }
         if self.trouble.log_at.is_none_or(|at| at <= self.now) {
             self.trouble.log_at = Some(self.now + limits::ENGINE_LOG_PERIOD);
             let reason = crate::logging::Value(reason);
