@@ -3,7 +3,7 @@
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
-use super::central::WINNING_NUMBER;
+use super::WINNING_NUMBER;
 use crate::storage_kit::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

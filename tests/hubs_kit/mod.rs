@@ -1,4 +1,18 @@
-//! The parts of the simulation of several hubs.
+//! The parts of the simulations of several hubs.
 
-pub mod central;
 pub mod client;
+pub mod world;
+
+use loteria::lottery::{BatchError, Bet, BetSink, BetSource};
+
+pub const WINNING_NUMBER: u32 = 7574;
+
+/// Bets without their frame.
+pub struct Bets(pub Vec<Bet>);
+
+impl BetSource for Bets {
+    fn feed<S: BetSink>(&self, sink: &mut S) -> Result<u32, BatchError> {
+        self.0.iter().for_each(|bet| sink.put(&bet.as_raw()));
+        Ok(u32::try_from(self.0.len()).unwrap())
+    }
+}

@@ -5,16 +5,20 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
-use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Standing};
+use loteria::lottery::{
+    Agency as AgencyState, AgencyId, BatchError, Bet, BetError, BetSource, Lottery, Roster, Standing,
+};
 use loteria::storage::{
     CommitError, Compared, Keep, Known, Learned, Load, Match, MatchError, MemoryDisk, Options, Place, Rows, Settled,
     StagedBatch, Store, TurnNumber,
 };
+use loteria::timers::Moment;
 
+use crate::hubs_kit::WINNING_NUMBER;
+use crate::hubs_kit::world::Backend;
 use crate::storage_kit::random::Random;
-
-pub const WINNING_NUMBER: u32 = 7574;
 
 /// A stored batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +68,72 @@ impl Central {
             bets.filter(|bet| bet.number() == WINNING_NUMBER).cloned().collect()
         };
         self.agencies.iter().map(|(agency, row)| (*agency, won(row))).collect()
+    }
+}
+
+/// The truth of one run.
+pub struct Truth {
+    central: Rc<RefCell<Central>>,
+    random: Random,
+    now: Moment,
+}
+
+impl Truth {
+    pub fn new(random: &mut Random, agencies: u32) -> Truth {
+        let central = Central::new(agencies, random.below(6), random.below(2) == 0);
+        let now = Moment::after_origin(Duration::from_secs(1));
+        Truth { central: Rc::new(RefCell::new(central)), random: Random::new(random.next()), now }
+    }
+}
+
+impl Backend for Truth {
+    type Keeper = Shared;
+
+    fn start(&mut self, _roster: &Roster) -> Shared {
+        Shared::new(Rc::clone(&self.central), Random::new(self.random.next()))
+    }
+
+    fn opened(&mut self, _keeper: &mut Shared, roster: &Roster) -> Option<Lottery> {
+        let mut lottery = Lottery::new(roster.clone(), WINNING_NUMBER);
+        let central = self.central.borrow();
+        for known in central.agencies.keys().filter_map(|agency| central.known(*agency)) {
+            let mut state = AgencyState::default();
+            (state.standing, state.batches, state.bets) = (known.standing, known.batches, known.bets);
+            lottery.restore(known.agency, state).unwrap();
+        }
+        Some(lottery)
+    }
+
+    fn die(&mut self, keeper: &mut Shared) {
+        keeper.die();
+    }
+
+    fn step(&mut self) {
+        self.now = self.now + Duration::from_micros(500);
+    }
+
+    fn heal(&mut self) {
+        self.central.borrow_mut().trouble = 0;
+    }
+
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn trouble(&self) -> u64 {
+        self.central.borrow().trouble
+    }
+
+    fn fills(&self) -> bool {
+        self.central.borrow().fills
+    }
+
+    fn stored(&self, agency: AgencyId) -> Vec<Vec<u8>> {
+        self.central.borrow().agencies[&agency].batches.iter().map(|batch| batch.rows.clone()).collect()
+    }
+
+    fn draws(&self) -> usize {
+        usize::from(self.central.borrow().drawn)
     }
 }
 
