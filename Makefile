@@ -18,7 +18,7 @@ with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is n
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
 
-demo-cluster: ## one draw by three hubs over three PostgreSQL nodes, with a leader and a hub killed in mid-upload: BETS= (400000 an agency)
+demo-cluster: ## one draw by three hubs over three PostgreSQL nodes, with a leader and a hub killed in mid-upload: BETS= (1000000 an agency)
 	@BETS='$(BETS)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo_cluster.sh
 
 # What is given by name goes on as a flag: PORT= AGENCIES= STORE=, or ID= SERVER= DATA= PROTOCOL= WINNERS=.

@@ -2,7 +2,7 @@
 # One draw by three hubs over three PostgreSQL nodes on loopback, with failures in mid-upload: the leader of the nodes is
 # killed, the standby that is ahead is promoted, then a hub is killed. At the end every row and every winner is compared.
 #
-#   tools/demo_cluster.sh    BETS=400000      bets of each of the five agencies; fewer may be uploaded before anything fails
+#   tools/demo_cluster.sh    BETS=1000000     bets of each of the five agencies; fewer may be uploaded before anything fails
 #                            WINNING_NUMBER=7574
 #
 # Needs PostgreSQL 14 or newer and haproxy (Debian's packages postgresql and haproxy); no Docker, no root. All of it is in a
@@ -14,7 +14,7 @@ case ${1-} in
     ?*) echo "demo_cluster: '$1' is not known; settings are variables, see $0 -h" >&2; exit 2 ;;
 esac
 
-BETS=${BETS:-400000} WINNING_NUMBER=${WINNING_NUMBER:-7574}
+BETS=${BETS:-1000000} WINNING_NUMBER=${WINNING_NUMBER:-7574}
 agencies=5 hubs=3 seconds_max=120
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
@@ -103,6 +103,9 @@ DATABASE = loteria
 USER = loteria
 PASSWORD_FILE = $work/nodes/password
 TLS = off
+
+[LIMITS]
+DIALECTS = native
 
 [LOG]
 BATCHES = off

@@ -124,6 +124,7 @@ hub() {
     environment:
       PROXY_FROM: $net.2
       LOTTERY_AGENCIES: "$agencies"
+      LIMITS_DIALECTS: native,binary,text,key-value,case-id
       STORAGE_ENGINE: postgres
       POSTGRES_HOSTS: $net.11:5432,$net.12:5432,$net.13:5432
       POSTGRES_PASSWORD_FILE: /secrets/loteria
