@@ -36,6 +36,16 @@ impl SimNetwork {
         SimNetwork { cluster, shared: Rc::new(RefCell::new(shared)) }
     }
 
+    /// Its hub is gone, with all its connections. What it had sent is lost, or still arrives.
+    pub fn abandon(&self, is_lost: bool) {
+        let open = std::mem::take(&mut self.shared.borrow_mut().open);
+        let links: Vec<Link> = open.into_iter().filter_map(|open| self.shared.borrow().links[open.0].ok()).collect();
+        for link in links {
+            let mut cluster = self.cluster.borrow_mut();
+            if is_lost { cluster.cut(link) } else { cluster.close(link) }
+        }
+    }
+
     /// How a call goes on with this connection; `None`: nothing now.
     fn link(&self, link: LinkId) -> io::Result<Option<Link>> {
         match self.shared.borrow().links[link.0] {
