@@ -124,3 +124,27 @@ fn what_is_told_is_stored_once_whatever_fails() {
         assert!(seeds.end - seeds.start < SEEDS || counts.contains_key(what), "never happened: {what}");
     }
 }
+
+#[test]
+fn a_failover_that_forgets_holds_the_draw() {
+    let cluster = Rc::new(RefCell::new(Cluster::new(1, true, Delays::default())));
+    let mut hub = Hub::new(1, Rc::clone(&cluster), 1);
+    let (mut told, mut random, mut counts) = (Told::default(), Random::new(1), BTreeMap::new());
+    let mut until = |what: &str, is_so: &dyn Fn(&Cluster, &Told) -> bool| {
+        while !is_so(&cluster.borrow(), &told) {
+            hub.step(&mut told, &mut random, &mut counts);
+            let now = cluster.borrow().now();
+            assert!(now < AT_MOST, "it never comes: {what}");
+            cluster.borrow_mut().advance(now + 10_000);
+        }
+    };
+    until("a first commit", &|_, told| !told.stored.is_empty());
+    cluster.borrow_mut().stall(2, true);
+    until("more of them", &|_, told| told.stored.len() > 20);
+    assert!(cluster.borrow().visible().draws[&1].held.is_none());
+    cluster.borrow_mut().kill(0);
+    assert_eq!(cluster.borrow_mut().fail_over_forgetting(), Some(2), "the one that lags");
+    until("the alarm", &|cluster, _| cluster.visible().draws[&1].held.is_some());
+    let held = cluster.borrow().visible().draws[&1].held.clone().unwrap();
+    assert!(held.contains("were committed and are gone"), "{held}");
+}
