@@ -34,6 +34,7 @@ impl<N: Network> Ledger<N> {
     fn drive_main(&mut self) {
         let Some(mut link) = self.links.main.take() else { return };
         let host = link.host;
+        self.links.host = host;
         let was_open = link.stage == Stage::Open;
         let mut served = self.serve(&mut link, true);
         if served.is_ok() && self.is_late(&link) {
@@ -81,6 +82,7 @@ impl<N: Network> Ledger<N> {
     }
 
     fn note_open(&mut self, link: &Link, fenced: super::link::Fenced) {
+        self.links.host = link.host;
         let host = &self.options.hosts[link.host];
         log::info!("action: engine | result: success | host: {host} | epoch: {} | turn: {}", fenced.epoch, fenced.turn);
         self.begin_epoch(fenced);

@@ -42,6 +42,8 @@ pub(super) struct Links {
     pub main: Option<Link>,
     /// One that looks for another leader, or for a way around a connection that is dead.
     pub second: Option<Link>,
+    /// The host that is, or was last, in use: for messages.
+    pub host: usize,
     /// Where to connect to next, and when.
     pub next_host: usize,
     pub connect_at: Moment,
@@ -141,7 +143,15 @@ impl<N: Network> Ledger<N> {
         Ledger {
             network,
             sender: Sender { instance: options.instance, epoch: 0, draw: options.draw },
-            links: Links { main: None, second: None, next_host: 0, connect_at: now, next_probe: 0, probe_at: now },
+            links: Links {
+                main: None,
+                second: None,
+                host: 0,
+                next_host: 0,
+                connect_at: now,
+                next_probe: 0,
+                probe_at: now,
+            },
             wire: VecDeque::new(),
             turns: VecDeque::new(),
             staging: Staging::new(options.winning_number),
@@ -227,7 +237,7 @@ impl<N: Network> Ledger<N> {
 
     /// The engine has forgotten what it had confirmed.
     pub(super) fn raise_alarm(&mut self, what: &str) {
-        let host = self.links.main.as_ref().map_or(0, |link| link.host);
+        let host = self.links.host;
         log::error!(
             target: crate::logging::CRITICAL,
             "action: engine | result: fail | host: {} | reason: {what}, the draw is held",

@@ -47,8 +47,7 @@ impl<N: Network> Ledger<N> {
         match kind {
             ErrorKind::NoLeader => return Err(LinkError::Lost(error.to_string())),
             ErrorKind::Person if self.is_opening() => {
-                let link = self.links.main.as_ref();
-                let host = self.options.hosts[link.map_or(0, |link| link.host)].clone();
+                let host = self.options.hosts[self.links.host].clone();
                 let (database, reason) = (self.options.database.clone(), error.to_string());
                 return Err(LinkError::Mend(LedgerError::Schema { host, database, reason }));
             }
@@ -206,7 +205,7 @@ impl<N: Network> Ledger<N> {
 
     /// Notes why the engine cannot be used, and logs it, at most once a minute.
     pub(super) fn log_trouble(&mut self, host: Option<usize>, reason: &str) {
-        let host = host.or_else(|| self.links.main.as_ref().map(|link| link.host)).unwrap_or(0);
+        let host = host.unwrap_or(self.links.host);
         let host = &self.options.hosts[host];
         if self.trouble.text.replace(format!("{host}: {reason}")).is_none() {
             self.trouble.since = self.now;
