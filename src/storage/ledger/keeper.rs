@@ -181,7 +181,7 @@ impl<N: Network> Ledger<N> {
     pub fn opened(&mut self) -> Option<Result<Learned, LedgerError>> {
         match std::mem::replace(&mut self.opening, Opening::Told) {
             Opening::Done(opened) => Some(*opened),
-            other => {
+            other @ (Opening::Under | Opening::Told) => {
                 self.opening = other;
                 None
             }

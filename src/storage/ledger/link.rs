@@ -128,6 +128,7 @@ impl Link {
     ///
     /// # Errors
     /// The connection cannot be used.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "PostgreSQL may send any message, and the codec may learn more")]
     pub fn start(&mut self, message: &Message, options: &LedgerOptions) -> Result<(), LinkError> {
         match message {
             Message::ErrorResponse(body) => {
@@ -144,13 +145,12 @@ impl Link {
             }
             Message::ReadyForQuery(_) => self.step(options),
             Message::NoticeResponse(_) | Message::ParameterStatus(_) => Ok(()),
-            message => match self.stage {
-                Stage::Authentication => self.authenticate(message, options),
-                _ => Ok(()),
-            },
+            message if self.stage == Stage::Authentication => self.authenticate(message, options),
+            _ => Ok(()),
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "PostgreSQL may send any message, and the codec may learn more")]
     fn authenticate(&mut self, message: &Message, options: &LedgerOptions) -> Result<(), LinkError> {
         let host = || options.hosts[self.host].clone();
         let refused = |method| Err(LinkError::Mend(LedgerError::Authentication { host: host(), method }));

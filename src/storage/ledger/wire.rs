@@ -137,6 +137,7 @@ pub(super) enum Came {
 ///
 /// # Errors
 /// It is none that may come now: the connection is to be dropped.
+#[expect(clippy::wildcard_enum_match_arm, reason = "PostgreSQL may send any message, and the codec may learn more")]
 pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came, LinkError> {
     match message {
         Message::NotificationResponse(_) => return Ok(Came::Notification),
