@@ -19,7 +19,13 @@ mod faults;
 mod hubs_kit;
 #[path = "ledger_simulation/network.rs"]
 mod network;
-mod storage_kit;
+
+/// The model has it already.
+mod storage_kit {
+    pub mod random {
+        pub use crate::engine_model::Random;
+    }
+}
 
 use engine_model::{Cluster, Delays};
 use faults::Trouble;

@@ -1,5 +1,7 @@
 //! The ledger's network, made of the model's connections.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::RawFd;
