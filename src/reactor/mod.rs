@@ -15,6 +15,7 @@ mod shutdown;
 mod signals;
 mod socket;
 pub mod status;
+mod step_aside;
 mod times;
 pub mod tls;
 mod transport;
