@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub use bets::{Bets, batch, rows_of};
 use loteria::storage::SCHEMA;
 

@@ -1,0 +1,106 @@
+//! Hub processes that share a PostgreSQL: one draw, a PostgreSQL that is away and comes back, and starts that are refused.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+mod engine_kit;
+
+use std::net::TcpStream;
+
+use common::machine::eventually;
+use common::{Start, binary, binary_batch, hub};
+use engine_kit::{Engine, PASSWORD};
+
+/// A hub of two agencies over `engine`.
+fn shared(engine: &Engine) -> Start {
+    hub()
+        .file("password", &format!("{PASSWORD}\n"))
+        .env("LOTTERY_AGENCIES", "2")
+        .env("LOTTERY_UNNUMBERED_AGENCIES", "1")
+        .env("STORAGE_ENGINE", "postgres")
+        .env("POSTGRES_HOSTS", &engine.address.to_string())
+        .env("POSTGRES_PASSWORD_FILE", "password")
+        .env("POSTGRES_REPLICAS", "none")
+}
+
+/// Kinds of frames in `binary`.
+const FINISH_KIND: u32 = 2;
+const QUERY: u32 = 3;
+
+#[test]
+fn agencies_of_two_hubs_are_in_one_draw_and_a_hub_that_starts_later_answers_too() {
+    let Some(engine) = Engine::start() else { return };
+    let (one, two) = (shared(&engine).start(), shared(&engine).start());
+    let mut first = one.connect();
+    first.send(&binary_batch(1, 11, 7574));
+    first.expect(&[0]);
+    first.send(&[binary(FINISH_KIND, &[1], b""), binary(QUERY, &[1], b"")].concat());
+    first.expect(&[0]);
+    let mut second = two.connect();
+    second.send(&binary_batch(2, 22, 1));
+    second.expect(&[0]);
+    assert!(first.is_quiet(), "the draw waits for agency 2");
+    second.send(&[binary(FINISH_KIND, &[2], b""), binary(QUERY, &[2], b"")].concat());
+    second.expect(&[0]);
+    one.wait_for("action: sorteo | result: success");
+    two.wait_for("action: sorteo | result: success");
+    // One byte for all is well, then how many, then the documents.
+    let winner = [0, 0, 0, 0, 1, 0, 0, 0, 11];
+    first.expect(&winner);
+    second.expect(&[0; 5]);
+    let late = shared(&engine).start();
+    let mut again = late.connect();
+    again.send(&binary(QUERY, &[1], b""));
+    again.expect(&winner);
+    assert_eq!(engine.ask("SELECT count(*), sum(bets) FROM loteria.draws WHERE drawn_at IS NOT NULL"), "1|2");
+}
+
+#[test]
+fn a_hub_whose_postgresql_is_away_refuses_newcomers_keeps_its_agencies_and_goes_on() {
+    let Some(mut engine) = Engine::start() else { return };
+    let hub = shared(&engine).env("POSTGRES_ASIDE_AFTER", "1s").start();
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 11, 7574));
+    agency.expect(&[0]);
+    engine.crash();
+    agency.send(&binary_batch(1, 12, 7574));
+    hub.wait_for("action: step_aside | result: success");
+    assert!(agency.is_quiet(), "nothing is acknowledged without PostgreSQL");
+    assert!(TcpStream::connect(hub.address).is_err(), "a balancer is to send newcomers elsewhere");
+    engine.boot();
+    hub.wait_for("action: step_back | result: success");
+    agency.expect(&[0]);
+    eventually("newcomers are served again", || TcpStream::connect(hub.address).is_ok());
+    assert_eq!(engine.ask("SELECT batches, bets FROM loteria.agencies WHERE agency = 1"), "2|2");
+    let (status, log) = hub.terminate();
+    assert!(status.success(), "{log}");
+}
+
+#[test]
+fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
+    let Some(engine) = Engine::start() else { return };
+    drop(shared(&engine).start());
+    let refusals = [
+        ("LOTTERY_WINNING_NUMBER", "5", "draw 1 has winning number 7574, and this hub's WINNING_NUMBER is 5"),
+        ("LOTTERY_AGENCIES", "3", "draw 1 has agencies 1-2, and this hub's AGENCIES are 1-3"),
+        ("POSTGRES_REPLICAS", "required", "PostgreSQL waits for no standby"),
+        ("POSTGRES_USER", "nobody", "PostgreSQL refuses user 'nobody'"),
+        ("STORAGE_PATH", "b.csv", "[STORAGE] PATH is for ENGINE = files"),
+        ("LOTTERY_ON_AGENCY_LOSS", "exclude", "ON_AGENCY_LOSS = exclude"),
+        ("LOTTERY_UNNUMBERED_AGENCIES", "", "each hub needs ids of its own for the csv dialect"),
+        ("POSTGRES_PASSWORD_FILE", "none", "[POSTGRES] PASSWORD_FILE = none: No such file"),
+    ];
+    for (key, value, said) in refusals {
+        let start = shared(&engine).with(|command| {
+            if value.is_empty() {
+                command.env_remove(key)
+            } else {
+                command.env(key, value)
+            };
+        });
+        let (code, _, error) = start.run();
+        assert_eq!(code, Some(2), "{key} = {value}: {error}");
+        assert!(error.contains(said) && error.lines().count() == 1, "{key} = {value}: {error}");
+    }
+    assert_eq!(engine.ask("SELECT count(*) FROM loteria.draws"), "1", "none of them has made a draw");
+}
