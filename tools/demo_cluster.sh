@@ -68,12 +68,7 @@ until_done() {
 "$bin/datos" --out data --agencies $agencies --bets "$BETS" --winners 2,3,1,4,0 --number "$WINNING_NUMBER" >/dev/null || exit 1
 said=$(nodes start) || exit 1
 say "$said"
-{ "$bin/server" --schema && cat <<END; } | nodes psql -q -v ON_ERROR_STOP=1 >schema.log 2>&1 || { cat schema.log >&2; fail "the schema cannot be made"; }
-GRANT USAGE ON SCHEMA loteria TO loteria;
-GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
-GRANT INSERT ON loteria.draws, loteria.agencies, loteria.instances, loteria.batches TO loteria;
-GRANT UPDATE ON loteria.draws, loteria.agencies, loteria.instances TO loteria;
-END
+"$bin/server" --schema | nodes psql -q -v ON_ERROR_STOP=1 >schema.log 2>&1 || { cat schema.log >&2; fail "the schema cannot be made"; }
 
 # The hubs: the same file for each, in a folder of its own.
 hub_pid() { echo "$hub_pids" | cut -d ' ' -f "$1"; }

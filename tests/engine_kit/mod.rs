@@ -81,11 +81,6 @@ impl Engine {
 
     pub fn make_schema(&self) {
         self.sql("loteria", SCHEMA);
-        // The grants are those that the schema's last comment names.
-        let grants =
-            SCHEMA.lines().filter_map(|line| line.strip_prefix("--   GRANT ")).filter(|line| !line.contains("auditor"));
-        let grants: String = grants.map(|line| format!("GRANT {line}\n")).collect();
-        self.sql("loteria", &format!("SET search_path = loteria; {grants}"));
     }
 
     fn data(&self) -> PathBuf {

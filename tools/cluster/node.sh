@@ -33,12 +33,7 @@ schema() {
     [ "$(ask -c "SELECT count(*) FROM pg_roles WHERE rolname = 'loteria'" postgres)" = 1 ] ||
         ask -c "CREATE ROLE loteria LOGIN PASSWORD '$(cat /secrets/loteria)'" postgres
     [ "$(ask -c "SELECT count(*) FROM pg_database WHERE datname = 'loteria'" postgres)" = 1 ] || ask -c 'CREATE DATABASE loteria' postgres
-    [ "$(ask -c "SELECT count(*) FROM pg_namespace WHERE nspname = 'loteria'" loteria)" = 1 ] || { loteria-server --schema && cat <<END; } | ask -1 loteria
-GRANT USAGE ON SCHEMA loteria TO loteria;
-GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
-GRANT INSERT ON loteria.draws, loteria.agencies, loteria.instances, loteria.batches TO loteria;
-GRANT UPDATE ON loteria.draws, loteria.agencies, loteria.instances TO loteria;
-END
+    [ "$(ask -c "SELECT count(*) FROM pg_namespace WHERE nspname = 'loteria'" loteria)" = 1 ] || loteria-server --schema | ask -1 loteria
 }
 
 node() {

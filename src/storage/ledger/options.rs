@@ -83,7 +83,7 @@ pub enum LedgerError {
     },
     /// The schema is missing, or may not be used.
     #[error(
-        "{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, with the grants at its end"
+        "{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, whose end has the grants of the hubs' role"
     )]
     Schema {
         /// Which host.

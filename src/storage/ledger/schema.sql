@@ -1,4 +1,4 @@
--- The schema of a draw that several hubs share. A person runs it once, as the database's owner:
+-- The schema of a draw that several hubs share. A person runs it once, as the database's owner, after the hubs' role was made:
 --
 --   server --schema | psql -d loteria
 --
@@ -66,14 +66,20 @@ LATERAL (SELECT CASE WHEN strpos(t.line, '"') = 0 THEN string_to_array(t.line, '
   ELSE ARRAY(SELECT coalesce(replace(m[1], '""', '"'), m[2])
              FROM regexp_matches(t.line, '(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))', 'g') AS m) END AS f) q;
 
--- The hubs' role cannot change a stored bet. With other names of roles, these are the rights to grant:
---
---   GRANT USAGE ON SCHEMA loteria TO loteria;
---   GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
---   GRANT INSERT ON draws, agencies, instances, batches TO loteria;
---   GRANT UPDATE ON draws, agencies, instances TO loteria;
---
--- and for those who only read:
+-- The hubs' role can add bets, and change or delete none. A role of another name needs the same rights.
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'loteria') THEN
+    GRANT USAGE ON SCHEMA loteria TO loteria;
+    GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
+    GRANT INSERT ON draws, agencies, instances, batches TO loteria;
+    GRANT UPDATE ON draws, agencies, instances TO loteria;
+  ELSE
+    RAISE WARNING 'there is no role loteria: grant the rights at the end of the schema to the role of the hubs';
+  END IF;
+END $$;
+
+-- For those who only read:
 --
 --   GRANT USAGE ON SCHEMA loteria TO auditor;
 --   GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO auditor;
