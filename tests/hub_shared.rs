@@ -104,3 +104,23 @@ fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
     }
     assert_eq!(engine.ask("SELECT count(*) FROM loteria.draws"), "1", "none of them has made a draw");
 }
+
+#[test]
+fn a_check_says_what_each_host_is_and_changes_nothing() {
+    let Some(mut engine) = Engine::start() else { return };
+    let (code, said, error) = shared(&engine).arg("--check").run();
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let leader = format!("# {}: the leader: PostgreSQL ", engine.address);
+    assert!(said.contains(&leader), "{said}");
+    let (code, said, error) = shared(&engine).env("POSTGRES_REPLICAS", "required").arg("--check").run();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(error.contains("PostgreSQL waits for no standby"), "{error}");
+    assert_eq!(
+        engine.ask("SELECT (SELECT count(*) FROM loteria.draws) + (SELECT count(*) FROM loteria.instances)"),
+        "0"
+    );
+    engine.crash();
+    let (code, said, error) = shared(&engine).arg("--check").run();
+    assert_eq!(code, Some(69), "{said}");
+    assert!(error.contains("no host is a leader"), "{error}");
+}

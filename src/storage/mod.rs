@@ -38,6 +38,8 @@ pub use format::row::{Appended, Rows};
 pub use keep::{
     Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber,
 };
-pub use ledger::{Ledger, LedgerError, LedgerOptions, LinkId, Network, Password, Replicas, SCHEMA};
+pub use ledger::{
+    HostFound, Inspection, Ledger, LedgerError, LedgerOptions, LinkId, Network, Password, Replicas, SCHEMA,
+};
 pub use open::check::{Checked, check};
 pub use state::{Discarded, Options, Recovered, Store};

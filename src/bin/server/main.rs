@@ -103,7 +103,8 @@ fn run() -> Result<(), Failure> {
         )));
     }
     if arguments.check {
-        return check(&settings, path);
+        check(&settings, path)?;
+        return options.postgres.as_ref().map_or(Ok(()), |postgres| shared::inspect(&options, postgres));
     }
     survive_file_size_limits()?;
     if let Some(folder) = arguments.copy {

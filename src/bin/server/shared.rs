@@ -1,6 +1,6 @@
 //! A hub whose bets are in a PostgreSQL that it shares with other hubs.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use loteria::config::{ConfigError, PostgresOptions, Standbys};
 use loteria::hub::Hub;
 use loteria::limits;
+use loteria::logging::Value;
 use loteria::lottery::{Agency, Lottery};
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
-use loteria::storage::{Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
+use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
 
 use super::Failure;
 use super::options::Options;
@@ -26,12 +27,47 @@ pub fn open(
     signals: &StopSignals,
 ) -> Result<SharedHub, Failure> {
     let (names, addresses) = look_up(postgres)?;
-    let tls = postgres.tls.as_ref().map(|tls| EngineTls::load(&tls.ca, tls.own.as_ref())).transpose();
-    let tls = tls.map_err(|error| ConfigError(format!("[POSTGRES] {error}")))?;
-    let network = EngineNetwork::new(addresses, tls)?;
+    let network = network(postgres, addresses)?;
     let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
     let (ledger, learned) = wait_for(ledger, postgres, clock, signals)?;
     Ok(Hub::new(options.policy.clone(), restored(options, learned), ledger, clock.now()))
+}
+
+/// Looks at each host without a change, and says what it is. Each line is a comment of a configuration file.
+///
+/// # Errors
+/// A person has to mend something, or no host leads.
+pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Failure> {
+    let mut clock = Clock::start();
+    let (names, addresses) = look_up(postgres)?;
+    let mut network = network(postgres, addresses)?;
+    let ledger_options = ledger_options(options, postgres, names)?;
+    let mut inspection = Inspection::begin(ledger_options, &mut network, clock.now());
+    while !inspection.go_on(&mut network, clock.account(Duration::MAX)) {
+        network.wait(limits::ENGINE_HOST_PAUSE)?;
+    }
+    let mut out = std::io::stdout();
+    writeln!(out, "\n# PostgreSQL, database {}, user {}:", postgres.database, postgres.user)?;
+    let (mut leads, mut refused) = (false, None);
+    for (host, found) in inspection.hosts() {
+        let said = match found {
+            HostFound::Leader(what) => format!("the leader: {what}"),
+            HostFound::Standby => "a standby".to_owned(),
+            HostFound::Refused(error) => error.to_string(),
+            HostFound::Away(why) => format!("cannot be reached: {why}"),
+            HostFound::Silent => "does not answer".to_owned(),
+        };
+        writeln!(out, "# {host}: {}", Value(said))?;
+        leads |= matches!(found, HostFound::Leader(_));
+        if let HostFound::Refused(error) = found {
+            refused.get_or_insert_with(|| error.clone());
+        }
+    }
+    match refused {
+        Some(error) => Err(ConfigError(format!("[POSTGRES] {error}")).into()),
+        None if !leads => Err(Failure::Engine(format!("{}: no host is a leader", postgres.place()))),
+        None => Ok(()),
+    }
 }
 
 /// Goes on until the ledger can be used.
@@ -57,6 +93,12 @@ fn wait_for(
         let next = ledger.next_wake().map_or(limits::POLL_MAX, |at| now.until(at));
         ledger.network().wait(next.min(Duration::from_millis(100)))?;
     }
+}
+
+fn network(postgres: &PostgresOptions, hosts: Vec<EngineHost>) -> Result<EngineNetwork, Failure> {
+    let tls = postgres.tls.as_ref().map(|tls| EngineTls::load(&tls.ca, tls.own.as_ref())).transpose();
+    let tls = tls.map_err(|error| ConfigError(format!("[POSTGRES] {error}")))?;
+    Ok(EngineNetwork::new(hosts, tls)?)
 }
 
 /// The addresses of all hosts, with what each is called. Names are looked up here, once.

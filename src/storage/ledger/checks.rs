@@ -15,14 +15,17 @@ pub(super) const FORMAT: &str = "SELECT version::text FROM loteria.format";
 /// The oldest version that has all the session's settings.
 const VERSION_MIN: u32 = 140_000;
 
+/// Says what the engine is, for a person.
+///
 /// # Errors
 /// The engine is no leader, or must not be used.
-pub(super) fn settings(mut row: Columns<'_>, host: &str, options: &LedgerOptions) -> Result<(), LinkError> {
+pub(super) fn settings(mut row: Columns<'_>, host: &str, options: &LedgerOptions) -> Result<String, LinkError> {
     let host = || host.to_owned();
     if row.text()? == "true" {
         return Err(LinkError::Standby);
     }
-    if row.text()?.parse::<u32>().is_ok_and(|version| version < VERSION_MIN) {
+    let version = row.text()?.parse().unwrap_or(0_u32);
+    if version < VERSION_MIN {
         return Err(LinkError::Mend(LedgerError::Version { host: host() }));
     }
     for (setting, wanted) in [("fsync", "on"), ("full_page_writes", "on"), ("server_encoding", "UTF8")] {
@@ -32,10 +35,13 @@ pub(super) fn settings(mut row: Columns<'_>, host: &str, options: &LedgerOptions
             return Err(LinkError::Mend(LedgerError::Setting { host: host(), setting, value, wanted }));
         }
     }
-    if row.text()?.is_empty() && options.replicas == Replicas::Required {
+    let standbys = row.text()?;
+    if standbys.is_empty() && options.replicas == Replicas::Required {
         return Err(LinkError::Mend(LedgerError::Replicas { host: host() }));
     }
-    Ok(())
+    let (major, minor) = (version / 10_000, version % 10_000);
+    let standbys = if standbys.is_empty() { "no standby that it shows" } else { standbys };
+    Ok(format!("PostgreSQL {major}.{minor}, fsync and full_page_writes on, commits wait for {standbys}"))
 }
 
 /// # Errors

@@ -47,6 +47,8 @@ pub(super) struct Link {
     unproven: bool,
     fenced: Option<Fenced>,
     answered: bool,
+    /// What the engine is, for a person.
+    described: String,
 }
 
 impl std::fmt::Debug for Link {
@@ -77,6 +79,7 @@ impl Link {
             unproven: false,
             fenced: None,
             answered: false,
+            described: String::new(),
         })
     }
 
@@ -194,7 +197,10 @@ impl Link {
     fn row(&mut self, row: &DataRowBody, options: &LedgerOptions) -> Result<(), LinkError> {
         let mut columns = Columns::of(row);
         match self.stage {
-            Stage::Checks => checks::settings(columns, &options.hosts[self.host], options),
+            Stage::Checks => {
+                self.described = checks::settings(columns, &options.hosts[self.host], options)?;
+                Ok(())
+            }
             Stage::Format => checks::format(columns, &options.hosts[self.host], options),
             Stage::Fence => {
                 self.fenced = Some(Fenced { epoch: columns.long()?, turn: columns.long()? });
@@ -253,6 +259,11 @@ impl Link {
             self.stage = Stage::Draw;
         }
         Ok(())
+    }
+
+    /// What the engine is, once the stage is [`Stage::Checked`].
+    pub fn described(&self) -> &str {
+        &self.described
     }
 
     /// What the fence has found, once the stage is [`Stage::Open`].

@@ -6,7 +6,7 @@
 //!
 //! - `network` and `options` say what the ledger needs from outside.
 //! - `work` has what one turn does; `statements` encodes it for the engine, `answers` reads what comes back.
-//! - `stage`, `start`, `checks` and `link` are one connection, up to its fence.
+//! - `stage`, `start`, `checks` and `link` are one connection, up to its fence; `inspection` has one to each host, up to its checks.
 //! - `wire` has what was sent on a connection and is not answered.
 //! - `staging` has the turn in hand.
 //! - `keeper` has [`Ledger`]; `send`, `settle`, `drive` and `keep_ledger` have its methods.
@@ -17,6 +17,7 @@
 mod answers;
 mod checks;
 mod drive;
+mod inspection;
 mod keep_ledger;
 mod keeper;
 mod link;
@@ -31,6 +32,7 @@ mod statements;
 mod wire;
 mod work;
 
+pub use inspection::{HostFound, Inspection};
 pub use keeper::Ledger;
 pub use network::{LinkId, Network};
 pub use options::{LedgerError, LedgerOptions, Password, Replicas};
