@@ -106,6 +106,9 @@ pub const PARKED_INBOX_BYTES: usize = 16 * 1024;
 /// How long a stopping server sends replies of committed turns and waits for its peers to half-close.
 pub const SHUTDOWN_FLUSH: Duration = Duration::from_millis(500);
 
+/// How long a stopping server waits for turns in flight, where another machine stores them.
+pub const SHUTDOWN_SETTLE: Duration = Duration::from_secs(5);
+
 /// How long after a first SIGTERM or SIGINT another one is ignored: wrappers and shells deliver a signal twice, within
 /// milliseconds. Less than [`SHUTDOWN_FLUSH`], so that a person can cut the flush short.
 pub const SIGNAL_REPEAT: Duration = Duration::from_millis(200);

@@ -27,6 +27,14 @@ fn shared(engine: &Engine) -> Start {
 const FINISH_KIND: u32 = 2;
 const QUERY: u32 = 3;
 
+/// Has commits wait for a standby that there is not, or no longer.
+fn commits_wait(engine: &Engine, wait: bool) {
+    let names = if wait { "none" } else { "" };
+    engine.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+    engine.ask("SELECT pg_reload_conf()");
+    eventually("the setting holds", || engine.ask("SHOW synchronous_standby_names") == names);
+}
+
 #[test]
 fn agencies_of_two_hubs_are_in_one_draw_and_a_hub_that_starts_later_answers_too() {
     let Some(engine) = Engine::start() else { return };
@@ -62,10 +70,13 @@ fn a_hub_whose_postgresql_is_away_refuses_newcomers_keeps_its_agencies_and_goes_
     let mut agency = hub.connect();
     agency.send(&binary_batch(1, 11, 7574));
     agency.expect(&[0]);
+    let mut other = hub.connect();
     engine.crash();
     agency.send(&binary_batch(1, 12, 7574));
     hub.wait_for("action: step_aside | result: success");
     assert!(agency.is_quiet(), "nothing is acknowledged without PostgreSQL");
+    other.send(b"hola\n");
+    other.expect(b"hola\n");
     assert!(TcpStream::connect(hub.address).is_err(), "a balancer is to send newcomers elsewhere");
     engine.boot();
     hub.wait_for("action: step_back | result: success");
@@ -123,4 +134,26 @@ fn a_check_says_what_each_host_is_and_changes_nothing() {
     let (code, said, error) = shared(&engine).arg("--check").run();
     assert_eq!(code, Some(69), "{said}");
     assert!(error.contains("no host is a leader"), "{error}");
+}
+
+#[test]
+fn a_hub_that_stops_settles_what_is_under_way() {
+    let Some(engine) = Engine::start() else { return };
+    let hub = shared(&engine).start();
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 11, 7574));
+    agency.expect(&[0]);
+    commits_wait(&engine, true);
+    agency.send(&binary_batch(1, 12, 7574));
+    eventually("the batch waits for its commit", || {
+        engine.ask("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0"
+    });
+    hub.signal(15);
+    hub.wait_for("action: close_listener | result: success");
+    commits_wait(&engine, false);
+    agency.expect(&[0]);
+    drop(agency);
+    let (status, log) = hub.end();
+    assert!(status.success(), "{log}");
+    assert_eq!(engine.ask("SELECT batches FROM loteria.agencies WHERE agency = 1"), "2");
 }

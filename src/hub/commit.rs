@@ -17,6 +17,9 @@ impl<K: Keep> Hub<K> {
     pub fn commit(&mut self, now: Moment) -> Result<CommittedTurn, CommitError> {
         let mut committed = CommittedTurn::default();
         let mut retried = false;
+        if self.keeping.keeper.trouble().is_some() {
+            self.answer_unstored(&mut committed);
+        }
         self.submit(&committed);
         while let Some(settled) = self.keeping.keeper.settled() {
             match settled {
@@ -41,6 +44,28 @@ impl<K: Keep> Hub<K> {
             self.submit(&committed);
         }
         Ok(committed)
+    }
+
+    /// While nothing can be committed: what speaks of nothing that is stored does not wait for that, where its connection waits
+    /// for nothing else. The proof of an earlier turn will do for it.
+    fn answer_unstored(&mut self, committed: &mut CommittedTurn) {
+        let entries = std::mem::take(&mut self.turn.entries);
+        let waits_alone = |entry: &Entry| {
+            entry.id.and_then(|id| self.connections.by_id(id)).is_some_and(|connection| connection.pending == 1)
+        };
+        let (free, stored): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| entry.outcome.is_of_nothing_stored() && waits_alone(entry));
+        self.turn.entries = stored;
+        if free.is_empty() {
+            return;
+        }
+        match self.parked.watchers.proof.take() {
+            Some(proof) => {
+                committed.add(free);
+                committed.proof = Some(proof);
+            }
+            None => self.turn.entries.extend(free),
+        }
     }
 
     fn submit(&mut self, committed: &CommittedTurn) {

@@ -32,6 +32,27 @@ pub(super) enum Outcome {
     Asked { agency: AgencyId, sequence: u64, count: u32 },
 }
 
+impl Outcome {
+    /// Whether its reply is the same whatever is stored.
+    pub(super) fn is_of_nothing_stored(&self) -> bool {
+        match self {
+            Outcome::NothingToStore
+            | Outcome::Rejected { why: Rejection::Batch(_), .. }
+            | Outcome::Refused(Refused::Request(_))
+            | Outcome::Ended(Ending::Malformed(_) | Ending::Echo(_)) => true,
+            Outcome::Refused(Refused::Connection(why)) => *why == Unwelcome::Busy,
+            Outcome::Done { .. }
+            | Outcome::FinishUnclaimed
+            | Outcome::Rejected { .. }
+            | Outcome::Refused(_)
+            | Outcome::Ended(_)
+            | Outcome::Excluded { .. }
+            | Outcome::Asked { .. }
+            | Outcome::Dropped => false,
+        }
+    }
+}
+
 /// What was carried out.
 #[derive(Debug)]
 pub(super) enum Done {

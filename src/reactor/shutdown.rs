@@ -52,9 +52,11 @@ impl<K: Keep> Reactor<K> {
         let mut is_over = false;
         while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
-            is_over = now >= until;
-            let next = self.hub.keeper().next_wake().map_or(until, |at| at.min(until));
-            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(next) };
+            let settle = if self.hub.is_settled() { Duration::ZERO } else { limits::SHUTDOWN_SETTLE };
+            is_over = now >= until + settle;
+            let next = self.hub.keeper().next_wake().into_iter().chain((now < until).then_some(until)).min();
+            let wait = next.map_or(limits::POLL_MAX, |at| now.until(at));
+            let timeout = if self.is_busy() { Duration::ZERO } else { wait };
             now = self.poll(events, Some(timeout))?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
