@@ -191,6 +191,9 @@ pub const ENGINE_HOST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a host of PostgreSQL has to answer a new connection, up to the point where commits may have to wait.
 pub const ENGINE_START_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a command of the operator waits for PostgreSQL while nothing comes. A commit may wait for a standby.
+pub const ENGINE_TOOL_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The silence of PostgreSQL, with turns in flight, after which the other hosts are asked whether they lead.
 pub const ENGINE_SILENCE: Duration = Duration::from_secs(2);
 

@@ -49,7 +49,7 @@ fn wrong_usage_is_one_line_that_points_to_the_help_and_exit_2() {
         (loteria, &["status", "--json", "--watch"], "loteria: the argument '--json' cannot be used with '--watch'"),
         (loteria, &["winners", "--agency", "one"], "loteria: invalid value 'one' for '--agency <N>'"),
         (loteria, &["log-level", "LOUD"], "loteria: invalid value 'LOUD' for '<LEVEL>': must be DEBUG, INFO"),
-        (loteria, &["verify"], "loteria: the following required arguments were not provided: <STORE>"),
+        (loteria, &["import"], "loteria: the following required arguments were not provided: <STORE>"),
         (loteria, &["completions", "csh"], "loteria: invalid value 'csh' for '<SHELL>'"),
         (loteria, &["why", "a\nb"], "loteria: unexpected argument 'a b' found"),
     ] {
@@ -73,6 +73,9 @@ fn completions_name_every_command() {
             "health",
             "winners",
             "verify",
+            "export",
+            "import",
+            "release-draw",
             "new-store",
             "log-level",
             "completions",

@@ -1,5 +1,6 @@
 //! `[STORAGE] ENGINE` and the section `POSTGRES`: where bets are stored that several hubs share.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,6 +88,36 @@ impl PostgresOptions {
     pub fn place(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(Host::to_string).collect();
         format!("postgres://{}@{}/{} draw {}", self.user, hosts.join(","), self.database, self.draw)
+    }
+
+    /// All hosts with their addresses. Names are looked up.
+    ///
+    /// # Errors
+    /// The host that has no address, and why.
+    pub fn look_up(&self) -> Result<Vec<(Host, SocketAddr)>, String> {
+        let mut found = Vec::new();
+        for host in &self.hosts {
+            let addresses = (host.name.as_str(), host.port).to_socket_addrs();
+            let addresses = addresses.map_err(|error| format!("[POSTGRES] HOSTS: {host}: {error}"))?;
+            found.extend(addresses.map(|address| (host.clone(), address)));
+        }
+        Ok(found)
+    }
+
+    /// The password in `PASSWORD_FILE`, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn password(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        let Some(file) = &self.password_file else { return Ok(None) };
+        let read = std::fs::read(file);
+        let mut password =
+            read.map_err(|error| ConfigError(format!("[POSTGRES] PASSWORD_FILE = {}: {error}", file.display())))?;
+        // An editor ends the line.
+        while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            password.pop();
+        }
+        Ok(Some(password))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::agency::BetReaderError;
 use crate::config::ConfigError;
-use crate::storage::OpenError;
+use crate::storage::{EngineError, OpenError};
 
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,17 @@ pub enum Failure {
     InUse {
         /// The rows' path.
         store: PathBuf,
+    },
+    /// The engine cannot be used, or what it has is not as it should be.
+    #[error("{0}")]
+    Engine(EngineError),
+    /// A file cannot be written.
+    #[error("cannot write {}: {error}", file.display())]
+    File {
+        /// Its path.
+        file: PathBuf,
+        /// The system's error.
+        error: io::Error,
     },
     /// A file of an agency cannot be read.
     #[error("{0}")]
@@ -55,12 +66,21 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Usage(_) | Failure::Config(_) => 2,
-            Failure::Store(OpenError::Damaged { .. }) => 65,
+            Failure::Store(OpenError::Damaged { .. }) | Failure::Engine(EngineError::Damaged { .. }) => 65,
+            Failure::Engine(EngineError::Mend(_)) => 2,
+            Failure::Engine(EngineError::Away(_)) => 69,
+            Failure::Engine(_) | Failure::File { .. } => 1,
             Failure::Store(OpenError::Io { .. }) => 74,
             Failure::Store(OpenError::Locked { .. }) | Failure::InUse { .. } => 75,
             Failure::Stopped => 130,
             Failure::Bets(_) | Failure::NotRunning { .. } | Failure::NoSocket => 1,
             Failure::Answer(_) | Failure::Output(_) => 1,
         }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        if let EngineError::Store(error) = error { Failure::Store(error) } else { Failure::Engine(error) }
     }
 }

@@ -1,27 +1,42 @@
-//! `loteria verify`: whether a store is sound, what it has, and whether that is what the agencies' files have.
+//! `loteria verify`: whether stored bets are sound, what it has, and whether that is what the agencies' files have.
 
 use std::io::Write;
 use std::path::Path;
 
 use super::compare::{Comparison, Differences, file_of};
 use super::failure::Failure;
+use super::source::Source;
 use super::text::{clean, grouped};
 use crate::lottery::{AgencyId, Standing};
-use crate::storage::{Checked, check};
+use crate::storage::{Checked, CheckedDraw, Waiting, check, check_draw};
 
-/// Checks the store whose bets are in `store` without changing it, and prints what it has. With `against`, compares
-/// every bet with the files `agency-N.csv` of that folder. Returns whether all are the same.
+/// Checks the source without changing it, and prints what it has. With `against`, compares every bet with the files
+/// `agency-N.csv` of that folder. Returns whether all are the same.
 ///
 /// # Errors
-/// The store is damaged or cannot be read; a file cannot be read.
-pub fn verify(store: &Path, against: Option<&Path>, out: &mut dyn Write) -> Result<bool, Failure> {
+/// The stored bets are damaged or cannot be read; a file cannot be read.
+pub fn verify<N: Waiting>(source: Source<N>, against: Option<&Path>, out: &mut dyn Write) -> Result<bool, Failure> {
     let mut comparison = against.map(Comparison::with_files_of).transpose()?;
-    let checked = check(store, |agency, bet| {
+    let name = source.name();
+    let mut held = None;
+    let take = |agency, bet: &_| {
         if let Some(comparison) = &mut comparison {
             comparison.stored(agency, bet);
         }
-    })?;
-    let mut text = told(store, &checked);
+    };
+    let checked = match source {
+        Source::Files(store) => check(&store, take)?,
+        Source::Engine(mut reader, _) => {
+            let CheckedDraw { checked, held: why } = check_draw(&mut reader, take)?;
+            held = why;
+            checked
+        }
+    };
+    let mut text = told(&name, &checked);
+    if let Some(why) = held {
+        let why = clean(why);
+        text.push_str(&format!("the draw is held, until loteria release-draw: {why}\n"));
+    }
     let mut same = true;
     if let (Some(comparison), Some(folder)) = (comparison, against) {
         for (id, found) in comparison.end()? {
@@ -38,9 +53,9 @@ pub fn verify(store: &Path, against: Option<&Path>, out: &mut dyn Write) -> Resu
     Ok(same)
 }
 
-fn told(store: &Path, checked: &Checked) -> String {
+fn told(name: &str, checked: &Checked) -> String {
     let in_use = if checked.in_use { "; a hub uses it, and this is what the hub has committed" } else { "" };
-    let mut text = format!("{}: sound{in_use}\n", clean(store.display()));
+    let mut text = format!("{}: sound{in_use}\n", clean(name));
     if checked.unfinished_bytes > 0 {
         let bytes = grouped(checked.unfinished_bytes);
         text.push_str(&format!(

@@ -1,4 +1,4 @@
-//! `loteria winners`: from a running hub, or from a store.
+//! `loteria winners`: from a running hub, or from what is stored.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,11 +7,12 @@ use super::ask::{parsed, refused};
 use super::failure::Failure;
 use super::http::Hub;
 use super::place::Place;
+use super::source::Source;
 use super::text::{clean, counted};
 use crate::limits::WINNERS_ASKED_MAX;
 use crate::lottery::AgencyId;
 use crate::status::report::{VERSION, Winner, Winners};
-use crate::storage::check;
+use crate::storage::{DrawnWinners, Waiting, check, drawn_winners};
 
 /// Said before the draw.
 const NOT_DRAWN: &str = "the draw has not been made, so there are no winners yet";
@@ -27,15 +28,25 @@ pub enum Format {
     Json,
 }
 
-/// Prints the winners of all agencies, or of one. A running hub is asked; where none runs, its store is read.
+/// Prints the winners of all agencies, or of one. A running hub is asked; where none runs, or `place` is `None`, what is stored
+/// is read: `stored` says where that is, or that it is not known.
 ///
 /// # Errors
-/// The draw has not been made; neither hub nor store is there; the store is damaged.
-pub fn winners(place: &Place, agency: Option<u32>, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
-    let asked = place.hub().and_then(|hub| ask(&hub, agency));
-    let found = match (asked, &place.store) {
-        (Err(Failure::NotRunning { .. } | Failure::NoSocket), Some(store)) => read(store, agency)?,
-        (asked, _) => asked?,
+/// The draw has not been made; neither hub nor stored bets are there; they are damaged.
+pub fn winners<N: Waiting>(
+    place: Option<&Place>,
+    stored: impl FnOnce() -> Result<Option<Source<N>>, Failure>,
+    agency: Option<u32>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let asked = place.map_or(Err(Failure::NoSocket), |place| place.hub().and_then(|hub| ask(&hub, agency)));
+    let found = match asked {
+        Err(away @ (Failure::NotRunning { .. } | Failure::NoSocket)) => match stored()? {
+            Some(source) => read(source, agency)?,
+            None => return Err(away),
+        },
+        asked => asked?,
     };
     print(&found, format, out).map_err(Failure::Output)
 }
@@ -70,17 +81,26 @@ fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Winners, Failure>
     }
 }
 
-/// The winners in a store.
-fn read(store: &Path, agency: Option<u32>) -> Result<Winners, Failure> {
-    let checked = check(store, |_, _| {})?;
-    let Some(winning_number) = checked.drawn else {
-        let store = clean(store.display());
-        return Err(Failure::Answer(format!("{store}: {NOT_DRAWN}")));
+/// The winners that are stored.
+fn read<N: Waiting>(source: Source<N>, agency: Option<u32>) -> Result<Winners, Failure> {
+    let name = clean(source.name());
+    let found = match source {
+        Source::Files(store) => read_files(&store, agency)?,
+        Source::Engine(mut reader, _) => drawn_winners(&mut reader, agency.map(AgencyId))?,
     };
-    let of = |id: AgencyId| agency.is_none_or(|only| id.0 == only);
-    let agencies = checked.agencies.iter().filter(|(id, _)| of(*id));
-    let winners = agencies.flat_map(|(id, agency)| agency.winners.iter().map(|bet| Winner::new(*id, bet)));
-    Ok(Winners { version: VERSION, left_out: 0, winning_number, winners: winners.collect() })
+    let DrawnWinners { winning_number, winners } =
+        found.ok_or_else(|| Failure::Answer(format!("{name}: {NOT_DRAWN}")))?;
+    let winners = winners.iter().map(|(id, bet)| Winner::new(*id, bet)).collect();
+    Ok(Winners { version: VERSION, left_out: 0, winning_number, winners })
+}
+
+/// The winning number and the winners in a store of files; `None` before the draw.
+fn read_files(store: &Path, agency: Option<u32>) -> Result<Option<DrawnWinners>, Failure> {
+    let checked = check(store, |_, _| {})?;
+    let Some(winning_number) = checked.drawn else { return Ok(None) };
+    let agencies = checked.agencies.into_iter().filter(|(id, _)| agency.is_none_or(|only| id.0 == only));
+    let winners = agencies.flat_map(|(id, agency)| agency.winners.into_iter().map(move |bet| (id, bet)));
+    Ok(Some(DrawnWinners { winning_number, winners: winners.collect() }))
 }
 
 fn print(found: &Winners, format: Format, out: &mut dyn Write) -> io::Result<()> {

@@ -39,7 +39,10 @@ pub use keep::{
     Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber,
 };
 pub use ledger::{
-    HostFound, Inspection, Ledger, LedgerError, LedgerOptions, LinkId, Network, Password, Replicas, SCHEMA,
+    CheckedDraw, DrawnWinners, EngineError, HostFound, Imported, Inspection, Ledger, LedgerError, LedgerOptions,
+    LinkId, Network, Password, Reader, Replicas, SCHEMA, Waiting, check_draw, drawn_winners, export_draw, held,
+    import_store, release,
 };
-pub use open::check::{Checked, check};
+pub use open::check::{Checked, check, check_rows};
+pub use open::stopped::{StoppedStore, StoredBatch};
 pub use state::{Discarded, Options, Recovered, Store};

@@ -10,10 +10,10 @@ use loteria::operator::{Format, Where};
 const AFTER: &str = "\
 The hub is found by its socket, which is beside its store: bets.csv.sock beside bets.csv. Without --socket and --store
 the server's configuration says where: config.ini of the working directory, and the environment (STORAGE_PATH,
-STATUS_SOCKET).
+STATUS_SOCKET). With [STORAGE] ENGINE = postgres there, stored bets are those of [LOTTERY] DRAW in [POSTGRES].
 
 Exit codes: 0 done; 1 failed, no hub answers, not healthy, or the bets differ; 2 bad usage or configuration; 65 the
-stored data is damaged; 74 the store cannot be read or moved; 75 a hub holds the store.";
+stored data is damaged; 69 PostgreSQL cannot be reached; 74 the store cannot be read or moved; 75 a hub holds the store.";
 
 /// Asks a running hub, and checks its store.
 #[derive(Debug, Parser)]
@@ -75,8 +75,11 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
-    /// Print the winners: those of the running hub, or where none runs those in its store
+    /// Print the winners: those of the running hub, or where none runs those that are stored
     Winners {
+        /// read those that are stored, without asking the hub
+        #[arg(long)]
+        stored: bool,
         /// only those of agency N
         #[arg(long, value_name = "N")]
         agency: Option<u32>,
@@ -87,17 +90,35 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Check a store without changing it: its journal, rows, checksums and counts
+    /// Check stored bets without changing them: checksums, counts, batches without gaps, winners
     ///
-    /// A hub may run on the store. No hub can be started on it meanwhile.
+    /// Hubs may run meanwhile. On a store of files no hub can be started until the check ends.
     #[command(long_about = None)]
     Verify {
-        /// the bets' file; its journal is beside it
+        /// the bets' file, whose journal is beside it; without it, what the configuration says: files or PostgreSQL
         #[arg(value_name = "STORE")]
-        path: PathBuf,
+        path: Option<PathBuf>,
         /// compare every bet, in order, with the files agency-N.csv in DIR
         #[arg(long, value_name = "DIR")]
         against: Option<PathBuf>,
+    },
+    /// Write all stored rows into a file, as bets.csv has them; from PostgreSQL by agency and batch
+    Export {
+        /// the file, which must not exist; - is standard output
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Bring a store of files into a draw of PostgreSQL that has no bets, all of it or nothing
+    Import {
+        /// the bets' file; its journal is beside it, and no hub may use it
+        #[arg(value_name = "STORE")]
+        path: PathBuf,
+    },
+    /// Say why the draw in PostgreSQL is held, and with --yes let hubs make it
+    ReleaseDraw {
+        /// release it
+        #[arg(long)]
+        yes: bool,
     },
     /// Archive the store under a date, so that the next start of the hub makes a new one for a new draw
     ///

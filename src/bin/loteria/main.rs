@@ -3,6 +3,7 @@
 //! Arguments and exit codes; everything else is the library's.
 
 mod arguments;
+mod engine;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use loteria::arguments::{Stop, parse};
 use loteria::logging::{self, say_on_stderr};
-use loteria::operator::{self, Failure, Place};
+use loteria::operator::{self, Failure, Place, Source, Stored};
 
 use arguments::{Arguments, Command, format};
 
@@ -35,6 +36,7 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
     let named = place.named();
     let place = || Place::find(&named);
     let hub = || place()?.hub();
+    let source = || engine::source(Stored::find(&named)?);
     let out: &mut dyn Write = &mut io::stdout();
     let yes = |()| true;
     match command {
@@ -44,9 +46,28 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
         Command::Events => operator::events(&hub()?, out).map(yes),
         Command::Why => operator::why(&hub()?, out).map(yes),
         Command::Health { ready } => operator::health(&hub()?, ready, out),
-        Command::Winners { agency, csv, json } => operator::winners(&place()?, agency, format(csv, json), out).map(yes),
-        Command::Verify { path, against } => operator::verify(&path, against.as_deref(), out),
-        Command::NewStore => operator::new_store(&stored(place()?)?, jiff::Timestamp::now(), out).map(yes),
+        Command::Winners { agency, csv, json, stored } => {
+            let place = if stored { None } else { Some(place()?) };
+            // A socket that is named says nothing of a store.
+            let unknown = named.socket.is_some() && named.store.is_none() && named.config.is_none();
+            let source = || if unknown { Ok(None) } else { source().map(Some) };
+            operator::winners(place.as_ref(), source, agency, format(csv, json), out).map(yes)
+        }
+        Command::Verify { path, against } => {
+            let source = path.map_or_else(source, |path| Ok(Source::Files(path)))?;
+            operator::verify(source, against.as_deref(), out)
+        }
+        Command::Export { file } => operator::export(source()?, &file, out).map(yes),
+        Command::Import { path } => {
+            let shared = Stored::find(&named)?.shared()?;
+            let mut reader = engine::connect(&shared, true)?;
+            operator::import(&mut reader, &shared.postgres.place(), &path, out).map(yes)
+        }
+        Command::ReleaseDraw { yes: sure } => {
+            let mut reader = engine::connect(&*Stored::find(&named)?.shared()?, true)?;
+            operator::release_draw(&mut reader, sure, out).map(yes)
+        }
+        Command::NewStore => operator::new_store(&files(Stored::find(&named)?)?, jiff::Timestamp::now(), out).map(yes),
         Command::LogLevel { level } => operator::log_level(&hub()?, level, out).map(yes),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -56,9 +77,15 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
     }
 }
 
-/// The store of a command that cannot do without.
-fn stored(place: Place) -> Result<std::path::PathBuf, Failure> {
-    place.store.ok_or_else(|| Failure::Usage("--socket names no store: name it with --store".to_owned()))
+/// The store of a command that is for files only.
+fn files(stored: Stored) -> Result<std::path::PathBuf, Failure> {
+    match stored {
+        Stored::Files(store) => Ok(store),
+        Stored::Engine(_) => Err(Failure::Usage(
+            "with [STORAGE] ENGINE = postgres there is no store to archive: a new draw is another [LOTTERY] DRAW"
+                .to_owned(),
+        )),
+    }
 }
 
 /// One line, and the exit code.

@@ -1,8 +1,6 @@
 //! A hub whose bets are in a PostgreSQL that it shares with other hubs.
 
 use std::io::{Read, Write};
-use std::net::ToSocketAddrs;
-use std::path::Path;
 use std::time::Duration;
 
 use loteria::config::{ConfigError, PostgresOptions, Standbys};
@@ -103,16 +101,8 @@ fn network(postgres: &PostgresOptions, hosts: Vec<EngineHost>) -> Result<EngineN
 
 /// The addresses of all hosts, with what each is called. Names are looked up here, once.
 fn look_up(postgres: &PostgresOptions) -> Result<(Vec<String>, Vec<EngineHost>), Failure> {
-    let (mut names, mut addresses) = (Vec::new(), Vec::new());
-    for host in &postgres.hosts {
-        let found = (host.name.as_str(), host.port).to_socket_addrs();
-        let found = found.map_err(|error| Failure::Engine(format!("[POSTGRES] HOSTS: {host}: {error}")))?;
-        for address in found {
-            names.push(host.to_string());
-            addresses.push(EngineHost { address, name: host.name.clone() });
-        }
-    }
-    Ok((names, addresses))
+    let found = postgres.look_up().map_err(Failure::Engine)?.into_iter();
+    Ok(found.map(|(host, address)| (host.to_string(), EngineHost { address, name: host.name })).unzip())
 }
 
 fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<String>) -> Result<LedgerOptions, Failure> {
@@ -120,7 +110,7 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
         hosts,
         database: postgres.database.clone(),
         user: postgres.user.clone(),
-        password: postgres.password_file.as_deref().map(password).transpose()?,
+        password: postgres.password()?.map(Password),
         draw: postgres.draw,
         winning_number: options.winning_number,
         roster: options.roster.clone(),
@@ -133,17 +123,6 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
         },
         in_flight: postgres.in_flight,
     })
-}
-
-fn password(file: &Path) -> Result<Password, Failure> {
-    let read = std::fs::read(file);
-    let mut password =
-        read.map_err(|error| ConfigError(format!("[POSTGRES] PASSWORD_FILE = {}: {error}", file.display())))?;
-    // An editor ends the line.
-    while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        password.pop();
-    }
-    Ok(Password(password))
 }
 
 /// What tells this run from every other one.

@@ -14,7 +14,7 @@ use slab::Slab;
 pub use tls::EngineTls;
 use tls::TlsSession;
 
-use crate::storage::{LinkId, Network};
+use crate::storage::{LinkId, Network, Waiting};
 
 /// A ledger has two connections at most, and each reports once until the poll is asked.
 const EVENTS: usize = 16;
@@ -113,6 +113,13 @@ impl Network for EngineNetwork {
 
     fn descriptor(&self) -> Option<RawFd> {
         Some(self.poll.as_raw_fd())
+    }
+}
+
+impl Waiting for EngineNetwork {
+    fn wait_ready(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.wait(timeout)?;
+        Ok(!self.events.is_empty())
     }
 }
 

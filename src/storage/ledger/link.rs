@@ -102,15 +102,23 @@ impl Link {
     /// # Errors
     /// The connection is lost. Messages that came before are still there.
     pub fn read(&mut self, network: &mut impl Network, now: Moment) -> Result<(), LinkError> {
-        loop {
-            match network.read(self.id, &mut self.scratch)? {
-                Some(0) => return Err(LinkError::Lost("PostgreSQL has ended the connection".to_owned())),
-                Some(bytes) => {
-                    self.heard = now;
-                    self.incoming.extend_from_slice(&self.scratch[..bytes]);
-                }
-                None => return Ok(()),
+        while self.read_part(network, now)? {}
+        Ok(())
+    }
+
+    /// Reads a piece of what has come, so that the rest waits in the network; says whether there was one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_part(&mut self, network: &mut impl Network, now: Moment) -> Result<bool, LinkError> {
+        match network.read(self.id, &mut self.scratch)? {
+            Some(0) => Err(LinkError::Lost("PostgreSQL has ended the connection".to_owned())),
+            Some(bytes) => {
+                self.heard = now;
+                self.incoming.extend_from_slice(&self.scratch[..bytes]);
+                Ok(true)
             }
+            None => Ok(false),
         }
     }
 

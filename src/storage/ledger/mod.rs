@@ -10,32 +10,44 @@
 //! - `wire` has what was sent on a connection and is not answered.
 //! - `staging` has the turn in hand.
 //! - `keeper` has [`Ledger`]; `send`, `settle`, `drive` and `keep_ledger` have its methods.
+//! - `reader` is the connection of the operator's commands, with `tool_error`. `audit` reads a draw and checks it, `import` brings a
+//!   store of files into one, and `release` ends that a draw is held.
 //!
 //! A fence begins an epoch: a connection can do nothing any more once a later one of the same hub has a new epoch. The
 //! instance's row has the number of its last turn that is whole, so that what became of a turn in doubt is one number to read.
 
 mod answers;
+mod audit;
 mod checks;
 mod drive;
+mod import;
 mod inspection;
 mod keep_ledger;
 mod keeper;
 mod link;
 mod network;
 mod options;
+mod reader;
+mod release;
 mod send;
 mod settle;
 mod stage;
 mod staging;
 mod start;
 mod statements;
+mod tool_error;
 mod wire;
 mod work;
 
+pub use audit::{CheckedDraw, DrawnWinners, check_draw, drawn_winners, export_draw};
+pub use import::{Imported, import_store};
 pub use inspection::{HostFound, Inspection};
 pub use keeper::Ledger;
-pub use network::{LinkId, Network};
+pub use network::{LinkId, Network, Waiting};
 pub use options::{LedgerError, LedgerOptions, Password, Replicas};
+pub use reader::Reader;
+pub use release::{held, release};
+pub use tool_error::EngineError;
 
 /// What a person runs once in the database: the hub never changes the schema.
 pub const SCHEMA: &str = include_str!("schema.sql");

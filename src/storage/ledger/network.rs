@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// A connection of a [`Network`]. After [`close`](Network::close) its number may be another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,4 +38,13 @@ pub trait Network {
     fn descriptor(&self) -> Option<RawFd> {
         None
     }
+}
+
+/// A network that can be waited on: for the operator's commands, which have no loop.
+pub trait Waiting: Network {
+    /// Waits until a connection is ready, for `timeout` at most; says whether one is.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn wait_ready(&mut self, timeout: Duration) -> io::Result<bool>;
 }

@@ -51,6 +51,10 @@ INSERT INTO loteria.agencies (draw, agency) SELECT d.draw, a FROM d, unnest('{{{
 
 /// Has the draw wait for a person. `why` is the hub's own words.
 pub(super) fn hold_draw(draw: i32, why: &str) -> String {
-    let why = why.replace('\'', "''");
-    format!("UPDATE loteria.draws SET held = '{why}' WHERE draw = {draw} AND held IS NULL")
+    format!("UPDATE loteria.draws SET held = {} WHERE draw = {draw} AND held IS NULL", quoted(why))
+}
+
+/// A text as a literal of SQL; the engine's standard strings have no escapes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''").replace('\0', ""))
 }

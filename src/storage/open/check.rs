@@ -44,14 +44,28 @@ pub struct Checked {
 /// # Errors
 /// The store is damaged, is not there or cannot be read; or a server has been starting on it all the time.
 pub fn check(path: &Path, mut take: impl FnMut(AgencyId, &Bet)) -> Result<Checked, OpenError> {
+    check_rows(path, |agency, bet, _| {
+        take(agency, bet);
+        Ok(())
+    })
+}
+
+/// As [`check`]; `take` is given each bet's row as well, and can end it with an error.
+///
+/// # Errors
+/// As [`check`], and those of `take`.
+pub fn check_rows<E: From<OpenError>>(
+    path: &Path,
+    mut take: impl FnMut(AgencyId, &Bet, &[u8]) -> Result<(), E>,
+) -> Result<Checked, E> {
     let mut store = Store::new(OsDisk::reading(path), Options::default());
     let stopped = store.disk.try_lock_shared().map_err(|error| store.failed_to("lock", File::Rows, error))?;
     if store.len(File::Rows)? == 0 && store.len(File::Journal)? == 0 {
-        return Err(store.failed_to("find a store at", File::Rows, std::io::ErrorKind::NotFound.into()));
+        return Err(store.failed_to("find a store at", File::Rows, std::io::ErrorKind::NotFound.into()).into());
     }
     let sound = if stopped { Some(examine_stopped(&mut store)?) } else { while_in_use(|| examine_in_use(&mut store))? };
     let Some(sound) = sound else {
-        return Err(OpenError::Locked { file: store.disk.name(File::Rows) });
+        return Err(OpenError::Locked { file: store.disk.name(File::Rows) }.into());
     };
     let Some(Sound { log, state, rows_bytes, .. }) = sound else {
         return Ok(Checked { in_use: !stopped, ..Checked::default() });
@@ -71,7 +85,7 @@ pub fn check(path: &Path, mut take: impl FnMut(AgencyId, &Bet)) -> Result<Checke
 }
 
 /// `None`: the store has nothing yet.
-fn examine_stopped(store: &mut Store<OsDisk>) -> Result<Option<Sound>, OpenError> {
+pub(super) fn examine_stopped(store: &mut Store<OsDisk>) -> Result<Option<Sound>, OpenError> {
     let (rows_bytes, journal_bytes) = (store.len(File::Rows)?, store.len(File::Journal)?);
     match read_header(store)? {
         Some(header) => examine(store, header, rows_bytes, journal_bytes).map(Some),
@@ -105,12 +119,12 @@ fn examine_in_use(store: &mut Store<OsDisk>) -> Result<Option<Option<Sound>>, Op
 }
 
 /// Reads every row up to the end of what is committed, and compares how many there are of each agency with the journal.
-fn read_rows<D: Disk>(
+fn read_rows<D: Disk, E: From<OpenError>>(
     store: &mut Store<D>,
     log: &LogContents,
     state: &ReplayState,
-    take: &mut impl FnMut(AgencyId, &Bet),
-) -> Result<(), OpenError> {
+    take: &mut impl FnMut(AgencyId, &Bet, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut counts: BTreeMap<AgencyId, u64> = BTreeMap::new();
     let mut rows = Stream::new(File::Rows, 0, state.tip.rows_bytes);
     // `rest` is the start of a row, which the next piece goes on with. A row of a checked batch has an end.
@@ -125,10 +139,11 @@ fn read_rows<D: Disk>(
         let whole = memchr::memrchr(b'\n', &rest).map_or(0, |end| end + 1);
         for row in rest[..whole].split_inclusive(|&byte| byte == b'\n') {
             let Some((agency, bet)) = parse_row(row) else {
-                return Err(store.damaged(File::Rows, offset, "not a row as the hub writes them".to_owned()));
+                let what = "not a row as the hub writes them".to_owned();
+                return Err(store.damaged(File::Rows, offset, what).into());
             };
             *counts.entry(agency).or_default() += 1;
-            take(agency, &bet);
+            take(agency, &bet, row)?;
             offset += row.len() as u64;
         }
         rest.drain(..whole);
@@ -139,5 +154,5 @@ fn read_rows<D: Disk>(
         let (read, said) = (read.unwrap_or(0), said.unwrap_or(0));
         (read != said).then(|| format!("{read} rows are of agency {id}, and the journal has {said} bets of it"))
     });
-    wrong.map_or(Ok(()), |what| Err(store.damaged(File::Rows, 0, what)))
+    wrong.map_or(Ok(()), |what| Err(store.damaged(File::Rows, 0, what).into()))
 }

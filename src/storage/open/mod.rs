@@ -12,4 +12,5 @@ mod repair;
 mod replay;
 pub(in crate::storage) mod scan;
 mod start;
+pub(in crate::storage) mod stopped;
 pub(in crate::storage) mod walk;
