@@ -182,6 +182,15 @@ pub const ENGINE_START_MAX: Duration = Duration::from_secs(30);
 /// How often a hub that shares a PostgreSQL reads what the others have done.
 pub const ENGINE_SURVEY_PERIOD: Duration = Duration::from_secs(1);
 
+/// How often it reads which other hubs there are.
+pub const ENGINE_INSTANCES_PERIOD: Duration = Duration::from_secs(3);
+
+/// How long PostgreSQL has not seen a hub that is not counted any more.
+pub const ENGINE_HUB_GONE: Duration = Duration::from_secs(60);
+
+/// Hubs that are reported at most, the last seen first.
+pub const ENGINE_INSTANCES_MAX: i32 = 32;
+
 /// How long a turn waits that PostgreSQL has refused for a reason that only a person can mend.
 pub const ENGINE_RETRY: Duration = Duration::from_secs(1);
 

@@ -184,6 +184,33 @@ fn a_draw_that_is_held_is_not_made() {
     desk.wait_for("the draw", |desk| desk.drawn.take());
 }
 
+#[test]
+fn each_hub_sees_the_engine_the_other_hub_and_that_the_draw_is_held() {
+    let Some(engine) = Engine::start() else { return };
+    let (mut one, mut two) = (Desk::open(&engine, 1), Desk::open(&engine, 2));
+    let view = one.ledger.engine().unwrap();
+    assert!(view.connected && view.answered_at.is_some(), "{view:?}");
+    assert_eq!((view.draw, view.host, view.epoch, view.held), (1, engine.address.to_string(), 1, None));
+    two.stage(1, Place::Numbered(0), &batch(0, 2));
+    let turn = two.submit();
+    assert_eq!(two.ledger.engine().unwrap().turns_in_flight, 1);
+    two.committed(turn);
+    let of_two = two.ledger.engine().unwrap();
+    assert_eq!(of_two.turns_in_flight, 0);
+    engine.ask("UPDATE loteria.draws SET held = 'a person looks at it'");
+    engine.ask("INSERT INTO loteria.instances (instance, name, seen) VALUES (gen_random_uuid(), 'gone', now() - interval '2 days')");
+    let seen = one.wait_for("the other hub's turn, and the hold", |desk| {
+        let view = desk.ledger.engine()?;
+        let knows = view.instances.iter().any(|seen| !seen.here && seen.turn >= of_two.turn);
+        (knows && view.held.is_some()).then_some(view)
+    });
+    assert_eq!(seen.held.as_deref(), Some("a person looks at it"));
+    let mut names: Vec<_> = seen.instances.iter().map(|seen| (seen.name.as_str(), seen.here)).collect();
+    names.sort_unstable();
+    assert_eq!(names, [("hub 1", true), ("hub 2", false)], "a run of another day is left out");
+    assert!(seen.instances.iter().all(|seen| seen.seen_ago.as_secs() < 60), "{seen:?}");
+}
+
 /// Has the session of hub 1 wait for a lock, and ends it there.
 fn kill_while_it_waits(engine: &Engine) {
     engine.ask(

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod core_kit;
+#[path = "status_answers/engine.rs"]
+mod engine;
 #[path = "status_answers/metrics.rs"]
 mod metrics;
 #[path = "status_kit/mod.rs"]

@@ -286,6 +286,8 @@ impl fmt::Display for Missing {
             (Doing::Connected, _) => write!(f, "{agency} uploading, {bets} bet{s}"),
             (Doing::Gone, 0) => write!(f, "{agency} gone, no bets"),
             (Doing::Gone, _) => write!(f, "{agency} gone, {bets} bet{s}"),
+            (Doing::NotHere, 0) => write!(f, "{agency} not connected here, no bets"),
+            (Doing::NotHere, _) => write!(f, "{agency} betting, not connected here, {bets} bet{s}"),
             (Doing::Lost, _) => write!(f, "{agency} lost, {bets} bet{s}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::connections::{Connection, ConnectionId};
 use super::events::Event;
-use super::presence::{Absence, Earlier};
+use super::presence::{Absence, Doing, Earlier};
 use super::reminders::Reminder;
 use super::turn::{Entry, Outcome};
 use super::{Hub, OnAgencyLoss};
@@ -81,8 +81,21 @@ impl<K: Keep> Hub<K> {
         }
     }
 
+    /// Whether other hubs store in the same draw. Then none knows by itself which agencies are lost.
+    pub(super) fn shares_the_draw(&self) -> bool {
+        !self.keeping.keeper.draws_here()
+    }
+
+    /// What `agency` did last, of which so many bets are stored.
+    pub(super) fn doing(&self, agency: AgencyId, bets: u64) -> Doing {
+        match self.liveness.presence.doing(agency, bets) {
+            Doing::NeverSeen | Doing::Gone | Doing::Lost if self.shares_the_draw() => Doing::NotHere,
+            doing => doing,
+        }
+    }
+
     fn lose(&mut self, agency: AgencyId, since: Moment) {
-        if self.lottery.drawn() {
+        if self.lottery.drawn() || self.shares_the_draw() {
             return;
         }
         let given_up = match self.policy.on_agency_loss {

@@ -75,6 +75,8 @@ pub struct AgencyView {
     pub winners: Option<usize>,
     /// Connections that speak for it.
     pub connections: usize,
+    /// Other hubs store in the same draw: it may be connected to one of them.
+    pub may_be_elsewhere: bool,
     /// Queries of it that wait for the draw.
     pub parked: usize,
     /// When bytes last came by a connection that still speaks for it.
@@ -133,6 +135,7 @@ impl<K: Keep> Hub<K> {
                 batches: state.batches,
                 winners: drawn.then_some(state.winners),
                 connections: self.liveness.presence.connections(*id),
+                may_be_elsewhere: self.shares_the_draw(),
                 parked,
                 received_at,
                 lost_since: self.liveness.presence.lost_since(*id),

@@ -48,6 +48,8 @@ pub enum Doing {
     Connected,
     /// It has no connection, and has been gone too short a time to be lost; or it has no bets, so that it cannot be lost.
     Gone,
+    /// It has no connection here, and may have one at another hub of the draw.
+    NotHere,
     /// It is lost.
     Lost,
 }
@@ -59,6 +61,7 @@ impl Doing {
             Doing::NeverSeen => "never seen",
             Doing::Connected => "connected",
             Doing::Gone => "gone",
+            Doing::NotHere => "not connected here",
             Doing::Lost => "lost",
         }
     }

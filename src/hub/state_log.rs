@@ -46,7 +46,7 @@ impl<K: Keep> Hub<K> {
 
     fn log_agency(&self, AgencyView { id, standing, bets, batches, connections, parked, .. }: &AgencyView) {
         let standing = match standing {
-            Standing::Betting => self.liveness.presence.doing(*id, *bets).name(),
+            Standing::Betting => self.doing(*id, *bets).name(),
             Standing::Finished => "finished",
             Standing::Excluded => "excluded",
         };

@@ -46,7 +46,7 @@ impl<K: Keep> Hub<K> {
         let stored = |agency| self.lottery.agency(agency).map_or(0, |state| state.committed().bets);
         let describe = |agency| {
             let bets = stored(agency);
-            Missing { agency, doing: self.liveness.presence.doing(agency, bets), bets }
+            Missing { agency, doing: self.doing(agency, bets), bets }
         };
         let mut missing: Vec<Missing> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).map(describe).collect();
         let more = missing.len() > PENDING_NAMED_MAX;

@@ -1,7 +1,7 @@
 //! The hub's reports as lines of text.
 
 use super::text::{bytes, clean, counted, grouped, micros, rate, seconds};
-use crate::status::report::{Agency, AgencyState, ConnectionList, DrawState, Latency, Report};
+use crate::status::report::{Agency, AgencyState, ConnectionList, DrawState, Engine, Instance, Latency, Report};
 
 /// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted: where
 /// there are any, those that the draw waits for come first.
@@ -33,6 +33,7 @@ fn is_waited_for(state: AgencyState) -> bool {
         | AgencyState::Gone
         | AgencyState::Connected
         | AgencyState::Uploading
+        | AgencyState::NotHere
         | AgencyState::Lost => true,
         AgencyState::Finished | AgencyState::Parked | AgencyState::Excluded => false,
     }
@@ -44,6 +45,41 @@ pub(super) fn line_of_report(report: &Report) -> String {
     let (connections, draw) = (report.connections.open, draw(report));
     let health = report.unhealthy.as_deref().unwrap_or("healthy");
     clean(format!("{} bets: {bets} {speed}; connections: {connections}; draw: {draw}; {health}", report.hub.now))
+}
+
+/// The PostgreSQL that several hubs share, and the other hubs.
+fn engine(engine: &Engine) -> Vec<String> {
+    let host = engine.host.as_ref().map(|host| format!(" {host}")).unwrap_or_default();
+    let state = match (engine.connected, engine.trouble_for) {
+        (true, None) => "connected".to_owned(),
+        (false, None) => "not connected".to_owned(),
+        (_, Some(trouble)) => format!("IN TROUBLE for {}", seconds(trouble)),
+    };
+    let answered = engine.answered_ago.map(|ago| format!(", answered {} ago", seconds(ago))).unwrap_or_default();
+    let (draw, epoch, turn) = (engine.draw, engine.epoch, grouped_number(engine.turn));
+    let flight = engine.turns_in_flight;
+    let mut lines = vec![format!(
+        "engine  {}{host} {state}{answered}; draw {draw}, epoch {epoch}, turn {turn}, {flight} in flight",
+        engine.kind
+    )];
+    if engine.held {
+        let why = engine.held_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        lines.push(format!("        THE DRAW IS HELD{why}"));
+    }
+    let hub = |instance: &Instance| {
+        let here = if instance.here { " (this one)" } else { "" };
+        let (seen, turns) = (seconds(instance.seen_ago), grouped_number(instance.turns));
+        format!("{}{here} seen {seen} ago, turn {turns}", instance.name)
+    };
+    if !engine.instances.is_empty() {
+        lines.push(format!("hubs    {}", engine.instances.iter().map(hub).collect::<Vec<_>>().join("; ")));
+    }
+    lines.into_iter().map(clean).collect()
+}
+
+/// Numbers of turns are never negative.
+fn grouped_number(number: i64) -> String {
+    grouped(number.unsigned_abs())
 }
 
 fn summary(report: &Report) -> Vec<String> {
@@ -70,7 +106,7 @@ fn summary(report: &Report) -> Vec<String> {
     let sync = if store.sync { "" } else { ", without sync" };
     let viewers = counted(connections.viewers as u64, "viewer", "viewers");
     let path = store.path.as_deref().unwrap_or("-");
-    [
+    let mut lines = [
         format!("hub     {} {}, pid {}, up {uptime}{tls}{log}   {}", hub.version, hub.address, hub.pid, hub.now),
         format!("health  {health}"),
         format!("draw    {}", draw(report)),
@@ -86,10 +122,12 @@ fn summary(report: &Report) -> Vec<String> {
         format!("turns   {}", latency(&report.turns)),
         format!("commits {}", latency(&report.commits)),
         format!("store   {path}{size}{free}{sync}{full}"),
-        String::new(),
     ]
     .map(clean)
-    .to_vec()
+    .to_vec();
+    lines.extend(report.engine.iter().flat_map(engine));
+    lines.push(String::new());
+    lines
 }
 
 /// Where the draw stands, in a few words.

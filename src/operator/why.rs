@@ -17,6 +17,10 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
         DrawState::Open if draw.waiting_count == 0 => vec!["Every agency has finished: the draw is due.".to_owned()],
         DrawState::Open => waiting(report),
     };
+    if let Some(engine) = report.engine.as_ref().filter(|engine| engine.held && draw.state == DrawState::Open) {
+        let why = engine.held_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        told.insert(0, format!("The draw is held until a person says that it may be made{why}."));
+    }
     if draw.state != DrawState::None {
         let excluded = report.agencies.iter().filter(|agency| agency.state == AgencyState::Excluded);
         told.extend(excluded.map(|agency| {
@@ -126,6 +130,10 @@ fn missing(agency: &Agency, fault: Option<&str>) -> String {
             None => format!("has {bets} of an earlier run, and has not been heard since the hub started"),
         },
         // In this run it has done nothing: its connection was one to an earlier run.
+        AgencyState::NotHere if agency.bets > 0 => {
+            format!("is betting, not connected here: {bets} so far by all hubs of this draw, it may be at another one")
+        }
+        AgencyState::NotHere => "is not connected here, and no bet of it is stored by any hub of this draw".to_owned(),
         AgencyState::Lost if heard.is_none() && agency.peer.is_none() => {
             format!("has {bets} of an earlier run, and has not been heard since the hub started")
         }

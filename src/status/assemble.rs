@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::facts::{Door, Facts, SocketFacts};
 use super::latency::Durations;
 use super::report::{
-    Agency, AgencyState, Connection, ConnectionList, ConnectionState, Connections, Draw, DrawState, Program, Report,
-    Store, Totals, VERSION,
+    Agency, AgencyState, Connection, ConnectionList, ConnectionState, Connections, Draw, DrawState, Engine, Instance,
+    Program, Report, Store, Totals, VERSION,
 };
 use super::snapshot::{Snapshot, not_ready, unhealthy};
 use super::tally::Tally;
@@ -16,7 +16,7 @@ use super::time::rfc_3339;
 use crate::hub::{Activity, AgencyView, ConnectionId, ConnectionView, Hub};
 use crate::limits;
 use crate::lottery::Standing;
-use crate::storage::Keep;
+use crate::storage::{EngineView, InstanceView, Keep, Trouble};
 use crate::timers::Moment;
 use crate::wire::Dialect;
 
@@ -61,9 +61,38 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
             bytes: gauges.store_bytes,
             disk_free_bytes: gauges.disk_free_bytes,
         },
+        engine: snapshot
+            .engine
+            .as_ref()
+            .map(|(engine, trouble)| of_engine(engine, trouble.as_ref(), snapshot.now, door)),
         unhealthy: unhealthy(gauges, tally.store_is_full()).map(str::to_owned),
         not_ready: not_ready(gauges).map(str::to_owned),
         trouble: gauges.trouble.clone().filter(|_| door == Door::Local),
+    }
+}
+
+fn of_engine(view: &EngineView, trouble: Option<&Trouble>, now: Moment, door: Door) -> Engine {
+    let is_local = door == Door::Local;
+    let instance = |seen: &InstanceView| Instance {
+        name: seen.name.clone(),
+        here: seen.here,
+        seen_ago: seconds(seen.seen_ago + seen.read_at.until(now)),
+        turns: seen.turn,
+    };
+    Engine {
+        kind: "postgres".to_owned(),
+        draw: view.draw,
+        connected: view.connected,
+        host: is_local.then(|| view.host.clone()),
+        epoch: view.epoch,
+        turn: view.turn,
+        turns_in_flight: view.turns_in_flight,
+        answered_ago: view.answered_at.map(|at| seconds(at.until(now))),
+        trouble_for: trouble.map(|trouble| seconds(trouble.since.until(now))),
+        trouble: trouble.filter(|_| is_local).map(|trouble| trouble.why.clone()),
+        held: view.held.is_some(),
+        held_because: view.held.clone().filter(|_| is_local),
+        instances: view.instances.iter().map(instance).collect(),
     }
 }
 
@@ -130,6 +159,9 @@ pub fn agency_state(view: &AgencyView, tally: &Tally) -> AgencyState {
         Standing::Excluded => AgencyState::Excluded,
         Standing::Finished if view.parked > 0 => AgencyState::Parked,
         Standing::Finished => AgencyState::Finished,
+        Standing::Betting if view.may_be_elsewhere && view.connections == 0 && did.is_none_or(is_over) => {
+            AgencyState::NotHere
+        }
         Standing::Betting if view.lost_since.is_some() => AgencyState::Lost,
         Standing::Betting if view.connections == 0 && did.is_some_and(is_over) => AgencyState::Gone,
         Standing::Betting if view.bets > 0 => AgencyState::Uploading,

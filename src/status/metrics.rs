@@ -21,6 +21,8 @@ use super::report::{AgencyState, ConnectionState, DrawState};
 use super::snapshot::{Snapshot, unhealthy};
 use super::tally::{Count, Tally};
 use crate::limits;
+use crate::storage::{EngineView, InstanceView};
+use crate::timers::Moment;
 use crate::wire::Dialect;
 
 /// Which of the text formats.
@@ -117,6 +119,7 @@ pub fn metrics(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &La
     families.extend(of_draw(snapshot, tally));
     families.extend(of_connections(facts, snapshot, tally));
     families.extend(of_loop(snapshot, latencies));
+    families.extend(of_engine(snapshot));
     families.extend(of_program(facts, snapshot, tally.store_is_full()));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families)));
@@ -216,6 +219,45 @@ fn of_loop(snapshot: &Snapshot, latencies: &Latencies) -> Vec<Family> {
         durations("loteria_commit", "How long commits take that write.", &latencies.commits),
         counter("loteria_log_lines_dropped", "Lines of the log that were dropped.", lines_dropped),
     ]
+}
+
+/// Nothing with a store of files.
+fn of_engine(snapshot: &Snapshot) -> Vec<Family> {
+    let Some((engine, trouble)) = &snapshot.engine else { return Vec::new() };
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let mut families = vec![
+        gauge("loteria_engine_connected", "1 while turns can be sent to PostgreSQL.", engine.connected.into()),
+        gauge("loteria_engine_in_trouble", "1 while PostgreSQL cannot be used.", trouble.is_some().into()),
+        gauge(
+            "loteria_engine_turns_in_flight",
+            "Turns that PostgreSQL has not committed yet.",
+            engine.turns_in_flight as u64,
+        ),
+        counter("loteria_engine_turn", "Turns of this hub that PostgreSQL has committed.", count(engine.turn)),
+        counter(
+            "loteria_engine_reconnections",
+            "Connections to PostgreSQL after the first one.",
+            count(engine.epoch - 1),
+        ),
+        gauge("loteria_draw_held", "1 while the draw is held: a person has to look.", engine.held.is_some().into()),
+        gauge(
+            "loteria_hubs",
+            "Hubs that PostgreSQL has seen within a minute, this one among them.",
+            hubs(engine, snapshot.now),
+        ),
+    ];
+    if let Some(at) = engine.answered_at {
+        let age =
+            real("loteria_engine_answer", "Since PostgreSQL last answered.", at.until(snapshot.now).as_secs_f64());
+        families.push(Family { unit: Some(Unit::Seconds), ..age });
+    }
+    families
+}
+
+/// How many hubs store in the engine: one that runs is seen every second.
+fn hubs(engine: &EngineView, now: Moment) -> u64 {
+    let runs = |seen: &&InstanceView| seen.seen_ago + seen.read_at.until(now) < limits::ENGINE_HUB_GONE;
+    engine.instances.iter().filter(runs).count() as u64
 }
 
 fn of_program(facts: &Facts, snapshot: &Snapshot, full: bool) -> Vec<Family> {

@@ -38,6 +38,9 @@ pub struct Report {
     pub commits: Latency,
     /// The store.
     pub store: Store,
+    /// The PostgreSQL that several hubs share; absent with a store of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     /// Why the hub is not healthy, in one line; `None`: it is.
     pub unhealthy: Option<String>,
     /// Why the hub is not ready, in one line; `None`: it is.
@@ -123,6 +126,8 @@ pub enum AgencyState {
     Connected,
     /// It has bets, and has not finished.
     Uploading,
+    /// It has not finished, and no connection here speaks for it: it may be connected to another hub of the draw.
+    NotHere,
     /// It has bets and has not finished, and no connection speaks for it: in the dialects that open a connection for each
     /// message, for as long as `IDLE_TIMEOUT`.
     Lost,
@@ -136,11 +141,12 @@ pub enum AgencyState {
 
 impl AgencyState {
     /// Every state, in the order in which an agency may come to it.
-    pub const ALL: [AgencyState; 8] = [
+    pub const ALL: [AgencyState; 9] = [
         AgencyState::NeverSeen,
         AgencyState::Gone,
         AgencyState::Connected,
         AgencyState::Uploading,
+        AgencyState::NotHere,
         AgencyState::Lost,
         AgencyState::Finished,
         AgencyState::Parked,
@@ -154,6 +160,7 @@ impl AgencyState {
             AgencyState::Gone => "gone",
             AgencyState::Connected => "connected",
             AgencyState::Uploading => "uploading",
+            AgencyState::NotHere => "not_here",
             AgencyState::Lost => "lost",
             AgencyState::Finished => "finished",
             AgencyState::Parked => "parked",
@@ -287,6 +294,50 @@ pub struct Store {
     pub bytes: Option<u64>,
     /// Free bytes of its file system.
     pub disk_free_bytes: Option<u64>,
+}
+
+/// The PostgreSQL that several hubs share, as this hub knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Engine {
+    /// What it is: `postgres`.
+    pub kind: String,
+    /// Which of its draws: `[LOTTERY] DRAW`.
+    pub draw: i32,
+    /// Whether a connection stands on which turns are committed.
+    pub connected: bool,
+    /// Its host, or the one that is being tried; only over the Unix socket.
+    pub host: Option<String>,
+    /// The number of this hub's connection to it, from 1: it rises with every reconnection. 0: there was none yet.
+    pub epoch: i64,
+    /// This hub's last turn that is committed.
+    pub turn: i64,
+    /// This hub's turns that are not committed yet.
+    pub turns_in_flight: usize,
+    /// Since it last answered, in seconds; `None`: not yet.
+    pub answered_ago: Option<f64>,
+    /// For how long it has been in trouble, in seconds; `None`: it is not.
+    pub trouble_for: Option<f64>,
+    /// Why; only over the Unix socket.
+    pub trouble: Option<String>,
+    /// Whether a person has to say that the draw may be made: it is held.
+    pub held: bool,
+    /// Why it is; only over the Unix socket.
+    pub held_because: Option<String>,
+    /// The hubs that it has seen within a day, the latest first; no more than `ENGINE_INSTANCES_MAX` (`limits`).
+    pub instances: Vec<Instance>,
+}
+
+/// A run of a hub that stores in the same PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name: `[STORAGE] INSTANCE`.
+    pub name: String,
+    /// It is the hub that reports.
+    pub here: bool,
+    /// Since it last committed a turn or connected, in seconds, by PostgreSQL's clock. A hub that runs does so every second.
+    pub seen_ago: f64,
+    /// Its turns that are committed.
+    pub turns: i64,
 }
 
 /// `/connections.json`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::facts::Gauges;
 use crate::hub::{Activity, Hub, Overview};
-use crate::storage::Keep;
+use crate::storage::{EngineView, Keep, Trouble};
 use crate::timers::Moment;
 
 /// The hub and the loop at one moment.
@@ -16,12 +16,16 @@ pub struct Snapshot {
     pub overview: Overview,
     /// What the loop knows.
     pub gauges: Gauges,
+    /// The engine that several hubs share, and since when turns cannot be committed there. `None` with a store of files.
+    pub engine: Option<(EngineView, Option<Trouble>)>,
 }
 
 impl Snapshot {
     /// The hub as it is `now`. Looks at every connection and every agency.
     pub fn new<K: Keep>(hub: &Hub<K>, now: Moment, gauges: Gauges) -> Snapshot {
-        Snapshot { now, overview: hub.overview(now), gauges }
+        let keeper = hub.keeper();
+        let engine = keeper.engine().map(|engine| (engine, keeper.trouble()));
+        Snapshot { now, overview: hub.overview(now), gauges, engine }
     }
 
     /// For how long the oldest query has waited for the draw.

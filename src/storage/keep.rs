@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::error::{CommitError, MatchError};
 use crate::lottery::{AgencyId, BatchError, Bet, BetSource, Standing};
@@ -233,6 +234,11 @@ pub trait Keep {
         None
     }
 
+    /// The engine behind the keeper, for the status; `None`: it keeps files.
+    fn engine(&self) -> Option<EngineView> {
+        None
+    }
+
     /// Ends the keeper's use. What is staged and was not submitted is dropped; a turn in flight, whose requests have no reply
     /// yet, may be durable or not.
     ///
@@ -248,6 +254,44 @@ pub struct Trouble {
     pub since: Moment,
     /// Why, for a person.
     pub why: String,
+}
+
+/// An engine that several hubs share, as this hub's keeper knows it. Numbers of turns and epochs are the engine's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineView {
+    /// Which draw of the engine's.
+    pub draw: i32,
+    /// A connection stands on which turns are sent.
+    pub connected: bool,
+    /// The host of that connection, or of the one that is being tried, as the configuration has it.
+    pub host: String,
+    /// The connection's number among those of this instance, from 1; 0: there was none yet.
+    pub epoch: i64,
+    /// The last turn of this instance that is committed.
+    pub turn: i64,
+    /// Turns of the hub's that are not settled.
+    pub turns_in_flight: usize,
+    /// When the engine last answered; `None`: not yet.
+    pub answered_at: Option<Moment>,
+    /// Why the draw is held.
+    pub held: Option<String>,
+    /// The instances that the engine has seen within a day, the latest first; of many, the first ones.
+    pub instances: Vec<InstanceView>,
+}
+
+/// A hub that stores in the same engine, this one among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceView {
+    /// It is this hub.
+    pub here: bool,
+    /// Its name, as its configuration has it.
+    pub name: String,
+    /// Its last turn that is committed.
+    pub turn: i64,
+    /// How long before `read_at` the engine had last committed a turn of it, or begun a connection.
+    pub seen_ago: Duration,
+    /// When this was read.
+    pub read_at: Moment,
 }
 
 /// What a turn costs its keeper.

@@ -36,7 +36,8 @@ pub use error::{CommitError, MatchError, OpenError};
 pub use files::{Disk, File, MemoryDisk, OsDisk};
 pub use format::row::{Appended, Rows};
 pub use keep::{
-    Committed, Compared, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber,
+    Committed, Compared, EngineView, InstanceView, Keep, Known, Learned, Load, Match, Place, Settled, StagedBatch,
+    Trouble, TurnNumber,
 };
 pub use ledger::{
     CheckedDraw, DrawnWinners, EngineError, HostFound, Imported, Inspection, Ledger, LedgerError, LedgerOptions,

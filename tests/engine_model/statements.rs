@@ -24,6 +24,7 @@ pub enum Kind {
     Write,
     SurveyDraw(Vec<Item>),
     SurveyAgencies(Vec<Item>),
+    SurveyInstances,
     Winners,
     Draw,
     /// Sets `held`, if it is not set.
@@ -73,6 +74,7 @@ impl Kind {
             "compare" => return Some(Kind::Compare),
             "write" => return Some(Kind::Write),
             "winners" => return Some(Kind::Winners),
+            "survey_instances" => return Some(Kind::SurveyInstances),
             "draw" => return Some(Kind::Draw),
             _ => {}
         }
@@ -104,6 +106,7 @@ impl Kind {
             Kind::Lock => vec![("agency", 23), ("batches", 20), ("bets", 20), ("standing", 25)],
             Kind::Compare => vec![("agency", 23), ("batch", 20), ("bets", 23), ("crc", 23)],
             Kind::Winners => vec![("agency", 23), ("winners", 25)],
+            Kind::SurveyInstances => vec![("here", 16), ("name", 25), ("turn", 20), ("seen", 20)],
             Kind::Draw => vec![("pg_notify", 2278)],
             Kind::SurveyDraw(items) | Kind::SurveyAgencies(items) | Kind::Read(items) => {
                 items.iter().map(|item| ("column", item.oid())).collect()
@@ -118,7 +121,7 @@ impl Kind {
             Kind::Fence | Kind::Lock | Kind::Write | Kind::Draw => true,
             Kind::Hold { .. } | Kind::MakeDraw { .. } => true,
             Kind::Compare | Kind::SurveyDraw(_) | Kind::SurveyAgencies(_) | Kind::Winners => false,
-            Kind::Listen | Kind::Read(_) => false,
+            Kind::SurveyInstances | Kind::Listen | Kind::Read(_) => false,
         }
     }
 
@@ -145,7 +148,8 @@ impl Kind {
             Kind::Lock | Kind::Write | Kind::Draw | Kind::Hold { .. } | Kind::MakeDraw { .. } | Kind::Compare => {
                 Vec::new()
             }
-            Kind::SurveyDraw(_) | Kind::SurveyAgencies(_) | Kind::Winners | Kind::Listen | Kind::Read(_) => Vec::new(),
+            Kind::SurveyDraw(_) | Kind::SurveyAgencies(_) | Kind::SurveyInstances | Kind::Winners => Vec::new(),
+            Kind::Listen | Kind::Read(_) => Vec::new(),
         })
     }
 
@@ -172,6 +176,14 @@ impl Kind {
                 Ok(Outcome::rows(
                     won.map(|(agency, text)| vec![Value::Int4(agency), Value::Text(text.to_vec())]).collect(),
                 ))
+            }
+            // Without names and times, on which no hub decides anything.
+            Kind::SurveyInstances => {
+                let asks = params.uuid(1)?;
+                let row = |(id, row): (&Uuid, &Instance)| {
+                    vec![Value::Bool(*id == asks), Value::Null, Value::Int8(row.turn), Value::Int8(0)]
+                };
+                Ok(Outcome::rows(view.tables.instances.iter().map(row).collect()))
             }
             Kind::SurveyDraw(items) => {
                 let row = view.draw(params.int4(1)?).map(|row| items.iter().map(|item| item.of_draw(row)).collect());

@@ -49,7 +49,12 @@ impl<'a> Columns<'a> {
     }
 
     pub fn text(&mut self) -> io::Result<&'a str> {
-        std::str::from_utf8(self.next()?.unwrap_or_default()).map_err(|_| misshapen())
+        Ok(self.optional_text()?.unwrap_or_default())
+    }
+
+    /// A text; `None` for NULL.
+    pub fn optional_text(&mut self) -> io::Result<Option<&'a str>> {
+        self.next()?.map(std::str::from_utf8).transpose().map_err(|_| misshapen())
     }
 
     fn agency(&mut self) -> io::Result<AgencyId> {

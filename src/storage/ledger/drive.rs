@@ -64,7 +64,10 @@ impl<N: Network> Ledger<N> {
             if link.stage == Stage::Open {
                 match wire::take(&mut self.wire, &message)? {
                     Came::Nothing => {}
-                    Came::Answer(sent) => self.settle(*sent)?,
+                    Came::Answer(sent) => {
+                        self.answered_at = Some(self.now);
+                        self.settle(*sent)?;
+                    }
                     Came::Notification => self.survey.due = self.now,
                 }
                 continue;

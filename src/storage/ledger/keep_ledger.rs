@@ -7,7 +7,7 @@ use super::network::Network;
 use super::work::Ask;
 use crate::lottery::{AgencyId, BatchError, BetSource};
 use crate::storage::error::{CommitError, MatchError};
-use crate::storage::keep::{Keep, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber};
+use crate::storage::keep::{EngineView, Keep, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber};
 use crate::timers::Moment;
 
 impl<N: Network> Keep for Ledger<N> {
@@ -119,6 +119,10 @@ impl<N: Network> Keep for Ledger<N> {
 
     fn trouble(&self) -> Option<Trouble> {
         self.why_not().map(|(since, why)| Trouble { since, why })
+    }
+
+    fn engine(&self) -> Option<EngineView> {
+        Some(self.view())
     }
 
     fn close(&mut self) -> Result<(), CommitError> {

@@ -11,7 +11,7 @@ use super::wire::Sent;
 use super::work::Work;
 use crate::limits;
 use crate::lottery::AgencyId;
-use crate::storage::keep::{Known, Learned, Settled, TurnNumber};
+use crate::storage::keep::{EngineView, InstanceView, Known, Learned, Settled, TurnNumber};
 use crate::timers::Moment;
 
 /// A turn of the hub's that is not settled.
@@ -72,7 +72,6 @@ pub(super) struct Course {
     /// The hub has not taken yet what takes turns back.
     pub untold: bool,
     /// Why the draw is to be held.
-    /// Why the draw is to be held.
     pub hold: Option<String>,
     /// What the look under way asks.
     pub look: Work,
@@ -88,6 +87,26 @@ pub(super) struct Survey {
     pub told: bool,
     /// The draw is to be tried.
     pub try_draw: bool,
+    /// Why the draw is held, as it was last read.
+    pub held: Option<String>,
+    /// The instances, as they were last read.
+    pub instances: Vec<InstanceView>,
+    /// When they are to be read again.
+    pub instances_due: Moment,
+}
+
+impl Survey {
+    fn new(now: Moment) -> Survey {
+        Survey {
+            due: now,
+            drawn: false,
+            told: false,
+            try_draw: false,
+            held: None,
+            instances: Vec::new(),
+            instances_due: now,
+        }
+    }
 }
 
 /// How far the start is.
@@ -121,6 +140,8 @@ pub struct Ledger<N> {
     /// Turns of the hub's that were committed and had written something.
     pub(super) group: u64,
     pub(super) now: Moment,
+    /// When the engine last answered what was sent, or began an epoch.
+    pub(super) answered_at: Option<Moment>,
     pub(super) trouble: Trouble,
 }
 
@@ -156,13 +177,14 @@ impl<N: Network> Ledger<N> {
             turns: VecDeque::new(),
             staging: Staging::new(options.winning_number),
             course: Course { next: 1, ..Course::default() },
-            survey: Survey { due: now, drawn: false, told: false, try_draw: false },
+            survey: Survey::new(now),
             opening,
             told: HashMap::new(),
             settled: VecDeque::new(),
             last_settled: TurnNumber::default(),
             group: 0,
             now,
+            answered_at: None,
             trouble: Trouble::default(),
             options,
         }
@@ -221,6 +243,8 @@ impl<N: Network> Ledger<N> {
         self.course.committed = fenced.turn;
         self.course.next = fenced.turn + 1;
         self.survey.due = self.now;
+        self.survey.instances_due = self.now;
+        self.answered_at = Some(self.now);
         self.trouble.text = None;
     }
 
@@ -233,6 +257,22 @@ impl<N: Network> Ledger<N> {
         let silent = main.heard.until(self.now);
         let why = || format!("{} has not answered for {} s", self.options.hosts[main.host], silent.as_secs());
         (silent >= limits::ENGINE_SILENCE).then(|| (main.heard, why()))
+    }
+
+    /// The engine as it was last heard of, and the other instances.
+    pub(super) fn view(&self) -> EngineView {
+        let host = self.links.main.as_ref().map_or(self.links.next_host, |link| link.host);
+        EngineView {
+            draw: self.options.draw,
+            connected: self.is_connected(),
+            host: self.options.hosts[host].clone(),
+            epoch: self.sender.epoch,
+            turn: self.course.committed,
+            turns_in_flight: self.turns.len(),
+            answered_at: self.answered_at,
+            held: self.course.hold.clone().or_else(|| self.survey.held.clone()),
+            instances: self.survey.instances.clone(),
+        }
     }
 
     /// The engine has forgotten what it had confirmed.

@@ -19,8 +19,13 @@ const TURN: [&[Step]; 4] = [
     &[Step::Compare, Step::Write],
     &[Step::Agencies, Step::Compare, Step::Write],
 ];
-const SURVEY: &[Step] = &[Step::Draw, Step::Agencies, Step::Write];
-const SURVEY_OF_WINNERS: &[Step] = &[Step::Draw, Step::Agencies, Step::Winners, Step::Write];
+/// Those of a survey, with instances or without, and with winners or without.
+const SURVEY: [&[Step]; 4] = [
+    &[Step::Draw, Step::Agencies, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Instances, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Winners, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Instances, Step::Winners, Step::Write],
+];
 
 impl<N: Network> Ledger<N> {
     /// Sends what may be sent now.
@@ -158,15 +163,21 @@ impl<N: Network> Ledger<N> {
         let (engine, sender) = (self.next_number(), self.sender);
         let Some(link) = &mut self.links.main else { return };
         let winners = self.survey.drawn && !self.survey.told;
+        let instances = self.survey.instances_due <= self.now;
         statements::bind_write(&sender, engine, &Work::default(), &mut link.out);
         statements::read_draw("survey_draw", sender.draw, &mut link.out);
         statements::read_draw("survey_agencies", sender.draw, &mut link.out);
+        if instances {
+            statements::read_instances(&sender, &mut link.out);
+            self.survey.instances_due = self.now + limits::ENGINE_INSTANCES_PERIOD;
+        }
         if winners {
             statements::read_draw("winners", sender.draw, &mut link.out);
         }
         statements::write(&mut link.out);
         self.survey.due = self.now + limits::ENGINE_SURVEY_PERIOD;
-        self.expect_answer(Sent::new(What::Survey, engine, if winners { SURVEY_OF_WINNERS } else { SURVEY }));
+        let steps = SURVEY[usize::from(instances) + 2 * usize::from(winners)];
+        self.expect_answer(Sent::new(What::Survey, engine, steps));
     }
 
     fn hold_draw(&mut self, why: &str) {

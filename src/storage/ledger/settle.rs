@@ -7,11 +7,11 @@ use super::keeper::{Failure, Ledger, Opening};
 use super::network::Network;
 use super::options::LedgerError;
 use super::stage::LinkError;
-use super::wire::{Answer, Sent, What};
+use super::wire::{Answer, InstanceRow, Sent, What};
 use super::work::{Ask, Head, Work};
 use crate::limits;
 use crate::lottery::{AgencyId, Bet, Roster, Standing};
-use crate::storage::keep::{Committed, Compared, Known, Learned, Settled};
+use crate::storage::keep::{Committed, Compared, InstanceView, Known, Learned, Settled};
 
 impl<N: Network> Ledger<N> {
     /// Takes an answer.
@@ -162,7 +162,11 @@ impl<N: Network> Ledger<N> {
             self.note_agency(known, None);
         }
         let standing = |standing| answer.known.iter().any(|known| known.standing == standing);
-        let drawn = answer.draw.is_some_and(|draw| draw.drawn);
+        let drawn = answer.draw.as_ref().is_some_and(|draw| draw.drawn);
+        self.survey.held = answer.draw.as_ref().and_then(|draw| draw.held.clone());
+        if let Some(instances) = &answer.instances {
+            self.survey.instances = instances.iter().map(|row| self.seen(row)).collect();
+        }
         self.survey.try_draw |= !drawn && !standing(Standing::Betting) && standing(Standing::Finished);
         let winners = (drawn && answer.has_winners && !self.survey.told)
             .then(|| winners_of_each(&answer.known, answer.winners.clone()));
@@ -187,10 +191,16 @@ impl<N: Network> Ledger<N> {
         }
     }
 
+    /// An instance that was read now.
+    fn seen(&self, row: &InstanceRow) -> InstanceView {
+        let InstanceRow { here, name, turn, seen_ago } = row.clone();
+        InstanceView { here, name, turn, seen_ago, read_at: self.now }
+    }
+
     /// Whether the draw that the engine has is another than this hub's.
     fn mismatch(&self, answer: &Answer) -> Option<LedgerError> {
         let (draw, ours) = (self.options.draw, self.options.winning_number);
-        let stored = answer.draw.map_or(0, |draw| draw.winning_number);
+        let stored = answer.draw.as_ref().map_or(0, |draw| draw.winning_number);
         if stored != i64::from(ours) {
             return Some(LedgerError::WinningNumber { draw, stored, ours });
         }

@@ -5,6 +5,7 @@ use postgres_protocol::message::frontend::{self, BindError};
 use postgres_protocol::{IsNull, Oid};
 
 use super::work::Work;
+use crate::limits;
 use crate::lottery::AgencyId;
 
 const BOOLS: Oid = 1000;
@@ -32,7 +33,7 @@ pub(super) struct Statement {
 
 /// All of them. `write` and `lock` are two on purpose: each statement has a snapshot of its own, so that `write`, which begins
 /// when `lock` holds the rows, sees them as they are.
-pub(super) const PREPARED: [Statement; 8] = [
+pub(super) const PREPARED: [Statement; 9] = [
     Statement {
         name: "fence",
         sql: "INSERT INTO loteria.instances (instance, name) VALUES ($1, $2)
@@ -75,13 +76,20 @@ WHERE instance = $1 AND epoch = $2 AND turn = $3 - 1",
     },
     Statement {
         name: "survey_draw",
-        sql: "SELECT winning_number, held IS NOT NULL, drawn_at IS NOT NULL FROM loteria.draws WHERE draw = $1",
+        sql: "SELECT winning_number, left(held, 300), drawn_at IS NOT NULL FROM loteria.draws WHERE draw = $1",
         parameters: &[INT],
     },
     Statement {
         name: "survey_agencies",
         sql: "SELECT agency, batches, bets, standing FROM loteria.agencies WHERE draw = $1 ORDER BY agency",
         parameters: &[INT],
+    },
+    // There is a row for each run of a hub's server: those of earlier days are of no interest.
+    Statement {
+        name: "survey_instances",
+        sql: "SELECT instance = $1, left(name, 64), turn, (extract(epoch FROM now() - seen) * 1000)::bigint
+FROM loteria.instances WHERE seen > now() - interval '1 day' ORDER BY seen DESC LIMIT $2",
+        parameters: &[UUID, INT],
     },
     Statement {
         name: "winners",
@@ -179,6 +187,15 @@ pub(super) fn write(out: &mut BytesMut) {
 /// A statement whose only parameter is the draw.
 pub(super) fn read_draw(statement: &str, draw: i32, out: &mut BytesMut) {
     bind("", statement, 1, out, |_, out| out.put_i32(draw));
+    execute("", out);
+}
+
+/// Reads the instances that were seen last.
+pub(super) fn read_instances(sender: &Sender, out: &mut BytesMut) {
+    bind("", "survey_instances", 2, out, |parameter, out| match parameter {
+        1 => out.put_slice(&sender.instance),
+        _ => out.put_i32(limits::ENGINE_INSTANCES_MAX),
+    });
     execute("", out);
 }
 

@@ -1,6 +1,7 @@
 //! What was sent on a connection and is not answered yet: the answers come in the same order, each up to a `ReadyForQuery`.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use postgres_protocol::message::backend::{DataRowBody, Message};
 
@@ -18,6 +19,8 @@ pub(super) enum Step {
     Compare,
     /// The draw's row is read.
     Draw,
+    /// The instances are read.
+    Instances,
     /// Winners are read.
     Winners,
     /// The turn is written.
@@ -62,6 +65,8 @@ pub(super) struct Answer {
     pub stored: Vec<Stored>,
     /// The draw's row.
     pub draw: Option<DrawRow>,
+    /// The instances; `None`: they were not asked for.
+    pub instances: Option<Vec<InstanceRow>>,
     pub winners: Vec<(AgencyId, Vec<Bet>)>,
     /// Whether winners were asked for.
     pub has_winners: bool,
@@ -75,17 +80,29 @@ pub(super) struct Answer {
 }
 
 /// The draw's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DrawRow {
     pub winning_number: i64,
-    pub held: bool,
+    /// Why it is held, or how that begins.
+    pub held: Option<String>,
     pub drawn: bool,
+}
+
+/// An instance's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InstanceRow {
+    pub here: bool,
+    pub name: String,
+    pub turn: i64,
+    /// Since it was seen, by the engine's clock.
+    pub seen_ago: Duration,
 }
 
 impl Sent {
     pub fn new(what: What, engine: i64, steps: &'static [Step]) -> Sent {
         let has_winners = steps.contains(&Step::Winners);
-        Sent { what, engine, steps, at: 0, answer: Answer { has_winners, ..Answer::default() } }
+        let instances = steps.contains(&Step::Instances).then(Vec::new);
+        Sent { what, engine, steps, at: 0, answer: Answer { has_winners, instances, ..Answer::default() } }
     }
 
     fn row(&mut self, row: &DataRowBody) -> Result<(), LinkError> {
@@ -94,8 +111,14 @@ impl Sent {
             Some(Step::Agencies) => self.answer.known.push(columns.known()?),
             Some(Step::Compare) => self.answer.stored.push(columns.stored()?),
             Some(Step::Draw) => {
-                let (winning_number, held, drawn) = (columns.long()?, columns.flag()?, columns.flag()?);
-                self.answer.draw = Some(DrawRow { winning_number, held, drawn });
+                let (winning_number, held, drawn) = (columns.long()?, columns.optional_text()?, columns.flag()?);
+                self.answer.draw = Some(DrawRow { winning_number, held: held.map(str::to_owned), drawn });
+            }
+            Some(Step::Instances) => {
+                let (here, name, turn) = (columns.flag()?, columns.text()?.to_owned(), columns.long()?);
+                // Clocks of engines go back now and then.
+                let seen_ago = Duration::from_millis(columns.long()?.try_into().unwrap_or(0));
+                self.answer.instances.get_or_insert_default().push(InstanceRow { here, name, turn, seen_ago });
             }
             Some(Step::Winners) => {
                 let (agency, bets) = columns.winners()?;
