@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use common::machine::{has, skip};
 use loteria::status::report::{
-    AgencyState, Connection, ConnectionList, ConnectionState, Report, VERSION, Winner, Winners,
+    AgencyState, Connection, ConnectionList, ConnectionState, Engine, Report, VERSION, Winner, Winners,
 };
-use loteria_kit::reports::{agency, drawn, reporting, waiting};
+use loteria_kit::reports::{agency, drawn, engine, reporting, waiting};
 use loteria_kit::{FakeHub, answer, command, ended, loteria};
 
 #[test]
@@ -41,6 +41,30 @@ fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
     ill.unhealthy = Some("the disk is full".to_owned());
     let _hub = reporting(folder.path(), &ill);
     assert!(loteria(folder.path(), &["status"]).1.contains("health  NOT HEALTHY: the disk is full\n"));
+}
+
+#[test]
+fn status_has_lines_for_the_engine_and_the_other_hubs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = waiting();
+    report.engine = Some(engine());
+    let hub = reporting(folder.path(), &report);
+    let out = loteria(folder.path(), &["status"]).1;
+    for told in [
+        "engine  postgres db1:5432 connected, answered 0.1s ago; draw 1, epoch 2, turn 48,211, 3 in flight",
+        "hubs    norte (this one) seen 0.4s ago, turn 48,209; sur seen 0.9s ago, turn 51,007",
+    ] {
+        assert!(out.lines().any(|line| line == told), "{told}: {out}");
+    }
+    drop(hub);
+    let held_because = Some("turns 3 to 4 are gone".to_owned());
+    report.engine = Some(Engine { trouble_for: Some(75.0), held: true, held_because, ..engine() });
+    let _hub = reporting(folder.path(), &report);
+    let out = loteria(folder.path(), &["status"]).1;
+    assert!(
+        out.contains("db1:5432 IN TROUBLE for 1m15s, ") && out.contains("THE DRAW IS HELD: turns 3 to 4 are gone\n"),
+        "{out}"
+    );
 }
 
 #[test]

@@ -4,9 +4,9 @@
 
 mod loteria_kit;
 
-use loteria::status::report::{Agency, AgencyState, DrawState};
+use loteria::status::report::{Agency, AgencyState, DrawState, Engine};
 use loteria_kit::loteria;
-use loteria_kit::reports::{agency, drawn, reporting, waiting};
+use loteria_kit::reports::{agency, drawn, engine, reporting, waiting};
 
 #[test]
 fn why_has_a_sentence_for_each_missing_agency() {
@@ -78,6 +78,24 @@ fn why_blames_the_disk_a_rejection_an_end_or_an_earlier_run_and_not_the_agencys_
     let (_, out, _) = loteria(folder.path(), &["why"]);
     assert_eq!(out.lines().nth(1), Some("The hub is not healthy: not listening."));
     assert!(out.contains(": the hub is not healthy; ") && !out.contains("its own file"), "{out}");
+}
+
+#[test]
+fn why_says_that_an_agency_may_be_at_another_hub_and_that_the_draw_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut report = waiting();
+    report.agencies[0].state = AgencyState::NotHere;
+    report.agencies[1] = Agency { bets: 70, batches: 2, ..agency(2, AgencyState::NotHere) };
+    report.engine = Some(Engine { held: true, held_because: Some("bets are gone".to_owned()), ..engine() });
+    let _hub = reporting(folder.path(), &report);
+    let out = loteria(folder.path(), &["why"]).1;
+    for told in [
+        "The draw is held until a person says that it may be made: bets are gone.",
+        "Agency 1 is not connected here, and no bet of it is stored by any hub of this draw.",
+        "Agency 2 is betting, not connected here: 70 bets in 2 batches so far by all hubs of this draw, it may be at another one.",
+    ] {
+        assert!(out.lines().any(|line| line == told), "{told}: {out}");
+    }
 }
 
 #[test]

@@ -285,6 +285,25 @@ class Page(unittest.TestCase):
         self.assertIsNone(browser.text("#alarm"))
         self.assertQuiet()
 
+    def test_the_engine_and_the_other_hubs_in_both_languages(self):
+        engine = {"kind": "postgres", "draw": 1, "connected": True, "host": None, "epoch": 2, "turn": 48211, "turns_in_flight": 3,
+                  "answered_ago": 0.1, "trouble_for": None, "trouble": None, "held": False, "held_because": None,
+                  "instances": [{"name": "norte", "here": True, "seen_ago": 0.4, "turns": 48209},
+                                {"name": "<b>sur", "here": False, "seen_ago": 2.9, "turns": 51007}]}
+        told = mock.report(20) | {"engine": engine}
+        told["agencies"][0] |= {"state": "not_here", "bets": 70, "connections": 0}
+        for language, facts, state, title in (
+                ("en", ("connected, turn 48,211, 3 in flight", "norte (this one), <b>sur (2 s ago)"), "Betting, not connected here", "Bets per second, this hub"),
+                ("es", ("conectado, turno 48.211, 3 en vuelo", "norte (este), <b>sur (hace 2 s)"), "Apuesta, sin conexión aquí", "Apuestas por segundo, este hub")):
+            with self.subTest(language):
+                self.show(told | {"engine": engine}, f"?lang={language}")
+                for fact in facts:
+                    self.assertIn(fact, browser.text("#facts"))
+                self.assertIn(state, browser.texts(".lane")[0])
+                self.assertEqual(browser.text("#rates h3"), title)
+                self.assertQuiet()
+        self.tell(told | {"engine": engine | {"held": True}}, "#alarm", "El sorteo está retenido: una persona tiene que autorizarlo.")
+
     def test_a_draw_of_an_earlier_run_is_shown_without_the_moment(self):
         self.show(mock.report(60, draw={"drawn_ago": None}))
         self.reads("#since", "Drawn in an earlier run")

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use loteria::status::report::{
-    Agency, AgencyState, ConnectionState, Connections, Draw, DrawState, Latency, Program, Report, Store, Totals,
-    VERSION,
+    Agency, AgencyState, ConnectionState, Connections, Draw, DrawState, Engine, Instance, Latency, Program, Report,
+    Store, Totals, VERSION,
 };
 
 use super::{FakeHub, answer};
@@ -27,6 +27,26 @@ pub fn agency(id: u32, state: AgencyState) -> Agency {
         dialect: None,
         peer: None,
         winners: None,
+    }
+}
+
+/// A PostgreSQL that two hubs share.
+pub fn engine() -> Engine {
+    let hub = |name: &str, here, seen_ago, turns| Instance { name: name.to_owned(), here, seen_ago, turns };
+    Engine {
+        kind: "postgres".to_owned(),
+        draw: 1,
+        connected: true,
+        host: Some("db1:5432".to_owned()),
+        epoch: 2,
+        turn: 48_211,
+        turns_in_flight: 3,
+        answered_ago: Some(0.1),
+        trouble_for: None,
+        trouble: None,
+        held: false,
+        held_because: None,
+        instances: vec![hub("norte", true, 0.4, 48_209), hub("sur", false, 0.9, 51_007)],
     }
 }
 
@@ -107,6 +127,7 @@ pub fn waiting() -> Report {
             bytes: Some(1 << 20),
             disk_free_bytes: Some(20 << 30),
         },
+        engine: None,
         unhealthy: None,
         not_ready: None,
         trouble: None,
