@@ -88,10 +88,8 @@ impl<K: Keep> Hub<K> {
 
     /// What `agency` did last, of which so many bets are stored.
     pub(super) fn doing(&self, agency: AgencyId, bets: u64) -> Doing {
-        match self.liveness.presence.doing(agency, bets) {
-            Doing::NeverSeen | Doing::Gone | Doing::Lost if self.shares_the_draw() => Doing::NotHere,
-            doing => doing,
-        }
+        let doing = self.liveness.presence.doing(agency, bets);
+        if self.shares_the_draw() && doing != Doing::Connected { Doing::NotHere } else { doing }
     }
 
     fn lose(&mut self, agency: AgencyId, since: Moment) {
