@@ -162,7 +162,7 @@ uninstall: ## remove what `make install` installed; configuration and stores sta
 # More flags: `python3 tools/bench --help`; for instance BENCH_FLAGS="--pairs 2 --seconds 0.5 --only window".
 BENCH_FLAGS ?=
 
-.PHONY: bench bench-before bench-size bench-decoders
+.PHONY: bench bench-before bench-size bench-cluster bench-decoders
 bench: ## against the raw floor and Redis, into docs/PERFORMANCE.md (a quarter of an hour)
 	python3 tools/bench compare --write $(BENCH_FLAGS)
 
@@ -172,6 +172,9 @@ bench-before: ## against an earlier build of the server, in turns: BEFORE=path o
 
 bench-size: ## from 10 thousand to 100 million bets, from 1 to 10,000 connections, into docs/PERFORMANCE.md
 	python3 tools/bench size --write $(BENCH_FLAGS)
+
+bench-cluster: ## hubs that share a PostgreSQL of three nodes, against a hub with files, into docs/PERFORMANCE.md (a quarter of an hour)
+	python3 tools/bench cluster --write $(BENCH_FLAGS)
 
 bench-decoders: ## the decoders and the row encoder alone, with Criterion
 	cargo bench --locked --bench decoders

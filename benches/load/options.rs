@@ -11,8 +11,8 @@ use crate::frames::Protocol;
 /// What to send, the peer, and what to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the hub listens.
-    pub address: SocketAddr,
+    /// Where the hubs listen: connection i goes to that of i modulo how many there are.
+    pub addresses: Vec<SocketAddr>,
     /// What is spoken.
     pub protocol: Protocol,
     /// A file of bets without a header: first name, last name, document, birthdate, number.
@@ -33,8 +33,8 @@ pub struct Options {
     pub draw: bool,
     /// Connections to open after the load, one bet each, to see what an idle one costs.
     pub idle: usize,
-    /// The process whose processor time and memory are reported.
-    pub pid: Option<String>,
+    /// The processes whose processor time and memory are reported, in one sum.
+    pub pids: Vec<String>,
     /// Print one line of JSON instead of lines for people.
     pub json: bool,
 }
@@ -42,7 +42,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            addresses: Vec::new(),
             protocol: Protocol::Hub(Dialect::Binary),
             data: PathBuf::new(),
             bets: 1_000_000,
@@ -53,7 +53,7 @@ impl Default for Options {
             agencies: 1,
             draw: false,
             idle: 0,
-            pid: None,
+            pids: Vec::new(),
             json: false,
         }
     }
@@ -61,7 +61,7 @@ impl Default for Options {
 
 /// The generator's own help.
 pub const USAGE: &str = "\
-load --address HOST:PORT --data FILE [options]
+load --address HOST:PORT[,HOST:PORT ...] --data FILE [options]
   --protocol NAME    a dialect of the hub, or redis (binary)
   --bets N           in all; k, M and G are understood (1M)
   --batch N          bets in a batch (150)
@@ -71,7 +71,7 @@ load --address HOST:PORT --data FILE [options]
   --agencies N       (1)
   --draw             finish every agency at the end and ask for the winners
   --idle N           then open N more connections, one bet each, and report what they cost
-  --pid PID          report this process' processor time and memory
+  --pid PID[,PID]    report these processes' processor time and memory, in one sum
   --json             one line of JSON";
 
 impl Options {
@@ -100,7 +100,7 @@ impl Options {
                 Long("agencies") => options.agencies = count("--agencies", &value(&mut parser)?)?,
                 Long("draw") => options.draw = true,
                 Long("idle") => options.idle = count("--idle", &value(&mut parser)?)?,
-                Long("pid") => options.pid = Some(value(&mut parser)?),
+                Long("pid") => options.pids = list(&value(&mut parser)?),
                 Long("json") => options.json = true,
                 // `cargo bench` says --bench to every bench target.
                 Long("help" | "bench") | Short('h') => return Ok(None),
@@ -109,8 +109,7 @@ impl Options {
         }
         let address = address.ok_or("--address is missing; --help tells the options")?;
         options.data = data.ok_or("--data is missing; --help tells the options")?;
-        let mut found = address.to_socket_addrs().map_err(|error| format!("--address {address}: {error}"))?;
-        options.address = found.next().ok_or_else(|| format!("--address {address}: no such host"))?;
+        options.addresses = list(&address).iter().map(|address| look_up(address)).collect::<Result<_, _>>()?;
         options.check()?;
         Ok(Some(options))
     }
@@ -137,6 +136,17 @@ impl Options {
 fn value(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(|error| error.to_string())?;
     value.into_string().map_err(|value| format!("{}: not UTF-8", value.display()))
+}
+
+/// What stands between commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
+}
+
+/// The first address of a host.
+fn look_up(address: &str) -> Result<SocketAddr, String> {
+    let mut found = address.to_socket_addrs().map_err(|error| format!("--address {address}: {error}"))?;
+    found.next().ok_or_else(|| format!("--address {address}: no such host"))
 }
 
 /// A number of at least 1, with `k`, `M` or `G` for thousands, millions and thousands of millions.

@@ -52,6 +52,25 @@ impl Usage {
         all().ok_or_else(|| format!("/proc/{pid}: not the stat and status files that proc(5) describes"))
     }
 
+    /// Of several processes, in one sum; `None`: of no process.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_all(pids: &[String]) -> Result<Option<Usage>, String> {
+        let mut sum = None;
+        for pid in pids {
+            let (one, all): (Usage, Usage) = (Usage::of(pid)?, sum.unwrap_or_default());
+            sum = Some(Usage {
+                user: all.user + one.user,
+                system: all.system + one.system,
+                resident_kib: all.resident_kib + one.resident_kib,
+                peak_kib: all.peak_kib + one.peak_kib,
+                own_kib: all.own_kib + one.own_kib,
+            });
+        }
+        Ok(sum)
+    }
+
     /// User and system time.
     pub fn cpu(&self) -> Duration {
         self.user + self.system

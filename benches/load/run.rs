@@ -33,14 +33,14 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
     let bets = read_bets(&options.data, options.batch)?;
     let mut rings = rings(options, &bets);
     let mut connections = connect(options)?;
-    let usage = |pid: &Option<String>| pid.as_deref().map(Usage::of).transpose();
-    let before = (Usage::of("self")?, usage(&options.pid)?);
+    let usage = || Usage::of_all(&options.pids);
+    let before = (Usage::of("self")?, usage()?);
     let stall = u64::try_from(STALL_TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
     let mut latency = Histogram::new_with_bounds(1, stall, 3).map_err(|error| error.to_string())?;
     let started = Instant::now();
     drive(&mut connections, &mut rings, &mut latency)?;
     let elapsed = started.elapsed();
-    let after = (Usage::of("self")?, usage(&options.pid)?);
+    let after = (Usage::of("self")?, usage()?);
 
     let batches = connections.iter().map(Connection::quota).sum::<u64>();
     let quantile = |quantile| Duration::from_nanos(latency.value_at_quantile(quantile));
@@ -57,8 +57,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
         ..Outcome::default()
     };
     let idle = open_idle(options, &bets)?;
-    outcome.server =
-        before.1.zip(after.1).zip(usage(&options.pid)?).map(|((before, after), idle)| (before, after, idle));
+    outcome.server = before.1.zip(after.1).zip(usage()?).map(|((before, after), idle)| (before, after, idle));
     drop(idle);
     if options.draw {
         let (time, winners) = draw(options, connections)?;
@@ -100,7 +99,7 @@ fn connect(options: &Options) -> Result<Vec<Connection>, String> {
     let mut connections = Vec::with_capacity(options.connections);
     for index in 0..options.connections {
         let agency = agency_of(options, index);
-        let (stream, next) = open(options, agency)?;
+        let (stream, next) = open(options, index, agency)?;
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         let stream = mio::net::TcpStream::from_std(stream);
         let mut connection = Connection::new(stream, options, quota, next);
@@ -115,9 +114,10 @@ fn agency_of(options: &Options, index: usize) -> AgencyId {
     AgencyId(u32::try_from(index % options.agencies + 1).expect("fewer agencies than 2^32"))
 }
 
-/// One connection, still blocking, and the number of its next batch.
-fn open(options: &Options, agency: AgencyId) -> Result<(TcpStream, u64), String> {
-    let mut stream = TcpStream::connect(options.address).map_err(|error| format!("{}: {error}", options.address))?;
+/// Connection `index`, still blocking, and the number of its next batch.
+fn open(options: &Options, index: usize, agency: AgencyId) -> Result<(TcpStream, u64), String> {
+    let address = options.addresses[index % options.addresses.len()];
+    let mut stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
     let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(ANSWER_TIMEOUT)));
     set.map_err(|error| error.to_string())?;
     let Protocol::Hub(dialect) = options.protocol else { return Ok((stream, 0)) };
@@ -177,7 +177,7 @@ fn open_idle(options: &Options, bets: &[Bet]) -> Result<Vec<TcpStream>, String> 
     let mut streams = Vec::with_capacity(options.idle);
     for index in 0..options.idle {
         let agency = agency_of(options, index);
-        let (mut stream, next) = open(options, agency)?;
+        let (mut stream, next) = open(options, index, agency)?;
         let (mut body, mut frame) = (Vec::new(), Vec::new());
         put_bets(dialect, agency, &bets[..1], &mut body);
         dialect.put_batch(agency, next, 1, &body, &mut frame);

@@ -1,4 +1,5 @@
-"""`make bench` and `make bench-size`: the hub against the raw floor and Redis, written into docs/PERFORMANCE.md.
+"""`make bench`, `make bench-size` and `make bench-cluster`: the hub against the raw floor and Redis, and hubs that share a PostgreSQL,
+written into docs/PERFORMANCE.md.
 
 Only the standard library. Runs alternate, since a shared machine's speed drifts: a ratio of neighbours in time
 says more than two rates. Every run's store is checked against what was acknowledged before its rate counts.
@@ -11,6 +12,7 @@ import signal
 import sys
 import time
 
+import cluster
 import report
 from comparisons import comparisons, idle, measure, memory, sizes, versus_before
 from programs import DESCRIPTORS, ROOT, Failure, Programs, bets_file
@@ -21,6 +23,9 @@ def main():
     # Ended like this too, a run stops what it started and removes what it stored.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))
     raise_descriptors()
+    if options.job == "cluster" and cluster.missing():
+        say(f"{cluster.missing()}: nothing is measured")
+        return
     warn_of_memory_disk(options.dir)
     try:
         programs = Programs(options.dir, bets_file())
@@ -28,6 +33,9 @@ def main():
         if options.job == "size":
             name, found = "sizes", sizes(programs, say, options.bets, options.connections)
             text, pictures = report.size_section(machine, found)
+        elif options.job == "cluster":
+            name = "cluster"
+            text, pictures = shared(options, programs, machine)
         else:
             name = "comparisons"
             text, pictures = compare(options, programs, machine)
@@ -54,6 +62,13 @@ def compare(options, programs, machine):
     return report.comparison_section(machine, results, held)
 
 
+def shared(options, programs, machine):
+    chosen = [pair for pair in cluster.pairs() if not options.only or pair.key in options.only.split(",")]
+    with cluster.cluster(programs) as nodes:
+        results = [cluster.measure(nodes, pair, options.pairs, options.seconds, say) for pair in chosen]
+        return report.cluster_section(machine, nodes.version(), results), {}
+
+
 class Parser(argparse.ArgumentParser):
     """Refuses in one line, as the scripts do."""
 
@@ -63,7 +78,7 @@ class Parser(argparse.ArgumentParser):
 
 def arguments():
     parser = Parser(prog="tools/bench", description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("job", nargs="?", choices=["compare", "size"], default="compare")
+    parser.add_argument("job", nargs="?", choices=["compare", "size", "cluster"], default="compare")
     parser.add_argument("--dir", default=ROOT / "target/bench", type=pathlib.Path, help="where stores are written")
     parser.add_argument("--pairs", default=5, type=int, help="runs of each side of a comparison")
     parser.add_argument("--seconds", default=2.0, type=float, help="how long a run takes, about")

@@ -70,16 +70,19 @@ class Programs:
             folder = pathlib.Path(folder)
             port = free_port()
             with self.started(side, folder, port) as process:
-                figures = self.loaded(side, bets, port, process, extra)
+                figures = self.loaded(side, bets, [port], [process], extra)
                 self.check(side, folder, port, figures, extra)
             return figures
 
-    def loaded(self, side, bets, port, process, extra):
+    def loaded(self, side, bets, ports, processes, extra):
+        """Loads the programs that listen on `ports`; their connections are shared out in turn."""
+        addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+        pids = ",".join(str(process.pid) for process in processes)
         protocol = "redis" if side.program == "redis" else side.protocol
         command = [
-            self.load, "--json", "--address", f"127.0.0.1:{port}", "--data", self.data, "--protocol", protocol,
+            self.load, "--json", "--address", addresses, "--data", self.data, "--protocol", protocol,
             "--bets", bets, "--batch", side.batch, "--window", side.window, "--connections", side.connections,
-            "--agencies", side.agencies, "--pid", process.pid, *(["--separately"] if side.separately else []), *extra,
+            "--agencies", side.agencies, "--pid", pids, *(["--separately"] if side.separately else []), *extra,
         ]  # fmt: skip
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -94,7 +97,7 @@ class Programs:
         log = folder / "log.txt"
         with open(log, "wb") as output:
             process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-        try:
+        with stopped(process, log, must_succeed=side.program in ("hub", "before")):
             wait_for(port, process, log)
             if side.watched:
                 wait_for(self.status_port, process, log)
@@ -105,14 +108,6 @@ class Programs:
                     raise Failure(f"viewers were not served: {came}")
             else:
                 yield process
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(STOP_SECONDS)
-            if side.program in ("hub", "before") and code != 0:
-                raise Failure(f"the hub ended with {code}: {tail(log)}")
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
 
     def hub_command(self, side, folder, port):
         (folder / "config.ini").write_text(
@@ -160,6 +155,21 @@ class Programs:
             expected, found = figures["row_bytes"], (folder / "bets.csv").stat().st_size
         if expected != found:
             raise Failure(f"{side}: {expected} should be stored, {found} are")
+
+
+@contextlib.contextmanager
+def stopped(process, log, must_succeed=True):
+    """Stops a program on the way out, and checks its end."""
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(STOP_SECONDS)
+        if must_succeed and code != 0:
+            raise Failure(f"the hub ended with {code}: {tail(log)}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def build():

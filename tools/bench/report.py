@@ -34,9 +34,8 @@ def machine(folder, programs):
 
 def command():
     words = [word for word in sys.argv[1:] if word != "--write" and not word.startswith("--dir")]
-    size = "size" in words
-    words = [word for word in words if word not in ("compare", "size")]
-    name = "make bench-size" if size else "make bench"
+    name = next((f"make bench-{job}" for job in ("size", "cluster") if job in words), "make bench")
+    words = [word for word in words if word not in ("compare", "size", "cluster")]
     return f'{name} BENCH_FLAGS="{" ".join(words)}"' if words else name
 
 
@@ -151,6 +150,37 @@ def size_section(machine, found):
             lines.append(f"| {row['size']:,} | {fsync} | {rate} | {cpu} | {latency} | {peak} |")
         lines.append("")
     return "\n".join(lines), {}
+
+
+def cluster_section(machine, postgres, results):
+    """Markdown for hubs that share a PostgreSQL."""
+    machine = {**machine, "redis": None}
+    how = (
+        f"Three nodes of PostgreSQL {postgres}, hubs and generator share the machine; `native`. Medians of {len(results[0].ratios)} alternating "
+        "runs, in parentheses their range, and for ratios that of the pairs. Each agency has 64 batches in flight, or one in lockstep."
+    )
+    lines = [
+        provenance(machine, how),
+        "| hubs over PostgreSQL | compared with | goal | ratio | M bets/s | other, M bets/s | p50, p99 of an answer, ms "
+        "| hubs' CPU, ns a bet | other's | nodes' CPU, ns a bet | batches a turn |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [cluster_row(result) for result in results]
+    return "\n".join(lines) + "\n"
+
+
+def cluster_row(result):
+    pair = result.pair
+    middle = lambda side, name: statistics.median(result.values(side, name))
+    ranged = lambda side, name: f"{middle(side, name):.2f} ({min(result.values(side, name)):.2f}–{max(result.values(side, name)):.2f})"
+    cells = [
+        pair.what, pair.other, ", ".join(goal.text() for goal in pair.goals), ranged("hub", "ratio"),
+        f"**{ranged('hub', 'million_bets_per_second')}**", ranged("against", "million_bets_per_second"),
+        f"{middle('hub', 'ack_p50_us') / 1000:.2f}, {middle('hub', 'ack_p99_us') / 1000:.2f}",
+        f"{middle('hub', 'server_cpu_ns_per_bet'):.0f}", f"{middle('against', 'server_cpu_ns_per_bet'):.0f}",
+        f"{middle('hub', 'nodes_cpu_ns_per_bet'):,.0f}", f"{middle('hub', 'batches_per_turn'):.1f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def write(folder, name, text, pictures):
