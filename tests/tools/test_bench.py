@@ -10,6 +10,7 @@ import xml.etree.ElementTree
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/bench"))
 
+import cluster  # noqa: E402
 import comparisons  # noqa: E402
 import report  # noqa: E402
 
@@ -86,6 +87,39 @@ class Report(unittest.TestCase):
         short = {"size": 10_000, "sync": False, "seconds": 0.01, "server_peak_kib": 4000, **run(3.0)}
         text, _ = report.size_section(MACHINE, {"bets": [short], "connections": []})
         self.assertIn("| 10,000 | never | 3.00 | – | 0.10, 2.50 | 4,000 |", text)
+
+
+def shared(key, rates):
+    pair = next(pair for pair in cluster.pairs() if pair.key == key)
+    found = cluster.Measured(pair)
+    more = {"nodes_cpu_ns_per_bet": 812.0, "batches_per_turn": 31.25}
+    found.hub, found.against = [run(hub, **more) for hub, _ in rates], [run(other) for _, other in rates]
+    found.ratios = [hub / other for hub, other in rates]
+    return found
+
+
+class Cluster(unittest.TestCase):
+    def test_the_table_has_rates_with_ranges_and_the_goals_of_figures(self):
+        text = report.cluster_section(MACHINE, "15.1", [shared("hub", [(0.9, 9), (0.6, 6), (1.2, 6)])])
+        self.assertIn("| ≥ 0.8 M bets/s, ≤ 130 ns | 0.10 (0.10–0.20) | **0.90 (0.60–1.20)** | 6.00 (6.00–9.00) |", text)
+        self.assertIn("| 0.10, 2.50 | 40 | 40 | 812 | 31.2 |", text)
+        self.assertIn("PostgreSQL 15.1", text)
+
+    def test_a_run_counts_only_if_every_bet_is_stored(self):
+        nodes = object.__new__(cluster.Cluster)
+        nodes.draw = 4
+        figures = {"bets": 300, "row_bytes": 16_000}
+        nodes.ask = lambda text: [["300", "16000", "2", "1", "300"]]
+        nodes.check("one", figures)
+        self.assertEqual(figures["batches_per_turn"], 2)
+        for wrong in (["150", "16000", "2", "1", "300"], ["300", "15999", "2", "1", "300"], ["300", "16000", "2", "1", "150"]):
+            nodes.ask = lambda text, wrong=wrong: [wrong]
+            with self.assertRaises(report.Failure):
+                nodes.check("one", figures)
+
+    def test_a_goal_says_its_bound_and_its_unit(self):
+        self.assertEqual(cluster.Goal("ack_p50_us", most=2000).text(), "p50 ≤ 2 ms")
+        self.assertEqual(cluster.Goal("ratio", least=0.9).text(), "ratio ≥ 0.9")
 
 
 if __name__ == "__main__":
