@@ -125,7 +125,7 @@ class Cluster:
             "[STORAGE]\nENGINE = postgres\n"
             f"[POSTGRES]\n{self.hosts}\nDATABASE = loteria\nUSER = loteria\nPASSWORD_FILE = {self.folder}/password\n"
             f"TLS = off\nREPLICAS = {'required' if side.waits else 'none'}\n"
-            f"[LIMITS]\nMAX_CONNECTIONS = {DESCRIPTORS}\n"
+            f"[LIMITS]\nMAX_CONNECTIONS = {DESCRIPTORS}\nDIALECTS = {side.protocol}\n"
         )
         log = folder / "log.txt"
         with open(log, "wb") as output:
