@@ -1,5 +1,6 @@
-"""`make bench`, `make bench-size` and `make bench-cluster`: the hub against the raw floor and Redis, and hubs that share a PostgreSQL,
-written into docs/PERFORMANCE.md.
+"""`make bench`, `make bench-size` and `make bench-cluster`: speeds of hubs, written into docs/PERFORMANCE.md.
+
+The hub is compared with the raw floor and Redis, hubs that share a PostgreSQL with a hub over files.
 
 Only the standard library. Runs alternate, since a shared machine's speed drifts: a ratio of neighbours in time
 says more than two rates. Every run's store is checked against what was acknowledged before its rate counts.
