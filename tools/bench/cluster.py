@@ -23,12 +23,6 @@ BETS_MAX = 40_000_000
 SETTINGS = {"max_wal_size": "2GB", "min_wal_size": "1GB", "wal_keep_size": "256MB", "checkpoint_timeout": "15min"}
 # As much of the log as there are segments to use again, in pieces of 1 MiB: making new ones costs half the throughput.
 WARM_PIECES = 1300
-GRANTS = """
-GRANT USAGE ON SCHEMA loteria TO loteria;
-GRANT SELECT ON ALL TABLES IN SCHEMA loteria TO loteria;
-GRANT INSERT ON loteria.draws, loteria.agencies, loteria.instances, loteria.batches TO loteria;
-GRANT UPDATE ON loteria.draws, loteria.agencies, loteria.instances TO loteria;
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Cluster:
                 self.ask(f"ALTER SYSTEM SET {name} = '{value}'", node)
             self.ask("SELECT pg_reload_conf()", node)
         schema = subprocess.run([programs.server, "--schema"], capture_output=True, text=True, check=True).stdout
-        self.ask(schema + GRANTS)
+        self.ask(schema)
         self.ask(f"SELECT count(pg_logical_emit_message(false, '', repeat('x', 1 << 20))) FROM generate_series(1, {WARM_PIECES})")
 
     def ask(self, text, node=None):
