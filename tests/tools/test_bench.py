@@ -5,6 +5,7 @@ import pathlib
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -116,6 +117,12 @@ class Cluster(unittest.TestCase):
             nodes.ask = lambda text, wrong=wrong: [wrong]
             with self.assertRaises(report.Failure):
                 nodes.check("one", figures)
+
+    def test_what_is_missing_is_said(self):
+        with unittest.mock.patch("shutil.which", return_value=None), unittest.mock.patch("glob.glob", return_value=[]):
+            self.assertIn("postgresql", cluster.missing())
+        with unittest.mock.patch("shutil.which", return_value="/somewhere/initdb"):
+            self.assertIsNone(cluster.missing())
 
     def test_a_goal_says_its_bound_and_its_unit(self):
         self.assertEqual(cluster.Goal("ack_p50_us", most=2000).text(), "p50 ≤ 2 ms")
