@@ -14,7 +14,7 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak fuzz hostile parked lint fmt
+.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop simulate soak soak-cluster fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
 
@@ -61,6 +61,12 @@ simulate: ## one run of the simulated hub, told: SEED=
 
 soak: ## as many simulated runs as there is time for: SOAK_SEEDS= (200000), FIRST_SEED=, SOAK_THREADS=
 	cargo test --locked --profile soak --test simulation -- --ignored --exact soak --nocapture
+
+soak-cluster: ## as many runs of simulated hubs that share a draw: CLUSTER_SEEDS= (5000), FIRST_SEED= (0)
+	HUBS_SEEDS='$(or $(CLUSTER_SEEDS),5000)' HUBS_LEDGER_SEEDS='$(or $(CLUSTER_SEEDS),5000)' \
+	HUBS_FIRST_SEED='$(or $(FIRST_SEED),0)' HUBS_LEDGER_FIRST_SEED='$(or $(FIRST_SEED),0)' \
+	LEDGER_SEEDS='$(or $(CLUSTER_SEEDS),5000)' LEDGER_FIRST_SEED='$(or $(FIRST_SEED),0)' \
+	cargo test --locked --profile soak --test hubs --test hubs_ledger --test ledger_simulation -- --skip every_mutant_is_caught
 
 fuzz: ## any bytes for every decoder, whole sessions, starts and configurations: FUZZ_SECONDS= (60 each), FUZZ_TARGET=
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_TARGET='$(FUZZ_TARGET)' FUZZ_SANITIZER='$(FUZZ_SANITIZER)' sh tools/fuzz.sh

@@ -44,6 +44,45 @@ pub enum Mutant {
     JudgeUnwritten,
     /// Whole frames that a turn had no room for are dropped when the peer ends its side.
     DropHeldBack,
+    // Of hubs that share a draw:
+    /// What other hubs have stored is taken over without rolling back what was staged.
+    KeepLotteryOnMove,
+    /// What other hubs have stored is not taken over.
+    ForgetLearned,
+    /// What follows a batch that was ended for its number is stored.
+    ForgetMisnumbered,
+    /// Requests are taken while the keeper finds out what other hubs have stored.
+    StageWhileLooking,
+    // The ledger's:
+    /// A turn counts as committed when it is executed, before the engine is ready for the next one.
+    AnswerBeforeReady,
+    /// A commit that was answered with a warning counts.
+    TakeWarned,
+    /// What turns read that write nothing is read without a commit.
+    ReadWithoutCommit,
+    /// A turn in doubt is sent again under a new number, whatever the fence has found.
+    ResendInDoubt,
+    /// A turn in doubt is rejected.
+    RejectInDoubt,
+    /// A hello is answered from what the hub knows.
+    HelloFromCache,
+    /// A notification of the draw is taken for the draw.
+    FlushOnNotification,
+    /// An engine that has forgotten turns is believed.
+    IgnoreForgotten,
+    // Of the ledger's statements. The simulated PostgreSQL of the tests has them, for it does not read SQL:
+    /// The fence reads the instance's row, and neither locks nor changes it.
+    ReadFence,
+    /// A turn need not be of the last epoch.
+    IgnoreEpoch,
+    /// A numbered batch is stored whatever its number.
+    IgnoreNumbers,
+    /// An agency that has finished still stores.
+    BetAfterFinish,
+    /// The draw is made although agencies are betting.
+    DrawEarly,
+    /// The draw is made although it was made, or is held.
+    DrawAgain,
     // The store's:
     /// A commit succeeds before anything is synced.
     AcknowledgeBeforeSync,
@@ -91,6 +130,33 @@ impl Mutant {
         Mutant::DropHeldBack,
     ];
 
+    /// Of hubs that share a draw: what they do with what other hubs have stored.
+    pub const OF_HUBS: [Mutant; 5] = [
+        Mutant::KeepLotteryOnMove,
+        Mutant::ForgetLearned,
+        Mutant::ForgetMisnumbered,
+        Mutant::StageWhileLooking,
+        Mutant::IgnoreConflict,
+    ];
+
+    /// The ledger's, and those of its statements.
+    pub const OF_LEDGER: [Mutant; 14] = [
+        Mutant::AnswerBeforeReady,
+        Mutant::TakeWarned,
+        Mutant::ReadWithoutCommit,
+        Mutant::ResendInDoubt,
+        Mutant::RejectInDoubt,
+        Mutant::HelloFromCache,
+        Mutant::FlushOnNotification,
+        Mutant::IgnoreForgotten,
+        Mutant::ReadFence,
+        Mutant::IgnoreEpoch,
+        Mutant::IgnoreNumbers,
+        Mutant::BetAfterFinish,
+        Mutant::DrawEarly,
+        Mutant::DrawAgain,
+    ];
+
     /// The store's.
     pub const OF_STORE: [Mutant; 11] = [
         Mutant::AcknowledgeBeforeSync,
@@ -135,14 +201,14 @@ impl Drop for Introduced {
 /// Whether the program has this defect.
 #[cfg(debug_assertions)]
 #[inline]
-pub(crate) fn is(mutant: Mutant) -> bool {
+pub fn is(mutant: Mutant) -> bool {
     ACTIVE.get() == Some(mutant)
 }
 
 /// Without debug assertions the program has no defect on purpose.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub(crate) const fn is(_: Mutant) -> bool {
+pub const fn is(_: Mutant) -> bool {
     false
 }
 

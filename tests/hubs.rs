@@ -15,3 +15,10 @@ mod storage_kit;
 fn several_hubs_store_each_acknowledged_batch_once_and_draw_once() {
     run_seeds("HUBS", 2_000, |seed| World::new(seed, central::Truth::new).run());
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn every_mutant_is_caught() {
+    let mutants = loteria::mutants::Mutant::OF_HUBS;
+    hubs_kit::mutants::catch_all(&mutants, 2_000, |seed| World::new(seed, central::Truth::new).run());
+}

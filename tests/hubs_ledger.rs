@@ -148,9 +148,24 @@ impl Backend for Engine {
     fn draws(&self) -> usize {
         self.cluster.borrow().draws_made().len()
     }
+
+    fn check_end(&self) {
+        let cluster = self.cluster.borrow();
+        let draw = &cluster.visible().draws[&1];
+        let stored = cluster.visible().batches.values().map(|batch| i64::from(batch.bets)).sum();
+        assert_eq!(draw.bets, Some(stored), "the bets of the draw");
+        assert_eq!(draw.held, None, "no alarm");
+    }
 }
 
 #[test]
 fn several_hubs_over_a_failing_postgresql_lose_nothing_and_draw_once() {
     run_seeds("HUBS_LEDGER", 100, |seed| World::new(seed, Engine::new).run());
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn every_mutant_is_caught() {
+    let mutants = loteria::mutants::Mutant::OF_LEDGER;
+    hubs_kit::mutants::catch_all(&mutants, 300, |seed| World::new(seed, Engine::new).run());
 }

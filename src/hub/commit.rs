@@ -128,7 +128,8 @@ impl<K: Keep> Hub<K> {
     /// Whether the turn in hand is full, and cannot be submitted yet: nothing is read until the keeper has settled a turn.
     /// Nor is anything while the keeper finds out what other hubs have stored.
     pub fn is_stalled(&self) -> bool {
-        self.keeping.keeper.is_looking() || (!self.keeping.keeper.has_room() && self.turn_is_full())
+        let looks = self.keeping.keeper.is_looking() && !mutants::is(Mutant::StageWhileLooking);
+        looks || (!self.keeping.keeper.has_room() && self.turn_is_full())
     }
 
     /// The keeper's descriptor was ready, or its time has come.

@@ -63,14 +63,18 @@ impl<K: Keep> Hub<K> {
     pub(super) fn decide_again(&mut self, learned: Learned, now: Moment) {
         let mut entries = self.keeping.take_back();
         entries.append(&mut self.turn.entries);
-        self.lottery.roll_back();
-        self.learn_agencies(&learned.agencies);
+        if !mutants::is(Mutant::KeepLotteryOnMove) {
+            self.lottery.roll_back();
+        }
+        if !mutants::is(Mutant::ForgetLearned) {
+            self.learn_agencies(&learned.agencies);
+        }
         let mut comparisons = Comparisons(learned.compared);
         let mut misnumbered = Misnumbered::new();
         for entry in &mut entries {
             let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
             let key = entry.id.zip(agency_of(&outcome));
-            let follows = key.is_some_and(|key| misnumbered.contains(&key));
+            let follows = key.is_some_and(|key| misnumbered.contains(&key)) && !mutants::is(Mutant::ForgetMisnumbered);
             entry.outcome = self.decided_again(entry, outcome, follows, &mut comparisons);
             if let (Some(key), Outcome::Rejected { why: Rejection::Conflict, .. } | Outcome::Ended(Ending::Gap)) =
                 (key, &entry.outcome)

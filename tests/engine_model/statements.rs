@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use loteria::mutants::{self, Mutant};
+
 use super::select::{self, Item};
 use super::tables::{Agency, Batch, Change, Draw, Instance, Standing, Uuid, View};
 use super::wire::{Params, Report, Value};
@@ -128,6 +130,7 @@ impl Kind {
     /// Which rows it locks, in this order, as far as its snapshot shows.
     pub fn wanted(&self, params: &Params, view: View<'_>) -> Result<Vec<Key>, Report> {
         Ok(match self {
+            Kind::Fence if only_read(&params.uuid(1)?, view).is_some() => Vec::new(),
             Kind::Fence => vec![Key::Instance(params.uuid(1)?)],
             Kind::Lock if turn_follows(params, view)? => {
                 let draw = params.int4(4)?;
@@ -239,14 +242,17 @@ fn made_draw(draw: i32, winning_number: i64, agencies: &[i32], view: View<'_>) -
 /// `instance = $1 AND epoch = $2 AND turn = $3 - 1`
 fn turn_follows(params: &Params, view: View<'_>) -> Result<bool, Report> {
     let (epoch, turn) = (params.int8(2)?, params.int8(3)?);
-    Ok(view.instance(&params.uuid(1)?).is_some_and(|row| row.epoch == epoch && row.turn == turn - 1))
+    Ok(view
+        .instance(&params.uuid(1)?)
+        .is_some_and(|row| (row.epoch == epoch || mutants::is(Mutant::IgnoreEpoch)) && row.turn == turn - 1))
 }
 
 fn is_due(draw: i32, view: View<'_>) -> bool {
     let agencies = view.agencies(draw);
     let any = |standing| agencies.iter().any(|(_, row)| row.standing == standing);
-    let is_open = view.draw(draw).is_some_and(|row| row.drawn.is_none() && row.held.is_none());
-    is_open && !any(Standing::Betting) && any(Standing::Finished)
+    let again = mutants::is(Mutant::DrawAgain);
+    let is_open = view.draw(draw).is_some_and(|row| again || row.drawn.is_none() && row.held.is_none());
+    is_open && (!any(Standing::Betting) || mutants::is(Mutant::DrawEarly)) && any(Standing::Finished)
 }
 
 /// What a turn does to its agencies.
@@ -282,7 +288,11 @@ impl Heads {
     fn fitting(&self, draw: i32, view: View<'_>) -> Vec<(i32, Head)> {
         let fits = |head: &&Head| {
             let row = view.agency(draw, head.agency);
-            row.is_some_and(|row| row.standing == Standing::Betting && (head.first < 0 || row.batches == head.first))
+            row.is_some_and(|row| {
+                let bets = row.standing == Standing::Betting || mutants::is(Mutant::BetAfterFinish);
+                let is_next = head.first < 0 || row.batches == head.first || mutants::is(Mutant::IgnoreNumbers);
+                bets && is_next
+            })
         };
         let mut fitting: Vec<(i32, Head)> = self.0.iter().filter(fits).map(|head| (head.agency, *head)).collect();
         fitting.sort_by_key(|(agency, _)| *agency);
@@ -291,8 +301,17 @@ impl Heads {
     }
 }
 
+/// The row of an instance, where a mutant's fence only reads it.
+fn only_read(instance: &Uuid, view: View<'_>) -> Option<Instance> {
+    view.instance(instance).filter(|_| mutants::is(Mutant::ReadFence))
+}
+
 fn fence(params: &Params, view: View<'_>) -> Result<Outcome, Report> {
     let instance = params.uuid(1)?;
+    if let Some(row) = only_read(&instance, view) {
+        let rows = vec![vec![Value::Int8(row.epoch), Value::Int8(row.turn)]];
+        return Ok(Outcome { rows, ..Outcome::changed("INSERT 0", Vec::new()) });
+    }
     let before = view.instance(&instance);
     let row = before.map_or(Instance { epoch: 1, turn: 0 }, |row| Instance { epoch: row.epoch + 1, ..row });
     Ok(Outcome {

@@ -30,6 +30,10 @@ pub struct Client {
     pub gaps: u32,
     /// It sends on before it is welcomed.
     eager: bool,
+    /// After so many batches it sends other bets under a number that it has used.
+    repeats_at: Option<usize>,
+    /// It has, and waits for the answer.
+    repeated: Option<u64>,
     stage: Stage,
     sent: usize,
     asked: bool,
@@ -58,6 +62,8 @@ impl Client {
             winners: None,
             gaps: 0,
             eager: random.below(3) == 0,
+            repeats_at: (random.below(4) == 0).then(|| 1 + random.index(10)),
+            repeated: None,
             stage: Stage::Greeting,
             sent: 0,
             asked: false,
@@ -79,7 +85,7 @@ impl Client {
     /// It is connected to some hub.
     pub fn connected(&mut self) {
         self.stage = if self.dialect.client_rules().hello { Stage::Greeting } else { Stage::Betting };
-        (self.sent, self.asked) = (self.acknowledged, false);
+        (self.sent, self.asked, self.repeated) = (self.acknowledged, false, None);
         self.answer.clear();
     }
 
@@ -93,6 +99,8 @@ impl Client {
                     self.put_batch(out);
                 }
             }
+            Stage::Betting if self.repeated.is_some() => return,
+            Stage::Betting if self.is_numbered() && self.repeats_now() => return self.put_other_bets(out),
             Stage::Betting => {
                 while self.sent < self.batches.len() && self.sent < self.acknowledged + window {
                     self.put_batch(out);
@@ -123,6 +131,20 @@ impl Client {
         self.sent += 1;
     }
 
+    fn repeats_now(&self) -> bool {
+        self.sent == self.acknowledged && self.repeats_at.is_some_and(|at| self.acknowledged >= at)
+    }
+
+    /// Other bets under the number of the last batch.
+    fn put_other_bets(&mut self, out: &mut Vec<u8>) {
+        let last = self.acknowledged - 1;
+        let bet = Bet::from_text(b"Otra", b"Persona", b"30904465", b"1999-03-17", b"1").unwrap();
+        let mut body = Vec::new();
+        self.dialect.put_bet(self.agency, 0, &bet.as_raw(), &mut body);
+        self.dialect.put_batch(self.agency, last as u64, 1, &body, out);
+        self.repeated = Some(last as u64);
+    }
+
     /// Bytes came from the hub.
     pub fn receive(&mut self, bytes: &[u8]) -> Wish {
         self.answer.extend_from_slice(bytes);
@@ -145,6 +167,16 @@ impl Client {
 
     fn note(&mut self, answer: Answer) -> Wish {
         match answer {
+            Answer::Rejected { cause: Cause::Conflict, sequence, .. } if self.repeated.is_some() => {
+                assert_eq!(sequence, self.repeated, "agency {}", self.agency);
+                self.repeats_at = None;
+                return Wish::Leave;
+            }
+            // No space for it: it tries again.
+            Answer::Rejected { cause: Cause::StorageFull, .. } if self.repeated.is_some() => return Wish::Leave,
+            Answer::Stored | Answer::StoredBelow { .. } if self.repeated.is_some() => {
+                panic!("agency {}: other bets under a number are acknowledged", self.agency)
+            }
             Answer::Welcome { next } => {
                 let next = usize::try_from(next).unwrap();
                 assert!(next >= self.acknowledged, "agency {}: acknowledged bets are forgotten", self.agency);

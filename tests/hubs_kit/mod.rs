@@ -1,6 +1,8 @@
 //! The parts of the simulations of several hubs.
 
 pub mod client;
+#[cfg(debug_assertions)]
+pub mod mutants;
 pub mod world;
 
 use loteria::lottery::{BatchError, Bet, BetSink, BetSource};

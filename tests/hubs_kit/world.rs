@@ -45,6 +45,9 @@ pub trait Backend {
 
     /// How many draws were made.
     fn draws(&self) -> usize;
+
+    /// What else must be so at the end.
+    fn check_end(&self) {}
 }
 
 /// Steps after which nothing goes wrong any more.
@@ -254,6 +257,7 @@ impl<B: Backend> World<B> {
 
     fn check_end(&self) {
         assert_eq!(self.backend.draws(), 1, "one draw");
+        self.backend.check_end();
         let gaps = self.clients.iter().map(|client| client.gaps).sum::<u32>();
         assert!(self.backend.fills() || gaps == 0, "{gaps} connections were ended for a gap, which no client has made");
         for client in &self.clients {

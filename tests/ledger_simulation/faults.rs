@@ -9,10 +9,15 @@ use crate::engine_model::{Cluster, Random};
 /// What is to be done about a fault, and when.
 #[derive(Clone, Copy, Debug)]
 enum Remedy {
-    FailOver { old: usize, was_paused: bool },
+    FailOver {
+        old: usize,
+        was_paused: bool,
+    },
     Rejoin(usize),
     GoOn(usize),
     Unstall,
+    /// The leader goes that no standby follows any more, with what only it has.
+    LoseAhead(usize),
     Space,
     Writable(usize),
 }
@@ -31,6 +36,9 @@ impl Trouble {
     pub fn maybe(&mut self, cluster: &Rc<RefCell<Cluster>>, counts: &mut BTreeMap<&'static str, u32>) {
         let cluster = &mut *cluster.borrow_mut();
         self.mend(cluster, false);
+        if let Some((_, Remedy::LoseAhead(leader))) = self.remedy {
+            self.show_ahead(cluster, leader);
+        }
         let mut count = |what| *counts.entry(what).or_default() += 1;
         if self.remedy.is_none() && self.random.chance(8) {
             self.break_node(cluster, &mut count);
@@ -72,7 +80,7 @@ impl Trouble {
     fn break_node(&mut self, cluster: &mut Cluster, count: &mut impl FnMut(&'static str)) {
         let Some(leader) = cluster.leader() else { return };
         let after = cluster.now() + self.random.below(4_000_000);
-        let remedy = match self.random.below(7) {
+        let remedy = match self.random.below(8) {
             0 => {
                 count("failover");
                 if self.random.chance(500) {
@@ -112,6 +120,11 @@ impl Trouble {
                 cluster.set_read_only(leader, true);
                 Remedy::Writable(leader)
             }
+            6 => {
+                count("lost ahead");
+                (1..3).for_each(|step| cluster.stall((leader + step) % 3, true));
+                Remedy::LoseAhead(leader)
+            }
             _ => {
                 count("standby lost");
                 let standby = (leader + 1) % 3;
@@ -120,6 +133,18 @@ impl Trouble {
             }
         };
         self.remedy = Some((after, remedy));
+    }
+
+    /// Lets others see what the leader alone has: after a restart, or when waits for a standby were cancelled.
+    fn show_ahead(&mut self, cluster: &mut Cluster, leader: usize) {
+        if self.random.chance(20) {
+            cluster.restart(leader);
+        }
+        if self.random.chance(50) {
+            for link in cluster.links() {
+                cluster.cancel_wait(link);
+            }
+        }
     }
 
     fn mend(&mut self, cluster: &mut Cluster, at_once: bool) {
@@ -138,6 +163,12 @@ impl Trouble {
                 }
             }
             Remedy::Rejoin(node) => cluster.rejoin(node),
+            Remedy::LoseAhead(leader) => {
+                cluster.kill(leader);
+                cluster.fail_over();
+                (0..3).for_each(|node| cluster.stall(node, false));
+                self.remedy = Some((at + self.random.below(1_000_000), Remedy::Rejoin(leader)));
+            }
             Remedy::Unstall => (0..3).for_each(|node| cluster.stall(node, false)),
             Remedy::Space => cluster.set_full(false),
             Remedy::Writable(node) => cluster.set_read_only(node, false),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::lottery::{AgencyId, Roster};
-use loteria::storage::{Keep, Learned, Ledger, LedgerOptions, Place, Replicas, Settled, TurnNumber};
+use loteria::lottery::{AgencyId, Roster, Standing};
+use loteria::storage::{Keep, Known, Learned, Ledger, LedgerOptions, Place, Replicas, Settled, TurnNumber};
 use loteria::timers::Moment;
 
 use crate::Told;
@@ -208,7 +208,13 @@ impl Hub {
         let mut kept = Vec::new();
         for item in self.drain(turn) {
             let expected = *next.get(&item.agency).expect("every agency of these turns is told");
+            let is_betting = |known: &Known| known.agency.0 == item.agency && known.standing == Standing::Betting;
             let keeps = match item.place {
+                Place::Next(_) if !learned.agencies.iter().any(is_betting) => {
+                    told.rejected.insert((item.agency, item.content));
+                    self.unnumbered_left = 0;
+                    false
+                }
                 Place::Next(_) => true,
                 Place::Numbered(number) => {
                     let is_it = |c: &&loteria::storage::Compared| (c.agency.0, c.sequence) == (item.agency, number);

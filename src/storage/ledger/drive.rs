@@ -6,6 +6,8 @@ use super::network::Network;
 use super::stage::{LinkError, Stage};
 use super::wire::{self, Came};
 use crate::limits;
+use crate::mutants::{self, Mutant};
+use crate::storage::keep::Settled;
 use crate::timers::Moment;
 
 impl<N: Network> Ledger<N> {
@@ -68,7 +70,12 @@ impl<N: Network> Ledger<N> {
                         self.answered_at = Some(self.now);
                         self.settle(*sent)?;
                     }
-                    Came::Notification => self.survey.due = self.now,
+                    Came::Notification => {
+                        self.survey.due = self.now;
+                        if mutants::is(Mutant::FlushOnNotification) {
+                            self.flush_on_notification();
+                        }
+                    }
                 }
                 continue;
             }
@@ -102,6 +109,9 @@ impl<N: Network> Ledger<N> {
 
     /// There is no main connection any more. What was in flight on it is in doubt until the next one's fence.
     fn note_lost(&mut self, host: usize, error: &LinkError, was_open: bool) {
+        if mutants::is(Mutant::RejectInDoubt) {
+            self.reject_in_doubt();
+        }
         self.wire.clear();
         self.course.failed = None;
         let hosts = self.options.hosts.len();
@@ -122,6 +132,17 @@ impl<N: Network> Ledger<N> {
             && let Err(error) = link.go_ahead(&self.options)
         {
             self.lose_main(&error);
+        }
+    }
+
+    /// What a mutant does about turns of which it is not known whether they are committed.
+    fn reject_in_doubt(&mut self) {
+        let is_sent = self.turns.iter().any(|turn| turn.engine.is_some() && !turn.work.batches.is_empty());
+        let is_busy = self.course.untold || self.course.moved || self.course.confirmed > 0;
+        if let Some(oldest) = self.turns.front().filter(|_| is_sent && !is_busy) {
+            let error = std::io::ErrorKind::StorageFull.into();
+            self.settled.push_back(Settled::TakenBack { turn: oldest.number, error });
+            self.course.untold = true;
         }
     }
 

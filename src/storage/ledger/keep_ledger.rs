@@ -6,6 +6,7 @@ use super::keeper::{HubTurn, Ledger};
 use super::network::Network;
 use super::work::Ask;
 use crate::lottery::{AgencyId, BatchError, BetSource};
+use crate::mutants::{self, Mutant};
 use crate::storage::error::{CommitError, MatchError};
 use crate::storage::keep::{EngineView, Keep, Load, Match, Place, Settled, StagedBatch, Trouble, TurnNumber};
 use crate::timers::Moment;
@@ -90,7 +91,7 @@ impl<N: Network> Keep for Ledger<N> {
 
     fn look(&mut self, agency: AgencyId) -> bool {
         self.staging.work.add_look(agency);
-        true
+        !mutants::is(Mutant::HelloFromCache)
     }
 
     fn stage_again(&mut self, place: Option<Place>) -> Option<StagedBatch> {

@@ -11,6 +11,7 @@ use super::wire::Sent;
 use super::work::Work;
 use crate::limits;
 use crate::lottery::AgencyId;
+use crate::mutants::{self, Mutant};
 use crate::storage::keep::{EngineView, InstanceView, Known, Learned, Settled, TurnNumber};
 use crate::timers::Moment;
 
@@ -203,10 +204,11 @@ impl<N: Network> Ledger<N> {
     pub fn opened(&mut self) -> Option<Result<Learned, LedgerError>> {
         match std::mem::replace(&mut self.opening, Opening::Told) {
             Opening::Done(opened) => Some(*opened),
-            other @ (Opening::Under | Opening::Told) => {
-                self.opening = other;
+            under @ Opening::Under => {
+                self.opening = under;
                 None
             }
+            Opening::Told => None,
         }
     }
 
@@ -228,10 +230,13 @@ impl<N: Network> Ledger<N> {
         self.course.retry_at = None;
         let stored = |turn: &HubTurn| turn.engine.is_some_and(|engine| engine <= fenced.turn);
         self.course.confirmed = self.turns.iter().take_while(|turn| stored(turn)).count();
+        if mutants::is(Mutant::ResendInDoubt) {
+            self.course.confirmed = 0;
+        }
         for turn in self.turns.iter_mut().skip(self.course.confirmed) {
             turn.engine = None;
         }
-        if fenced.turn < self.course.told {
+        if fenced.turn < self.course.told && !mutants::is(Mutant::IgnoreForgotten) {
             self.raise_alarm(&format!(
                 "turns {} to {} of instance {} were committed and are gone",
                 fenced.turn + 1,

@@ -9,6 +9,7 @@ use super::statements;
 use super::wire::{Sent, Step, What};
 use super::work::Work;
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::storage::keep::Settled;
 use crate::timers::Moment;
 
@@ -88,11 +89,30 @@ impl<N: Network> Ledger<N> {
     }
 
     fn send_turn(&mut self, at: usize) {
-        let engine = self.next_number();
-        self.turns[at].engine = Some(engine);
         let work = std::mem::take(&mut self.turns[at].work);
-        self.send_work(What::Turn, engine, &work);
+        let only_reads = work.heads.is_empty() && work.agencies().next().is_some();
+        if mutants::is(Mutant::ReadWithoutCommit) && only_reads {
+            self.turns[at].engine = Some(self.course.next);
+            self.read_without_commit(&work);
+        } else {
+            let engine = self.next_number();
+            self.turns[at].engine = Some(engine);
+            self.send_work(What::Turn, engine, &work);
+        }
         self.turns[at].work = work;
+    }
+
+    /// What a mutant sends for a turn that writes nothing.
+    fn read_without_commit(&mut self, work: &Work) {
+        let (sender, engine) = (self.sender, self.course.next);
+        let Some(link) = &mut self.links.main else { return };
+        statements::lock(&sender, engine, work.agencies(), &mut link.out);
+        if !work.asks.is_empty() {
+            statements::compare(sender.draw, work, &mut link.out);
+        }
+        frontend::sync(&mut link.out);
+        let steps: &[Step] = if work.asks.is_empty() { &[Step::Agencies] } else { &[Step::Agencies, Step::Compare] };
+        self.expect_answer(Sent::new(What::Turn, engine, steps));
     }
 
     fn next_number(&mut self) -> i64 {

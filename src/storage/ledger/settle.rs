@@ -11,6 +11,7 @@ use super::wire::{Answer, InstanceRow, Sent, What};
 use super::work::{Ask, Head, Work};
 use crate::limits;
 use crate::lottery::{AgencyId, Bet, Roster, Standing};
+use crate::mutants::{self, Mutant};
 use crate::storage::keep::{Committed, Compared, InstanceView, Known, Learned, Settled};
 
 impl<N: Network> Ledger<N> {
@@ -19,7 +20,9 @@ impl<N: Network> Ledger<N> {
     /// # Errors
     /// The connection is to be dropped: what became of this and of all behind it is in doubt.
     pub(super) fn settle(&mut self, sent: Sent) -> Result<(), LinkError> {
-        if let Some(warning) = &sent.answer.warning {
+        if let Some(warning) = &sent.answer.warning
+            && !mutants::is(Mutant::TakeWarned)
+        {
             return Err(LinkError::Lost(format!("a commit may be on one node alone: {warning}")));
         }
         if let Some(error) = &sent.answer.error {
@@ -34,6 +37,10 @@ impl<N: Network> Ledger<N> {
             }
             (What::Hold, _) => Ok(()),
             (What::Turn | What::Look | What::Survey, Some(1)) => self.note_committed(sent),
+            (What::Turn, None) if mutants::is(Mutant::ReadWithoutCommit) => match self.course.failed {
+                Some(_) => Ok(()),
+                None => self.settle_turn(&sent),
+            },
             // It does not follow the one that has failed.
             (What::Turn | What::Look | What::Survey, Some(0)) if self.course.failed.is_some() => Ok(()),
             (What::Turn | What::Look | What::Survey, _) => {
@@ -119,7 +126,7 @@ impl<N: Network> Ledger<N> {
     /// Notes an agency as it was before a turn that has done `head` to it. Says whether that is not what the hub believes.
     fn note_agency(&mut self, before: &Known, head: Option<&Head>) -> bool {
         let told = self.told.get(&before.agency).copied().unwrap_or(*before);
-        if before.batches < told.batches {
+        if before.batches < told.batches && !mutants::is(Mutant::IgnoreForgotten) {
             let (agency, from, to) = (before.agency, before.batches, told.batches.saturating_sub(1));
             self.raise_alarm(&format!("batches {from} to {to} of agency {agency} were committed and are gone"));
         }
@@ -142,6 +149,16 @@ impl<N: Network> Ledger<N> {
         }
         self.settled.push_back(Settled::Committed(Committed::new(self.last_settled)));
         self.settled.push_back(Settled::Learned(Box::new(learned)));
+    }
+
+    /// What a mutant takes for the draw: nothing has been read.
+    pub(super) fn flush_on_notification(&mut self) {
+        if !self.is_opening() && !std::mem::replace(&mut self.survey.told, true) {
+            let agencies: Vec<Known> = self.told.values().copied().collect();
+            let drawn = Some(winners_of_each(&agencies, Vec::new()));
+            self.settled.push_back(Settled::Learned(Box::new(Learned { drawn, ..Learned::default() })));
+            self.settled.push_back(Settled::Committed(Committed::new(self.last_settled)));
+        }
     }
 
     /// What other instances have stored is known: the hub may stage again.

@@ -8,6 +8,7 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use super::answers::{Columns, ServerError, Stored, rows_changed};
 use super::stage::LinkError;
 use crate::lottery::{AgencyId, Bet};
+use crate::mutants::{self, Mutant};
 use crate::storage::keep::Known;
 
 /// A statement of what was sent.
@@ -165,6 +166,12 @@ pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came,
     match message {
         Message::NotificationResponse(_) => return Ok(Came::Notification),
         Message::ParameterStatus(_) => return Ok(Came::Nothing),
+        Message::ReadyForQuery(_)
+            if mutants::is(Mutant::AnswerBeforeReady)
+                && wire.front().is_none_or(|sent| sent.answer.error.is_none()) =>
+        {
+            return Ok(Came::Nothing);
+        }
         _ => {}
     }
     let Some(sent) = wire.front_mut() else {
@@ -177,7 +184,12 @@ pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came,
     match message {
         Message::BindComplete => {}
         Message::DataRow(row) => sent.row(row)?,
-        Message::CommandComplete(body) => sent.complete(body.tag()?)?,
+        Message::CommandComplete(body) => {
+            sent.complete(body.tag()?)?;
+            if mutants::is(Mutant::AnswerBeforeReady) && sent.at == sent.steps.len() {
+                return Ok(answered(wire));
+            }
+        }
         Message::ErrorResponse(body) => {
             let error = ServerError::read(body.fields())?;
             if error.ends_the_connection() {
@@ -195,11 +207,16 @@ pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came,
             if sent.answer.error.is_none() && sent.at != sent.steps.len() {
                 return Err(unasked());
             }
-            return Ok(wire.pop_front().map_or(Came::Nothing, |sent| Came::Answer(Box::new(sent))));
+            return Ok(answered(wire));
         }
         _ => return Err(unasked()),
     }
     Ok(Came::Nothing)
+}
+
+/// The oldest is answered.
+fn answered(wire: &mut VecDeque<Sent>) -> Came {
+    wire.pop_front().map_or(Came::Nothing, |sent| Came::Answer(Box::new(sent)))
 }
 
 fn unasked() -> LinkError {
