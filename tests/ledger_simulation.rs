@@ -142,9 +142,13 @@ fn a_failover_that_forgets_is_noticed_and_holds_the_draw() {
 #[test]
 #[cfg(debug_assertions)]
 fn every_mutant_is_caught() {
+    use loteria::mutants::Mutant;
     let run = |seed| {
         run(seed, &mut BTreeMap::new());
         forgetful::run(seed);
     };
-    mutants::catch_all(&loteria::mutants::Mutant::OF_LEDGER, 300, run);
+    // These two need hellos, which `hubs_ledger` has.
+    let greets = |mutant: &Mutant| matches!(mutant, Mutant::ReadWithoutCommit | Mutant::HelloFromCache);
+    let mutants: Vec<Mutant> = Mutant::OF_LEDGER.into_iter().filter(|mutant| !greets(mutant)).collect();
+    mutants::catch_all(&mutants, 300, run);
 }

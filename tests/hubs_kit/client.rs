@@ -132,7 +132,8 @@ impl Client {
     }
 
     fn repeats_now(&self) -> bool {
-        self.sent == self.acknowledged && self.repeats_at.is_some_and(|at| self.acknowledged >= at)
+        // An eager client may still be told of batches that it sent before its welcome.
+        !self.eager && self.sent == self.acknowledged && self.repeats_at.is_some_and(|at| self.acknowledged >= at)
     }
 
     /// Other bets under the number of the last batch.

@@ -43,8 +43,10 @@ pub fn run(seed: u64) -> bool {
         cluster.borrow_mut().advance(next);
     }
     let (forgot, cluster) = (forgot.unwrap_or(false), cluster.borrow());
-    assert_eq!(cluster.visible().draws[&1].held.is_some(), forgot, "the draw is held where something is forgotten");
-    assert_eq!(cluster.draws_made().is_empty(), forgot, "and made where nothing is");
+    // Turns that only read may be gone, too: then it is held although no bet is missing.
+    let is_held = cluster.visible().draws[&1].held.is_some();
+    assert!(is_held || !forgot, "the draw is held where something is forgotten");
+    assert_eq!(cluster.draws_made().is_empty(), is_held, "and made where it is not");
     forgot
 }
 
