@@ -41,8 +41,8 @@ pub use keep::{
 };
 pub use ledger::{
     CheckedDraw, DrawnWinners, EngineError, HostFound, Imported, Inspection, Ledger, LedgerError, LedgerOptions,
-    LinkId, Network, Password, Reader, Replicas, SCHEMA, Waiting, check_draw, drawn_winners, export_draw, held,
-    import_store, release,
+    LinkId, Network, Password, Reader, Refused, Replicas, SCHEMA, Waiting, check_draw, drawn_winners, export_draw,
+    held, import_store, release,
 };
 pub use open::check::{Checked, check, check_rows};
 pub use open::stopped::{StoppedStore, StoredBatch};

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore};
+
+use crate::storage::Refused;
 
 /// `SSLRequest`: its length, and the code that stands in the place of a protocol version.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 /// The answer of a server that goes on with the handshake.
 const YES: u8 = b'S';
+/// The answer of one that has no TLS.
+const NO: u8 = b'N';
 
 /// The configuration of every encrypted connection to PostgreSQL.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ impl EngineTls {
     /// A name that no certificate can have.
     pub(super) fn session(&self, host: &str) -> io::Result<TlsSession> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| io::Error::other(format!("'{host}' is a name that no certificate can have")))?;
+            .map_err(|_| refused(format!("'{host}' is a name that no certificate can have")))?;
         let session = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
         Ok(TlsSession { asked: 0, answered: false, session: Box::new(session) })
     }
@@ -65,6 +69,23 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 
 fn wrong(key: &str, path: &Path, reason: &dyn fmt::Display) -> String {
     format!("{key} = {}: {reason}", path.display())
+}
+
+/// An error that the next connection would have again.
+fn refused(reason: impl Into<String>) -> io::Error {
+    io::Error::other(Refused(reason.into()))
+}
+
+/// A certificate stays as it is until a person changes it, and so does what a server demands. What is malformed may be a
+/// connection's own misfortune.
+fn told(error: rustls::Error) -> io::Error {
+    match &error {
+        rustls::Error::AlertReceived(AlertDescription::InternalError) => io::Error::other(error),
+        rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => {
+            refused(error.to_string())
+        }
+        _ => io::Error::other(error),
+    }
 }
 
 /// TLS on one connection, from the question whether the server serves it on.
@@ -89,11 +110,10 @@ impl TlsSession {
             match stream.read(&mut answer)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ if answer[0] == YES => self.answered = true,
-                _ => {
-                    return Err(io::Error::other(
-                        "PostgreSQL does not serve TLS there: set ssl = on in its configuration",
-                    ));
+                _ if answer[0] == NO => {
+                    return Err(refused("it does not serve TLS: set ssl = on in its configuration"));
                 }
+                _ => return Err(io::Error::other("PostgreSQL answers the question for TLS with an error")),
             }
         }
         self.send(stream)?;
@@ -124,7 +144,7 @@ impl TlsSession {
                     if let Err(error) = processed {
                         // The alert that says why.
                         let _the_error_is_told_anyhow = self.send(stream);
-                        return Err(io::Error::other(error));
+                        return Err(told(error));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

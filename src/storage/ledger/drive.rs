@@ -3,6 +3,7 @@
 use super::keeper::{Ledger, Opening};
 use super::link::Link;
 use super::network::Network;
+use super::options::LedgerError;
 use super::stage::{LinkError, Stage};
 use super::wire::{self, Came};
 use crate::limits;
@@ -120,7 +121,13 @@ impl<N: Network> Ledger<N> {
                 self.opening = Opening::Done(Box::new(Err(error.clone())));
                 return;
             }
-            LinkError::Mend(_) => limits::ENGINE_RETRY,
+            LinkError::Refused(reason) if self.is_opening() => {
+                let host = self.options.hosts[host].clone();
+                let error = LedgerError::Encryption { host, reason: reason.clone() };
+                self.opening = Opening::Done(Box::new(Err(error)));
+                return;
+            }
+            LinkError::Mend(_) | LinkError::Refused(_) => limits::ENGINE_RETRY,
             LinkError::Lost(_) | LinkError::Standby => limits::ENGINE_HOST_PAUSE,
         };
         // The leader that was: its server may have restarted. Else the next one.

@@ -43,7 +43,7 @@ pub use audit::{CheckedDraw, DrawnWinners, check_draw, drawn_winners, export_dra
 pub use import::{Imported, import_store};
 pub use inspection::{HostFound, Inspection};
 pub use keeper::Ledger;
-pub use network::{LinkId, Network, Waiting};
+pub use network::{LinkId, Network, Refused, Waiting};
 pub use options::{LedgerError, LedgerOptions, Password, Replicas};
 pub use reader::Reader;
 pub use release::{held, release};

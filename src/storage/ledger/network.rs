@@ -8,6 +8,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkId(pub usize);
 
+/// What an [`io::Error`] of a [`Network`] carries where trying again does not help: a person has to mend something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
 /// Connections to the hosts of an engine. No call waits for a peer.
 pub trait Network {
     /// Begins a connection to the host at this index of the configured ones. Until it stands, it neither takes nor has bytes.

@@ -73,6 +73,14 @@ pub enum LedgerError {
         /// How it asks.
         method: &'static str,
     },
+    /// No encrypted connection can be made: a certificate is refused, or the engine has none.
+    #[error("{host}: no TLS to PostgreSQL: {reason}: look at TLS, CA, CERT and KEY of [POSTGRES]")]
+    Encryption {
+        /// Which host.
+        host: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// There is no such database.
     #[error("{host}: {reason}: look at DATABASE of [POSTGRES]")]
     Database {

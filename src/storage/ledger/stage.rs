@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::network::Refused;
 use super::options::LedgerError;
 
 /// Why a connection is of no more use.
@@ -11,20 +12,25 @@ pub(super) enum LinkError {
     Lost(String),
     /// This host is a standby.
     Standby,
+    /// The network refuses it, and will the next time: a certificate, for instance.
+    Refused(String),
     /// A person has to mend something.
     Mend(LedgerError),
 }
 
 impl From<io::Error> for LinkError {
     fn from(error: io::Error) -> LinkError {
-        LinkError::Lost(error.to_string())
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
+            Some(Refused(reason)) => LinkError::Refused(reason.clone()),
+            None => LinkError::Lost(error.to_string()),
+        }
     }
 }
 
 impl std::fmt::Display for LinkError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LinkError::Lost(reason) => f.write_str(reason),
+            LinkError::Lost(reason) | LinkError::Refused(reason) => f.write_str(reason),
             LinkError::Standby => f.write_str("PostgreSQL is a standby there"),
             LinkError::Mend(error) => error.fmt(f),
         }
