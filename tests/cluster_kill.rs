@@ -1,0 +1,327 @@
+//! Three hubs behind haproxy over three PostgreSQL nodes, while leaders, standbys and hubs are killed, and leaders paused:
+//! every acknowledged batch is stored, in its place and with its bytes, and there is one draw.
+//!
+//! `LOTERIA_KILL_ROUNDS` sets how many rounds there are (4, one of each kind); `LOTERIA_KILL_SEED` replays the moments.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod cluster_kit;
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use cluster_kit::agency::{Agency, Outcome, Round};
+use cluster_kit::dialects::{Dialect, Link, batch};
+use cluster_kit::{Hubs, Nodes, Random, WINNING_NUMBER};
+use common::course_data;
+use common::machine::eventually;
+
+/// Agencies 1 to 5.
+const DIALECTS: [Dialect; 5] = [Dialect::Native, Dialect::Native, Dialect::Binary, Dialect::Text, Dialect::KeyValue];
+
+/// One cluster at a time: there is work enough for a small machine in one.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    LeaderKilled,
+    StandbyKilled,
+    HubKilled,
+    LeaderPaused,
+}
+
+const KINDS: [Kind; 4] = [Kind::LeaderKilled, Kind::StandbyKilled, Kind::HubKilled, Kind::LeaderPaused];
+
+#[derive(Default)]
+struct Tally {
+    pauses: Vec<Duration>,
+    batches: u64,
+    lost: u64,
+    twice: u64,
+    wrong: u64,
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
+
+/// What fails in a round, while agencies upload.
+fn fail(kind: Kind, nodes: &Nodes, hubs: &mut Hubs, random: &mut Random) {
+    match kind {
+        Kind::LeaderKilled => {
+            nodes.kill(nodes.leader());
+            nodes.run(&["promote"]);
+        }
+        Kind::StandbyKilled => nodes.kill(nodes.standbys()[usize::from(random.below(2) == 0)]),
+        Kind::HubKilled => {
+            let hub = usize::try_from(random.below(3)).unwrap();
+            hubs.kill(hub);
+            std::thread::sleep(Duration::from_millis(random.below(500)));
+            hubs.revive(hub);
+        }
+        Kind::LeaderPaused => {
+            let old = nodes.leader();
+            nodes.pause(old);
+            nodes.promote_beside_the_paused();
+            std::thread::sleep(Duration::from_millis(random.below(500)));
+            nodes.go_on(old);
+        }
+    }
+}
+
+/// The nodes are three again, as before the round.
+fn mend(kind: Kind, old: u8, nodes: &Nodes) {
+    if kind == Kind::LeaderPaused {
+        nodes.kill(old);
+    }
+    nodes.run(&["rejoin"]);
+    nodes.wait_until_whole();
+}
+
+fn one_round(kind: Kind, draw: u32, nodes: &Nodes, random: &mut Random, tally: &mut Tally) {
+    let mut hubs = Hubs::start(nodes, draw, random);
+    let address = hubs.address.clone();
+    let round = Round::new();
+    let old = nodes.leader();
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let agencies: Vec<_> = (1..)
+            .zip(DIALECTS)
+            .map(|(number, dialect)| {
+                let random = Random(random.below(u64::MAX) | 1);
+                let agency = Agency::new(number, dialect, &address, &round, random);
+                scope.spawn(|| agency.run())
+            })
+            .collect();
+        eventually("all agencies upload", || round.all_have(5, &[0; 5]));
+        std::thread::sleep(Duration::from_millis(random.below(1000)));
+        round.count_pauses();
+        fail(kind, nodes, &mut hubs, random);
+        // Each goes on, behind what was in flight.
+        let before = round.counts();
+        let until = Instant::now() + common::PATIENCE;
+        while !round.all_have(40, &before) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if !round.all_have(1, &before) {
+            say(&format!("{kind:?}: the upload does not go on\n{}", hubs.logs()));
+        }
+        tally.pauses.push(round.longest_pause());
+        round.finish.store(true, Ordering::Relaxed);
+        agencies.into_iter().map(|agency| agency.join().unwrap()).collect()
+    });
+    let before = (tally.lost, tally.twice, tally.wrong);
+    for outcome in &outcomes {
+        compare(outcome, draw, nodes, tally);
+    }
+    check_the_draw(draw, nodes, &hubs, &outcomes);
+    if (tally.lost, tally.twice, tally.wrong) > before && tally.lost + tally.wrong > before.0 + before.2 {
+        say(&hubs.logs());
+    }
+    drop(hubs);
+    mend(kind, old, nodes);
+}
+
+/// Compares every stored row of an agency with what it has sent.
+fn compare(outcome: &Outcome, draw: u32, nodes: &Nodes, tally: &mut Tally) {
+    let Outcome { agency, dialect, sent_on, refused, .. } = outcome;
+    let sql = format!("SELECT rows FROM loteria.batches WHERE draw = {draw} AND agency = {agency} ORDER BY batch");
+    let stored = nodes.ask(&sql);
+    let mut rows = stored.lines().map(str::trim_end).filter(|row| !row.is_empty()).peekable();
+    tally.batches += sent_on.len() as u64;
+    for (number, sent_on) in (0_u32..).zip(sent_on) {
+        let expected: Vec<String> = batch(number).iter().map(|bet| bet.row(*agency)).collect();
+        let mut copies = 0;
+        while rows.peek() == Some(&&*expected[0]) {
+            rows.next();
+            assert_eq!(rows.next(), Some(&*expected[1]), "agency {agency}: a batch is torn");
+            copies += 1;
+        }
+        // Whatever it was told, a numbered batch is stored once.
+        let most = if *dialect == Dialect::Native { 1 } else { *sent_on };
+        if copies == 0 {
+            tally.lost += 1;
+            say(&format!(
+                "LOST: draw {draw}, agency {agency} ({dialect:?}), batch {number} of {}",
+                outcome.sent_on.len()
+            ));
+        }
+        tally.twice += u64::from(copies.max(1) - 1);
+        if copies > most {
+            tally.wrong += 1;
+            say(&format!(
+                "TOO OFTEN: draw {draw}, agency {agency} ({dialect:?}), batch {number}: {copies} times, sent {sent_on} times"
+            ));
+        }
+    }
+    let extra: Vec<&str> = rows.collect();
+    if !extra.is_empty() {
+        tally.wrong += 1;
+        say(&format!(
+            "NOT SENT: draw {draw}, agency {agency} ({dialect:?}): {} rows more, the first is {}",
+            extra.len(),
+            extra[0]
+        ));
+    }
+    for refused in refused {
+        tally.wrong += 1;
+        say(&format!("REFUSED: draw {draw}, agency {agency} ({dialect:?}): {refused}"));
+    }
+}
+
+/// There was one draw, over all that is stored, and each hub tells each agency the same winners.
+fn check_the_draw(draw: u32, nodes: &Nodes, hubs: &Hubs, outcomes: &[Outcome]) {
+    let drawn = nodes.ask(&format!(
+        "SELECT count(*) || ' ' || (bets = (SELECT sum(bets) FROM loteria.batches WHERE draw = {draw})) FROM loteria.draws
+         WHERE draw = {draw} AND drawn_at IS NOT NULL AND held IS NULL GROUP BY draw"
+    ));
+    assert_eq!(drawn, "1 true", "one draw over all bets, and no alarm");
+    for outcome in outcomes {
+        let agency = outcome.agency;
+        let stored = nodes.ask(&format!(
+            "SELECT document FROM loteria.bets WHERE draw = {draw} AND agency = {agency} AND number = {WINNING_NUMBER}"
+        ));
+        let mut expected: Vec<u32> = stored.lines().map(|document| document.parse().unwrap()).collect();
+        let sent = (0..).zip(&outcome.sent_on).flat_map(|(number, _)| batch(number));
+        let mut sent: Vec<u32> = sent.filter(|bet| bet.number == WINNING_NUMBER).map(|bet| bet.document).collect();
+        expected.sort_unstable();
+        let mut told = outcome.winners.clone();
+        told.sort_unstable();
+        assert_eq!(told, expected, "agency {agency}: its winners");
+        told.dedup();
+        sent.sort_unstable();
+        assert_eq!(told, sent, "agency {agency}: the winners that it has sent");
+        for hub in 0..3 {
+            let mut link = Link::connect(&hubs.address_of(hub)).unwrap();
+            link.send(b"PROXY TCP4 127.0.0.9 127.0.0.1 5000 12345\r\n").unwrap();
+            link.greet(agency).unwrap();
+            let mut winners = link.ask_native().unwrap();
+            winners.sort_unstable();
+            assert_eq!(winners, expected, "agency {agency} at hub {hub}");
+        }
+    }
+}
+
+fn report(tallies: &mut BTreeMap<Kind, Tally>) {
+    for (kind, tally) in tallies {
+        tally.pauses.sort_unstable();
+        let (count, most) = (tally.pauses.len(), tally.pauses.last().copied().unwrap_or_default());
+        say(&format!(
+            "{kind:?}: {count} rounds, pause without acknowledgement: median {:.1} s, most {:.1} s; {} batches: {} lost, {} stored twice as they may be, {} wrong",
+            tally.pauses[count / 2].as_secs_f64(),
+            most.as_secs_f64(),
+            tally.batches,
+            tally.lost,
+            tally.twice,
+            tally.wrong
+        ));
+    }
+}
+
+#[test]
+fn leaders_standbys_and_hubs_are_killed_and_no_acknowledged_batch_is_lost() {
+    let _alone = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(nodes) = Nodes::start() else { return };
+    let seed = setting("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    say(&format!("LOTERIA_KILL_SEED={seed}"));
+    let mut random = Random(seed | 1);
+    let mut tallies = BTreeMap::new();
+    let rounds = u32::try_from(setting("LOTERIA_KILL_ROUNDS").unwrap_or(4)).unwrap();
+    for draw in 1..=rounds {
+        // The first rounds have one of each kind.
+        let kind = KINDS[if draw <= 4 { draw as usize - 1 } else { usize::try_from(random.below(4)).unwrap() }];
+        let began = Instant::now();
+        one_round(kind, draw, &nodes, &mut random, tallies.entry(kind).or_default());
+        let tally: &Tally = &tallies[&kind];
+        let pause = tally.pauses.last().copied().unwrap_or_default();
+        say(&format!(
+            "round {draw}: {kind:?}, pause {:.1} s, {:.0} s in all",
+            pause.as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        ));
+    }
+    report(&mut tallies);
+    assert!(tallies.values().all(|tally| tally.lost + tally.wrong == 0), "see the lines above");
+}
+
+#[test]
+fn all_of_a_thousand_parked_queries_are_answered_by_three_hubs() {
+    let _alone = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(nodes) = Nodes::start() else { return };
+    let mut random = Random(u64::from(std::process::id()) | 1);
+    let hubs = Hubs::start(&nodes, 1, &mut random);
+    for agency in 1..5 {
+        let mut link = Link::connect(&hubs.address).unwrap();
+        link.send(&common::binary_batch(agency, 1000 + agency, WINNING_NUMBER)).unwrap();
+        link.answer(Dialect::Binary).unwrap();
+        link.send(&common::binary(2, &[agency], b"")).unwrap();
+        link.answer(Dialect::Binary).unwrap();
+    }
+    let mut parked: Vec<(u32, Link)> = (0..1000)
+        .map(|nth| {
+            let agency = 1 + nth % 4;
+            let mut link = Link::connect(&hubs.address).unwrap();
+            link.send(&common::binary(3, &[agency], b"")).unwrap();
+            (agency, link)
+        })
+        .collect();
+    let mut last = Link::connect(&hubs.address).unwrap();
+    last.send(&common::binary(2, &[5], b"")).unwrap();
+    last.answer(Dialect::Binary).unwrap();
+    let began = Instant::now();
+    for (agency, link) in &mut parked {
+        assert_eq!(link.binary_winners().unwrap(), Some(vec![1000 + *agency]));
+    }
+    say(&format!(
+        "1000 parked queries of three hubs answered {:.3} s after the last finish",
+        began.elapsed().as_secs_f64()
+    ));
+    if let Some(data) = course_data() {
+        drop(hubs);
+        the_courses_bets(&data, &Hubs::start(&nodes, 2, &mut random), &nodes);
+    }
+}
+
+/// The project's own clients, each in another dialect, with the course's bets.
+fn the_courses_bets(data: &std::path::Path, hubs: &Hubs, nodes: &Nodes) {
+    let folder = tempfile::tempdir().unwrap();
+    let clients: Vec<_> = (1..=5)
+        .zip(["native", "binary", "text", "key-value", "case-id"])
+        .map(|(number, dialect)| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+            command.env_clear().current_dir(folder.path()).env("CLI_ID", number.to_string());
+            command.env("CLI_DATA", data.join(format!("agency-{number}.csv"))).env("CLI_SERVER_ADDRESS", &hubs.address);
+            command.env("CLI_PROTOCOL", dialect).env("CLI_MODE", "agency");
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    let winners: Vec<usize> = clients
+        .into_iter()
+        .map(|client| {
+            let output = client.wait_with_output().unwrap();
+            let log = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{log}\n{}", hubs.logs());
+            let line = log.lines().rfind(|line| line.contains("action: consulta_ganadores | result: success")).unwrap();
+            line.rsplit("cant_ganadores: ").next().unwrap().trim().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(winners, [2, 3, 3, 2, 0]);
+    assert_eq!(nodes.ask("SELECT sum(bets) FROM loteria.batches WHERE draw = 2"), "78697");
+    for number in 1..=5 {
+        let sent = std::fs::read_to_string(data.join(format!("agency-{number}.csv"))).unwrap();
+        let sent: Vec<String> = sent.lines().map(|line| format!("{number},{}", line.trim_end())).collect();
+        let stored =
+            nodes.ask(&format!("SELECT rows FROM loteria.batches WHERE draw = 2 AND agency = {number} ORDER BY batch"));
+        let stored: Vec<&str> = stored.lines().map(str::trim_end).filter(|row| !row.is_empty()).collect();
+        assert!(stored == sent, "agency {number}'s rows are not its bets");
+    }
+    say("the course's 78697 bets through haproxy: every row, and 2, 3, 3, 2, 0 winners");
+}
