@@ -45,7 +45,7 @@ impl Inspection {
     pub fn go_on(&mut self, network: &mut impl Network, now: Moment) -> bool {
         network.poll();
         let options = &self.options;
-        for (link, found) in &mut self.hosts {
+        for (name, (link, found)) in options.hosts.iter().zip(&mut self.hosts) {
             let Some(open) = link else { continue };
             let went = go_on(open, options, network, now);
             let late = now >= self.until;
@@ -55,6 +55,9 @@ impl Inspection {
                 Ok(()) => continue,
                 Err(LinkError::Standby) => HostFound::Standby,
                 Err(LinkError::Mend(error)) => HostFound::Refused(error),
+                Err(LinkError::Refused(reason)) => {
+                    HostFound::Refused(LedgerError::Encryption { host: name.clone(), reason })
+                }
                 Err(LinkError::Lost(why)) => HostFound::Away(why),
             };
             if let Some(link) = link.take() {

@@ -53,6 +53,7 @@ impl From<LinkError> for EngineError {
     fn from(error: LinkError) -> EngineError {
         match error {
             LinkError::Mend(error) => EngineError::Mend(error),
+            LinkError::Refused(why) => EngineError::Refused(why),
             LinkError::Lost(_) | LinkError::Standby => EngineError::Away(error.to_string()),
         }
     }
