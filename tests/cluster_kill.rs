@@ -40,6 +40,8 @@ const KINDS: [Kind; 4] = [Kind::LeaderKilled, Kind::StandbyKilled, Kind::HubKill
 #[derive(Default)]
 struct Tally {
     pauses: Vec<Duration>,
+    /// From the failure until each agency has 40 acknowledgements more.
+    each: Vec<Duration>,
     batches: u64,
     lost: u64,
     twice: u64,
@@ -104,6 +106,7 @@ fn one_round(kind: Kind, draw: u32, nodes: &Nodes, random: &mut Random, tally: &
         eventually("all agencies upload", || round.all_have(5, &[0; 5]));
         std::thread::sleep(Duration::from_millis(random.below(1000)));
         round.count_pauses();
+        let before_failing = Instant::now();
         fail(kind, nodes, &mut hubs, random);
         // Each goes on, behind what was in flight.
         let before = round.counts();
@@ -115,6 +118,12 @@ fn one_round(kind: Kind, draw: u32, nodes: &Nodes, random: &mut Random, tally: &
             say(&format!("{kind:?}: the upload does not go on\n{}", hubs.logs()));
         }
         tally.pauses.push(round.longest_pause());
+        // Of one agency alone: its hub may have been with the old leader.
+        let one = before_failing.elapsed();
+        tally.each.push(one);
+        if one > Duration::from_secs(30) {
+            say(&format!("{kind:?}: some agency waited {:.1} s\n{}", one.as_secs_f64(), hubs.logs()));
+        }
         round.finish.store(true, Ordering::Relaxed);
         agencies.into_iter().map(|agency| agency.join().unwrap()).collect()
     });
@@ -213,11 +222,14 @@ fn check_the_draw(draw: u32, nodes: &Nodes, hubs: &Hubs, outcomes: &[Outcome]) {
 fn report(tallies: &mut BTreeMap<Kind, Tally>) {
     for (kind, tally) in tallies {
         tally.pauses.sort_unstable();
+        tally.each.sort_unstable();
         let (count, most) = (tally.pauses.len(), tally.pauses.last().copied().unwrap_or_default());
         say(&format!(
-            "{kind:?}: {count} rounds, pause without acknowledgement: median {:.1} s, most {:.1} s; {} batches: {} lost, {} stored twice as they may be, {} wrong",
+            "{kind:?}: {count} rounds, pause without acknowledgement: median {:.1} s, most {:.1} s; until every agency goes on: median {:.1} s, most {:.1} s; {} batches: {} lost, {} stored twice as they may be, {} wrong",
             tally.pauses[count / 2].as_secs_f64(),
             most.as_secs_f64(),
+            tally.each[count / 2].as_secs_f64(),
+            tally.each[count - 1].as_secs_f64(),
             tally.batches,
             tally.lost,
             tally.twice,

@@ -28,6 +28,8 @@ pub struct Engine {
     programs: PathBuf,
     pub address: SocketAddr,
     server: Option<Child>,
+    /// More settings, for the next start.
+    pub settings: Vec<String>,
 }
 
 /// The folder of `initdb` and its like.
@@ -47,7 +49,7 @@ impl Engine {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let mut engine = Engine { folder, programs, address: free_address(), server: None };
+        let mut engine = Engine { folder, programs, address: free_address(), server: None, settings: Vec::new() };
         if is_root() {
             // PostgreSQL refuses to run as root.
             run(Command::new("chown").arg("postgres").arg(engine.folder.path()));
@@ -87,6 +89,33 @@ impl Engine {
         self.folder.path().join("data")
     }
 
+    /// Starts it anew with this certificate, and `authority` for those of its clients. `access`: more of pg_hba.conf, before
+    /// the rest. Certificates are `name.crt` and `name.key` in `folder`.
+    pub fn serve_tls(&mut self, folder: &std::path::Path, name: &str, access: &str) {
+        self.crash();
+        let data = self.data();
+        for (from, to) in
+            [(format!("{name}.crt"), "tls.crt"), (format!("{name}.key"), "tls.key"), ("ca.crt".to_owned(), "tls.ca")]
+        {
+            let _there_is_none_the_first_time = fs::remove_file(data.join(to));
+            fs::copy(folder.join(from), data.join(to)).unwrap();
+            if is_root() {
+                run(Command::new("chown").arg("postgres").arg(data.join(to)));
+            }
+        }
+        let rest = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
+        fs::write(data.join("pg_hba.conf"), format!("{access}{rest}")).unwrap();
+        let settings = [
+            "ssl=on",
+            "ssl_cert_file=tls.crt",
+            "ssl_key_file=tls.key",
+            "ssl_ca_file=tls.ca",
+            "listen_addresses=127.0.0.1,127.0.0.2",
+        ];
+        self.settings = settings.map(str::to_owned).into();
+        self.boot();
+    }
+
     /// Starts the server and waits until it takes connections.
     pub fn boot(&mut self) {
         let port = self.address.port();
@@ -101,7 +130,7 @@ impl Engine {
         ];
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data());
-        for setting in settings {
+        for setting in settings.iter().chain(&self.settings) {
             command.arg("-c").arg(setting);
         }
         let log = fs::File::create(self.folder.path().join("log")).unwrap();

@@ -1,0 +1,85 @@
+//! TLS with the name verified, and passwords, to PostgreSQL: a hub serves, or ends at once with 2 and one line that says why.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
+
+mod common;
+mod engine_kit;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::machine::{has, skip};
+use common::{Start, binary_batch, hub};
+use engine_kit::{Engine, PASSWORD};
+
+/// A hub that demands TLS of `engine`, whose certificate has the name 127.0.0.1.
+fn encrypted(engine: &Engine, folder: &Path) -> Start {
+    hub()
+        .file("password", &format!("{PASSWORD}\n"))
+        .env("LOTTERY_AGENCIES", "2")
+        .env("LOTTERY_UNNUMBERED_AGENCIES", "1")
+        .env("STORAGE_ENGINE", "postgres")
+        .env("POSTGRES_HOSTS", &engine.address.to_string())
+        .env("POSTGRES_PASSWORD_FILE", "password")
+        .env("POSTGRES_REPLICAS", "none")
+        .env("POSTGRES_TLS", "verify-full")
+        .env("POSTGRES_CA", folder.join("ca.crt").to_str().unwrap())
+}
+
+/// Ends with 2 and one line, with all of `said` in it.
+#[track_caller]
+fn refused(start: Start, said: &[&str]) {
+    let (code, _, error) = start.run();
+    assert_eq!(code, Some(2), "{said:?}: {error}");
+    assert!(said.iter().all(|said| error.contains(said)) && error.lines().count() == 1, "{said:?}: {error}");
+}
+
+/// Stores a batch.
+fn serves(start: Start) {
+    let hub = start.start();
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 11, 7574));
+    agency.expect(&[0]);
+}
+
+#[test]
+fn it_serves_with_tls_or_says_in_one_line_why_it_cannot() {
+    if !has("openssl") {
+        return skip("openssl is not installed");
+    }
+    let Some(mut engine) = Engine::start() else { return };
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/certificados.sh");
+    let output = Command::new("sh").args([script, "-n", "1", "-s", "127.0.0.1", "-w"]).arg(folder).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let host = engine.address.to_string();
+
+    refused(encrypted(&engine, folder), &[&host, "it does not serve TLS: set ssl = on"]);
+
+    engine.serve_tls(folder, "expired-server", "");
+    refused(encrypted(&engine, folder), &[&host, "invalid peer certificate: certificate expired"]);
+
+    engine.serve_tls(folder, "impostor", "");
+    refused(encrypted(&engine, folder), &[&host, "invalid peer certificate: UnknownIssuer", "look at TLS, CA"]);
+
+    engine.serve_tls(folder, "server", "");
+    serves(encrypted(&engine, folder));
+    let encrypted_all = engine.ask("SELECT count(*) FROM loteria.batches");
+    assert_eq!(encrypted_all, "1");
+    let other_name = format!("127.0.0.2:{}", engine.address.port());
+    refused(
+        encrypted(&engine, folder).env("POSTGRES_HOSTS", &other_name),
+        &[&other_name, "invalid peer certificate: certificate not valid for name"],
+    );
+    refused(encrypted(&engine, folder).file("password", "another\n"), &[&host, "refuses user 'loteria'", "password"]);
+
+    engine.serve_tls(folder, "server", "hostssl all loteria 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n");
+    let with = |name: &str| {
+        let file = |end: &str| folder.join(format!("{name}.{end}")).to_str().unwrap().to_owned();
+        encrypted(&engine, folder).env("POSTGRES_CERT", &file("crt")).env("POSTGRES_KEY", &file("key"))
+    };
+    serves(with("agency-1"));
+    refused(encrypted(&engine, folder), &[&host, "requires a valid client certificate"]);
+    refused(with("untrusted"), &[&host, "received fatal alert"]);
+}
