@@ -104,7 +104,7 @@ impl<'a> Agency<'a> {
         loop {
             let done = match self.dialect {
                 Dialect::Native => self.native(),
-                _ => self.lockstep(&mut next),
+                Dialect::Binary | Dialect::Text | Dialect::KeyValue => self.lockstep(&mut next),
             };
             match done {
                 Ok(Some(winners)) => {

@@ -79,13 +79,10 @@ fn refused(reason: impl Into<String>) -> io::Error {
 /// A certificate stays as it is until a person changes it, and so does what a server demands. What is malformed may be a
 /// connection's own misfortune.
 fn told(error: rustls::Error) -> io::Error {
-    match &error {
-        rustls::Error::AlertReceived(AlertDescription::InternalError) => io::Error::other(error),
-        rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => {
-            refused(error.to_string())
-        }
-        _ => io::Error::other(error),
-    }
+    use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
+    let is_its_own_trouble = matches!(error, AlertReceived(AlertDescription::InternalError));
+    let stays = matches!(error, InvalidCertificate(_) | AlertReceived(_) | PeerIncompatible(_));
+    if stays && !is_its_own_trouble { refused(error.to_string()) } else { io::Error::other(error) }
 }
 
 /// TLS on one connection, from the question whether the server serves it on.
