@@ -10,7 +10,7 @@ pub fn catch_all(mutants: &[Mutant], seeds: u64, run: impl Fn(u64) + RefUnwindSa
     let passes = |mutant: &Mutant| {
         let _introduced = mutants::introduce(Some(*mutant));
         let caught = (0..seeds).find(|seed| catch_unwind(|| run(*seed)).is_err());
-        println!("{mutant:?}: {caught:?}");
+        eprintln!("{mutant:?}: {caught:?}");
         caught.is_none()
     };
     let missed: Vec<Mutant> = mutants.iter().copied().filter(passes).collect();

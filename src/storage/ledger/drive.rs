@@ -39,7 +39,7 @@ impl<N: Network> Ledger<N> {
         let host = link.host;
         self.links.host = host;
         let was_open = link.stage == Stage::Open;
-        let mut served = self.serve(&mut link, true);
+        let mut served = self.serve(&mut link);
         if served.is_ok() && self.is_late(&link) {
             served = Err(LinkError::Lost("it does not answer".to_owned()));
         }
@@ -59,8 +59,8 @@ impl<N: Network> Ledger<N> {
         starts && link.began.until(self.now) >= limits::ENGINE_START_PATIENCE
     }
 
-    /// Reads from a connection and takes what has come. `goes_on`: it may begin a new epoch.
-    fn serve(&mut self, link: &mut Link, goes_on: bool) -> Result<(), LinkError> {
+    /// Reads from a connection and takes what has come. It goes on to its fence, and then begins a new epoch.
+    fn serve(&mut self, link: &mut Link) -> Result<(), LinkError> {
         // What came before the end is still to be taken.
         let read = link.read(&mut self.network, self.now);
         while let Some(message) = link.message()? {
@@ -81,9 +81,7 @@ impl<N: Network> Ledger<N> {
                 continue;
             }
             link.start(&message, &self.options)?;
-            if goes_on {
-                link.go_ahead(&self.options)?;
-            }
+            link.go_ahead(&self.options)?;
             if let Some(fenced) = link.fenced() {
                 self.note_open(link, fenced);
             }
@@ -155,32 +153,34 @@ impl<N: Network> Ledger<N> {
 
     fn drive_second(&mut self) {
         let Some(mut link) = self.links.second.take() else { return };
-        let was_fencing = !matches!(link.stage, Stage::Authentication | Stage::Checks | Stage::Format);
-        let main_host = self.links.main.as_ref().map(|link| link.host);
-        let goes_on = was_fencing || main_host.is_none_or(|host| host == link.host);
-        let served = self.serve(&mut link, goes_on);
-        match served {
-            Ok(()) if link.stage == Stage::Checked || link.stage == Stage::Open => self.take_over(link),
-            Ok(()) if self.is_late(&link) => link.close(&mut self.network),
+        match self.serve(&mut link) {
+            Ok(()) if link.stage == Stage::Open => self.take_over(link),
+            Ok(()) if self.is_late(&link) || self.is_in_vain(&link) => link.close(&mut self.network),
             Ok(()) => self.links.second = Some(link),
             Err(_) => link.close(&mut self.network),
         }
     }
 
-    /// The second connection becomes the main one: its host is a leader, or it has begun a new epoch.
-    fn take_over(&mut self, mut link: Link) {
+    /// Whether another host takes so long to commit a fence that the next one is to be asked. A leader that was paused and goes
+    /// on says that it is one, and no standby follows it any more.
+    fn is_in_vain(&self, link: &Link) -> bool {
+        let elsewhere = self.links.main.as_ref().is_some_and(|main| main.host != link.host);
+        elsewhere && link.began.until(self.now) >= limits::ENGINE_SILENCE_LONG
+    }
+
+    /// The second connection becomes the main one: it has begun a new epoch, so that its host leads. That it says so is not
+    /// enough to leave a connection for.
+    fn take_over(&mut self, link: Link) {
         if let Some(main) = self.links.main.take() {
             let host = main.host;
             main.close(&mut self.network);
-            if link.stage == Stage::Checked {
-                self.wire.clear();
-                self.course.failed = None;
-                self.log_trouble(Some(host), "it is silent, and another host is a leader");
+            if host != link.host {
+                let reason = "it was silent, and another host is the leader";
+                log::warn!(
+                    "action: engine | result: in_progress | host: {} | reason: {reason}",
+                    self.options.hosts[host]
+                );
             }
-        }
-        if let Err(error) = link.go_ahead(&self.options) {
-            link.close(&mut self.network);
-            return self.note_lost(self.links.next_host, &error, false);
         }
         self.links.main = Some(link);
     }
@@ -218,11 +218,12 @@ impl<N: Network> Ledger<N> {
     pub(super) fn wake(&self) -> Option<Moment> {
         let main = self.links.main.as_ref();
         let begun = [main, self.links.second.as_ref()].into_iter().flatten();
+        let vain = self.links.second.as_ref().map(|link| link.began + limits::ENGINE_SILENCE_LONG);
         let late = begun.filter(|link| link.fenced().is_none()).map(|link| link.began + limits::ENGINE_START_PATIENCE);
         let connect = (main.is_none() && !self.is_refused()).then_some(self.links.connect_at);
         let silent = self.silent_at().filter(|_| self.links.second.is_none()).map(|at| at.max(self.links.probe_at));
         let send = self.is_connected().then(|| self.send_at()).flatten();
-        late.filter(|at| *at > self.now).chain(connect).chain(silent).chain(send).min()
+        late.chain(vain).filter(|at| *at > self.now).chain(connect).chain(silent).chain(send).min()
     }
 
     /// Whether the start has failed, and a person is needed.
