@@ -121,6 +121,8 @@ follow() {
 launch() {
     node=$1
     shift
+    # A server that was killed may be a zombie still: it has its process id, and PostgreSQL takes it for one that runs.
+    runs "$node" || as_node rm -f "$(data "$node")/postmaster.pid"
     tries=0
     fixed=$([ -s "$folder/port$node" ] && echo yes)
     while [ "$tries" -lt 20 ]; do
