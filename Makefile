@@ -14,7 +14,7 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop kill-cluster simulate soak soak-cluster fuzz hostile parked lint fmt
+.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop kill-cluster patroni simulate soak soak-cluster fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
 
@@ -50,6 +50,10 @@ kill-loop: ## hub and clients killed some thousand times over ten draws of the c
 
 kill-cluster: ## leaders, standbys and hubs of a cluster killed, leaders paused, every row compared: KILL_ROUNDS= (50), LOTERIA_KILL_SEED=
 	LOTERIA_KILL_ROUNDS='$(or $(KILL_ROUNDS),50)' cargo test --locked --test cluster_kill -- --nocapture leaders_standbys
+
+patroni: ## nothing is lost under Patroni when a leader is killed, and when one is paused and goes on (two minutes); skipped aloud without it
+	@$(call with_python,patroni) \
+	python3 -m unittest discover --verbose --start-directory tests/tools --pattern 'long_*.py'
 
 mixed-runs: ## fifty draws in a row, each agency in another dialect (minutes)
 	cargo test --locked --test peers -- --ignored fifty_mixed_draws_in_a_row

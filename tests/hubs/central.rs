@@ -10,6 +10,7 @@ use std::time::Duration;
 use loteria::lottery::{
     Agency as AgencyState, AgencyId, BatchError, Bet, BetError, BetSource, Lottery, Roster, Standing,
 };
+use loteria::mutants::{self, Mutant};
 use loteria::storage::{
     CommitError, Compared, Keep, Known, Learned, Load, Match, MatchError, MemoryDisk, Options, Place, Rows, Settled,
     StagedBatch, Store, TurnNumber,
@@ -368,7 +369,7 @@ impl Keep for Shared {
 
     fn look(&mut self, agency: AgencyId) -> bool {
         self.hand.looks.push(agency);
-        true
+        !mutants::is(Mutant::HelloFromCache)
     }
 
     fn stage_again(&mut self, place: Option<Place>) -> Option<StagedBatch> {
