@@ -170,7 +170,7 @@ impl Cluster {
         self.follow_on(at);
     }
 
-    /// Whether a leader lets nobody write.
+    /// Whether a leader refuses writes.
     pub fn set_read_only(&mut self, at: usize, read_only: bool) {
         self.nodes[at].is_read_only = read_only;
     }

@@ -203,7 +203,7 @@ impl Bench {
         let waits = format!("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {}", self.probe.process);
         let until = Instant::now() + PATIENCE;
         self.probe.ask("UPDATE probe SET n = n + 1");
-        // The server takes the setting when it gets to it: what is committed before waits for nobody.
+        // The server takes the setting when it gets to it: what is committed before waits for no standby.
         while self.admin.run(&waits) != ["t"] {
             assert!(Instant::now() < until, "the server does not wait for standbys");
             if self.probe.has_answered() {
