@@ -260,7 +260,7 @@ fn wait_for_standbys(engine: &Engine, wait: bool) {
 fn while_a_commit_waits(engine: &Engine, desk: &mut Desk, what: &str) {
     desk.wait_for("a commit that waits", |_| {
         let done = engine.ask(&format!(
-            "SELECT {what}(pid) FROM pg_stat_activity WHERE application_name = 'hub 1' AND wait_event = 'SyncRep'"
+            "SELECT {what} (pid) FROM pg_stat_activity WHERE application_name = 'hub 1' AND wait_event = 'SyncRep'"
         ));
         (done == "t").then_some(())
     });
@@ -273,7 +273,9 @@ fn a_commit_whose_wait_for_a_standby_was_cut_short_is_in_doubt_and_then_found() 
     for (round, how) in ["pg_cancel_backend", "pg_terminate_backend"].into_iter().enumerate() {
         let number = round as u64;
         wait_for_standbys(&engine, true);
-        // What the kill meets may be a survey: then the turn is behind it, and is sent again.
+        // The server takes the setting when it gets to it: the first commit that waits is a survey's.
+        while_a_commit_waits(&engine, &mut desk, "0 <>");
+        // What the kill meets may be that survey: then the turn is behind it, and is sent again.
         desk.stage(1, Place::Numbered(number), &batch(7 * u32::try_from(round).unwrap(), 3));
         assert!(desk.ledger.look(AgencyId(2)));
         let turn = desk.submit();

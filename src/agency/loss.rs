@@ -65,7 +65,8 @@ fn what_to_do(error: &Error) -> Option<&'static str> {
         | Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => Some(
             "connect by a name that the hub's certificate has (server.address), or make one with this name (certificados.sh -s NAME)",
         ),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // An authority of the same name with another key: certificates that were made twice.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Some("tls.ca must be the authority of the hub's certificate")
         }
         Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Some("the hub needs another certificate"),
@@ -80,6 +81,7 @@ fn what_to_do(error: &Error) -> Option<&'static str> {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
+            | AlertDescription::DecryptError
             | AlertDescription::AccessDenied => Some(
                 "the hub refuses the certificate of tls.cert: it must be of an authority in the hub's CLIENT_CA, and valid now",
             ),
@@ -104,6 +106,8 @@ mod tests {
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), "tls.ca"),
             (Error::AlertReceived(AlertDescription::CertificateRequired), "tls.cert"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "tls.cert"),
+            (Error::AlertReceived(AlertDescription::DecryptError), "tls.cert"),
+            (Error::InvalidCertificate(CertificateError::BadSignature), "tls.ca"),
         ] {
             let loss = tls(error);
             assert!(loss.kind == Kind::Permanent && loss.reason.contains(advice), "{loss:?}");

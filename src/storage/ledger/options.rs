@@ -91,7 +91,7 @@ pub enum LedgerError {
     },
     /// The schema is missing, or may not be used.
     #[error(
-        "{host}: database '{database}' is not ready: {reason}: run server --schema | psql there, whose end has the grants of the hubs' role"
+        "{host}: database '{database}' is not ready: {reason}: pipe the output of server --schema into psql there; its end has the grants of the hubs' role"
     )]
     Schema {
         /// Which host.
