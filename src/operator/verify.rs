@@ -25,6 +25,9 @@ pub fn verify<N: Waiting>(source: Source<N>, against: Option<&Path>, out: &mut d
         }
     };
     let checked = match source {
+        Source::Files(store) if store.is_dir() => {
+            return Err(Failure::Usage(format!("{} is a folder: name the file of the bets in it", store.display())));
+        }
         Source::Files(store) => check(&store, take)?,
         Source::Engine(mut reader, _) => {
             let CheckedDraw { checked, held: why } = check_draw(&mut reader, take)?;

@@ -241,7 +241,10 @@ impl<K: Keep> Reactor<K> {
         let group = self.hub.keeper().group();
         let did_something = self.marks.did_something(self.traffic, group);
         if did_something {
-            status.turn(&self.marks.end(self.traffic, group, self.clock.elapsed()));
+            let mut times = self.marks.end(self.traffic, group, self.clock.elapsed());
+            // Elsewhere a commit takes as long as its answer, which the loop does not wait for.
+            times.committed &= self.hub.keeper().draws_here();
+            status.turn(&times);
             self.marks.set_traced(status.is_traced());
         }
         let view = LoopView {

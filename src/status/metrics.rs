@@ -216,7 +216,11 @@ fn of_loop(snapshot: &Snapshot, latencies: &Latencies) -> Vec<Family> {
     let lines_dropped = snapshot.gauges.log_lines_dropped;
     vec![
         durations("loteria_turn", "How long turns of the loop take, without waiting.", &latencies.turns),
-        durations("loteria_commit", "How long commits take that write.", &latencies.commits),
+        durations(
+            "loteria_commit",
+            "How long commits take that write. With PostgreSQL there are none: the loop does not wait for them.",
+            &latencies.commits,
+        ),
         counter("loteria_log_lines_dropped", "Lines of the log that were dropped.", lines_dropped),
     ]
 }

@@ -115,7 +115,7 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
         winning_number: options.winning_number,
         roster: options.roster.clone(),
         instance: random()?,
-        name: format!("{} {}:{}", env!("CARGO_PKG_NAME"), options.status.names.join(" "), options.port),
+        name: format!("{}:{}", machine_name(), options.port),
         replicas: match postgres.standbys {
             Standbys::Required => Replicas::Required,
             Standbys::Trusted => Replicas::Trusted,
@@ -123,6 +123,12 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
         },
         in_flight: postgres.in_flight,
     })
+}
+
+/// What people call this machine; the hub is told from others by it, and by its port.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "hub".to_owned() } else { name.trim().to_owned() }
 }
 
 /// What tells this run from every other one.

@@ -131,7 +131,10 @@ impl<N: Network> Ledger<N> {
         // The leader that was: its server may have restarted. Else the next one.
         self.links.next_host = if was_open { host } else { (host + 1) % hosts };
         self.links.connect_at = self.now + pause;
-        self.log_trouble(Some(host), &error.to_string());
+        // What is wrong is that there is no leader, whichever standby was asked last.
+        if !matches!(error, LinkError::Standby) || self.trouble.text.is_none() {
+            self.log_trouble(Some(host), &error.to_string());
+        }
         self.links.main = self.links.second.take();
         if let Some(link) = &mut self.links.main
             && let Err(error) = link.go_ahead(&self.options)

@@ -84,11 +84,12 @@ WHERE instance = $1 AND epoch = $2 AND turn = $3 - 1",
         sql: "SELECT agency, batches, bets, standing FROM loteria.agencies WHERE draw = $1 ORDER BY agency",
         parameters: &[INT],
     },
-    // There is a row for each run of a hub's server: those of earlier days are of no interest.
+    // There is a row for each run of a hub's server: of each name the last one counts, and earlier days are of no interest.
     Statement {
         name: "survey_instances",
         sql: "SELECT instance = $1, left(name, 64), turn, (extract(epoch FROM now() - seen) * 1000)::bigint
-FROM loteria.instances WHERE seen > now() - interval '1 day' ORDER BY seen DESC LIMIT $2",
+FROM (SELECT DISTINCT ON (name) * FROM loteria.instances WHERE seen > now() - interval '1 day' ORDER BY name, seen DESC) AS i
+ORDER BY seen DESC LIMIT $2",
         parameters: &[UUID, INT],
     },
     Statement {
