@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use central::{Central, Shared};
@@ -14,7 +14,7 @@ use hubs_kit::world::{World, run_seeds};
 use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
 use loteria::timers::Moment;
-use loteria::wire::Dialect;
+use loteria::wire::{Answer, Cause, Dialect, Expecting};
 use storage_kit::random::Random;
 
 #[path = "hubs/central.rs"]
@@ -42,23 +42,41 @@ fn what_follows_a_batch_whose_number_is_another_hubs_is_not_stored() {
     misnumbered();
 }
 
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 40_000);
+
+/// A hub of agency 1.
+fn hub_over(central: &Rc<RefCell<Central>>, seed: u64) -> Hub<Shared> {
+    let lottery = Lottery::new(Roster::parse("1").unwrap(), WINNING_NUMBER);
+    Hub::new(Policy::default(), lottery, Shared::new(Rc::clone(central), Random::new(seed)), Moment::default())
+}
+
 /// One client has stored batch 0 by one hub. Another one sends other bets under that number by a second hub, which does not
 /// know yet, and two batches behind it: these are numbered by what is not so.
 fn misnumbered() {
     let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
-    let now = Moment::default();
-    let mut hubs = [1, 2].map(|seed| {
-        let lottery = Lottery::new(Roster::parse("1").unwrap(), WINNING_NUMBER);
-        Hub::new(Policy::default(), lottery, Shared::new(Rc::clone(&central), Random::new(seed)), now)
-    });
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
-    let peers = [0, 1].map(|at: usize| hubs[at].open(peer, now).unwrap());
+    let mut hubs = [1, 2].map(|seed| hub_over(&central, seed));
+    let peers = [0, 1].map(|at: usize| hubs[at].open(PEER, Moment::default()).unwrap());
     for (hub, peer) in hubs.iter_mut().zip(peers) {
         say(hub, peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
     }
     say(&mut hubs[0], peers[0], |out| put_batch(0, 11, out));
     say(&mut hubs[1], peers[1], |out| (0..3).for_each(|number| put_batch(number, 20 + number, out)));
     assert_eq!(central.borrow().agencies[&AgencyId(1)].batches.len(), 1);
+}
+
+#[test]
+fn a_batch_that_came_again_and_is_stored_no_more_ends_its_connection() {
+    let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+    let mut hub = hub_over(&central, 1);
+    let peer = hub.open(PEER, Moment::default()).unwrap();
+    say(&mut hub, peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    say(&mut hub, peer, |out| (0..2).for_each(|number| put_batch(number, 11 + number, out)));
+    central.borrow_mut().agencies.get_mut(&AgencyId(1)).unwrap().batches.pop();
+    let before = hub.outgoing(peer).len();
+    say(&mut hub, peer, |out| put_batch(1, 12, out));
+    let (_, answer) = Dialect::Native.read_answer(&hub.outgoing(peer)[before..], Expecting::Stored).unwrap().unwrap();
+    assert!(matches!(answer, Answer::Error { cause: Cause::Stream, .. }), "{answer:?}");
+    assert!(hub.is_closing(peer));
 }
 
 /// Bytes reach the hub, and it has time to answer.

@@ -96,13 +96,12 @@ impl<K: Keep> Hub<K> {
             Outcome::Ended(Ending::Malformed(malformed)) => {
                 Event::Broken { peer: peer(), why: Broken::Malformed(*malformed) }
             }
-            Outcome::Ended(Ending::Gap) => Event::Broken { peer: peer(), why: Broken::Gap },
+            Outcome::Ended(Ending::Gap) | Outcome::Asked { .. } => Event::Broken { peer: peer(), why: Broken::Gap },
             Outcome::Ended(Ending::Echo(line)) => Event::Echoed { peer: peer(), line },
             Outcome::Excluded { agency } => Event::AgencyExcluded(*agency),
             Outcome::FinishUnclaimed
             | Outcome::NothingToStore
             | Outcome::Ended(Ending::ShuttingDown)
-            | Outcome::Asked { .. }
             | Outcome::Dropped => return,
         };
         self.emit(&event);
@@ -192,8 +191,9 @@ impl<K: Keep> Hub<K> {
                 self.end(slot, now);
             }
             Outcome::Ended(ending) => self.send(slot, &last_reply_of(ending), committed, now),
+            // No answer has come: nothing is stored under its number any more, although the hub knew of it.
+            Outcome::Asked { .. } => self.send(slot, &last_reply_of(&Ending::Gap), committed, now),
             Outcome::Excluded { .. } => {}
-            Outcome::Asked { .. } => unreachable!("a comparison is decided when its turn is committed"),
         }
     }
 
