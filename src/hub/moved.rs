@@ -61,8 +61,7 @@ impl<K: Keep> Hub<K> {
     /// Nothing of the turns in flight and the one in hand has happened, for other hubs have stored in the meantime what
     /// `learned` says. Each request is decided again by that; what is left of them is in the turn in hand then.
     pub(super) fn decide_again(&mut self, learned: Learned, now: Moment) {
-        let mut entries = self.keeping.take_back();
-        entries.append(&mut self.turn.entries);
+        let mut entries = self.take_back();
         if !mutants::is(Mutant::KeepLotteryOnMove) {
             self.lottery.roll_back();
         }
@@ -82,12 +81,10 @@ impl<K: Keep> Hub<K> {
                 misnumbered.insert(key);
             }
         }
-        self.turn.entries = entries;
         if let Some(winners) = learned.drawn {
             self.lottery.learn_draw(winners);
         }
-        self.liveness.count_unclaimed(&self.lottery);
-        self.lose_absent_agencies(now);
+        self.apply_again(entries, now);
     }
 
     /// What an outcome becomes by what is stored now. `follows`: its connection's numbers did not fit before it.

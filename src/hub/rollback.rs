@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Hub;
 use super::connections::ConnectionId;
 use super::events::Event;
-use super::turn::{Done, Ending, Outcome, Refused};
+use super::turn::{Done, Ending, Entry, Outcome, Refused};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::mutants::{self, Mutant};
@@ -21,8 +21,7 @@ impl<K: Keep> Hub<K> {
     /// Of all turns in flight and the one in hand the batches have not happened, everything else still has. All of it is in
     /// the turn in hand then, to be submitted again.
     pub(super) fn take_back_batches(&mut self, error: &std::io::Error, now: Moment) {
-        let mut entries = self.keeping.take_back();
-        entries.append(&mut self.turn.entries);
+        let mut entries = self.take_back();
         self.emit(&Event::StoreFull { error });
         self.keeping.was_full = true;
         self.keeping.full_until = Some(now + limits::FULL_DISK_PAUSE);
@@ -36,16 +35,28 @@ impl<K: Keep> Hub<K> {
                 entry.outcome = self.without_batches(entry.id, outcome, &mut taken_back);
             }
         }
-        self.turn.entries = entries;
-        // An agency whose connection has ended may have no bet any more, or no finish.
-        self.liveness.count_unclaimed(&self.lottery);
-        self.lose_absent_agencies(now);
+        self.apply_again(entries, now);
         for ((id, _), sequence) in taken_back {
             if let Some(slot) = self.connections.slot(id).filter(|_| !mutants::is(Mutant::ForgetResend)) {
                 let session = &mut self.connections[slot].session;
                 (session.awaiting_resend, session.in_conflict) = (Some(sequence), false);
             }
         }
+    }
+
+    /// The entries of all turns in flight and of the one in hand, in order.
+    pub(super) fn take_back(&mut self) -> Vec<Entry> {
+        let mut entries = self.keeping.take_back();
+        entries.append(&mut self.turn.entries);
+        entries
+    }
+
+    /// What is left of turns that were taken back is the turn in hand, to be submitted again.
+    pub(super) fn apply_again(&mut self, entries: Vec<Entry>, now: Moment) {
+        self.turn.entries = entries;
+        // An agency whose connection has ended may have no bet any more, or no finish.
+        self.liveness.count_unclaimed(&self.lottery);
+        self.lose_absent_agencies(now);
     }
 
     /// What an outcome becomes when no batch could be stored.
