@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::lottery::{Agency, AgencyId, Lottery, Roster};
+use loteria::lottery::{AgencyId, Lottery, Roster};
 use loteria::storage::{Ledger, LedgerOptions, Replicas};
 use loteria::timers::Moment;
 
@@ -93,9 +93,7 @@ impl Backend for Engine {
         let learned = keeper.opened()?.unwrap();
         let mut lottery = Lottery::new(roster.clone(), WINNING_NUMBER);
         for known in learned.agencies {
-            let mut state = Agency::default();
-            (state.standing, state.batches, state.bets) = (known.standing, known.batches, known.bets);
-            lottery.restore(known.agency, state).unwrap();
+            lottery.learn(known.agency, known.standing, known.batches, known.bets).unwrap();
         }
         if let Some(winners) = learned.drawn {
             lottery.learn_draw(winners);

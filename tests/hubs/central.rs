@@ -7,9 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use loteria::lottery::{
-    Agency as AgencyState, AgencyId, BatchError, Bet, BetError, BetSource, Lottery, Roster, Standing,
-};
+use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Lottery, Roster, Standing};
 use loteria::mutants::{self, Mutant};
 use loteria::storage::{
     CommitError, Compared, Keep, Known, Learned, Load, Match, MatchError, MemoryDisk, Options, Place, Rows, Settled,
@@ -98,9 +96,7 @@ impl Backend for Truth {
         let mut lottery = Lottery::new(roster.clone(), WINNING_NUMBER);
         let central = self.central.borrow();
         for known in central.agencies.keys().filter_map(|agency| central.known(*agency)) {
-            let mut state = AgencyState::default();
-            (state.standing, state.batches, state.bets) = (known.standing, known.batches, known.bets);
-            lottery.restore(known.agency, state).unwrap();
+            lottery.learn(known.agency, known.standing, known.batches, known.bets).unwrap();
         }
         Some(lottery)
     }
@@ -357,14 +353,6 @@ impl Keep for Shared {
 
     fn group(&self) -> u64 {
         0
-    }
-
-    fn check(&mut self) -> Result<(), CommitError> {
-        Ok(())
-    }
-
-    fn seal(&mut self) -> Result<(), CommitError> {
-        Ok(())
     }
 
     fn look(&mut self, agency: AgencyId) -> bool {

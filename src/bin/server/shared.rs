@@ -7,7 +7,7 @@ use loteria::config::{ConfigError, PostgresOptions, Standbys};
 use loteria::hub::Hub;
 use loteria::limits;
 use loteria::logging::Value;
-use loteria::lottery::{Agency, Lottery};
+use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
 use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
 
@@ -144,9 +144,9 @@ fn restored(options: &Options, learned: Learned) -> Lottery {
     log::info!("action: recover | result: success | bets: {bets} | agencies: {agencies} | drawn: {drawn}");
     let mut lottery = Lottery::new(options.roster.clone(), options.winning_number);
     for known in learned.agencies {
-        let mut state = Agency::default();
-        (state.standing, state.batches, state.bets) = (known.standing, known.batches, known.bets);
-        lottery.restore(known.agency, state).expect("the ledger has compared the rosters");
+        lottery
+            .learn(known.agency, known.standing, known.batches, known.bets)
+            .expect("the ledger has compared the rosters");
     }
     if let Some(winners) = learned.drawn {
         lottery.learn_draw(winners);

@@ -81,14 +81,6 @@ impl<N: Network> Keep for Ledger<N> {
         self.group
     }
 
-    fn check(&mut self) -> Result<(), CommitError> {
-        Ok(())
-    }
-
-    fn seal(&mut self) -> Result<(), CommitError> {
-        Ok(())
-    }
-
     fn look(&mut self, agency: AgencyId) -> bool {
         self.staging.work.add_look(agency);
         !mutants::is(Mutant::HelloFromCache)

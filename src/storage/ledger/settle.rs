@@ -174,7 +174,7 @@ impl<N: Network> Ledger<N> {
         self.course.untold = true;
     }
 
-    fn settle_survey(&mut self, answer: Answer) {
+    fn settle_survey(&mut self, mut answer: Answer) {
         for known in &answer.known {
             self.note_agency(known, None);
         }
@@ -186,7 +186,7 @@ impl<N: Network> Ledger<N> {
         }
         self.survey.try_draw |= !drawn && !standing(Standing::Betting) && standing(Standing::Finished);
         let winners = (drawn && answer.has_winners && !self.survey.told)
-            .then(|| winners_of_each(&answer.known, answer.winners.clone()));
+            .then(|| winners_of_each(&answer.known, std::mem::take(&mut answer.winners)));
         if drawn && winners.is_none() && !self.survey.told {
             self.survey.drawn = true;
             self.survey.due = self.now;
