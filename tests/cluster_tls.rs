@@ -9,19 +9,12 @@ use std::path::Path;
 use std::process::Command;
 
 use common::machine::{has, skip};
-use common::{Start, binary_batch, hub};
+use common::{Start, binary_batch, hub_over};
 use engine_kit::{Engine, PASSWORD};
 
 /// A hub that demands TLS of `engine`, whose certificate has the name 127.0.0.1.
 fn encrypted(engine: &Engine, folder: &Path) -> Start {
-    hub()
-        .file("password", &format!("{PASSWORD}\n"))
-        .env("LOTTERY_AGENCIES", "2")
-        .env("LOTTERY_UNNUMBERED_AGENCIES", "1")
-        .env("STORAGE_ENGINE", "postgres")
-        .env("POSTGRES_HOSTS", &engine.address.to_string())
-        .env("POSTGRES_PASSWORD_FILE", "password")
-        .env("POSTGRES_REPLICAS", "none")
+    hub_over(&engine.address.to_string(), PASSWORD)
         .env("POSTGRES_TLS", "verify-full")
         .env("POSTGRES_CA", folder.join("ca.crt").to_str().unwrap())
 }

@@ -8,19 +8,12 @@ mod engine_kit;
 use std::net::TcpStream;
 
 use common::machine::eventually;
-use common::{Start, binary, binary_batch, hub};
+use common::{Start, binary, binary_batch, hub_over};
 use engine_kit::{Engine, PASSWORD};
 
 /// A hub of two agencies over `engine`.
 fn shared(engine: &Engine) -> Start {
-    hub()
-        .file("password", &format!("{PASSWORD}\n"))
-        .env("LOTTERY_AGENCIES", "2")
-        .env("LOTTERY_UNNUMBERED_AGENCIES", "1")
-        .env("STORAGE_ENGINE", "postgres")
-        .env("POSTGRES_HOSTS", &engine.address.to_string())
-        .env("POSTGRES_PASSWORD_FILE", "password")
-        .env("POSTGRES_REPLICAS", "none")
+    hub_over(&engine.address.to_string(), PASSWORD)
 }
 
 /// Kinds of frames in `binary`.
@@ -95,7 +88,7 @@ fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
         ("LOTTERY_WINNING_NUMBER", "5", "draw 1 has winning number 7574, and this hub's WINNING_NUMBER is 5"),
         ("LOTTERY_AGENCIES", "3", "draw 1 has agencies 1-2, and this hub's AGENCIES are 1-3"),
         ("POSTGRES_REPLICAS", "required", "PostgreSQL waits for no standby"),
-        ("POSTGRES_USER", "nobody", "PostgreSQL refuses user 'nobody'"),
+        ("POSTGRES_USER", "unknown", "PostgreSQL refuses user 'unknown'"),
         ("STORAGE_PATH", "b.csv", "[STORAGE] PATH is for ENGINE = files"),
         ("LOTTERY_ON_AGENCY_LOSS", "exclude", "ON_AGENCY_LOSS = exclude"),
         ("LOTTERY_UNNUMBERED_AGENCIES", "", "each hub needs ids of its own for the csv dialect"),

@@ -252,7 +252,7 @@ fn a_connection_that_is_killed_in_mid_turn_costs_nothing_and_stores_nothing_twic
 
 /// Commits wait for a standby that there is not, or for none.
 fn wait_for_standbys(engine: &Engine, wait: bool) {
-    engine.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{}'", if wait { "nobody" } else { "" }));
+    engine.ask(&format!("ALTER SYSTEM SET synchronous_standby_names = '{}'", if wait { "absent" } else { "" }));
     engine.ask("SELECT pg_reload_conf()");
 }
 

@@ -44,6 +44,18 @@ pub fn hub() -> Start {
     in_folder(Arc::new(tempfile::tempdir().expect("a folder for the store")))
 }
 
+/// A server of two agencies over one PostgreSQL node at this address.
+pub fn hub_over(address: &str, password: &str) -> Start {
+    hub()
+        .file("password", &format!("{password}\n"))
+        .env("LOTTERY_AGENCIES", "2")
+        .env("LOTTERY_UNNUMBERED_AGENCIES", "1")
+        .env("STORAGE_ENGINE", "postgres")
+        .env("POSTGRES_HOSTS", address)
+        .env("POSTGRES_PASSWORD_FILE", "password")
+        .env("POSTGRES_REPLICAS", "none")
+}
+
 /// A server on the store that an earlier one left in `folder`.
 pub fn in_folder(folder: Arc<tempfile::TempDir>) -> Start {
     under(&[], folder)

@@ -229,7 +229,7 @@ impl Cluster {
         self.follow_on(at);
     }
 
-    /// Whoever can go on after a change does.
+    /// Sessions that can go on after a change do.
     fn follow_on(&mut self, _at: usize) {
         for leader in 0..self.nodes.len() {
             self.replicate(leader);

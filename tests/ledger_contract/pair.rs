@@ -268,7 +268,7 @@ impl Bench {
         });
         let links = tables.instances.iter().map(|(id, row)| format!("{} {} {}", hex(id), row.epoch, row.turn));
         let draws = tables.draws.get(&draw).into_iter().map(|row| {
-            let by = row.drawn.map_or("nobody".to_owned(), |(_, by)| hex(&by));
+            let by = row.drawn.map_or("undrawn".to_owned(), |(_, by)| hex(&by));
             let bets = row.bets.map_or("none".to_owned(), |bets| bets.to_string());
             format!("{by} {bets} {}", row.held.as_deref().unwrap_or("free"))
         });
@@ -286,7 +286,7 @@ impl Bench {
                  WHERE replace(instance::text, '-', '') IN ({ours}) ORDER BY instance"
             ),
             format!(
-                "SELECT concat_ws(' ', coalesce(replace(drawn_by::text, '-', ''), 'nobody'), coalesce(bets::text, 'none'),
+                "SELECT concat_ws(' ', coalesce(replace(drawn_by::text, '-', ''), 'undrawn'), coalesce(bets::text, 'none'),
                  coalesce(held, 'free')) FROM loteria.draws WHERE draw = {draw}"
             ),
         ];

@@ -31,7 +31,7 @@ const STEP: Duration = Duration::from_secs(1);
 /// Bytes that wait to be sent before a copy stops for the network.
 const OUT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Differs from a hub's session: whoever reads the rows may pause for as long as they like.
+/// Differs from a hub's session: the reader of the rows may pause, for minutes.
 const SESSION: &str = "SET tcp_user_timeout = 0; SET idle_in_transaction_session_timeout = '5min'";
 
 /// Assigns the transaction a number and writes to the log, so that its commit waits for the standbys: when it is answered,
