@@ -115,32 +115,14 @@ while [ "$hub" -lt "$hubs" ]; do
     until_done listens "$hub" "$(hub_pid "$hub")"
     port=$(sed -n 's/.*action: listen | result: success | address: .*://p' "hub$hub/log" | head -n 1)
     [ -n "$port" ] || { tail -n 5 "hub$hub/log" "hub$hub/err" >&2; fail "hub $hub did not start"; }
-    servers="$servers    server hub$hub 127.0.0.1:$port check inter 200ms fall 2 rise 1 send-proxy-v2
-"
+    servers="$servers 127.0.0.1:$port"
 done
 
 # A port that is free cannot be asked for, so it is tried.
 balance() {
     address=127.0.0.1:$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
-    cat >haproxy.cfg <<END
-global
-    noreuseport
-
-defaults
-    mode tcp
-    timeout connect 2s
-    timeout client 24h
-    timeout server 24h
-    timeout tunnel 24h
-    option clitcpka
-    option redispatch 1
-    retries 5
-
-listen hubs
-    bind $address
-    balance leastconn
-$servers
-END
+    # shellcheck disable=SC2086 # a word each
+    sh "$root/tools/cluster/balancer.sh" --print "$address" 200ms $servers >haproxy.cfg
     haproxy -D -f haproxy.cfg -p haproxy.pid >haproxy.log 2>&1
 }
 tries=0

@@ -261,17 +261,13 @@ impl Hubs {
         let folder = tempfile::tempdir().unwrap();
         let (host, port) = free_address(random);
         let address = format!("{host}:{port}");
-        let servers: String = addresses
-            .iter()
-            .enumerate()
-            .map(|(n, (host, port))| {
-                format!("    server hub{n} {host}:{port} check inter 200ms fall 2 rise 1 send-proxy-v2\n")
-            })
-            .collect();
         let file = folder.path().join("haproxy.cfg");
-        fs::write(&file, format!(
-            "global\n    maxconn 4000\ndefaults\n    mode tcp\n    timeout connect 2s\n    timeout client 24h\n    timeout server 24h\n    timeout tunnel 24h\n    option clitcpka\n    option redispatch 1\n    retries 5\nlisten hubs\n    bind {address}\n    balance leastconn\n{servers}"
-        )).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/cluster/balancer.sh");
+        let servers = addresses.iter().map(|(host, port)| format!("{host}:{port}"));
+        let written =
+            Command::new("sh").arg(script).args(["--print", &address, "200ms"]).args(servers).output().unwrap();
+        assert!(written.status.success(), "{written:?}");
+        fs::write(&file, written.stdout).unwrap();
         let balancer = Command::new(haproxy().unwrap())
             .arg("-db")
             .arg("-f")
