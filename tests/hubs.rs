@@ -79,6 +79,24 @@ fn a_batch_that_came_again_and_is_stored_no_more_ends_its_connection() {
     assert!(hub.is_closing(peer));
 }
 
+#[test]
+fn a_hub_that_parts_with_clients_keeps_those_that_could_not_go_on_elsewhere() {
+    let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+    let (mut hub, now) = (hub_over(&central, 1), Moment::default());
+    let [waits, idle, other] = [0, 1, 2].map(|_| hub.open(PEER, now).unwrap());
+    for peer in [waits, idle] {
+        say(&mut hub, peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    }
+    let mut batches = [Vec::new(), Vec::new()];
+    put_batch(0, 11, &mut batches[0]);
+    Dialect::Binary.put_finish(AgencyId(1), &mut batches[1]);
+    // Neither is committed.
+    hub.receive(waits, &batches[0], now);
+    hub.receive(other, &batches[1], now);
+    hub.part_with_resumable(now);
+    assert_eq!([waits, idle, other].map(|peer| hub.is_cut(peer)), [true, false, false]);
+}
+
 /// Bytes reach the hub, and it has time to answer.
 fn say(hub: &mut Hub<Shared>, peer: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = Vec::new();
