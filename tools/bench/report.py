@@ -21,7 +21,7 @@ def machine(folder, programs):
     return {
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "filesystem": filesystem(folder),
         "fdatasync_us": fdatasync_us(folder),
         "commit": git("rev-parse", "--short", "HEAD") + changed,
