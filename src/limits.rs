@@ -182,6 +182,16 @@ pub const ENGINE_START_MAX: Duration = Duration::from_secs(30);
 /// How often a hub that shares a PostgreSQL reads what the others have done.
 pub const ENGINE_SURVEY_PERIOD: Duration = Duration::from_secs(1);
 
+/// How old the lease of an agency is that its hub renews, with the next survey.
+pub const ENGINE_LEASE_RENEWAL: Duration = Duration::from_secs(5);
+
+/// The longest time between two surveys of a hub that excludes: through a longer one others may not have renewed either.
+pub const ENGINE_LEASE_GAP: Duration = Duration::from_secs(10);
+
+/// How much longer than `ASIDE_AFTER` an agency must be gone to be excluded from a shared draw. A hub without PostgreSQL keeps
+/// its connections for [`ASIDE_PARTS_AFTER`] behind that; then its clients find another hub, whose next survey has the lease.
+pub const SHARED_LOSS_MARGIN: Duration = Duration::from_secs(50);
+
 /// How often it reads which other hubs there are.
 pub const ENGINE_INSTANCES_PERIOD: Duration = Duration::from_secs(3);
 

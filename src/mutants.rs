@@ -70,6 +70,8 @@ pub enum Mutant {
     FlushOnNotification,
     /// An engine that has forgotten turns is believed.
     IgnoreForgotten,
+    /// Agencies are excluded by leases that could not be renewed.
+    ExcludeAfterOutage,
     // Of the ledger's statements. The simulated PostgreSQL of the tests has them, for it does not read SQL:
     /// The fence reads the instance's row, and neither locks nor changes it.
     ReadFence,
@@ -140,7 +142,7 @@ impl Mutant {
     ];
 
     /// The ledger's, and those of its statements.
-    pub const OF_LEDGER: [Mutant; 14] = [
+    pub const OF_LEDGER: [Mutant; 15] = [
         Mutant::AnswerBeforeReady,
         Mutant::TakeWarned,
         Mutant::ReadWithoutCommit,
@@ -149,6 +151,7 @@ impl Mutant {
         Mutant::HelloFromCache,
         Mutant::FlushOnNotification,
         Mutant::IgnoreForgotten,
+        Mutant::ExcludeAfterOutage,
         Mutant::ReadFence,
         Mutant::IgnoreEpoch,
         Mutant::IgnoreNumbers,

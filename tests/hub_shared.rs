@@ -90,7 +90,7 @@ fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
         ("POSTGRES_REPLICAS", "required", "PostgreSQL waits for no standby"),
         ("POSTGRES_USER", "unknown", "PostgreSQL refuses user 'unknown'"),
         ("STORAGE_PATH", "b.csv", "[STORAGE] PATH is for ENGINE = files"),
-        ("LOTTERY_ON_AGENCY_LOSS", "exclude", "ON_AGENCY_LOSS = exclude"),
+        ("LOTTERY_ON_AGENCY_LOSS", "exclude", "[LOTTERY] LOSS_GRACE = 10s: with ON_AGENCY_LOSS = exclude and"),
         ("LOTTERY_UNNUMBERED_AGENCIES", "", "each hub needs ids of its own for the csv dialect"),
         ("POSTGRES_PASSWORD_FILE", "none", "[POSTGRES] PASSWORD_FILE = none: No such file"),
     ];

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use central::{Central, Shared};
 use hubs_kit::WINNING_NUMBER;
@@ -97,6 +98,32 @@ fn a_hub_that_parts_with_clients_keeps_those_that_could_not_go_on_elsewhere() {
     assert_eq!([waits, idle, other].map(|peer| hub.is_cut(peer)), [true, false, false]);
 }
 
+#[test]
+fn an_agency_is_at_a_hub_while_it_is_connected_or_may_connect_for_its_next_message() {
+    let silence = Policy::default().idle_timeout;
+    for (dialect, lasts) in [(Dialect::Binary, silence), (Dialect::Native, Duration::ZERO)] {
+        let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+        let (mut hub, now) = (hub_over(&central, 1), Moment::default());
+        let peer = hub.open(PEER, now).unwrap();
+        if dialect == Dialect::Native {
+            say(&mut hub, peer, |out| dialect.put_hello(AgencyId(1), out));
+        }
+        say(&mut hub, peer, |out| put_batch_in(dialect, 0, 11, out));
+        assert_eq!(here(&mut hub, now + 10 * silence), [AgencyId(1)], "{dialect:?}, as long as it is connected");
+        hub.closed(peer, now);
+        assert_eq!(here(&mut hub, now + lasts), [], "{dialect:?}");
+        if let Some(shortly_before) = lasts.checked_sub(Duration::from_millis(1)) {
+            assert_eq!(here(&mut hub, now + shortly_before), [AgencyId(1)], "{dialect:?}");
+        }
+    }
+}
+
+/// The agencies of which the hub says that they are here.
+fn here(hub: &mut Hub<Shared>, now: Moment) -> Vec<AgencyId> {
+    hub.go_on(now);
+    hub.keeper().leased.clone()
+}
+
 /// Bytes reach the hub, and it has time to answer.
 fn say(hub: &mut Hub<Shared>, peer: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = Vec::new();
@@ -111,9 +138,13 @@ fn say(hub: &mut Hub<Shared>, peer: ConnectionId, put: impl FnOnce(&mut Vec<u8>)
 }
 
 fn put_batch(number: u64, document: u64, out: &mut Vec<u8>) {
+    put_batch_in(Dialect::Native, number, document, out);
+}
+
+fn put_batch_in(dialect: Dialect, number: u64, document: u64, out: &mut Vec<u8>) {
     let document = (10_000_000 + document).to_string();
     let bet = Bet::from_text(b"Ana", b"Paz", document.as_bytes(), b"1999-03-17", b"1").unwrap();
     let mut body = Vec::new();
-    Dialect::Native.put_bet(AgencyId(1), 0, &bet.as_raw(), &mut body);
-    Dialect::Native.put_batch(AgencyId(1), number, 1, &body, out);
+    dialect.put_bet(AgencyId(1), 0, &bet.as_raw(), &mut body);
+    dialect.put_batch(AgencyId(1), number, 1, &body, out);
 }

@@ -27,7 +27,7 @@ mod storage_kit {
     }
 }
 
-use engine_model::{Cluster, Delays};
+use engine_model::{Cluster, Delays, Standing};
 use faults::Trouble;
 use hubs_kit::WINNING_NUMBER;
 use hubs_kit::world::{Backend, World, run_seeds};
@@ -85,6 +85,7 @@ impl Backend for Engine {
             name: format!("hub {}", self.instances),
             replicas: Replicas::Required,
             in_flight: 1 + self.random.index(4),
+            exclude_after: Some(Duration::from_secs(60)),
         };
         Ledger::new(options, network, self.now())
     }
@@ -143,6 +144,11 @@ impl Backend for Engine {
         batches.map(|(_, batch)| batch.rows.to_vec()).collect()
     }
 
+    fn is_excluded(&self, agency: AgencyId) -> bool {
+        let agency = i32::try_from(agency.0).unwrap();
+        self.cluster.borrow().visible().agencies[&(1, agency)].standing == Standing::Excluded
+    }
+
     fn draws(&self) -> usize {
         self.cluster.borrow().draws_made().len()
     }
@@ -150,7 +156,9 @@ impl Backend for Engine {
     fn check_end(&self) {
         let cluster = self.cluster.borrow();
         let draw = &cluster.visible().draws[&1];
-        let stored = cluster.visible().batches.values().map(|batch| i64::from(batch.bets)).sum();
+        let takes_part = |agency| cluster.visible().agencies[&(1, agency)].standing == Standing::Finished;
+        let stored = cluster.visible().batches.iter().filter(|((_, agency, _), _)| takes_part(*agency));
+        let stored = stored.map(|(_, batch)| i64::from(batch.bets)).sum();
         assert_eq!(draw.bets, Some(stored), "the bets of the draw");
         assert_eq!(draw.held, None, "no alarm");
     }
@@ -159,6 +167,11 @@ impl Backend for Engine {
 #[test]
 fn several_hubs_over_a_failing_postgresql_lose_nothing_and_draw_once() {
     run_seeds("HUBS_LEDGER", 100, |seed| World::new(seed, Engine::new).run());
+}
+
+#[test]
+fn an_agency_that_leaves_for_good_is_excluded_and_no_other() {
+    run_seeds("HUBS_LOSS", 20, |seed| World::new(seed, Engine::new).run_with_a_loss());
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod faults;
 mod forgetful;
 #[path = "ledger_simulation/hub.rs"]
 mod hub;
+#[path = "ledger_simulation/leases.rs"]
+mod leases;
 #[cfg(debug_assertions)]
 #[path = "hubs_kit/mutants.rs"]
 mod mutants;
@@ -140,12 +142,18 @@ fn a_failover_that_forgets_is_noticed_and_holds_the_draw() {
 }
 
 #[test]
+fn an_agency_is_excluded_that_is_at_no_hub_and_no_other_however_long_the_engine_was_away() {
+    (0..200).for_each(leases::run);
+}
+
+#[test]
 #[cfg(debug_assertions)]
 fn every_mutant_is_caught() {
     use loteria::mutants::Mutant;
     let run = |seed| {
         run(seed, &mut BTreeMap::new());
         forgetful::run(seed);
+        leases::run(seed);
     };
     // These two need hellos, which `hubs_ledger` has.
     let greets =

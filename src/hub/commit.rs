@@ -134,6 +134,10 @@ impl<K: Keep> Hub<K> {
 
     /// The keeper's descriptor was ready, or its time has come.
     pub fn go_on(&mut self, now: Moment) {
+        if self.keeping.keeper.wants_leases(now) {
+            let here = self.agencies_here(now);
+            self.keeping.keeper.lease(here);
+        }
         self.keeping.keeper.go_on(now);
     }
 

@@ -92,9 +92,18 @@ impl<K: Keep> Hub<K> {
         if self.shares_the_draw() && doing != Doing::Connected { Doing::NotHere } else { doing }
     }
 
+    /// The agencies that are at this hub, or may open their next connection still, and have not finished.
+    pub(super) fn agencies_here(&self, now: Moment) -> Vec<AgencyId> {
+        let presence = &self.liveness.presence;
+        self.lottery.pending().filter(|agency| presence.is_here_or_stays(*agency, now)).collect()
+    }
+
     fn lose(&mut self, agency: AgencyId, since: Moment) {
-        if self.lottery.drawn() || self.shares_the_draw() {
+        if self.lottery.drawn() {
             return;
+        }
+        if self.shares_the_draw() {
+            return self.liveness.presence.stays_until(agency, since);
         }
         let given_up = match self.policy.on_agency_loss {
             OnAgencyLoss::Wait => None,

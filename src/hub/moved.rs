@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use super::Hub;
 use super::connections::ConnectionId;
+use super::events::Event;
 use super::rollback::agency_of;
 use super::turn::{CommittedTurn, Done, Ending, Entry, LoggedBet, Outcome};
-use crate::lottery::{AgencyId, Refusal};
+use crate::lottery::{AgencyId, Refusal, Standing};
 use crate::mutants::{self, Mutant};
 use crate::storage::{Compared, Keep, Known, Learned, Place};
 use crate::timers::Moment;
@@ -46,6 +47,10 @@ impl<K: Keep> Hub<K> {
 
     fn learn_agencies(&mut self, agencies: &[Known]) {
         for Known { agency, standing, batches, bets } in agencies {
+            let before = self.lottery.agency(*agency).map(|state| state.committed().standing);
+            if *standing == Standing::Excluded && before.is_ok_and(|before| before != Standing::Excluded) {
+                self.emit(&Event::AgencyExcluded(*agency));
+            }
             if self.lottery.learn(*agency, *standing, *batches, *bets).is_err() {
                 // The rosters are compared when a hub starts.
                 debug_assert!(false, "agency {agency} is not of this draw");

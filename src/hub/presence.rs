@@ -175,6 +175,16 @@ impl Presence {
         self.here.contains_key(&agency)
     }
 
+    /// `agency` is gone from this hub, and may be at another one. Until then it counts as here.
+    pub(super) fn stays_until(&mut self, agency: AgencyId, until: Moment) {
+        self.lost.insert(agency, Lost { since: until, deadline: None, reported: false });
+    }
+
+    /// Whether `agency` is here, or counts as such.
+    pub(super) fn is_here_or_stays(&self, agency: AgencyId, now: Moment) -> bool {
+        self.is_here(agency) || self.lost.get(&agency).is_some_and(|lost| now < lost.since)
+    }
+
     /// Whether `agency` is lost, or will be after a silence.
     pub(super) fn is_lost(&self, agency: AgencyId) -> bool {
         self.lost.contains_key(&agency)

@@ -220,6 +220,15 @@ pub trait Keep {
         false
     }
 
+    /// Whether [`lease`](Self::lease) is wanted before [`go_on`](Self::go_on).
+    fn wants_leases(&self, _now: Moment) -> bool {
+        false
+    }
+
+    /// Of a keeper that several hubs share: the agencies that are at this hub and have not finished. Those that are at none may be
+    /// excluded from the draw.
+    fn lease(&mut self, _here: Vec<AgencyId>) {}
+
     /// Goes on with what the keeper has to do by itself, after its descriptor was ready or its time has come.
     fn go_on(&mut self, _now: Moment) {}
 

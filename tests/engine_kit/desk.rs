@@ -38,6 +38,7 @@ pub fn options(engine: &Engine, instance: u8) -> LedgerOptions {
         name: format!("hub {instance}"),
         replicas: Replicas::None,
         in_flight: 4,
+        exclude_after: None,
     }
 }
 

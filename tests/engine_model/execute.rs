@@ -120,7 +120,8 @@ impl Cluster {
             return Err(Report::error(code, "as the test wants it"));
         }
         let view = View { tables: &node.tables, own: &session.transaction.changes };
-        let wanted = portal.kind.wanted(&portal.params, view)?;
+        let began = *session.transaction.began.get_or_insert(self.now);
+        let wanted = portal.kind.wanted(&portal.params, view, began)?;
         self.go_on(link, session, Running { portal, wanted, next: 0 });
         Ok(())
     }
@@ -128,6 +129,9 @@ impl Cluster {
     /// Locks what a statement has to lock, and executes it when it has all of that.
     fn go_on(&mut self, link: Link, session: &mut Session, mut running: Running) {
         let node = &mut self.nodes[session.node];
+        if running.portal.kind.skips_locked() {
+            running.wanted.retain(|key| node.locks.holder(*key).is_none_or(|holder| holder == link));
+        }
         while let Some(&key) = running.wanted.get(running.next) {
             if !node.locks.take(key, link) {
                 session.wait = Some(Wait::Lock(key, running));
@@ -147,7 +151,7 @@ impl Cluster {
                 Err(report) => return self.fail(link, session, &report),
             }
         }
-        if let Err(report) = self.finish(session, &running.portal) {
+        if let Err(report) = self.finish(session, &running) {
             self.fail(link, session, &report);
         }
     }
@@ -163,7 +167,8 @@ impl Cluster {
         }
     }
 
-    fn finish(&mut self, session: &mut Session, portal: &Portal) -> Result<(), Report> {
+    fn finish(&mut self, session: &mut Session, running: &Running) -> Result<(), Report> {
+        let portal = &running.portal;
         let node = &self.nodes[session.node];
         if let Kind::Read(items) = &portal.kind {
             let settings = node.settings(self.replicas);
@@ -174,7 +179,8 @@ impl Cluster {
             return Ok(());
         }
         let view = View { tables: &node.tables, own: &session.transaction.changes };
-        let outcome = portal.kind.finish(&portal.params, view, self.now)?;
+        let began = session.transaction.began.unwrap_or(self.now);
+        let outcome = portal.kind.finish(&portal.params, view, &running.wanted, began)?;
         if self.full && outcome.changes.iter().any(|change| matches!(change, Change::Batch(..))) {
             return Err(Report::error("53100", "could not extend file: No space left on device"));
         }

@@ -15,6 +15,7 @@
 
 mod execute;
 mod faults;
+mod lease;
 mod locks;
 mod node;
 #[path = "../storage_kit/random.rs"]

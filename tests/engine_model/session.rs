@@ -65,6 +65,8 @@ pub struct Portal {
 
 #[derive(Default)]
 pub struct Transaction {
+    /// When its first statement began: `now()`, in microseconds of the model's time.
+    pub(super) began: Option<u64>,
     pub(super) changes: Vec<Change>,
     pub(super) notify: Option<i32>,
     /// It has locked or written something, so that its end is in the log.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use loteria::mutants::{self, Mutant};
 
+use super::lease;
 use super::select::{self, Item};
 use super::tables::{Agency, Batch, Change, Draw, Instance, Standing, Uuid, View};
 use super::wire::{Params, Report, Value};
@@ -27,6 +28,8 @@ pub enum Kind {
     SurveyDraw(Vec<Item>),
     SurveyAgencies(Vec<Item>),
     SurveyInstances,
+    /// Renews the leases of agencies, and excludes those that have none.
+    Lease,
     Winners,
     Draw,
     /// Sets `held`, if it is not set.
@@ -56,7 +59,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn rows(rows: Vec<Vec<Value>>) -> Outcome {
+    pub fn rows(rows: Vec<Vec<Value>>) -> Outcome {
         Outcome { tag: format!("SELECT {}", rows.len()), rows, ..Outcome::default() }
     }
 
@@ -77,6 +80,7 @@ impl Kind {
             "write" => return Some(Kind::Write),
             "winners" => return Some(Kind::Winners),
             "survey_instances" => return Some(Kind::SurveyInstances),
+            "lease" => return Some(Kind::Lease),
             "draw" => return Some(Kind::Draw),
             _ => {}
         }
@@ -109,6 +113,7 @@ impl Kind {
             Kind::Compare => vec![("agency", 23), ("batch", 20), ("bets", 23), ("crc", 23)],
             Kind::Winners => vec![("agency", 23), ("winners", 25)],
             Kind::SurveyInstances => vec![("here", 16), ("name", 25), ("turn", 20), ("seen", 20)],
+            Kind::Lease => vec![("at", 20), ("excluded", 20)],
             Kind::Draw => vec![("pg_notify", 2278)],
             Kind::SurveyDraw(items) | Kind::SurveyAgencies(items) | Kind::Read(items) => {
                 items.iter().map(|item| ("column", item.oid())).collect()
@@ -120,16 +125,22 @@ impl Kind {
     /// Whether a server that only reads refuses it.
     pub fn writes(&self) -> bool {
         match self {
-            Kind::Fence | Kind::Lock | Kind::Write | Kind::Draw => true,
+            Kind::Fence | Kind::Lock | Kind::Write | Kind::Lease | Kind::Draw => true,
             Kind::Hold { .. } | Kind::MakeDraw { .. } => true,
             Kind::Compare | Kind::SurveyDraw(_) | Kind::SurveyAgencies(_) | Kind::Winners => false,
             Kind::SurveyInstances | Kind::Listen | Kind::Read(_) => false,
         }
     }
 
+    /// Whether it leaves alone what others have locked, and does not wait for it.
+    pub fn skips_locked(&self) -> bool {
+        *self == Kind::Lease
+    }
+
     /// Which rows it locks, in this order, as far as its snapshot shows.
-    pub fn wanted(&self, params: &Params, view: View<'_>) -> Result<Vec<Key>, Report> {
+    pub fn wanted(&self, params: &Params, view: View<'_>, now: u64) -> Result<Vec<Key>, Report> {
         Ok(match self {
+            Kind::Lease => lease::wanted(params, view, now)?,
             Kind::Fence if only_read(&params.uuid(1)?, view).is_some() => Vec::new(),
             Kind::Fence => vec![Key::Instance(params.uuid(1)?)],
             Kind::Lock if turn_follows(params, view)? => {
@@ -161,9 +172,10 @@ impl Kind {
         if *self == Kind::Lock { turn_follows(params, view) } else { Ok(true) }
     }
 
-    /// What it does, with its rows locked.
-    pub fn finish(&self, params: &Params, view: View<'_>, now: u64) -> Result<Outcome, Report> {
+    /// What it does, with its rows locked. `now` is when its transaction began, as in PostgreSQL.
+    pub fn finish(&self, params: &Params, view: View<'_>, locked: &[Key], now: u64) -> Result<Outcome, Report> {
         match self {
+            Kind::Lease => lease::finish(params, view, locked, now),
             Kind::Fence => fence(params, view),
             Kind::Lock => lock(params, view),
             Kind::Compare => compare(params, view),

@@ -191,6 +191,8 @@ pub struct Shared {
     looking: bool,
     taken_back: VecDeque<(AgencyId, Batch)>,
     told_drawn: bool,
+    /// The agencies that are at its hub, as it was last told.
+    pub leased: Vec<AgencyId>,
     /// Makes proofs: only a store can.
     proofs: Store<MemoryDisk>,
 }
@@ -207,6 +209,7 @@ impl Shared {
             looking: false,
             taken_back: VecDeque::new(),
             told_drawn: false,
+            leased: Vec::new(),
             proofs,
         }
     }
@@ -374,6 +377,14 @@ impl Keep for Shared {
 
     fn is_looking(&self) -> bool {
         self.looking
+    }
+
+    fn wants_leases(&self, _now: Moment) -> bool {
+        true
+    }
+
+    fn lease(&mut self, here: Vec<AgencyId>) {
+        self.leased = here;
     }
 
     fn close(&mut self) -> Result<(), CommitError> {

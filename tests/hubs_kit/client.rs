@@ -26,6 +26,8 @@ pub struct Client {
     pub acknowledged: usize,
     /// Documents of the winners, once they came.
     pub winners: Option<Vec<String>>,
+    /// It has left for good.
+    pub is_lost: bool,
     /// How often it was told that a batch is missing.
     pub gaps: u32,
     /// It sends on before it is welcomed.
@@ -60,6 +62,7 @@ impl Client {
             batches,
             acknowledged: 0,
             winners: None,
+            is_lost: false,
             gaps: 0,
             eager: random.below(3) == 0,
             repeats_at: (random.below(4) == 0).then(|| 1 + random.index(10)),
@@ -74,6 +77,21 @@ impl Client {
     /// Whether it numbers its batches.
     pub fn is_numbered(&self) -> bool {
         self.dialect.client_rules().exactly_once
+    }
+
+    /// Whether it goes on until it has its winners.
+    pub fn is_waiting(&self) -> bool {
+        self.winners.is_none() && !self.is_lost
+    }
+
+    /// Whether bets of it are stored, and it has not finished.
+    pub fn is_uploading(&self) -> bool {
+        self.stage == Stage::Betting && self.acknowledged > 0
+    }
+
+    /// Whether it is known by its hello while it sends nothing.
+    pub fn may_rest(&self) -> bool {
+        self.stage == Stage::Betting && self.dialect.client_rules().hello
     }
 
     /// The documents that win.

@@ -1,5 +1,7 @@
 //! The parts of the simulations of several hubs.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 pub mod client;
 #[cfg(debug_assertions)]
 pub mod mutants;

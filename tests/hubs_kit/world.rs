@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use loteria::hub::{ConnectionId, Hub, Policy};
 use loteria::lottery::{AgencyId, Lottery, Roster};
@@ -43,6 +44,11 @@ pub trait Backend {
     /// The rows of an agency's batches, in order.
     fn stored(&self, agency: AgencyId) -> Vec<Vec<u8>>;
 
+    /// Whether an agency was excluded.
+    fn is_excluded(&self, _agency: AgencyId) -> bool {
+        false
+    }
+
     /// How many draws were made.
     fn draws(&self) -> usize;
 
@@ -78,6 +84,9 @@ pub struct World<B: Backend> {
     hubs: Vec<Place<B::Keeper>>,
     clients: Vec<Client>,
     links: Vec<Link>,
+    policy: Policy,
+    /// The client that leaves for good when a batch of it is acknowledged.
+    leaves: Option<usize>,
 }
 
 impl<B: Backend> World<B> {
@@ -90,17 +99,26 @@ impl<B: Backend> World<B> {
         let client = |agency| Client::new(AgencyId(agency), dialects[random.index(dialects.len())], &mut random);
         let clients = (1..=agencies).map(client).collect();
         let roster = Roster::parse(&agencies.to_string()).unwrap();
-        let mut world = World { random, backend, roster, hubs: vec![], clients, links: vec![] };
+        let policy = Policy::default();
+        let mut world = World { random, backend, roster, hubs: vec![], clients, links: vec![], policy, leaves: None };
         let hubs = 1 + world.random.below(3);
         world.hubs = (0..hubs).map(|_| Place::Starting(world.backend.start(&world.roster))).collect();
         world
     }
 
+    /// One of several agencies leaves in the middle of its upload, if it has one, and is not waited for. Others rest meanwhile.
+    pub fn run_with_a_loss(mut self) {
+        // Dialects that open a connection for each message are lost by silence.
+        self.policy.idle_timeout = Duration::from_secs(20);
+        self.leaves = (self.clients.len() > 1).then(|| self.random.index(self.clients.len()));
+        self.run();
+    }
+
     pub fn run(mut self) {
         let mut step = 0;
-        while self.clients.iter().any(|client| client.winners.is_none()) {
+        while self.clients.iter().any(Client::is_waiting) {
             step += 1;
-            let waiting = |client: &&Client| client.winners.is_none();
+            let waiting = |client: &&Client| client.is_waiting();
             let waits = || self.clients.iter().find(waiting).map(|client| client.agency);
             assert!(step < STEPS_MAX, "a client waits for ever: agency {:?}", waits());
             if step >= TROUBLED_STEPS {
@@ -125,20 +143,27 @@ impl<B: Backend> World<B> {
     }
 
     fn clients_step(&mut self) {
+        let lost = |at: usize| self.clients[at].is_lost && !self.backend.is_excluded(self.clients[at].agency);
+        let waits_for_loss = self.leaves.is_some_and(lost);
         for client in 0..self.clients.len() {
-            if self.clients[client].winners.is_some() {
+            if !self.clients[client].is_waiting() {
                 continue;
             }
             let Some(link) = self.links.iter_mut().find(|link| link.client == Some(client)) else {
                 self.connect(client);
                 continue;
             };
-            if self.random.below(2) == 0 {
+            let rests = waits_for_loss && self.clients[client].may_rest();
+            if self.random.below(2) == 0 && !rests {
                 self.clients[client].send(&mut link.to_hub);
             }
             let bytes = self.random.index(link.to_client.len() + 1);
             let received: Vec<u8> = link.to_client.drain(..bytes).collect();
             if self.clients[client].receive(&received) == Wish::Leave {
+                link.client = None;
+            }
+            if self.leaves == Some(client) && self.clients[client].is_uploading() {
+                self.clients[client].is_lost = true;
                 link.client = None;
             }
         }
@@ -218,7 +243,7 @@ impl<B: Backend> World<B> {
     fn open_hub(&mut self, at: usize, lottery: Lottery) {
         let fresh = self.backend.start(&self.roster);
         let Place::Starting(keeper) = std::mem::replace(&mut self.hubs[at], Place::Starting(fresh)) else { return };
-        self.hubs[at] = Place::Up(Box::new(Hub::new(Policy::default(), lottery, keeper, self.backend.now())));
+        self.hubs[at] = Place::Up(Box::new(Hub::new(self.policy.clone(), lottery, keeper, self.backend.now())));
     }
 
     /// The hub has ended a connection: its client reads what was sent, and connects again.
@@ -264,6 +289,11 @@ impl<B: Backend> World<B> {
             let agency = client.agency;
             let stored = self.backend.stored(agency);
             let sent: Vec<Vec<u8>> = client.batches.iter().map(|bets| rows(agency, bets)).collect();
+            assert_eq!(self.backend.is_excluded(agency), client.is_lost, "agency {agency}");
+            if client.is_lost {
+                assert!(stored.iter().all(|rows| sent.contains(rows)), "agency {agency}");
+                continue;
+            }
             if client.is_numbered() {
                 assert_eq!(stored, sent, "agency {agency}");
                 assert_eq!(client.winners.as_ref().unwrap(), &client.expected(), "agency {agency}");

@@ -15,7 +15,7 @@ pub const ROSTER: [(i32, Standing); 5] = [
 
 type Case = fn(&mut Bench);
 
-pub const ALL: [(&str, Case); 18] = [
+pub const ALL: [(&str, Case); 19] = [
     ("a turn", a_turn),
     ("a stale number", a_stale_number),
     ("turns behind one that was taken back", behind_one_that_was_taken_back),
@@ -33,6 +33,7 @@ pub const ALL: [(&str, Case); 18] = [
     ("comparing", comparing),
     ("a draw is made once", a_draw),
     ("a draw that is held", a_held_draw),
+    ("leases", leases),
     ("what a connection asks at its start", simple_queries),
 ];
 
@@ -349,6 +350,33 @@ fn a_held_draw(bench: &mut Bench) {
     let attempt = bytes::draw(bench.draw, &bench.instance(1));
     assert!(bench.send(x, &attempt).contains(&"SELECT 0".to_owned()));
     bench.send(x, &bytes::of_draw("survey_draw", bench.draw));
+}
+
+fn leases(bench: &mut Bench) {
+    let (x, y) = (fenced(bench, "x", 1), fenced(bench, "y", 2));
+    let first = turn(bench, 1, 1, 1).with(1, 0, 1).with(2, 0, 1).with(3, 0, 1);
+    ends(bench, x, &first, WHOLE);
+    bench.pass(x, 1000); // So that it is a while ago in the model, too.
+    let draw = bench.draw;
+    let excluded = |bench: &mut Bench, here: &[i32], grace: i64, before: i64| {
+        let said = bench.send(x, &bytes::lease(draw, here, grace, before));
+        let row = said.iter().find(|words| words.starts_with("row")).unwrap();
+        row.rsplit(r"\\x").next().unwrap().trim_end_matches(['"', ']']).parse::<u32>().unwrap()
+    };
+    assert_eq!(excluded(bench, &[], 0, 0), 0, "too late");
+    assert_eq!(excluded(bench, &[], 3_600_000, i64::MAX), 0, "too young");
+    let [locks, writes, end] = turn(bench, 2, 1, 1).with(2, 1, 1).parts();
+    bench.send(y, &locks);
+    assert_eq!(excluded(bench, &[1], 0, i64::MAX), 1, "agency 1 is here, a turn of 2 is under way, 4 has no bets");
+    assert!(!bench.waits_for_lock(x));
+    bench.send(y, &writes);
+    bench.send(y, &end);
+    ends(bench, y, &turn(bench, 2, 1, 2).with(3, 1, 1), NOT_WHOLE);
+    ends(bench, y, &turn(bench, 2, 1, 2).finishing(2), WHOLE);
+    let hold = format!("UPDATE loteria.draws SET held = 'so' WHERE draw = {draw} AND held IS NULL");
+    bench.send(x, &bytes::query(&hold));
+    assert_eq!(excluded(bench, &[], 0, i64::MAX), 0, "the draw is held");
+    bench.send(x, &bytes::of_draw("survey_agencies", draw));
 }
 
 fn simple_queries(bench: &mut Bench) {

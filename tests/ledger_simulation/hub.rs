@@ -1,7 +1,7 @@
 //! What stands for a hub: it stages batches of agencies, and takes note of what becomes of them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub const NUMBERED: [u32; 2] = [1, 2];
 /// One whose clients do not: each hub has others of its batches.
 const UNNUMBERED: u32 = 3;
 const BATCHES: u64 = 40;
+/// How long an agency is at no hub before it is excluded.
+pub const EXCLUDE_AFTER: Duration = Duration::from_secs(60);
 
 /// How many batches a numbered agency has.
 pub fn last_batch() -> u64 {
@@ -58,6 +60,9 @@ pub struct Hub {
     next: BTreeMap<u32, u64>,
     unnumbered_left: u64,
     drawn: Option<usize>,
+    /// The agencies that have a connection here.
+    pub here: Vec<AgencyId>,
+    excluded: BTreeSet<AgencyId>,
 }
 
 impl Hub {
@@ -75,11 +80,22 @@ impl Hub {
             name: format!("hub {number}"),
             replicas: Replicas::Required,
             in_flight: 4,
+            exclude_after: Some(EXCLUDE_AFTER),
         };
         let ledger = Ledger::new(options, network.clone(), Moment::after_origin(Duration::ZERO));
         let next = NUMBERED.iter().map(|agency| (*agency, 0)).collect();
-        let (in_flight, drawn) = (VecDeque::new(), None);
-        Hub { ledger, network, is_open: false, next_turn: 1, in_flight, next, unnumbered_left: BATCHES, drawn }
+        Hub {
+            ledger,
+            network,
+            is_open: false,
+            next_turn: 1,
+            in_flight: VecDeque::new(),
+            next,
+            unnumbered_left: BATCHES,
+            drawn: None,
+            here: [1, 2, UNNUMBERED].map(AgencyId).to_vec(),
+            excluded: BTreeSet::new(),
+        }
     }
 
     fn now(&self) -> Moment {
@@ -105,7 +121,28 @@ impl Hub {
         self.drawn
     }
 
+    /// Whether it has learned that an agency is excluded.
+    pub fn knows_excluded(&self, agency: u32) -> bool {
+        self.excluded.contains(&AgencyId(agency))
+    }
+
+    /// Whether it may stage something.
+    pub fn can_stage(&self) -> bool {
+        self.is_open && self.ledger.has_room() && !self.ledger.is_looking()
+    }
+
     pub fn step(&mut self, told: &mut Told, random: &mut Random, counts: &mut BTreeMap<&'static str, u32>) {
+        self.watch(told, counts);
+        if self.can_stage() && random.chance(400) {
+            self.stage(told, random);
+        }
+    }
+
+    /// Takes note of what the ledger says.
+    pub fn watch(&mut self, told: &mut Told, counts: &mut BTreeMap<&'static str, u32>) {
+        if self.ledger.wants_leases(self.now()) {
+            self.ledger.lease(self.here.clone());
+        }
         self.ledger.go_on(self.now());
         if !self.is_open {
             let Some(opened) = self.ledger.opened() else { return };
@@ -115,9 +152,16 @@ impl Hub {
         while let Some(settled) = self.ledger.settled() {
             self.note(settled, told, counts);
         }
-        if self.ledger.has_room() && !self.ledger.is_looking() && random.chance(400) {
-            self.stage(told, random);
-        }
+    }
+
+    /// The first batch of these agencies.
+    pub fn stage_first_of(&mut self, agencies: [u32; 2]) {
+        let items = agencies.map(|agency| {
+            let (place, content) = (Place::Numbered(0), numbered_content(agency, 0));
+            self.ledger.stage_batch(AgencyId(agency), place, &bets::batch(content, 3)).unwrap();
+            Item { agency, place, content }
+        });
+        self.submit(items.to_vec());
     }
 
     fn stage(&mut self, told: &mut Told, random: &mut Random) {
@@ -150,13 +194,17 @@ impl Hub {
 
     /// All agencies finish.
     pub fn finish_all(&mut self) {
-        for agency in [1, 2, UNNUMBERED] {
-            self.ledger.stage_finish(AgencyId(agency));
-        }
+        self.finish(&[1, 2, UNNUMBERED]);
+    }
+
+    pub fn finish(&mut self, agencies: &[u32]) {
+        agencies.iter().for_each(|agency| self.ledger.stage_finish(AgencyId(*agency)));
         self.submit(Vec::new());
     }
 
     fn learn(&mut self, learned: &Learned) {
+        let excluded = learned.agencies.iter().filter(|known| known.standing == Standing::Excluded);
+        self.excluded.extend(excluded.map(|known| known.agency));
         if let Some(drawn) = &learned.drawn {
             assert!(self.drawn.is_none(), "told once");
             self.drawn = Some(drawn.iter().map(|(_, bets)| bets.len()).sum());

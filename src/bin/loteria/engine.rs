@@ -35,6 +35,7 @@ pub fn connect(shared: &Shared, writes: bool) -> Result<EngineReader, Failure> {
             Standbys::None => Replicas::None,
         },
         in_flight: 1,
+        exclude_after: None,
     };
     Ok(Reader::connect(options, network)?)
 }

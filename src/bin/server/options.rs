@@ -10,6 +10,7 @@ use loteria::config::{
     ConfigError, DEFAULT_SECTION, PostgresOptions, Settings, parse_duration, parse_size, postgres, status_socket,
 };
 use loteria::hub::{EarlyQuery, OnAgencyLoss, Policy};
+use loteria::limits;
 use loteria::logging::{Format, LogLevel};
 use loteria::lottery::{AgencyId, Roster};
 use loteria::reactor::proxy::Networks;
@@ -91,8 +92,8 @@ impl Options {
         let sync =
             settings.get(STORAGE, "FSYNC", "always", |text| choice(text, &[("always", true), ("never", false)]))?;
         let postgres = postgres(settings)?;
-        if postgres.is_some() {
-            check_shared(&policy)?;
+        if let Some(postgres) = &postgres {
+            check_shared(&policy, postgres)?;
         }
         let dead_peer_timeout = settings.get(LIMITS, "DEAD_PEER_TIMEOUT", "2m", dead_peer_timeout)?;
         let tls = tls(settings)?;
@@ -142,11 +143,14 @@ fn policy(settings: &mut Settings, roster: &Roster) -> Result<Policy, ConfigErro
 }
 
 /// What several hubs cannot do together.
-fn check_shared(policy: &Policy) -> Result<(), ConfigError> {
-    if policy.on_agency_loss == OnAgencyLoss::Exclude {
-        return Err(ConfigError(
-            "[LOTTERY] ON_AGENCY_LOSS = exclude: with [STORAGE] ENGINE = postgres a hub does not know which agencies are at another; set wait".to_owned(),
-        ));
+fn check_shared(policy: &Policy, postgres: &PostgresOptions) -> Result<(), ConfigError> {
+    let least = postgres.aside_after + limits::SHARED_LOSS_MARGIN;
+    if policy.on_agency_loss == OnAgencyLoss::Exclude && policy.loss_grace < least {
+        return Err(ConfigError(format!(
+            "[LOTTERY] LOSS_GRACE = {}s: with ON_AGENCY_LOSS = exclude and [STORAGE] ENGINE = postgres it must be {}s or more, so that the agencies of a hub that has lost PostgreSQL can reach another one before they are excluded",
+            policy.loss_grace.as_secs(),
+            least.as_secs()
+        )));
     }
     if policy.dialects.contains(&Dialect::Csv) && policy.unnumbered_agencies.is_empty() {
         return Err(ConfigError(

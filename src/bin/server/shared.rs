@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use loteria::config::{ConfigError, PostgresOptions, Standbys};
-use loteria::hub::Hub;
+use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::limits;
 use loteria::logging::Value;
 use loteria::lottery::Lottery;
@@ -122,6 +122,10 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
             Standbys::None => Replicas::None,
         },
         in_flight: postgres.in_flight,
+        exclude_after: match options.policy.on_agency_loss {
+            OnAgencyLoss::Wait => None,
+            OnAgencyLoss::Exclude => Some(options.policy.loss_grace),
+        },
     })
 }
 

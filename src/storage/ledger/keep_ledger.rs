@@ -25,7 +25,7 @@ impl<N: Network> Keep for Ledger<N> {
         self.staging.work.add_finish(agency);
     }
 
-    /// Which agencies are lost is known to no instance alone.
+    /// The engine's clock decides: see [`lease`](Self::lease).
     fn stage_exclusion(&mut self, _agency: AgencyId) {}
 
     /// The engine decides that the draw is due, and makes it.
@@ -96,6 +96,14 @@ impl<N: Network> Keep for Ledger<N> {
 
     fn is_looking(&self) -> bool {
         self.finds_out()
+    }
+
+    fn wants_leases(&self, now: Moment) -> bool {
+        self.is_connected() && self.survey.due <= now
+    }
+
+    fn lease(&mut self, here: Vec<AgencyId>) {
+        self.leases.here = here;
     }
 
     fn go_on(&mut self, now: Moment) {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::leases::Leases;
 use super::link::{Fenced, Link};
 use super::network::Network;
 use super::options::{LedgerError, LedgerOptions};
@@ -133,6 +134,7 @@ pub struct Ledger<N> {
     pub(super) staging: Staging,
     pub(super) course: Course,
     pub(super) survey: Survey,
+    pub(super) leases: Leases,
     pub(super) opening: Opening,
     /// Every agency as the hub believes that it is after the last turn that it was told of.
     pub(super) told: HashMap<AgencyId, Known>,
@@ -179,6 +181,7 @@ impl<N: Network> Ledger<N> {
             staging: Staging::new(options.winning_number),
             course: Course { next: 1, ..Course::default() },
             survey: Survey::new(now),
+            leases: Leases::default(),
             opening,
             told: HashMap::new(),
             settled: VecDeque::new(),
@@ -247,6 +250,7 @@ impl<N: Network> Ledger<N> {
         }
         self.course.committed = fenced.turn;
         self.course.next = fenced.turn + 1;
+        self.leases.begin_epoch();
         self.survey.due = self.now;
         self.survey.instances_due = self.now;
         self.answered_at = Some(self.now);

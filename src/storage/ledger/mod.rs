@@ -8,7 +8,7 @@
 //! - `work` has what one turn does; `statements` encodes it for the engine, `answers` reads what comes back.
 //! - `stage`, `start`, `checks` and `link` are one connection, up to its fence; `inspection` has one to each host, up to its checks.
 //! - `wire` has what was sent on a connection and is not answered.
-//! - `staging` has the turn in hand.
+//! - `staging` has the turn in hand, `leases` which agencies are here.
 //! - `keeper` has [`Ledger`]; `send`, `settle`, `drive` and `keep_ledger` have its methods.
 //! - `reader` is the connection of the operator's commands, with `tool_error`. `audit` reads a draw and checks it, `import` brings a
 //!   store of files into one, and `release` ends that a draw is held.
@@ -24,6 +24,7 @@ mod import;
 mod inspection;
 mod keep_ledger;
 mod keeper;
+mod leases;
 mod link;
 mod network;
 mod options;

@@ -1,6 +1,7 @@
 //! What a ledger is told at its start, and why it may not start.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::lottery::Roster;
 
@@ -50,6 +51,8 @@ pub struct LedgerOptions {
     pub replicas: Replicas,
     /// Turns under way at once; at least one.
     pub in_flight: usize,
+    /// How long an agency with bets is at no instance before it is excluded from the draw; `None`: the draw waits for it.
+    pub exclude_after: Option<Duration>,
 }
 
 /// Why a ledger cannot be used; a person has to mend it.

@@ -27,7 +27,7 @@ CREATE TABLE agencies (
   batches  bigint NOT NULL DEFAULT 0,       -- also the number of its next batch
   bets     bigint NOT NULL DEFAULT 0,
   standing text NOT NULL DEFAULT 'betting' CHECK (standing IN ('betting', 'finished', 'excluded')),
-  seen     timestamptz,                     -- the last time an instance stored something of it
+  seen     timestamptz,                     -- the last time an instance stored something of it, or said that it is there
   PRIMARY KEY (draw, agency)
 ) WITH (fillfactor = 20);
 

@@ -22,10 +22,10 @@ const TURN: [&[Step]; 4] = [
 ];
 /// Those of a survey, with instances or without, and with winners or without.
 const SURVEY: [&[Step]; 4] = [
-    &[Step::Draw, Step::Agencies, Step::Write],
-    &[Step::Draw, Step::Agencies, Step::Instances, Step::Write],
-    &[Step::Draw, Step::Agencies, Step::Winners, Step::Write],
-    &[Step::Draw, Step::Agencies, Step::Instances, Step::Winners, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Lease, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Lease, Step::Instances, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Lease, Step::Winners, Step::Write],
+    &[Step::Draw, Step::Agencies, Step::Lease, Step::Instances, Step::Winners, Step::Write],
 ];
 
 impl<N: Network> Ledger<N> {
@@ -187,6 +187,7 @@ impl<N: Network> Ledger<N> {
         statements::bind_write(&sender, engine, &Work::default(), &mut link.out);
         statements::read_draw("survey_draw", sender.draw, &mut link.out);
         statements::read_draw("survey_agencies", sender.draw, &mut link.out);
+        statements::lease(sender.draw, &self.leases, self.options.exclude_after, &mut link.out);
         if instances {
             statements::read_instances(&sender, &mut link.out);
             self.survey.instances_due = self.now + limits::ENGINE_INSTANCES_PERIOD;

@@ -178,6 +178,12 @@ impl<N: Network> Ledger<N> {
         for known in &answer.known {
             self.note_agency(known, None);
         }
+        if let Some((at, excluded)) = answer.leases {
+            self.leases.note_survey(at);
+            if excluded > 0 {
+                self.survey.due = self.now;
+            }
+        }
         let standing = |standing| answer.known.iter().any(|known| known.standing == standing);
         let drawn = answer.draw.as_ref().is_some_and(|draw| draw.drawn);
         self.survey.held = answer.draw.as_ref().and_then(|draw| draw.held.clone());

@@ -1,9 +1,12 @@
 //! The statements that the hub prepares, and their parameters in PostgreSQL's binary format.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::message::frontend::{self, BindError};
 use postgres_protocol::{IsNull, Oid};
 
+use super::leases::{self, Leases};
 use super::work::Work;
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -33,7 +36,7 @@ pub(super) struct Statement {
 
 /// All of them. `write` and `lock` are two on purpose: each statement has a snapshot of its own, so that `write`, which begins
 /// when `lock` holds the rows, sees them as they are.
-pub(super) const PREPARED: [Statement; 9] = [
+pub(super) const PREPARED: [Statement; 10] = [
     Statement {
         name: "fence",
         sql: "INSERT INTO loteria.instances (instance, name) VALUES ($1, $2)
@@ -83,6 +86,21 @@ WHERE instance = $1 AND epoch = $2 AND turn = $3 - 1",
         name: "survey_agencies",
         sql: "SELECT agency, batches, bets, standing FROM loteria.agencies WHERE draw = $1 ORDER BY agency",
         parameters: &[INT],
+    },
+    // A row that a turn has locked is skipped: the turn renews it. So this waits for no lock, while it holds some.
+    Statement {
+        name: "lease",
+        sql: "WITH here AS (
+  SELECT agency FROM loteria.agencies WHERE draw = $1 AND agency = ANY($2) AND standing = 'betting' AND bets > 0
+    AND coalesce(seen, '-infinity') < now() - $3 * interval '1 ms' FOR UPDATE SKIP LOCKED),
+lost AS (
+  SELECT agency FROM loteria.agencies WHERE draw = $1 AND agency <> ALL($2) AND standing = 'betting' AND bets > 0
+    AND coalesce(seen, '-infinity') < now() - $4 * interval '1 ms' AND extract(epoch FROM now()) * 1000 < $5
+    AND EXISTS (SELECT FROM loteria.draws WHERE draw = $1 AND held IS NULL) FOR UPDATE SKIP LOCKED),
+r AS (UPDATE loteria.agencies g SET seen = now() FROM here WHERE g.draw = $1 AND g.agency = here.agency),
+x AS (UPDATE loteria.agencies g SET standing = 'excluded' FROM lost WHERE g.draw = $1 AND g.agency = lost.agency RETURNING 1)
+SELECT (extract(epoch FROM now()) * 1000)::bigint, (SELECT count(*) FROM x)",
+        parameters: &[INT, INTS, LONG, LONG, LONG],
     },
     // There is a row for each run of a hub's server: of each name the last one counts, and earlier days are of no interest.
     Statement {
@@ -188,6 +206,19 @@ pub(super) fn write(out: &mut BytesMut) {
 /// A statement whose only parameter is the draw.
 pub(super) fn read_draw(statement: &str, draw: i32, out: &mut BytesMut) {
     bind("", statement, 1, out, |_, out| out.put_i32(draw));
+    execute("", out);
+}
+
+/// Renews the leases of agencies that are here, and excludes those whose lease is older than `grace`, where the turn begins before
+/// `exclude_before`.
+pub(super) fn lease(draw: i32, leases: &Leases, grace: Option<Duration>, out: &mut BytesMut) {
+    bind("", "lease", 5, out, |parameter, out| match parameter {
+        1 => out.put_i32(draw),
+        2 => put_ints(leases.here.iter().copied().map(number), out),
+        3 => out.put_i64(leases::millis(limits::ENGINE_LEASE_RENEWAL)),
+        4 => out.put_i64(grace.map_or(0, leases::millis)),
+        _ => out.put_i64(leases.exclude_before(grace)),
+    });
     execute("", out);
 }
 

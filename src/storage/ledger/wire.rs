@@ -20,6 +20,8 @@ pub(super) enum Step {
     Compare,
     /// The draw's row is read.
     Draw,
+    /// Leases are renewed.
+    Lease,
     /// The instances are read.
     Instances,
     /// Winners are read.
@@ -66,6 +68,8 @@ pub(super) struct Answer {
     pub stored: Vec<Stored>,
     /// The draw's row.
     pub draw: Option<DrawRow>,
+    /// When the turn was begun that has renewed leases, in milliseconds of the engine's clock; and how many agencies it has excluded.
+    pub leases: Option<(i64, i64)>,
     /// The instances; `None`: they were not asked for.
     pub instances: Option<Vec<InstanceRow>>,
     pub winners: Vec<(AgencyId, Vec<Bet>)>,
@@ -115,6 +119,7 @@ impl Sent {
                 let (winning_number, held, drawn) = (columns.long()?, columns.optional_text()?, columns.flag()?);
                 self.answer.draw = Some(DrawRow { winning_number, held: held.map(str::to_owned), drawn });
             }
+            Some(Step::Lease) => self.answer.leases = Some((columns.long()?, columns.long()?)),
             Some(Step::Instances) => {
                 let (here, name, turn) = (columns.flag()?, columns.text()?.to_owned(), columns.long()?);
                 // Clocks of engines go back now and then.
