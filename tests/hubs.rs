@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use central::{Central, Shared};
 use hubs_kit::WINNING_NUMBER;
 use hubs_kit::world::{World, run_seeds};
-use loteria::hub::{ConnectionId, Hub, Policy};
+use loteria::hub::{ConnectionId, Event, Hub, Observer, Policy};
 use loteria::lottery::{AgencyId, Bet, Lottery, Roster};
 use loteria::timers::Moment;
 use loteria::wire::{Answer, Cause, Dialect, Expecting};
@@ -116,6 +116,29 @@ fn an_agency_is_at_a_hub_while_it_is_connected_or_may_connect_for_its_next_messa
             assert_eq!(here(&mut hub, now + shortly_before), [AgencyId(1)], "{dialect:?}");
         }
     }
+}
+
+#[test]
+fn a_hub_learns_that_an_agency_was_excluded_and_serves_it_no_more() {
+    #[derive(Debug)]
+    struct Exclusions(Rc<Cell<u32>>);
+    impl Observer for Exclusions {
+        fn observe(&mut self, event: &Event<'_>) {
+            self.0.set(self.0.get() + u32::from(matches!(event, Event::AgencyExcluded(AgencyId(1)))));
+        }
+    }
+    let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+    let mut hub = hub_over(&central, 1);
+    let seen = Rc::default();
+    hub.add_observer(Box::new(Exclusions(Rc::clone(&seen))));
+    let peer = hub.open(PEER, Moment::default()).unwrap();
+    say(&mut hub, peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    central.borrow_mut().agencies.get_mut(&AgencyId(1)).unwrap().excluded = true;
+    let another = hub.open(PEER, Moment::default()).unwrap();
+    say(&mut hub, another, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    let (_, answer) = Dialect::Native.read_answer(hub.outgoing(another), Expecting::Welcome).unwrap().unwrap();
+    assert!(matches!(answer, Answer::Unwelcome(_)), "{answer:?}");
+    assert_eq!(seen.get(), 1);
 }
 
 /// The agencies of which the hub says that they are here.

@@ -31,6 +31,7 @@ pub struct Batch {
 pub struct Agency {
     pub batches: Vec<Batch>,
     pub finished: bool,
+    pub excluded: bool,
 }
 
 /// The truth.
@@ -53,7 +54,11 @@ impl Central {
     pub fn known(&self, agency: AgencyId) -> Option<Known> {
         let row = self.agencies.get(&agency)?;
         let bets = row.batches.iter().map(|batch| batch.bets.len() as u64).sum();
-        let standing = if row.finished { Standing::Finished } else { Standing::Betting };
+        let standing = match row {
+            Agency { excluded: true, .. } => Standing::Excluded,
+            Agency { finished: true, .. } => Standing::Finished,
+            Agency { .. } => Standing::Betting,
+        };
         Some(Known { agency, standing, batches: row.batches.len() as u64, bets })
     }
 

@@ -1,10 +1,10 @@
 //! Several hubs, the agencies whose connections lead to any of them, and what goes wrong between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use loteria::hub::{ConnectionId, Hub, Policy};
+use loteria::hub::{ConnectionId, Event, Hub, Observer, Policy};
 use loteria::lottery::{AgencyId, Lottery, Roster};
 use loteria::storage::{Keep, Rows};
 use loteria::timers::Moment;
@@ -75,6 +75,18 @@ struct Link {
 enum Place<K: Keep> {
     Starting(K),
     Up(Box<Hub<K>>),
+}
+
+/// What a hub has said of agencies that were excluded: each is told once.
+#[derive(Debug, Default)]
+struct Exclusions(HashSet<AgencyId>);
+
+impl Observer for Exclusions {
+    fn observe(&mut self, event: &Event<'_>) {
+        if let Event::AgencyExcluded(agency) = event {
+            assert!(self.0.insert(*agency), "agency {agency} is excluded twice");
+        }
+    }
 }
 
 pub struct World<B: Backend> {
@@ -243,7 +255,9 @@ impl<B: Backend> World<B> {
     fn open_hub(&mut self, at: usize, lottery: Lottery) {
         let fresh = self.backend.start(&self.roster);
         let Place::Starting(keeper) = std::mem::replace(&mut self.hubs[at], Place::Starting(fresh)) else { return };
-        self.hubs[at] = Place::Up(Box::new(Hub::new(self.policy.clone(), lottery, keeper, self.backend.now())));
+        let mut hub = Hub::new(self.policy.clone(), lottery, keeper, self.backend.now());
+        hub.add_observer(Box::new(Exclusions::default()));
+        self.hubs[at] = Place::Up(Box::new(hub));
     }
 
     /// The hub has ended a connection: its client reads what was sent, and connects again.
