@@ -48,8 +48,8 @@ screenshots: test-browser ## the same, and where its screenshots are; docs/image
 kill-loop: ## hub and clients killed some thousand times over ten draws of the course's data: KILL_DRAWS= (10)
 	LOTERIA_KILL_DRAWS='$(or $(KILL_DRAWS),10)' cargo test --locked --test hub_kill -- --nocapture
 
-kill-cluster: ## leaders, standbys and hubs of a cluster killed, leaders paused, every row compared: KILL_ROUNDS= (50), LOTERIA_KILL_SEED=
-	LOTERIA_KILL_ROUNDS='$(or $(KILL_ROUNDS),50)' cargo test --locked --test cluster_kill -- --nocapture leaders_standbys
+kill-cluster: ## leaders, standbys and hubs of a cluster killed, leaders paused, every row compared: KILL_DRAWS= (10), KILL_FAILURES= in each (4), LOTERIA_KILL_SEED=
+	LOTERIA_KILL_DRAWS='$(or $(KILL_DRAWS),10)' LOTERIA_KILL_FAILURES='$(or $(KILL_FAILURES),4)' cargo test --locked --test cluster_kill -- --nocapture leaders_standbys
 
 patroni: ## nothing is lost under Patroni when a leader is killed, and when one is paused and goes on (two minutes); skipped aloud without it
 	@$(call with_python,patroni) \

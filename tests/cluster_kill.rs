@@ -1,7 +1,8 @@
 //! Three hubs behind haproxy over three PostgreSQL nodes, while leaders, standbys and hubs are killed, and leaders paused:
 //! every acknowledged batch is stored, in its place and with its bytes, and there is one draw.
 //!
-//! `LOTERIA_KILL_ROUNDS` sets how many rounds there are (4, one of each kind); `LOTERIA_KILL_SEED` replays the moments.
+//! `LOTERIA_KILL_DRAWS` sets how many draws there are (2, with one failure of each kind in them), `LOTERIA_KILL_FAILURES` how many
+//! failures of each draw (2); `LOTERIA_KILL_SEED` replays the moments.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
@@ -37,11 +38,18 @@ enum Kind {
 
 const KINDS: [Kind; 4] = [Kind::LeaderKilled, Kind::StandbyKilled, Kind::HubKilled, Kind::LeaderPaused];
 
+/// How long it took, failure by failure.
 #[derive(Default)]
-struct Tally {
+struct Times {
+    /// The longest time in which no agency had an acknowledgement.
     pauses: Vec<Duration>,
     /// From the failure until each agency has 40 acknowledgements more.
     each: Vec<Duration>,
+}
+
+/// What the comparisons have found.
+#[derive(Default)]
+struct Tally {
     batches: u64,
     lost: u64,
     twice: u64,
@@ -56,7 +64,15 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
-/// What fails in a round, while agencies upload.
+/// The next kind of failure: each four have one of each, in any order.
+fn next_kind(kinds: &mut Vec<Kind>, random: &mut Random) -> Kind {
+    if kinds.is_empty() {
+        kinds.extend(KINDS);
+    }
+    kinds.swap_remove(usize::try_from(random.below(kinds.len() as u64)).unwrap())
+}
+
+/// Something fails, while agencies upload.
 fn fail(kind: Kind, nodes: &Nodes, hubs: &mut Hubs, random: &mut Random) {
     match kind {
         Kind::LeaderKilled => {
@@ -89,11 +105,18 @@ fn mend(kind: Kind, old: u8, nodes: &Nodes) {
     nodes.wait_until_whole();
 }
 
-fn one_round(kind: Kind, draw: u32, nodes: &Nodes, random: &mut Random, tally: &mut Tally) {
+/// A draw, in whose upload these failures happen one after another. Each is mended before the next one, the last one after the draw.
+fn one_draw(
+    draw: u32,
+    failures: &[Kind],
+    nodes: &Nodes,
+    random: &mut Random,
+    times: &mut BTreeMap<Kind, Times>,
+) -> Tally {
     let mut hubs = Hubs::start(nodes, draw, random);
     let address = hubs.address.clone();
     let round = Round::new();
-    let old = nodes.leader();
+    let mut to_mend = None;
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let agencies: Vec<_> = (1..)
             .zip(DIALECTS)
@@ -103,40 +126,58 @@ fn one_round(kind: Kind, draw: u32, nodes: &Nodes, random: &mut Random, tally: &
                 scope.spawn(|| agency.run())
             })
             .collect();
-        eventually("all agencies upload", || round.all_have(5, &[0; 5]));
-        std::thread::sleep(Duration::from_millis(random.below(1000)));
-        round.count_pauses();
-        let before_failing = Instant::now();
-        fail(kind, nodes, &mut hubs, random);
-        // Each goes on, behind what was in flight.
-        let before = round.counts();
-        let until = Instant::now() + common::PATIENCE;
-        while !round.all_have(40, &before) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if !round.all_have(1, &before) {
-            say(&format!("{kind:?}: the upload does not go on\n{}", hubs.logs()));
-        }
-        tally.pauses.push(round.longest_pause());
-        // Of one agency alone: its hub may have been with the old leader.
-        let one = before_failing.elapsed();
-        tally.each.push(one);
-        if one > Duration::from_secs(30) {
-            say(&format!("{kind:?}: some agency waited {:.1} s\n{}", one.as_secs_f64(), hubs.logs()));
+        for kind in failures {
+            if let Some((kind, old)) = to_mend.take() {
+                mend(kind, old, nodes);
+            }
+            let before = round.counts();
+            eventually("all agencies upload", || round.all_have(5, &before));
+            std::thread::sleep(Duration::from_millis(random.below(1000)));
+            to_mend = Some((*kind, nodes.leader()));
+            let (pause, each) = one_failure(*kind, nodes, &mut hubs, &round, random);
+            let times = times.entry(*kind).or_default();
+            times.pauses.push(pause);
+            times.each.push(each);
         }
         round.finish.store(true, Ordering::Relaxed);
         agencies.into_iter().map(|agency| agency.join().unwrap()).collect()
     });
-    let before = (tally.lost, tally.twice, tally.wrong);
+    let mut tally = Tally::default();
     for outcome in &outcomes {
-        compare(outcome, draw, nodes, tally);
+        compare(outcome, draw, nodes, &mut tally);
     }
     check_the_draw(draw, nodes, &hubs, &outcomes);
-    if (tally.lost, tally.twice, tally.wrong) > before && tally.lost + tally.wrong > before.0 + before.2 {
+    if tally.lost + tally.wrong > 0 {
         say(&hubs.logs());
     }
     drop(hubs);
-    mend(kind, old, nodes);
+    if let Some((kind, old)) = to_mend {
+        mend(kind, old, nodes);
+    }
+    tally
+}
+
+/// Something fails, and the agencies go on. Returns the longest time in which no agency had an acknowledgement, and how long it took
+/// until each one had 40 more.
+fn one_failure(kind: Kind, nodes: &Nodes, hubs: &mut Hubs, round: &Round, random: &mut Random) -> (Duration, Duration) {
+    round.count_pauses();
+    let began = Instant::now();
+    fail(kind, nodes, hubs, random);
+    // Each goes on, behind what was in flight.
+    let before = round.counts();
+    let until = Instant::now() + common::PATIENCE;
+    while !round.all_have(40, &before) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if !round.all_have(1, &before) {
+        say(&format!("{kind:?}: the upload does not go on\n{}", hubs.logs()));
+    }
+    // Of one agency alone: its hub may have been with the old leader.
+    let each = began.elapsed();
+    if each > Duration::from_secs(30) {
+        say(&format!("{kind:?}: some agency waited {:.1} s\n{}", each.as_secs_f64(), hubs.logs()));
+    }
+    (round.longest_pause(), each)
 }
 
 /// Compares every stored row of an agency with what it has sent.
@@ -219,23 +260,23 @@ fn check_the_draw(draw: u32, nodes: &Nodes, hubs: &Hubs, outcomes: &[Outcome]) {
     }
 }
 
-fn report(tallies: &mut BTreeMap<Kind, Tally>) {
-    for (kind, tally) in tallies {
-        tally.pauses.sort_unstable();
-        tally.each.sort_unstable();
-        let (count, most) = (tally.pauses.len(), tally.pauses.last().copied().unwrap_or_default());
+fn report(times: &mut BTreeMap<Kind, Times>, tally: &Tally) {
+    for (kind, times) in times {
+        times.pauses.sort_unstable();
+        times.each.sort_unstable();
+        let middle_and_most = |times: &[Duration]| {
+            let seconds = |at: usize| times[at].as_secs_f64();
+            format!("median {:.1} s, most {:.1} s", seconds(times.len() / 2), seconds(times.len() - 1))
+        };
         say(&format!(
-            "{kind:?}: {count} rounds, pause without acknowledgement: median {:.1} s, most {:.1} s; until every agency goes on: median {:.1} s, most {:.1} s; {} batches: {} lost, {} stored twice as they may be, {} wrong",
-            tally.pauses[count / 2].as_secs_f64(),
-            most.as_secs_f64(),
-            tally.each[count / 2].as_secs_f64(),
-            tally.each[count - 1].as_secs_f64(),
-            tally.batches,
-            tally.lost,
-            tally.twice,
-            tally.wrong
+            "{kind:?}: {} times, pause without acknowledgement: {}; until every agency goes on: {}",
+            times.pauses.len(),
+            middle_and_most(&times.pauses),
+            middle_and_most(&times.each),
         ));
     }
+    let Tally { batches, lost, twice, wrong } = tally;
+    say(&format!("{batches} batches: {lost} lost, {twice} stored twice as they may be, {wrong} wrong"));
 }
 
 #[test]
@@ -245,23 +286,26 @@ fn leaders_standbys_and_hubs_are_killed_and_no_acknowledged_batch_is_lost() {
     let seed = setting("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
     say(&format!("LOTERIA_KILL_SEED={seed}"));
     let mut random = Random(seed | 1);
-    let mut tallies = BTreeMap::new();
-    let rounds = u32::try_from(setting("LOTERIA_KILL_ROUNDS").unwrap_or(4)).unwrap();
-    for draw in 1..=rounds {
-        // The first rounds have one of each kind.
-        let kind = KINDS[if draw <= 4 { draw as usize - 1 } else { usize::try_from(random.below(4)).unwrap() }];
+    let (mut times, mut sum) = (BTreeMap::new(), Tally::default());
+    let draws = u32::try_from(setting("LOTERIA_KILL_DRAWS").unwrap_or(2)).unwrap();
+    let mut kinds = Vec::new();
+    for draw in 1..=draws {
+        let failures: Vec<Kind> =
+            (0..setting("LOTERIA_KILL_FAILURES").unwrap_or(2)).map(|_| next_kind(&mut kinds, &mut random)).collect();
         let began = Instant::now();
-        one_round(kind, draw, &nodes, &mut random, tallies.entry(kind).or_default());
-        let tally: &Tally = &tallies[&kind];
-        let pause = tally.pauses.last().copied().unwrap_or_default();
-        say(&format!(
-            "round {draw}: {kind:?}, pause {:.1} s, {:.0} s in all",
-            pause.as_secs_f64(),
-            began.elapsed().as_secs_f64()
-        ));
+        let tally = one_draw(draw, &failures, &nodes, &mut random, &mut times);
+        sum.batches += tally.batches;
+        sum.lost += tally.lost;
+        sum.twice += tally.twice;
+        sum.wrong += tally.wrong;
+        let pauses: Vec<String> = failures
+            .iter()
+            .map(|kind| format!("{kind:?} {:.1} s", times[kind].pauses.last().unwrap().as_secs_f64()))
+            .collect();
+        say(&format!("draw {draw}: {}, {:.0} s in all", pauses.join(", "), began.elapsed().as_secs_f64()));
     }
-    report(&mut tallies);
-    assert!(tallies.values().all(|tally| tally.lost + tally.wrong == 0), "see the lines above");
+    report(&mut times, &sum);
+    assert_eq!(sum.lost + sum.wrong, 0, "see the lines above");
 }
 
 #[test]
