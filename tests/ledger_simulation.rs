@@ -23,6 +23,8 @@ mod leases;
 mod mutants;
 #[path = "ledger_simulation/network.rs"]
 mod network;
+#[path = "ledger_simulation/silence.rs"]
+mod silence;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,6 +141,11 @@ fn what_is_told_is_stored_once_whatever_fails() {
 fn a_failover_that_forgets_is_noticed_and_holds_the_draw() {
     let forgot = (0..40).filter(|seed| forgetful::run(*seed)).count();
     assert!((1..40).contains(&forgot), "{forgot} of 40 forgot something");
+}
+
+#[test]
+fn a_hub_leaves_a_leader_that_is_silent_for_the_one_that_has_replaced_it() {
+    (0..100).for_each(silence::run);
 }
 
 #[test]
