@@ -6,6 +6,7 @@ mod common;
 mod engine_kit;
 
 use std::net::TcpStream;
+use std::time::Duration;
 
 use common::machine::eventually;
 use common::{Start, binary, binary_batch, hub_over};
@@ -54,6 +55,31 @@ fn agencies_of_two_hubs_are_in_one_draw_and_a_hub_that_starts_later_answers_too(
     again.send(&binary(QUERY, &[1], b""));
     again.expect(&winner);
     assert_eq!(engine.ask("SELECT count(*), sum(bets) FROM loteria.draws WHERE drawn_at IS NOT NULL"), "1|2");
+}
+
+#[test]
+fn after_the_draw_a_hub_whose_postgresql_is_away_answers_newcomers() {
+    let Some(mut engine) = Engine::start() else { return };
+    let hub = shared(&engine).env("LOTTERY_AGENCIES", "1").env("POSTGRES_ASIDE_AFTER", "1s").start();
+    let mut agency = hub.connect();
+    agency.send(&[binary_batch(1, 11, 7574), binary(FINISH_KIND, &[1], b"")].concat());
+    agency.expect(&[0, 0]);
+    hub.wait_for("action: sorteo | result: success");
+    engine.crash();
+    hub.wait_for("action: engine | result: fail");
+    // That it does not step aside is no event to wait for.
+    std::thread::sleep(Duration::from_millis(1500));
+    let (finish, query) = (binary(FINISH_KIND, &[1], b""), binary(QUERY, &[1], b""));
+    let winner = [0, 0, 0, 0, 1, 0, 0, 0, 11];
+    let requests = [(query.clone(), winner.to_vec()), ([finish, query].concat(), [&[0], &winner[..]].concat())];
+    for (request, answer) in requests {
+        let mut newcomer = hub.connect();
+        newcomer.send(&request);
+        newcomer.expect(&answer);
+    }
+    let mut newcomer = hub.connect();
+    newcomer.send(b"hola\n");
+    newcomer.expect(b"hola\n");
 }
 
 #[test]

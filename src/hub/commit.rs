@@ -1,6 +1,9 @@
 //! The end of a turn: it is submitted, and what the keeper has settled is ready to be answered.
 
+use std::collections::HashMap;
+
 use super::Hub;
+use super::connections::ConnectionId;
 use super::events::Event;
 use super::turn::{CommittedTurn, Entry, Outcome};
 use crate::limits;
@@ -46,26 +49,23 @@ impl<K: Keep> Hub<K> {
         Ok(committed)
     }
 
-    /// While nothing can be committed: what speaks of nothing that is stored does not wait for that, where its connection waits
-    /// for nothing else. The proof of an earlier turn will do for it.
+    /// While nothing can be committed: replies that depend on nothing which may still change do not wait for that, where their
+    /// connections wait for nothing else. The proof of an earlier turn will do for them.
     fn answer_unstored(&mut self, committed: &mut CommittedTurn) {
-        let entries = std::mem::take(&mut self.turn.entries);
-        let waits_alone = |entry: &Entry| {
-            entry.id.and_then(|id| self.connections.by_id(id)).is_some_and(|connection| connection.pending == 1)
+        let Some(proof) = self.parked.take_proof() else { return };
+        let is_drawn = self.lottery.draw_is_committed();
+        let is_certain = |entry: &Entry| entry.outcome.is_of_nothing_stored() || is_drawn && entry.outcome.is_final();
+        let mut certain: HashMap<ConnectionId, u32> = HashMap::new();
+        for id in self.turn.entries.iter().filter(|entry| is_certain(entry)).filter_map(|entry| entry.id) {
+            *certain.entry(id).or_default() += 1;
+        }
+        let waits_alone = |id: ConnectionId| {
+            self.connections.by_id(id).is_some_and(|connection| Some(&connection.pending) == certain.get(&id))
         };
-        let (free, stored): (Vec<Entry>, Vec<Entry>) =
-            entries.into_iter().partition(|entry| entry.outcome.is_of_nothing_stored() && waits_alone(entry));
-        self.turn.entries = stored;
-        if free.is_empty() {
-            return;
-        }
-        match self.parked.watchers.proof.take() {
-            Some(proof) => {
-                committed.add(free);
-                committed.proof = Some(proof);
-            }
-            None => self.turn.entries.extend(free),
-        }
+        let is_free = |entry: &mut Entry| is_certain(entry) && entry.id.is_some_and(waits_alone);
+        let free: Vec<Entry> = self.turn.entries.extract_if(.., is_free).collect();
+        committed.add(free);
+        committed.proof = Some(proof);
     }
 
     fn submit(&mut self, committed: &CommittedTurn) {

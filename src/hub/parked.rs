@@ -48,6 +48,11 @@ impl Parked {
         self.proof.is_some()
     }
 
+    /// Takes the proof of a durable turn; [`release`](super::Hub::release) gives it back.
+    pub(super) fn take_proof(&mut self) -> Option<Committed> {
+        self.watchers.proof.take().or_else(|| self.proof.take())
+    }
+
     /// Whether the lists on their way hold so much memory that another one has to wait until one of them is read. Only
     /// lists count: what else peers make the hub hold does not stop the draw's answers.
     pub(super) fn is_full(&self) -> bool {

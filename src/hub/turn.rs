@@ -51,6 +51,27 @@ impl Outcome {
             | Outcome::Dropped => false,
         }
     }
+
+    /// Whether its reply stays the same once the draw is durable.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Outcome::Done {
+                what: Done::Welcome | Done::Finished { first: false } | Done::Query { first: false, .. },
+                ..
+            }
+            | Outcome::Rejected { why: Rejection::Refused(_), .. }
+            | Outcome::Refused(Refused::Query(_)) => true,
+            Outcome::NothingToStore
+            | Outcome::Done { .. }
+            | Outcome::FinishUnclaimed
+            | Outcome::Rejected { .. }
+            | Outcome::Refused(_)
+            | Outcome::Ended(_)
+            | Outcome::Excluded { .. }
+            | Outcome::Asked { .. }
+            | Outcome::Dropped => false,
+        }
+    }
 }
 
 /// What was carried out.

@@ -18,10 +18,12 @@ impl<K: Keep> Reactor<K> {
         self
     }
 
-    /// Closes the listener, or opens it again, by what the keeper says.
+    /// Closes the listener, or opens it again, by what the keeper says. After the draw nothing changes any more, and the hub can
+    /// answer without it.
     pub(super) fn step_aside(&mut self, now: Moment) {
         let Some(after) = self.aside.after else { return };
-        let Some(trouble) = self.hub.keeper().trouble() else { return self.step_back(now) };
+        let trouble = self.hub.keeper().trouble().filter(|_| !self.hub.lottery().draw_is_committed());
+        let Some(trouble) = trouble else { return self.step_back(now) };
         if now < trouble.since + after {
             return;
         }
