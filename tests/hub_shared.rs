@@ -5,11 +5,12 @@
 mod common;
 mod engine_kit;
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::machine::eventually;
-use common::{Start, binary, binary_batch, hub_over};
+use common::machine::{eventually, peak_memory_bytes};
+use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
 use engine_kit::{Engine, PASSWORD};
 
 /// A hub of two agencies over `engine`.
@@ -55,6 +56,46 @@ fn agencies_of_two_hubs_are_in_one_draw_and_a_hub_that_starts_later_answers_too(
     again.send(&binary(QUERY, &[1], b""));
     again.expect(&winner);
     assert_eq!(engine.ask("SELECT count(*), sum(bets) FROM loteria.draws WHERE drawn_at IS NOT NULL"), "1|2");
+}
+
+/// What a hub may hold while its PostgreSQL is away: as much as under attack.
+const MEMORY_MAX: usize = 384 * 1024 * 1024;
+
+#[test]
+fn agencies_that_press_on_while_postgresql_is_away_cost_no_more_memory_than_an_attack() {
+    const AGENCIES: u32 = 300;
+    let Some(mut engine) = Engine::start() else { return };
+    let agencies = AGENCIES.to_string();
+    let hub = shared(&engine).env("LOTTERY_AGENCIES", &agencies).env("POSTGRES_ASIDE_AFTER", "10m").start();
+    let mut peers: Vec<Peer> = (1..=AGENCIES)
+        .map(|agency| {
+            let mut peer = hub.connect();
+            peer.send(&binary_batch(agency, agency, 1));
+            peer.expect(&[0]);
+            peer
+        })
+        .collect();
+    engine.crash();
+    let bets: Vec<u8> = (0..40_000).flat_map(|nth| binary_bet("Ana", "Paz", nth, 19_990_317, 1)).collect();
+    let frames: Vec<Vec<u8>> = (1..=AGENCIES).map(|agency| binary(1, &[agency, 40_000], &bets)).collect();
+    peers.iter().for_each(|peer| peer.stream.set_nonblocking(true).unwrap());
+    // How much of its next frame each has sent.
+    let mut sent = [0; AGENCIES as usize];
+    let mut rests = 0;
+    eventually("the hub takes no more", || {
+        rests += 1;
+        for ((peer, frame), sent) in peers.iter_mut().zip(&frames).zip(&mut sent) {
+            while let Ok(count) = peer.stream.write(&frame[*sent..]) {
+                *sent = (*sent + count) % frame.len();
+                rests = 0;
+            }
+        }
+        rests == 100
+    });
+    let peak = peak_memory_bytes(hub.child.id());
+    assert!(peak < MEMORY_MAX, "{} MiB", peak >> 20);
+    engine.boot();
+    hub.wait_for("action: apuesta_recibida | result: success | cantidad: 40000");
 }
 
 #[test]
