@@ -69,7 +69,8 @@ fn the_check_lists_bad_rows_guesses_and_ends_with_one() {
         (ended.code, ended.log.as_str()),
         (
             Some(1),
-            "own.csv: line 1: document is 'documento', must be 1 to 10 digits, at most 4294967295\n\
+            "own.csv: line 1: document is 'documento', must be 1 to 10 digits, at most 4294967295; birthdate is \
+             'nacimiento', must be a real date YYYY-MM-DD, 1900 to 9999; number is 'numero', must be 0 to 4294967295\n\
              own.csv: line 1 looks like a header: the file must have none\n\
              own.csv: 3 bets, 1 bad row\n"
         )

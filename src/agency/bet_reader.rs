@@ -61,9 +61,9 @@ pub struct BetReaderError {
 pub struct BadRow {
     /// Its line, from 1; its last one if it has several.
     pub line: u64,
-    /// The index of the field that is wrong, from 0; `None` if the row as a whole is wrong.
-    pub field: Option<usize>,
-    /// The reason.
+    /// The rules that its fields break; none if the row as a whole is wrong.
+    pub broken: Vec<BetError>,
+    /// All reasons.
     pub reason: String,
 }
 
@@ -153,17 +153,19 @@ impl BetFile {
                 1 => format!("1 field, where a bet has {FIELDS}"),
                 fields => format!("{fields} fields, where a bet has {FIELDS}"),
             };
-            return Ok(Row::Bad(BadRow { line, field: None, reason }));
+            return Ok(Row::Bad(BadRow { line, broken: Vec::new(), reason }));
         }
-        Ok(match Bet::check(&bet) {
-            Ok(_) => Row::Bet,
-            Err(error) => Row::Bad(BadRow { line, field: field_of(error), reason: error.to_string() }),
-        })
+        if Bet::check(&bet).is_ok() {
+            return Ok(Row::Bet);
+        }
+        let broken: Vec<BetError> = Bet::broken_rules(&bet).collect();
+        let reason = broken.iter().map(BetError::to_string).collect::<Vec<_>>().join("; ");
+        Ok(Row::Bad(BadRow { line, broken, reason }))
     }
 }
 
 /// The index of the field that a rule is about.
-fn field_of(error: BetError) -> Option<usize> {
+pub(super) fn field_of(error: BetError) -> Option<usize> {
     match error {
         BetError::FirstName => Some(0),
         BetError::LastName => Some(1),
@@ -386,6 +388,7 @@ mod tests {
             ("Ana,Paz,1x,2000-01-02,3", "document must be"),
             ("Ana,Paz,11,2001-02-29,3", "birthdate must be"),
             ("Ana,Paz,11,2000-01-02,-3", "number must be"),
+            ("Ana,Paz,11,01/02/2000,-3", "birthdate must be a real date YYYY-MM-DD, 1900 to 9999; number must be"),
         ] {
             let (keep, mut bets) = file(format!("{good}{good}{row}\r\n{good}").as_bytes());
             let (rows, error) = read(&mut bets);

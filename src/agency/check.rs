@@ -1,7 +1,8 @@
 //! Checks an agency's file before it is sent: every bad row, and what is probably wrong with the whole file.
 
-use super::bet_reader::{BadRow, BetFile, BetReader, BetReaderError, Row};
+use super::bet_reader::{BadRow, BetFile, BetReader, BetReaderError, Row, field_of};
 use crate::logging::Value;
+use crate::lottery::BetError;
 use crate::wire::Dialect;
 
 /// The fields of a row, as they are called in messages.
@@ -78,7 +79,7 @@ impl Check {
         self.bad
     }
 
-    /// The first bad rows: line, field, value and reason.
+    /// The first bad rows: the line, and of each bad field its name, value and reason.
     pub fn described(&self) -> &[String] {
         &self.described
     }
@@ -138,22 +139,21 @@ impl Check {
         if file.fields().any(|field| std::str::from_utf8(field).is_err()) {
             self.not_utf8.get_or_insert(bad.line);
         }
-        if bad.field.is_none() {
+        if bad.broken.is_empty() {
             for (count, (separator, _)) in self.separated.iter_mut().zip(SEPARATORS) {
                 let found = file.fields().flatten().filter(|byte| **byte == separator).count();
                 *count += u64::from(found == FIELDS.len() - 1);
             }
         }
-        let field = bad.field.and_then(|index| Some((FIELDS.get(index)?, file.fields().nth(index)?)));
-        self.describe(match field {
-            Some((name, value)) => {
-                let reason = bad.reason.strip_prefix(name).unwrap_or(&bad.reason).trim_start();
-                format!("line {}: {name} is '{}', {reason}", bad.line, shown(value))
-            }
-            None => {
-                let row = file.fields().collect::<Vec<_>>().join(&b','.to_owned());
-                format!("line {}: '{}' has {}", bad.line, shown(&row), bad.reason)
-            }
+        if self.described.len() == self.described_max {
+            return;
+        }
+        let broken: Vec<String> = bad.broken.iter().filter_map(|rule| broken(file, *rule)).collect();
+        self.describe(if broken.is_empty() {
+            let row = file.fields().collect::<Vec<_>>().join(&b','.to_owned());
+            format!("line {}: '{}' has {}", bad.line, shown(&row), bad.reason)
+        } else {
+            format!("line {}: {}", bad.line, broken.join("; "))
         });
     }
 
@@ -162,6 +162,13 @@ impl Check {
             self.described.push(row);
         }
     }
+}
+
+/// A field of the current row that breaks a rule: its name, its value, and the rule.
+fn broken(file: &BetFile, rule: BetError) -> Option<String> {
+    let index = field_of(rule)?;
+    let (name, value, reason) = (FIELDS[index], file.fields().nth(index)?, rule.to_string());
+    Some(format!("{name} is '{}', {}", shown(value), reason.strip_prefix(name).unwrap_or(&reason).trim_start()))
 }
 
 /// The start of a value, on one line.
@@ -197,7 +204,7 @@ mod tests {
         let rows = [
             GOOD,
             "Ana,Paz,1x,2000-01-02,3\n",
-            "Ana,Paz,11,2001-02-29,3\n",
+            "Ana,=Paz,11,2001-02-29,many\n",
             GOOD,
             "Ana,Paz,11\n",
             &format!("{},Paz,11,2000-01-02,3\n", "x".repeat(300)),
@@ -209,7 +216,9 @@ mod tests {
             found.described(),
             [
                 "line 2: document is '1x', must be 1 to 10 digits, at most 4294967295",
-                "line 3: birthdate is '2001-02-29', must be a real date YYYY-MM-DD, 1900 to 9999",
+                "line 3: last name is '=Paz', must be 1 to 255 bytes of UTF-8 without control characters, not starting \
+                 with '=', '+', '-' or '@'; birthdate is '2001-02-29', must be a real date YYYY-MM-DD, 1900 to 9999; \
+                 number is 'many', must be 0 to 4294967295",
                 "line 5: 'Ana,Paz,11' has 3 fields, where a bet has 5",
             ]
         );

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::bet_reader::field_of;
 use crate::config::ConfigError;
 use crate::config::client::{BetVariables, ClientConfig, Mode};
-use crate::lottery::{Bet, BetError};
+use crate::lottery::{Bet, RawBet, parse_number, parse_yyyymmdd};
 use crate::wire::Dialect;
 
 /// The job of a client.
@@ -83,25 +84,26 @@ impl Job {
         }
         let [first, last, document, birthdate, number] =
             variables.fields.each_ref().map(|field| field.value.as_bytes());
-        let bet = Bet::from_text(first, last, document, birthdate, number).map_err(|error| refuse(variables, error))?;
+        let raw = RawBet {
+            first_name: first.into(),
+            last_name: last.into(),
+            document: document.into(),
+            birthdate: parse_yyyymmdd(birthdate),
+            number: parse_number(number),
+        };
+        let bet = Bet::check(&raw).map_err(|_| refuse(variables, &raw))?;
         dialect.carries(&bet.as_raw()).map_err(|error| ConfigError(format!("environment: {error}")))?;
         Ok(Job::Bet { dialect, bet })
     }
 }
 
-fn refuse(variables: &BetVariables, error: BetError) -> ConfigError {
-    let index = match error {
-        BetError::FirstName => 0,
-        BetError::LastName => 1,
-        BetError::Document => 2,
-        BetError::Birthdate => 3,
-        BetError::Number => 4,
-        BetError::Agency | BetError::Fields | BetError::MixedAgencies => {
-            return ConfigError(format!("environment: {error}"));
-        }
-    };
-    let field = &variables.fields[index];
-    ConfigError(format!("environment: {} is '{}': {error}", field.name, field.value.escape_debug()))
+/// Names every variable that breaks a rule.
+fn refuse(variables: &BetVariables, bet: &RawBet<'_>) -> ConfigError {
+    let broken = Bet::broken_rules(bet).filter_map(|rule| {
+        let field = &variables.fields[field_of(rule)?];
+        Some(format!("{} is '{}': {rule}", field.name, field.value.escape_debug()))
+    });
+    ConfigError(format!("environment: {}", broken.collect::<Vec<_>>().join("; ")))
 }
 
 /// Checks that the data file can be read. A file that is missing must not become another mode: an agency that
@@ -198,6 +200,9 @@ mod tests {
             let said = job(&[&BET[..], &[(name, value)]].concat()).unwrap_err();
             assert!(said.starts_with(&format!("environment: {name} is '")) && said.lines().count() == 1, "{said}");
         }
+        let several = [&BET[..], &[("APELLIDO", "@Lorca"), ("NUMERO", "x")]].concat();
+        let said = job(&several).unwrap_err();
+        assert!(said.contains("APELLIDO is '@Lorca': ") && said.contains("; NUMERO is 'x': number must"), "{said}");
     }
 
     #[test]

@@ -128,6 +128,19 @@ impl Bet {
         })
     }
 
+    /// Every rule that the fields break, in their order: none of a valid bet.
+    pub fn broken_rules(raw: &RawBet<'_>) -> impl Iterator<Item = BetError> {
+        let is_date = Birthdate::from_yyyymmdd(raw.birthdate).is_some();
+        let rules = [
+            (check_name(raw.first_name.bytes()).is_some(), BetError::FirstName),
+            (check_name(raw.last_name.bytes()).is_some(), BetError::LastName),
+            (check_document(raw.document.bytes()).is_some(), BetError::Document),
+            (is_date, BetError::Birthdate),
+            (raw.number.is_some(), BetError::Number),
+        ];
+        rules.into_iter().filter(|(kept, _)| !kept).map(|(_, error)| error)
+    }
+
     /// Checks fields in text form, from a CSV file or an environment.
     ///
     /// # Errors
