@@ -154,8 +154,11 @@ fn a_hub_that_starts_after_its_clients_is_waited_for() {
     assert_eq!(
         first,
         "action: connect | result: in_progress | client_id: 3 | server_address: HUB | \
-         reason: Connection refused (os error 111) | retry_in: 100ms"
+         reason: Connection refused (os error 111) | retry_in: 100ms | hint: nothing listens there, is the hub running? \
+         the address is from CLI_SERVER_ADDRESS; the client tries for 5m0s (patience)"
     );
+    let hints = ended.said("connect").into_iter().filter(|line| line.contains("| hint: ")).count();
+    assert_eq!(hints, 1, "{}", ended.log);
 }
 
 #[test]
@@ -407,8 +410,25 @@ fn a_hub_that_closes_each_connection_is_explained_once() {
     running.wait_for("retry_in: 800ms");
     running.signal("TERM");
     let ended = running.end();
-    let warning = "warning: the hub closes each connection without a reply: it may require TLS (tls.ca), be full, or not \
-                   serve native (DIALECTS); its log has the reason";
+    let warning = "warning: the hub closes each connection without a reply: it may require TLS (set tls.ca), be full, \
+                   or not serve native (DIALECTS); its log has the reason";
     let explained = ended.said("connect").into_iter().filter(|line| line.ends_with(warning)).count();
     assert_eq!(explained, 1, "{}", ended.log);
+}
+
+#[test]
+fn what_listens_there_and_is_no_hub_ends_the_client_at_once() {
+    for (answer, advice) in [
+        (&b"\x15\x03\x03\0\x02\x02\x0a"[..], "the hub wants TLS: set tls.ca"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP and is no hub: correct the port in server.address"),
+    ] {
+        let hub = FakeHub::new();
+        let running = agency_3(&hub, "native", &rows(1, "\n")).start();
+        hub.accept().write(answer);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1), "{}", ended.log);
+        let last = *ended.said("connect").last().unwrap();
+        assert!(last.contains("result: fail") && last.contains(advice), "{}", ended.log);
+        assert!(!ended.log.contains("retry_in"), "{}", ended.log);
+    }
 }

@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use rustls::ClientConnection;
 use socket2::SockRef;
 
-use super::loss::Loss;
+use super::loss::{Kind, Loss, Mismatch};
 use super::tls::Tls;
 use super::waiter::{Halt, LINK, Waiter, Wake};
 use crate::config::format_duration;
@@ -37,6 +37,8 @@ pub struct Link {
     session: Option<Box<ClientConnection>>,
     ready: Wake,
     since: Moment,
+    /// Whether plain bytes have come.
+    answered: bool,
 }
 
 /// The result of a read.
@@ -72,6 +74,8 @@ impl Link {
             };
             match opened {
                 Ok(link) => return Ok(Ok(link)),
+                // What is to be corrected is said, whatever the other addresses are.
+                Err(_) if loss.kind == Kind::Permanent => {}
                 Err(error) => loss = error.into(),
             }
         }
@@ -96,7 +100,7 @@ impl Link {
                     // The port spreads the probes of thousands of clients on one machine.
                     let number = stream.local_addr().map_or(0, |address| u32::from(address.port()));
                     let _ = KeepAlive::new(DEAD_HUB_TIMEOUT).apply(&SockRef::from(&stream), number);
-                    return Ok(Ok(Link { stream, session: None, ready, since: waiter.now() }));
+                    return Ok(Ok(Link { stream, session: None, ready, since: waiter.now(), answered: false }));
                 }
                 Ok(false) if waiter.is_over(until) => return Ok(Err(io::ErrorKind::TimedOut.into())),
                 Ok(false) => {}
@@ -113,7 +117,16 @@ impl Link {
             Err(error) => return Ok(Err(error)),
         };
         let until = waiter.now() + CONNECT_TIMEOUT;
+        let mut answered = false;
         loop {
+            if !answered {
+                let mut start = [0; 6];
+                let peeked = self.stream.peek(&mut start).unwrap_or(0);
+                if let Some(mismatch) = Mismatch::of_handshake(&start[..peeked]) {
+                    return Ok(Err(mismatch.into()));
+                }
+                answered = peeked > 0;
+            }
             let exchanged = flush(&mut session, &mut self.stream, &mut self.ready)
                 .and_then(|()| take_records(&mut session, &mut self.stream, &mut self.ready));
             match exchanged {
@@ -196,7 +209,13 @@ impl Link {
         while self.ready.readable {
             match self.stream.read(buffer) {
                 Ok(0) => return Ok(Received::End),
-                Ok(bytes) => return Ok(Received::Bytes(bytes)),
+                Ok(bytes) => {
+                    let first = !std::mem::replace(&mut self.answered, true);
+                    return match Mismatch::of_answer(&buffer[..bytes]).filter(|_| first) {
+                        Some(mismatch) => Err(mismatch.into()),
+                        None => Ok(Received::Bytes(bytes)),
+                    };
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -233,7 +252,10 @@ fn flush(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wak
 fn take_records(session: &mut ClientConnection, stream: &mut TcpStream, ready: &mut Wake) -> io::Result<bool> {
     while ready.readable {
         match session.read_tls(stream) {
-            Ok(0) if session.is_handshaking() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) if session.is_handshaking() => {
+                let closed = "the hub closed the connection before the end of the TLS handshake";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, closed));
+            }
             Ok(_) => {
                 let refused = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
                 return session.process_new_packets().map(|_| true).map_err(refused);

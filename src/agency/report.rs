@@ -78,10 +78,11 @@ impl Report {
 
     /// Logs what it may mean that the hub closes each connection without a reply.
     pub fn closed_unanswered(self, dialect: Dialect, has_tls: bool) {
-        let tls = if has_tls { "" } else { "require TLS (tls.ca), " };
+        let tls = if has_tls { "have no TLS (leave out tls.ca)" } else { "require TLS (set tls.ca)" };
+        let key = if dialect == Dialect::Echo { "ECHO" } else { "DIALECTS" };
         warn!(
             "action: connect | result: in_progress | client_id: {} | warning: the hub closes each connection without a \
-             reply: it may {tls}be full, or not serve {} (DIALECTS); its log has the reason",
+             reply: it may {tls}, be full, or not serve {} ({key}); its log has the reason",
             self.id,
             dialect.name()
         );
@@ -105,6 +106,22 @@ impl Report {
             Value(address),
             Value(reason),
             format_duration(pause)
+        );
+    }
+
+    /// As [`connecting_again`](Self::connecting_again), for the first time in a row: also where the address comes from, and
+    /// how long the client tries.
+    pub fn connecting_first(self, config: &ClientConfig, loss: &Loss, pause: Duration) {
+        let nothing = if loss.kind == Kind::Refused { "nothing listens there, is the hub running? " } else { "" };
+        info!(
+            "action: connect | result: in_progress | client_id: {} | server_address: {} | reason: {} | retry_in: {} | \
+             hint: {nothing}the address is from {}; the client tries for {} (patience)",
+            self.id,
+            Value(&config.server_address),
+            Value(&loss.reason),
+            format_duration(pause),
+            Value(&config.address_from),
+            format_duration(config.patience)
         );
     }
 

@@ -32,6 +32,8 @@ const READ_BYTES: usize = 64 * 1024;
 const NAME_PATIENCE: Duration = Duration::from_secs(15);
 /// The loss in a row from which on the log warns: some six seconds after the first, if each comes at once.
 const UNREACHABLE_WARNED: u32 = 7;
+/// The number of the connection in a row that the hub closes without a reply after which the log says what that may mean.
+const CLOSED_UNANSWERED: u32 = 3;
 /// Reads, and writes, before signals are checked.
 const STEPS_PER_TURN: usize = 16;
 
@@ -199,7 +201,7 @@ impl Client<'_> {
             let Err(loss) = lost else { break };
             losses += 1;
             let pause = upload::reconnect_pause(losses);
-            self.unreachable(&loss, losses, pause)?;
+            self.unreachable(&loss, losses, pause, Dialect::Echo)?;
             self.rest(pause)?;
             turn.again();
         }
@@ -258,7 +260,7 @@ impl Client<'_> {
     }
 
     /// Logs that the hub is unreachable, or gives up: after `patience`, or sooner if the reason cannot pass.
-    fn unreachable(&mut self, loss: &Loss, losses: u32, pause: Duration) -> Result<(), Halt> {
+    fn unreachable(&mut self, loss: &Loss, losses: u32, pause: Duration, dialect: Dialect) -> Result<(), Halt> {
         let address = &self.config.server_address;
         self.progress.set_online(false);
         let now = self.waiter.now();
@@ -280,9 +282,14 @@ impl Client<'_> {
             self.report.unreachable(address, &advice, Duration::from_secs(looked_up.as_secs()));
             return Err(Halt::Failed);
         }
+        if losses == CLOSED_UNANSWERED && loss.kind == Kind::Closed {
+            self.report.closed_unanswered(dialect, self.tls.is_some());
+        }
         if losses >= UNREACHABLE_WARNED {
             let left = Duration::from_secs(self.config.patience.saturating_sub(since.until(now)).as_secs());
             self.report.connecting_still(address, loss, pause, left);
+        } else if losses <= 1 {
+            self.report.connecting_first(self.config, loss, pause);
         } else {
             self.report.connecting_again(address, &loss.reason, pause);
         }
@@ -347,7 +354,7 @@ impl Client<'_> {
                     }
                 }
                 Ok(Received::Nothing) => break,
-                Ok(Received::End) => return Ok(Err(Loss::passing("the hub closed the connection"))),
+                Ok(Received::End) => return Ok(Err(Loss::closed("the hub closed the connection"))),
                 Err(error) => return Ok(Err(error.into())),
             }
         }

@@ -10,6 +10,9 @@ use crate::timers::Moment;
 
 pub(super) use super::tls::Transport;
 
+/// The alert of TLS for a record of a type that is not expected (RFC 8446, 5.1 and 6): fatal, `unexpected_message`.
+const UNEXPECTED_MESSAGE: [u8; 7] = [0x15, 0x03, 0x03, 0, 2, 2, 10];
+
 /// Gives `bytes`, which begin with [`Transport::incoming`], to the hub, decrypted where the connection uses TLS.
 /// `last`: no more will come. Returns the number of handshake steps.
 pub(super) fn deliver<K: Keep>(
@@ -26,6 +29,9 @@ pub(super) fn deliver<K: Keep>(
     if let Some(tls) = tls
         && let Err(why) = socket.transport.decide(bytes, last, tls, hub.peer(id))
     {
+        // What is not said in TLS is answered as TLS has it, so that a client can tell what is wanted. The socket is new, and
+        // takes so few bytes.
+        let _ = socket.stream.write(&UNEXPECTED_MESSAGE);
         refuse(hub, id, &why, now);
         return 0;
     }

@@ -1,8 +1,10 @@
 //! The project's own client over TLS.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::authority::{Authority, authority, guarded, secure};
+use crate::common::machine::Network;
 use crate::common::{Hub, hub};
 
 /// The project's client as agency `id`: its exit code and what it logged.
@@ -16,6 +18,14 @@ fn client(authority: &Authority, hub: &Hub, id: &str, environment: &[(&str, &str
         command.env(key, value);
     }
     let output = command.stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The project's client without TLS, in a network of its own: its exit code and what it logged.
+pub fn in_network(network: &Network, folder: &Path, address: &str) -> (Option<i32>, String) {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &network.0, env!("CARGO_BIN_EXE_client"), "--server", address]);
+    let output = command.current_dir(folder).envs(BET).stdin(Stdio::null()).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }
 
@@ -110,6 +120,22 @@ fn the_projects_client_refuses_a_hub_that_is_not_the_one() {
     let (code, log) = client(authority, &elsewhere, "1", &other);
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("not valid for name") && log.contains("server.address") && !log.contains("retry_in"), "{log}");
+}
+
+#[test]
+fn the_projects_client_ends_at_once_where_the_hub_has_no_tls() {
+    let authority = authority!();
+    for mode in [&BET[..], &[("CLI_MODE", "echo")]] {
+        let (code, log) = client(authority, &hub().start(), "1", mode);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains("so it has no TLS: leave out tls.ca (CLI_TLS_CA)"), "{log}");
+        assert!(!log.contains("retry_in") && !log.contains("given_up_after"), "{log}");
+    }
+    // Without the echo nothing comes back: that may pass, and is explained.
+    let silent = hub().env("LIMITS_ECHO", "off").start();
+    let (code, log) = client(authority, &silent, "1", &BET);
+    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(log.matches("it may have no TLS (leave out tls.ca), be full, or not serve native").count(), 1, "{log}");
 }
 
 #[test]

@@ -286,8 +286,13 @@ fn where_tls_is_required_only_this_machine_may_do_without() {
     assert_eq!(local.rest(), b"hola\n");
     let mut foreign = Peer { stream: connect("10.75.74.1") };
     foreign.send(b"hola\n");
-    assert_eq!(foreign.rest(), b"");
+    assert_eq!(foreign.rest(), [0x15, 3, 3, 0, 2, 2, 10], "an alert of TLS, and nothing else");
     hub.wait_for("action: tls | result: fail | ip: 10.75.74.1 | reason: it does not use TLS, which is required");
+    let address = format!("10.75.74.1:{}", hub.address.port());
+    let (code, log) = client::in_network(&network, hub.folder.path(), &address);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("result: fail") && log.contains("the hub wants TLS: set tls.ca"), "{log}");
+    assert!(!log.contains("retry_in"), "{log}");
     let mut encrypted = secured(authority, connect("10.75.74.1"), None);
     encrypted.write_all(b"hola\n").unwrap();
     let mut received = Vec::new();

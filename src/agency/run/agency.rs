@@ -7,7 +7,7 @@ use super::Client;
 use crate::agency::bet_reader::{BetFile, BetReader};
 use crate::agency::check::Check;
 use crate::agency::job::Job;
-use crate::agency::loss::{Kind, Loss};
+use crate::agency::loss::Loss;
 use crate::agency::tally::{Pace, Tally};
 use crate::agency::upload::{Event, Failure, Goal, Next, Outcome, Stage, Upload};
 use crate::agency::waiter::Halt;
@@ -24,9 +24,6 @@ const WINNERS_IN_A_ROW: usize = 1000;
 const ROWS_IN_A_ROW: usize = 4096;
 /// Bad rows that are logged. The client's `--check` shows more.
 const BAD_ROWS_LOGGED: usize = 10;
-
-/// The number of the connection in a row without a reply after which the log says what that may mean.
-const CLOSED_UNANSWERED: u32 = 3;
 
 impl Client<'_> {
     pub(super) fn agency(&mut self, dialect: Dialect, data: &Path) -> Result<(), Halt> {
@@ -273,17 +270,11 @@ impl Client<'_> {
 
     /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
     fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, loss: &Loss, lasted: Duration) -> Result<(), Halt> {
-        let was_open = self.link.is_some();
         self.waits_for = None;
         self.hang_up();
         upload.lost(lasted);
         match upload.next() {
-            Next::Connect { pause } => {
-                if was_open && loss.kind == Kind::Passing && upload.losses() == CLOSED_UNANSWERED {
-                    self.report.closed_unanswered(upload.dialect(), self.tls.is_some());
-                }
-                self.unreachable(loss, upload.losses(), pause)
-            }
+            Next::Connect { pause } => self.unreachable(loss, upload.losses(), pause, upload.dialect()),
             Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
         }
     }
