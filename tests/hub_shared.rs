@@ -5,13 +5,15 @@
 mod common;
 mod engine_kit;
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::machine::{eventually, peak_memory_bytes};
 use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
 use engine_kit::{Engine, PASSWORD};
+use socket2::{Domain, Socket, Type};
 
 /// A hub of two agencies over `engine`.
 fn shared(engine: &Engine) -> Start {
@@ -177,6 +179,27 @@ fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
 }
 
 #[test]
+fn a_start_without_postgresql_says_at_once_what_it_waits_for_and_what_fails() {
+    // A port that is taken, and at which nothing listens.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = taken.local_addr().unwrap().as_socket().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let hub = hub_over(&address.to_string(), PASSWORD).start_with_output(Stdio::from(writer));
+    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let mut next =
+        |told: &str| lines.find(|line| line.contains(told)).unwrap_or_else(|| panic!("it does not say {told}"));
+    next(&format!(
+        "action: engine | result: in_progress | place: postgres://loteria@{address}/loteria draw 1 | reason: connecting"
+    ));
+    next(&format!("action: engine | result: fail | host: {address} | reason: Connection refused"));
+    let waits = next("action: engine | result: in_progress | reason: ");
+    assert!(waits.contains("Connection refused") && waits.contains("warning: the start is given up in 2"), "{waits}");
+    hub.signal(15);
+    next("action: shutdown | result: success");
+}
+
+#[test]
 fn a_check_says_what_each_host_is_and_changes_nothing() {
     let Some(mut engine) = Engine::start() else { return };
     let (code, said, error) = shared(&engine).arg("--check").run();
@@ -190,6 +213,20 @@ fn a_check_says_what_each_host_is_and_changes_nothing() {
         engine.ask("SELECT (SELECT count(*) FROM loteria.draws) + (SELECT count(*) FROM loteria.instances)"),
         "0"
     );
+    assert!(shared(&engine).arg("--check").run().1.contains("; draw 1 is not there yet, the first start makes it\n"));
+    drop(shared(&engine).start());
+    let (code, said, error) = shared(&engine).arg("--check").run();
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(said.contains("; draw 1 is as configured\n"), "{said}");
+    for (key, value, said) in [
+        ("LOTTERY_WINNING_NUMBER", "5", "draw 1 has winning number 7574, and this hub's WINNING_NUMBER is 5"),
+        ("LOTTERY_AGENCIES", "3", "draw 1 has agencies 1-2, and this hub's AGENCIES are 1-3"),
+        ("LOTTERY_AGENCIES", "1,3000000000", "agency 3000000000 has a number over 2147483647"),
+    ] {
+        let (code, _, error) = shared(&engine).env(key, value).arg("--check").run();
+        assert_eq!(code, Some(2), "{key} = {value}: {error}");
+        assert!(error.contains(said) && error.lines().count() == 1, "{key} = {value}: {error}");
+    }
     engine.crash();
     let (code, said, error) = shared(&engine).arg("--check").run();
     assert_eq!(code, Some(69), "{said}");

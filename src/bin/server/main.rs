@@ -151,7 +151,7 @@ fn serve(options: &Options, tls: Option<Tls>, adopt: bool, output: LogOutput) ->
     let listener = bound.listen(options.listen_backlog).map_err(unreachable)?.behind(options.proxy_from.clone());
     let mut ready = Ready { listener, tls, signals, clock, output };
     if let Some(postgres) = &options.postgres {
-        let opened = shared::open(options, postgres, &mut ready.clock, &ready.signals);
+        let opened = shared::open(options, postgres, (&mut ready.clock, &ready.signals, &ready.output));
         return ready.run(options, opened);
     }
     let opened = open(options, adopt, &ready.clock, &ready.signals);

@@ -6,10 +6,10 @@ use std::time::Duration;
 use loteria::config::{ConfigError, PostgresOptions, Standbys};
 use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::limits;
-use loteria::logging::Value;
+use loteria::logging::{LogOutput, Value};
 use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
-use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
+use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerError, LedgerOptions, Password, Replicas};
 
 use super::Failure;
 use super::options::Options;
@@ -17,17 +17,23 @@ use super::options::Options;
 /// A hub over PostgreSQL, as it was opened.
 pub type SharedHub = Hub<Ledger<EngineNetwork>>;
 
+/// How often a start that waits for PostgreSQL says so.
+const WAITING_SAID: Duration = Duration::from_secs(5);
+
 /// Connects, and restores the lottery from what is stored. A signal that comes meanwhile ends it, with some error.
 pub fn open(
     options: &Options,
     postgres: &PostgresOptions,
-    clock: &mut Clock,
-    signals: &StopSignals,
+    (clock, signals, output): (&mut Clock, &StopSignals, &LogOutput),
 ) -> Result<SharedHub, Failure> {
+    let (place, most) = (Value(postgres.place()), limits::ENGINE_START_MAX.as_secs());
+    log::info!("action: engine | result: in_progress | place: {place} | reason: connecting, for {most}s at most");
+    // The loop is not there yet to write it.
+    output.flush();
     let (names, addresses) = look_up(postgres)?;
     let network = network(postgres, addresses)?;
     let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
-    let (ledger, learned) = wait_for(ledger, postgres, clock, signals)?;
+    let (ledger, learned) = wait_for(ledger, postgres, (clock, signals, output))?;
     Ok(Hub::new(options.policy.clone(), restored(options, learned), ledger, clock.now()))
 }
 
@@ -40,6 +46,9 @@ pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Fail
     let (names, addresses) = look_up(postgres)?;
     let mut network = network(postgres, addresses)?;
     let ledger_options = ledger_options(options, postgres, names)?;
+    if let Some(agency) = options.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err()) {
+        return Err(ConfigError(LedgerError::AgencyTooHigh(agency.0).to_string()).into());
+    }
     let mut inspection = Inspection::begin(ledger_options, &mut network, clock.now());
     while !inspection.go_on(&mut network, clock.account(Duration::MAX)) {
         network.wait(limits::ENGINE_HOST_PAUSE)?;
@@ -72,13 +81,18 @@ pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Fail
 fn wait_for(
     mut ledger: Ledger<EngineNetwork>,
     postgres: &PostgresOptions,
-    clock: &mut Clock,
-    signals: &StopSignals,
+    (clock, signals, output): (&mut Clock, &StopSignals, &LogOutput),
 ) -> Result<(Ledger<EngineNetwork>, Learned), Failure> {
     let until = clock.now() + limits::ENGINE_START_MAX;
+    let mut say_at = clock.now() + WAITING_SAID;
     loop {
         let now = clock.account(Duration::MAX);
         ledger.go_on(now);
+        if now >= say_at {
+            say_at = now + WAITING_SAID;
+            say_waiting(ledger.trouble(), now.until(until));
+        }
+        output.flush();
         match ledger.opened() {
             Some(Ok(learned)) => return Ok((ledger, learned)),
             Some(Err(error)) => return Err(ConfigError(format!("[POSTGRES] {error}")).into()),
@@ -91,6 +105,12 @@ fn wait_for(
         let next = ledger.next_wake().map_or(limits::POLL_MAX, |at| now.until(at));
         ledger.network().wait(next.min(Duration::from_millis(100)))?;
     }
+}
+
+/// Logs why the start still waits for PostgreSQL, and for how long it will.
+fn say_waiting(trouble: Option<&str>, left: Duration) {
+    let (why, left) = (Value(trouble.unwrap_or("it does not answer")), left.as_secs());
+    log::warn!("action: engine | result: in_progress | reason: {why} | warning: the start is given up in {left}s");
 }
 
 fn network(postgres: &PostgresOptions, hosts: Vec<EngineHost>) -> Result<EngineNetwork, Failure> {

@@ -252,7 +252,7 @@ fn set_drawn<N: Waiting>(reader: &mut Reader<N>, instance: &str) -> Result<(), E
 }
 
 /// Agencies as `AGENCIES` has them.
-fn roster_of(ids: impl Iterator<Item = AgencyId>) -> String {
+pub(super) fn roster_of(ids: impl Iterator<Item = AgencyId>) -> String {
     let text: Vec<String> = ids.map(|id| format!("{id}-{id}")).collect();
     Roster::parse(&text.join(",")).map_or_else(|_| "none".to_owned(), |roster| roster.to_string())
 }

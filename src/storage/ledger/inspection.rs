@@ -1,10 +1,18 @@
-//! A look at all hosts that changes nothing: who leads, and whether the leader may be used.
+//! A look at all hosts that changes nothing: who leads, whether the leader may be used, and whether its draw is this hub's.
 
+use std::io;
+
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+
+use super::answers::{Columns, ServerError};
+use super::import::roster_of;
 use super::link::Link;
 use super::network::Network;
 use super::options::{LedgerError, LedgerOptions};
 use super::stage::{LinkError, Stage};
 use crate::limits;
+use crate::lottery::AgencyId;
 use crate::timers::Moment;
 
 /// What a host is.
@@ -26,16 +34,31 @@ pub enum HostFound {
 #[derive(Debug)]
 pub struct Inspection {
     options: LedgerOptions,
-    hosts: Vec<(Option<Link>, HostFound)>,
+    hosts: Vec<Looked>,
     until: Moment,
+}
+
+/// A host that is looked at.
+#[derive(Debug)]
+struct Looked {
+    /// The connection, as long as there is more to ask.
+    link: Option<Link>,
+    found: HostFound,
+    /// What the leader says of the draw, in words: before its answer, that it has none.
+    draw: &'static str,
+    /// Whether it has said all.
+    is_done: bool,
 }
 
 impl Inspection {
     /// Begins a connection to each host.
     pub fn begin(options: LedgerOptions, network: &mut impl Network, now: Moment) -> Inspection {
-        let begin = |host| match Link::begin(network, host, &options, now) {
-            Ok(link) => (Some(link), HostFound::Silent),
-            Err(error) => (None, HostFound::Away(error.to_string())),
+        let begin = |host| {
+            let (link, found) = match Link::begin(network, host, &options, now) {
+                Ok(link) => (Some(link), HostFound::Silent),
+                Err(error) => (None, HostFound::Away(error.to_string())),
+            };
+            Looked { link, found, draw: "not there yet, the first start makes it", is_done: false }
         };
         let hosts = (0..options.hosts.len()).map(begin).collect();
         Inspection { options, hosts, until: now + limits::ENGINE_START_PATIENCE }
@@ -45,12 +68,14 @@ impl Inspection {
     pub fn go_on(&mut self, network: &mut impl Network, now: Moment) -> bool {
         network.poll();
         let options = &self.options;
-        for (name, (link, found)) in options.hosts.iter().zip(&mut self.hosts) {
-            let Some(open) = link else { continue };
-            let went = go_on(open, options, network, now);
+        for (name, host) in options.hosts.iter().zip(&mut self.hosts) {
+            let went = host.go_on(options, network, now);
+            let Some(open) = &host.link else { continue };
             let late = now >= self.until;
-            *found = match went {
-                Ok(()) if open.stage == Stage::Checked => HostFound::Leader(open.described().to_owned()),
+            host.found = match went {
+                Ok(()) if host.is_done => {
+                    HostFound::Leader(format!("{}; draw {} is {}", open.described(), options.draw, host.draw))
+                }
                 Ok(()) if late => HostFound::Away("it does not answer".to_owned()),
                 Ok(()) => continue,
                 Err(LinkError::Standby) => HostFound::Standby,
@@ -60,25 +85,75 @@ impl Inspection {
                 }
                 Err(LinkError::Lost(why)) => HostFound::Away(why),
             };
-            if let Some(link) = link.take() {
+            if let Some(link) = host.link.take() {
                 link.close(network);
             }
         }
-        self.hosts.iter().all(|(link, _)| link.is_none())
+        self.hosts.iter().all(|host| host.link.is_none())
     }
 
     /// Each host with what it is, in the order of the options.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostFound)> {
-        self.options.hosts.iter().map(String::as_str).zip(self.hosts.iter().map(|(_, found)| found))
+        self.options.hosts.iter().map(String::as_str).zip(self.hosts.iter().map(|host| &host.found))
     }
 }
 
-fn go_on(link: &mut Link, options: &LedgerOptions, network: &mut impl Network, now: Moment) -> Result<(), LinkError> {
-    link.flush(network)?;
-    let read = link.read(network, now);
-    while let Some(message) = link.message()? {
-        link.start(&message, options)?;
+impl Looked {
+    /// Goes on up to the checks of a start, and then asks for the draw.
+    fn go_on(&mut self, options: &LedgerOptions, network: &mut impl Network, now: Moment) -> Result<(), LinkError> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        link.flush(network)?;
+        let read = link.read(network, now);
+        while let Some(message) = link.message()? {
+            if link.stage == Stage::Checked {
+                #[expect(clippy::wildcard_enum_match_arm, reason = "PostgreSQL may send any message")]
+                match message {
+                    Message::DataRow(row) => {
+                        compare(Columns::of(&row), options)?;
+                        self.draw = "as configured";
+                    }
+                    Message::ErrorResponse(body) => {
+                        return Err(LinkError::Lost(ServerError::read(body.fields())?.to_string()));
+                    }
+                    Message::ReadyForQuery(_) => self.is_done = true,
+                    _ => {}
+                }
+                continue;
+            }
+            link.start(&message, options)?;
+            if link.stage == Stage::Checked {
+                frontend::query(&draw_of(options.draw), &mut link.out)?;
+            }
+        }
+        if !self.is_done {
+            read?;
+        }
+        link.flush(network)
     }
-    read?;
-    link.flush(network)
+}
+
+/// The draw's number and agencies: no row where there is no such draw.
+fn draw_of(draw: i32) -> String {
+    format!(
+        "SELECT winning_number::text, (SELECT string_agg(agency::text, ',' ORDER BY agency) FROM loteria.agencies a \
+         WHERE a.draw = d.draw) FROM loteria.draws d WHERE draw = {draw}"
+    )
+}
+
+/// Compares the draw as a start does.
+fn compare(mut columns: Columns<'_>, options: &LedgerOptions) -> Result<(), LinkError> {
+    let (draw, ours) = (options.draw, options.winning_number);
+    let misshapen = |_| io::Error::new(io::ErrorKind::InvalidData, "the draw in PostgreSQL cannot be read");
+    let stored: i64 = columns.text()?.parse().map_err(misshapen)?;
+    if stored != i64::from(ours) {
+        return Err(LinkError::Mend(LedgerError::WinningNumber { draw, stored, ours }));
+    }
+    let agencies = columns.optional_text()?.unwrap_or_default();
+    let ids = agencies.split(',').filter(|id| !id.is_empty()).map(str::parse);
+    let ids: Vec<AgencyId> = ids.map(|id| id.map(AgencyId)).collect::<Result<_, _>>().map_err(misshapen)?;
+    if ids != options.roster.ids() {
+        let (stored, ours) = (roster_of(ids.into_iter()), options.roster.to_string());
+        return Err(LinkError::Mend(LedgerError::Roster { draw, stored, ours }));
+    }
+    Ok(())
 }
