@@ -180,6 +180,26 @@ fn what_was_rejected_or_refused_is_counted_with_the_last_reason() {
 }
 
 #[test]
+fn the_peer_of_an_agency_is_the_connection_that_speaks_for_it_and_no_second_client_that_was_refused() {
+    let mut watched = Watched::new(2, Policy::default());
+    let peer = |watched: &mut Watched| watched.report().agencies[0].peer.clone().unwrap();
+    let first = watched.agency(1, "192.0.2.7:40001");
+    watched.say(first, &batch(Dialect::Native, 1, 0));
+    let second = watched.agency(1, "192.0.2.8:40002");
+    watched.say(second, &bad_batch(Dialect::Native, 1));
+    watched.close(second);
+    assert_eq!(watched.report().agencies[0].refused, 1);
+    assert_eq!(peer(&mut watched), "192.0.2.7:40001", "the first client goes on");
+    watched.say(first, &[finish(Dialect::Native, 1), query(Dialect::Native, 1)].concat());
+    let third = watched.agency(1, "192.0.2.9:40003");
+    assert_eq!(peer(&mut watched), "192.0.2.7:40001", "its query waits");
+    watched.close(first);
+    assert_eq!(peer(&mut watched), "192.0.2.9:40003", "the one that is left");
+    watched.close(third);
+    assert_eq!(peer(&mut watched), "192.0.2.9:40003", "the last one");
+}
+
+#[test]
 fn connections_are_listed_those_of_agencies_first() {
     let mut watched = Watched::new(2, Policy::default());
     let unknown = watched.open("192.0.2.1:1");

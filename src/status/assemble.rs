@@ -33,7 +33,7 @@ pub struct Latencies {
 pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, door: Door) -> Report {
     let (overview, gauges) = (&snapshot.overview, &snapshot.gauges);
     let views = &overview.agencies;
-    let agencies: Vec<Agency> = reported(views).into_iter().map(|view| agency(view, snapshot.now, tally)).collect();
+    let agencies: Vec<Agency> = reported(views).into_iter().map(|view| agency(view, snapshot, tally)).collect();
     Report {
         version: VERSION,
         hub: program(facts, snapshot),
@@ -170,8 +170,13 @@ pub fn agency_state(view: &AgencyView, tally: &Tally) -> AgencyState {
     }
 }
 
-fn agency(view: &AgencyView, now: Moment, tally: &Tally) -> Agency {
+fn agency(view: &AgencyView, snapshot: &Snapshot, tally: &Tally) -> Agency {
+    let now = snapshot.now;
     let of_agency = tally.agency(view.id);
+    let met = of_agency.and_then(|of_agency| of_agency.peer);
+    // A second client that was refused is met last, and the first one still speaks for the agency.
+    let speaker = of_agency.and_then(|_| snapshot.speaker(view.id, met));
+    let dialect = speaker.and_then(|speaker| speaker.dialect).or(of_agency.and_then(|of_agency| of_agency.dialect));
     let uptime = tally.now();
     let did = of_agency.and_then(|of_agency| of_agency.did);
     let state = agency_state(view, tally);
@@ -190,8 +195,8 @@ fn agency(view: &AgencyView, now: Moment, tally: &Tally) -> Agency {
         refused: of_agency.map_or(0, |of_agency| of_agency.refused),
         last_refusal: of_agency.and_then(|of_agency| of_agency.last_refusal).map(|why| why.to_string()),
         lost_for: view.lost_since.map(|since| seconds(since.until(now))),
-        dialect: of_agency.and_then(|of_agency| of_agency.dialect).map(|dialect| dialect.name().to_owned()),
-        peer: of_agency.and_then(|of_agency| of_agency.peer).map(|peer| peer.to_string()),
+        dialect: dialect.map(|dialect| dialect.name().to_owned()),
+        peer: speaker.map(|speaker| speaker.peer).or(met).map(|peer| peer.to_string()),
         winners: view.winners.map(|count| count as u64),
     }
 }

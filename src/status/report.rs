@@ -194,9 +194,9 @@ pub struct Agency {
     pub last_refusal: Option<String>,
     /// For how long it has been lost, in seconds.
     pub lost_for: Option<f64>,
-    /// The dialect of its last connection.
+    /// The dialect of the connection that speaks for it, or of its last one.
     pub dialect: Option<String>,
-    /// The peer of its last connection, with its port.
+    /// The peer of that connection, with its port.
     pub peer: Option<String>,
     /// How many of its bets won, once it is drawn.
     pub winners: Option<u64>,

@@ -1,11 +1,29 @@
 //! The hub and the loop at one moment: what every answer is made of.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::facts::Gauges;
 use crate::hub::{Activity, Hub, Overview};
+use crate::lottery::AgencyId;
 use crate::storage::{EngineView, Keep, Trouble};
 use crate::timers::Moment;
+use crate::wire::Dialect;
+
+/// An open connection of an agency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Speaker {
+    /// The agency that it speaks for.
+    pub agency: AgencyId,
+    /// Whether its query waits for the draw.
+    pub is_parked: bool,
+    /// When bytes of it last came.
+    pub received_at: Moment,
+    /// Its peer.
+    pub peer: SocketAddr,
+    /// Its dialect.
+    pub dialect: Option<Dialect>,
+}
 
 /// The hub and the loop at one moment.
 #[derive(Clone, Debug)]
@@ -14,6 +32,8 @@ pub struct Snapshot {
     pub now: Moment,
     /// The hub.
     pub overview: Overview,
+    /// The connections of agencies, ascending.
+    speakers: Vec<Speaker>,
     /// What the loop knows.
     pub gauges: Gauges,
     /// The engine that several hubs share, and since when turns cannot be committed there. `None` with a store of files.
@@ -25,7 +45,23 @@ impl Snapshot {
     pub fn new<K: Keep>(hub: &Hub<K>, now: Moment, gauges: Gauges) -> Snapshot {
         let keeper = hub.keeper();
         let engine = keeper.engine().map(|engine| (engine, keeper.trouble()));
-        Snapshot { now, overview: hub.overview(now), gauges, engine }
+        let open = hub.connection_views().filter(|view| view.activity != Activity::Closing);
+        let speaker = open.filter_map(|view| {
+            let (is_parked, peer) = (view.activity == Activity::Parked, SocketAddr::new(view.peer, view.port));
+            let (received_at, dialect) = (view.received_at, view.dialect);
+            Some(Speaker { agency: view.agency?, is_parked, received_at, peer, dialect })
+        });
+        let mut speakers: Vec<Speaker> = speaker.collect();
+        speakers.sort_unstable();
+        Snapshot { now, overview: hub.overview(now), speakers, gauges, engine }
+    }
+
+    /// The connection that speaks for `agency`: of several the one whose query waits for the draw, else the one from `met`,
+    /// else the last that was heard.
+    pub fn speaker(&self, agency: AgencyId, met: Option<SocketAddr>) -> Option<&Speaker> {
+        let first = self.speakers.partition_point(|speaker| speaker.agency < agency);
+        let open = self.speakers[first..].iter().take_while(|speaker| speaker.agency == agency);
+        open.max_by_key(|speaker| (speaker.is_parked, Some(speaker.peer) == met))
     }
 
     /// For how long the oldest query has waited for the draw.
