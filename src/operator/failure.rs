@@ -40,7 +40,11 @@ pub enum Failure {
     #[error("{0}")]
     Bets(#[from] BetReaderError),
     /// No hub answers at this socket.
-    #[error("no hub answers at {}: {error}; start it, or name its store or socket (--store, --socket)", socket.display())]
+    #[error(
+        "no hub answers at {}: {error}; start it, or say where it is: --store PATH or --socket PATH, as `store:` and `status:` \
+         of the first line of its log have them, or --config FILE as the server has it",
+        std::path::absolute(socket).as_ref().unwrap_or(socket).display()
+    )]
     NotRunning {
         /// The socket's path.
         socket: PathBuf,

@@ -3,21 +3,25 @@
 use super::text::{bytes, clean, counted, grouped, micros, rate, seconds};
 use crate::status::report::{Agency, AgencyState, ConnectionList, DrawState, Engine, Instance, Latency, Report};
 
-/// A report in at most `rows` lines of at most `columns` characters. Agencies that do not fit are counted: where
-/// there are any, those that the draw waits for come first.
+/// The names of a report's lines take so many characters, and so does the indent of lines that go on.
+const NAME_COLUMNS: usize = 8;
+
+/// A report in at most `rows` lines of at most `columns` characters. Long lines are broken, and the table of agencies has
+/// the columns that there is width for. Agencies that do not fit are counted: where there are any, those that the draw
+/// waits for come first.
 pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<String> {
-    let mut lines = summary(report);
+    let mut lines: Vec<String> = summary(report).iter().flat_map(|line| broken(line, columns, NAME_COLUMNS)).collect();
     let left_out = report.agencies_left_out;
     let space = rows.saturating_sub(lines.len() + 1);
     let shown = if report.agencies.len() <= space && left_out == 0 { space } else { space.saturating_sub(1) };
-    if !report.agencies.is_empty() {
-        lines.push(agency_row(["agency", "state", "bets", "rate", "heard", "dialect", "winners", "peer"]));
-    }
     let mut agencies: Vec<&Agency> = report.agencies.iter().collect();
     if agencies.len() > shown {
         agencies.sort_by_key(|agency| !is_waited_for(agency.state));
     }
-    lines.extend(agencies.into_iter().take(shown).map(agency));
+    if !agencies.is_empty() {
+        let cells: Vec<[String; 8]> = agencies.into_iter().take(shown).map(agency).collect();
+        lines.extend(table(&cells, columns));
+    }
     let others = report.agencies.len().saturating_sub(shown) + left_out;
     if others > 0 {
         lines.push(format!("   … and {others} more"));
@@ -164,22 +168,61 @@ fn latency(latency: &Latency) -> String {
     format!("{}: p50 {}, p99 {}, max {}", grouped(count), micros(p50), micros(p99), micros(max))
 }
 
-fn agency(agency: &Agency) -> String {
+fn agency(agency: &Agency) -> [String; 8] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let state = match (agency.state, agency.lost_for) {
         (AgencyState::Lost, Some(lost)) => format!("lost {}", seconds(lost)),
         (state, _) => state.name().replace('_', " "),
     };
-    clean(agency_row([
-        &agency.id.to_string(),
-        &state,
-        &grouped(agency.bets),
-        &rate(agency.bets_per_second),
-        &or_dash(agency.last_heard.map(seconds)),
-        &or_dash(agency.dialect.clone()),
-        &or_dash(agency.winners.map(grouped)),
-        &or_dash(agency.peer.clone()),
-    ]))
+    [
+        agency.id.to_string(),
+        state,
+        grouped(agency.bets),
+        rate(agency.bets_per_second),
+        or_dash(agency.last_heard.map(seconds)),
+        or_dash(agency.dialect.clone()),
+        or_dash(agency.winners.map(grouped)),
+        or_dash(agency.peer.clone()),
+    ]
+    .map(clean)
+}
+
+/// A header, and a line for each agency: aligned as in every report where they fit, else as narrow as the values are.
+fn table(agencies: &[[String; 8]], columns: usize) -> Vec<String> {
+    let header = ["agency", "state", "bets", "rate", "heard", "dialect", "winners", "peer"];
+    let rows = agencies.iter().map(|cells| cells.each_ref().map(String::as_str));
+    let lines: Vec<String> = std::iter::once(header).chain(rows).map(agency_row).collect();
+    if lines.iter().all(|line| line.chars().count() <= columns) { lines } else { narrow_table(agencies, columns) }
+}
+
+/// As [`table`], in at most `columns` characters if that can be: without the columns that say least, where there are too many.
+fn narrow_table(agencies: &[[String; 8]], columns: usize) -> Vec<String> {
+    // Widths that the usual values have, so that columns do not move from one second to the next.
+    let least = [2, 10, 6, 5, 5, 6, 7, 4];
+    let (dialect, peer, heard, rate, winners) = (5, 7, 4, 3, 6);
+    let header = ["id", "state", "bets", "rate", "heard", "dialect", "winners", "peer"].map(str::to_owned);
+    let rows: Vec<&[String; 8]> = std::iter::once(&header).chain(agencies).collect();
+    let width = |column: usize| {
+        rows.iter().map(|cells| cells[column].chars().count()).chain([least[column]]).max().unwrap_or_default()
+    };
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let is_empty = |column: &usize| agencies.iter().all(|cells| cells[*column] == "-");
+    let mut kept: Vec<usize> = (0..header.len()).collect();
+    for column in
+        [dialect, peer, heard, winners].into_iter().filter(is_empty).chain([dialect, peer, heard, rate, winners])
+    {
+        if kept.iter().map(|column| widths[*column] + 1).sum::<usize>() <= columns.saturating_add(1) {
+            break;
+        }
+        kept.retain(|other| *other != column);
+    }
+    let is_text = |column: usize| [1, dialect, peer].contains(&column);
+    let cell = |cells: &[String; 8], column: usize| {
+        let (text, width) = (&cells[column], widths[column]);
+        if is_text(column) { format!("{text:<width$}") } else { format!("{text:>width$}") }
+    };
+    let row = |cells: &[String; 8]| kept.iter().map(|column| cell(cells, *column)).collect::<Vec<_>>().join(" ");
+    rows.into_iter().map(|cells| row(cells).trim_end().to_owned()).collect()
 }
 
 fn agency_row([id, state, bets, rate, heard, dialect, winners, peer]: [&str; 8]) -> String {
@@ -215,7 +258,68 @@ pub(super) fn of_connections(list: &ConnectionList) -> Vec<String> {
     lines
 }
 
+/// A line in lines of at most `columns` characters, broken at spaces where there are any; all but the first are indented.
+pub(super) fn broken(line: &str, columns: usize, indent: usize) -> Vec<String> {
+    let columns = columns.max(1);
+    let indent = if columns > 2 * indent { indent } else { 0 };
+    let mut rest: Vec<char> = line.chars().collect();
+    let mut lines = Vec::new();
+    while rest.len() > columns {
+        let space = (indent + 1..=columns).rev().find(|at| rest[*at] == ' ');
+        let tail = rest.split_off(space.unwrap_or(columns));
+        lines.push(rest.iter().collect::<String>().trim_end().to_owned());
+        rest = std::iter::repeat_n(' ', indent).chain(tail.into_iter().skip_while(|c| *c == ' ')).collect();
+    }
+    lines.push(rest.into_iter().collect());
+    lines
+}
+
 /// The first `columns` characters of a line.
 fn clip(line: &str, columns: usize) -> String {
     line.chars().take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_is_broken_at_spaces_and_says_the_same() {
+        let line = "bets    6,200 stored, 512/s; this run: 100 batches, 0 rejected, 0 refused";
+        assert_eq!(broken(line, 80, 8), [line]);
+        let narrow = broken(line, 39, 8);
+        assert_eq!(
+            narrow,
+            ["bets    6,200 stored, 512/s; this run:", "        100 batches, 0 rejected, 0", "        refused"]
+        );
+        let words = |lines: &[String]| lines.join(" ").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for columns in 0..90 {
+            let lines = broken(line, columns, 8);
+            assert!(lines.iter().all(|line| line.chars().count() <= columns.max(1)), "{columns}: {lines:?}");
+            // A word that is longer than a line is broken as well.
+            assert!(columns < 20 || words(&lines) == words(&[line.to_owned()]), "{columns}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_table_keeps_bets_and_winners_and_is_as_wide_as_there_is_room() {
+        let agency = |id: &str, state: &str, bets: &str, rate: &str, winners: &str| {
+            [id, state, bets, rate, "0.2s", "key-value", winners, "192.168.100.100:54321"].map(str::to_owned)
+        };
+        let betting =
+            [agency("1", "lost 3m20s", "1,234,567", "12345/s", "-"), agency("12", "uploading", "9", "0/s", "-")];
+        let headers = |columns| {
+            let lines = narrow_table(&betting, columns);
+            assert!(lines.iter().all(|line| line.chars().count() <= columns), "{columns}: {lines:?}");
+            lines[0].split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(headers(79), "id state bets rate heard dialect winners peer");
+        assert_eq!(headers(72), "id state bets rate heard dialect peer");
+        assert_eq!(headers(59), "id state bets rate heard peer");
+        assert_eq!(headers(39), "id state bets rate heard");
+        assert_eq!(headers(31), "id state bets rate");
+        let drawn = [agency("1", "finished", "1,234,567", "0/s", "1,234")];
+        let told = ["id state           bets  rate winners", " 1 finished   1,234,567   0/s   1,234"];
+        assert_eq!(narrow_table(&drawn, 39), told);
+    }
 }

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::ask::report;
 use super::failure::Failure;
 use super::http::Hub;
-use super::screen::{line_of_report, of_report};
+use super::screen::{broken, line_of_report, of_report};
 use crate::limits::WATCH_PERIOD;
 
 /// The screen of a terminal that does not report its size.
@@ -95,10 +95,8 @@ impl Screen {
         // The last row is the hint's; nothing is written to the last column, where some terminals wrap.
         let mut lines = of_report(seen, columns.saturating_sub(1), rows.saturating_sub(1));
         if let Some(gone) = gone {
-            lines.insert(
-                0,
-                format!("\x1b[7m{}\x1b[0m", gone.chars().take(columns.saturating_sub(1)).collect::<String>()),
-            );
+            let gone = broken(&gone, columns.saturating_sub(1), 0);
+            lines.splice(0..0, gone.into_iter().map(|line| format!("\x1b[7m{line}\x1b[0m")));
             lines.truncate(rows.saturating_sub(1));
         }
         let mut picture = "\x1b[H".to_owned();
