@@ -276,6 +276,22 @@ class Page(unittest.TestCase):
         self.assertEqual(browser.run("return document.querySelectorAll('img').length + (window.caught || 0)"), 0)
         self.assertQuiet()
 
+    def test_what_the_hub_says_in_sentences_is_in_the_pages_language(self):
+        document = "document must be 1 to 10 digits, at most 4294967295"
+        told = mock.report(24, not_ready="the hub is stopping: a signal has come")
+        told["agencies"][0] |= {"last_did": f"sent a batch that was rejected: bet 2: {document}", "last_refusal": "its own words"}
+        for language, alarm, did in (
+                ("en", "the hub is stopping: a signal has come", told["agencies"][0]["last_did"]),
+                ("es", "el hub se está deteniendo: llegó una señal",
+                 "envió un lote que fue rechazado: apuesta 2: el documento debe tener de 1 a 10 dígitos, como mucho 4294967295")):
+            with self.subTest(language):
+                self.show(told, f"?lang={language}")
+                browser.run("document.querySelector('.lane .open').click()")
+                self.assertIn(alarm, browser.text("#alarm"))
+                self.assertIn(did, browser.text("#detail"))
+                self.assertIn("its own words", browser.text("#detail"))
+                self.assertQuiet()
+
     def test_an_unhealthy_hub_and_a_draw_that_is_none(self):
         self.show(mock.report(0, 0, unhealthy="the disk of the store is full",
                               draw={"state": "none", "waiting_for": [], "waiting_count": 0, "waiting_since": None}))
