@@ -7,7 +7,8 @@
 #   tools/cluster.sh psql FOLDER [ARGUMENT ...]     psql on the leader, as the administrator, in the database loteria
 #   tools/cluster.sh kill-leader FOLDER   ends the leader's processes with SIGKILL
 #   tools/cluster.sh promote FOLDER       makes the standby that is ahead the leader, and has the other one follow it
-#   tools/cluster.sh rejoin FOLDER        starts nodes that have ended; one that was the leader is cloned anew
+#   tools/cluster.sh rejoin FOLDER        starts nodes that have ended; one that was the leader is cloned anew, or leads again if
+#                                         no node runs
 #   tools/cluster.sh stop FOLDER          ends the nodes and removes FOLDER
 #
 # FOLDER then has: hosts (HOSTS = address:port,... for a hub's config.ini), password (of the role loteria, and of the
@@ -237,16 +238,25 @@ promote() {
         fail "node$2 does not follow node$1, so commits wait; see $folder/node$2/log"
 }
 
+# Standbys go first, because `promote` needs both. Where no node runs, none was promoted after the one that led last, which has
+# every commit that was answered: it leads again.
 rejoin() {
-    for node in $nodes; do
+    all_ended=yes
+    for node in $nodes; do ! runs "$node" || all_ended=''; done
+    if [ -n "$all_ended" ]; then
+        launch "$leader"
+        echo "node$leader leads again"
+    fi
+    for node in $(others "$leader"); do
+        ! runs "$node" && as_node test -e "$(data "$node")/standby.signal" || continue
+        follow "$node" "$leader"
+        launch "$node"
+        echo "node$node follows node$leader"
+    done
+    runs "$leader" || fail "node$leader was the leader and has ended: \`$0 promote\` comes first, and then \`$0 rejoin\` again"
+    for node in $(others "$leader"); do
         ! runs "$node" || continue
-        if as_node test -e "$(data "$node")/standby.signal"; then
-            follow "$node" "$leader"
-        else
-            [ "$node" != "$leader" ] || fail "node$node was the leader: \`$0 promote\` comes first"
-            runs "$leader" || fail "node$leader, the leader, does not run"
-            clone "$node" "$leader"
-        fi
+        clone "$node" "$leader"
         launch "$node"
         echo "node$node follows node$leader"
     done

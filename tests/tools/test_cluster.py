@@ -127,6 +127,20 @@ class Cluster(unittest.TestCase):
             self.assertIsNone(waits.poll(), "it did not wait")
         self.does("kill-leader")
         self.refuses("promote", "node2 does not run", "rejoin")
+        self.assertEqual(self.does("rejoin"), "node1 leads again\nnode2 follows node1\nnode3 follows node1\n")
+        self.assertEqual(self.nodes(), {"node1": "leader", "node2": "standby", "node3": "standby"})
+        self.does("psql", "-qc", "CREATE TABLE together ()")
+
+    def test_a_standby_that_ended_before_the_leader_is_started_so_that_one_of_the_two_can_be_promoted(self):
+        self.end("node3")
+        self.does("kill-leader")
+        self.refuses("promote", "node3 does not run", "rejoin")
+        done = self.run_script("rejoin")
+        self.assertEqual((done.returncode, done.stdout), (1, "node3 follows node1\n"), done.stderr)
+        self.assertIn("promote", done.stderr)
+        self.assertRegex(self.does("promote"), r"\Anode[23] leads ")
+        self.assertRegex(self.does("rejoin"), r"\Anode1 follows node[23]\n\Z")
+        self.assertEqual(sorted(self.nodes().values()), ["leader", "standby", "standby"])
 
     def test_the_standby_that_is_ahead_is_promoted_whatever_its_number(self):
         self.does("psql", "-qc", "CREATE TABLE written (n int)")
