@@ -60,6 +60,25 @@ fn wrong_usage_is_one_line_that_points_to_the_help_and_exit_2() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_store_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("hub")).unwrap();
+    for arguments in [
+        &["--store", "hub", "status"][..],
+        &["--store", "hub", "why"],
+        &["--store", "hub", "winners"],
+        &["--store", "hub", "winners", "--stored"],
+        &["--store", "hub", "new-store"],
+        &["verify", "hub"],
+    ] {
+        let (code, out, err) = loteria(folder.path(), arguments);
+        let told = "loteria: hub is a folder: name the file of the bets in it (try --help)\n";
+        assert_eq!((code, out.as_str(), err.as_str()), (Some(2), "", told), "{arguments:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
+}
+
+#[test]
 fn completions_name_every_command() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

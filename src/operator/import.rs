@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::failure::Failure;
+use super::place::no_folder;
 use super::text::{clean, counted};
 use crate::storage::{OpenError, Reader, StoppedStore, Waiting, import_store};
 
@@ -18,6 +19,7 @@ pub fn import<N: Waiting>(
     store: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    no_folder(store)?;
     let mut stopped = StoppedStore::open(store).map_err(|error| match error {
         OpenError::Locked { .. } => Failure::InUse { store: store.to_owned() },
         OpenError::Damaged { .. } | OpenError::Io { .. } => error.into(),

@@ -17,6 +17,17 @@ pub struct Where {
     pub socket: Option<PathBuf>,
 }
 
+/// A store is its bets' file. Its folder is a likely slip, and has other files beside it than the store's.
+///
+/// # Errors
+/// `store` is a folder.
+pub(super) fn no_folder(store: &Path) -> Result<(), Failure> {
+    if store.is_dir() {
+        return Err(Failure::Usage(format!("{} is a folder: name the file of the bets in it", store.display())));
+    }
+    Ok(())
+}
+
 /// The store and the socket of one hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -38,8 +49,9 @@ impl Place {
     /// A socket or a store that is named counts; else what the server's configuration and the environment say.
     ///
     /// # Errors
-    /// A configuration that cannot be read.
+    /// A configuration that cannot be read, or a folder in the place of a store.
     pub fn find(named: &Where) -> Result<Place, Failure> {
+        named.store.as_deref().map_or(Ok(()), no_folder)?;
         if let Some(socket) = &named.socket {
             return Ok(Place { store: named.store.clone(), socket: Some(socket.clone()) });
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::place::Where;
+use super::place::{Where, no_folder};
 use crate::config::{PostgresOptions, Settings, postgres};
 use crate::lottery::Roster;
 use crate::storage::Reader;
@@ -32,9 +32,10 @@ impl Stored {
     /// A store that is named counts; else what the server's configuration and the environment say.
     ///
     /// # Errors
-    /// A configuration that cannot be read; a socket was named, which says nothing of a store.
+    /// A configuration that cannot be read; a folder in the place of a store; a socket was named, which says nothing of a store.
     pub fn find(named: &Where) -> Result<Stored, Failure> {
         if let Some(store) = &named.store {
+            no_folder(store)?;
             return Ok(Stored::Files(store.clone()));
         }
         if named.socket.is_some() && named.config.is_none() {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::compare::{Comparison, Differences, file_of};
 use super::failure::Failure;
+use super::place::no_folder;
 use super::source::Source;
 use super::text::{clean, grouped};
 use crate::lottery::{AgencyId, Standing};
@@ -25,10 +26,10 @@ pub fn verify<N: Waiting>(source: Source<N>, against: Option<&Path>, out: &mut d
         }
     };
     let checked = match source {
-        Source::Files(store) if store.is_dir() => {
-            return Err(Failure::Usage(format!("{} is a folder: name the file of the bets in it", store.display())));
+        Source::Files(store) => {
+            no_folder(&store)?;
+            check(&store, take)?
         }
-        Source::Files(store) => check(&store, take)?,
         Source::Engine(mut reader, _) => {
             let CheckedDraw { checked, held: why } = check_draw(&mut reader, take)?;
             held = why;
