@@ -215,19 +215,6 @@ impl Shared {
         limit.checked_sub(silence).filter(|left| behind && !left.is_zero())
     }
 
-    fn push(&mut self, line: &[u8]) {
-        if matches!(self.sink, Sink::Closed) {
-            return;
-        }
-        let is_debug = logging::is_debug(line);
-        if self.buffer.len() + line.len() > if is_debug { DEBUG_BYTES_MAX } else { BUFFER_BYTES_MAX } {
-            *(if is_debug { &mut self.dropped.debug } else { &mut self.dropped.others }) += 1;
-            self.dropped_ever += 1;
-            return;
-        }
-        self.buffer.extend(line);
-    }
-
     fn flush(&mut self) -> Flow {
         while self.flow == Flow::Done && !self.buffer.is_empty() {
             match self.sink.write(self.buffer.as_slices().0) {
@@ -305,7 +292,17 @@ struct LineWriter(LogOutput);
 
 impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().push(line);
+        let shared = &mut *self.0.lock();
+        if matches!(shared.sink, Sink::Closed) {
+            return Ok(line.len());
+        }
+        let is_debug = logging::is_debug(line);
+        if shared.buffer.len() + line.len() > if is_debug { DEBUG_BYTES_MAX } else { BUFFER_BYTES_MAX } {
+            *(if is_debug { &mut shared.dropped.debug } else { &mut shared.dropped.others }) += 1;
+            shared.dropped_ever += 1;
+        } else {
+            shared.buffer.extend(line);
+        }
         Ok(line.len())
     }
 
@@ -333,8 +330,8 @@ mod tests {
     }
 
     fn push(output: &LogOutput, line: &[u8], bytes: usize) {
-        let mut shared = output.lock();
-        (0..bytes / line.len()).for_each(|_| shared.push(line));
+        let mut writer = output.writer();
+        (0..bytes / line.len()).for_each(|_| writer.write_all(line).unwrap());
     }
 
     #[test]

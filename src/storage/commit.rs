@@ -1,15 +1,22 @@
 //! The commit: what is staged is written and synced, or rolled back.
 //!
 //! The order of the writes is decided here. `docs/DURABILITY.md` has the reasons for it.
+//!
+//! The journal has zeros behind its last record, which records overwrite. Overwriting zeros needs no space on the disk. A
+//! sync of overwritten bytes changes no file's length, which costs half of what a sync of appended bytes does.
 
 use std::io;
 
 use super::error::CommitError;
 use super::files::disk::{Disk, File, is_full, write_all, write_zeros};
-use super::format::record::{Kind, Record, record_offset};
+use super::format::record::{Kind, Record, record_offset, slots_in};
 use super::state::{Store, Tip};
 use crate::lottery::AgencyId;
 use crate::mutants::{self, Mutant};
+
+/// The journal always has at least this many free slots behind its last record, because space is added before it is
+/// needed. A journal with fewer was cut by something other than a crash.
+pub(super) const SLOTS_AHEAD_MIN: u64 = 8;
 
 /// How a commit becomes durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +49,16 @@ impl<D: Disk> Store<D> {
         }
         let result = self.write_group(by);
         match result {
-            Ok(tip) => self.note_committed(tip),
+            Ok(tip) => {
+                self.tip = tip;
+                for record in self.staged.records.drain(..).filter(|record| record.kind == Kind::Batch) {
+                    let batches = self.batches.entry(AgencyId(record.agency)).or_default();
+                    batches.index.note(record.sequence, record.slot);
+                    batches.committed += 1;
+                    batches.staged_at.clear();
+                }
+                self.staged.rows.truncate(0);
+            }
             Err(_) => self.drop_staged(),
         }
         self.failed = matches!(result, Err(CommitError::Fatal(_)));
@@ -135,24 +151,64 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
+    /// Grows the journal, if it has too few slots for what is staged. A commit with batches leaves the reserved slots
+    /// free; finishes and the draw may use them.
+    fn ensure_journal_space(&mut self) -> Result<(), CommitError> {
+        let end = self.tip.slots + self.staged.records.len() as u64;
+        let with_batches = self.staged.records.iter().any(|record| record.kind == Kind::Batch);
+        let ahead = if with_batches { self.reserved_slots() } else { SLOTS_AHEAD_MIN };
+        self.grow_journal(end, ahead).map_err(|error| {
+            let named = self.name_error(File::Journal, "write", &error);
+            if is_full(&error) { CommitError::Full(named) } else { CommitError::Fatal(named) }
+        })?;
+        // A commit that syncs only the redo log needs its slots to be there after a power cut.
+        if self.journal.capacity != self.journal.synced_capacity {
+            self.sync(File::Journal)?;
+            self.journal.synced_capacity = self.journal.capacity;
+        }
+        Ok(())
+    }
+
+    /// How many free slots batches leave: a finish and a seal for each agency, the draw and its seal, and the seals of
+    /// some restarts.
+    pub(super) fn reserved_slots(&self) -> u64 {
+        2 * self.options.agencies as u64 + 64
+    }
+
+    /// Grows the journal where it has fewer than `ahead` slots behind slot `end`: by the reserved slots and a step
+    /// more. Where the disk is full before that, the journal keeps what it got, up to the reserved slots; that is an
+    /// error only where `ahead` slots do not fit.
+    pub(super) fn grow_journal(&mut self, end: u64, ahead: u64) -> io::Result<()> {
+        if self.journal.capacity >= end + ahead {
+            return Ok(());
+        }
+        self.check_len(File::Journal)?;
+        let keep = end + self.reserved_slots();
+        let (from, to) = (record_offset(self.journal.capacity), record_offset(keep + self.options.journal_step));
+        let (taken, written) = write_zeros(&mut self.disk, File::Journal, from, to);
+        self.journal.capacity = self.journal.capacity.max(slots_in(from + taken));
+        let Err(error) = written else { return Ok(()) };
+        if is_full(&error) && self.journal.capacity > keep {
+            // Rows need the rest of the disk's space.
+            self.disk.truncate(File::Journal, record_offset(keep))?;
+            self.journal.capacity = keep;
+        }
+        if is_full(&error) && self.journal.capacity >= end + ahead { Ok(()) } else { Err(error) }
+    }
+
     /// Gives the staged records their slots in one new group, and encodes them.
     fn encode_records(&mut self) -> Tip {
-        let mut tip = self.tip;
-        tip.group += 1;
+        let (mut tip, last) = (self.tip, self.staged.records.len() - 1);
         self.staged.record_bytes.clear();
-        let last = self.staged.records.len() - 1;
         for (index, record) in self.staged.records.iter_mut().enumerate() {
             record.last_of_group = index == last;
-            record.group = tip.group;
+            record.group = self.tip.group + 1;
             record.slot = tip.slots;
             record.previous_crc = tip.crc;
             let (bytes, crc) = record.encode(self.journal.seed);
             self.staged.record_bytes.extend(bytes);
-            tip.slots += 1;
-            tip.crc = crc;
-            tip.sealed = record.kind == Kind::Seal;
+            tip = tip.after(record, crc);
         }
-        tip.rows_bytes += self.staged.rows.len() as u64;
         tip
     }
 
@@ -188,18 +244,6 @@ impl<D: Disk> Store<D> {
             }
         }
         Ok(())
-    }
-
-    fn note_committed(&mut self, tip: Tip) {
-        self.tip = tip;
-        for record in self.staged.records.iter().filter(|record| record.kind == Kind::Batch) {
-            let batches = self.batches.entry(AgencyId(record.agency)).or_default();
-            batches.index.note(record.sequence, record.slot);
-            batches.committed += 1;
-            batches.staged_at.clear();
-        }
-        self.staged.records.clear();
-        self.staged.rows.truncate(0);
     }
 
     fn drop_staged(&mut self) {

@@ -49,7 +49,7 @@ impl<D: Disk> Keep for Store<D> {
     }
 
     fn load(&self) -> Load {
-        Load { staged_bytes: self.staged_bytes(), read_bytes: self.journal_bytes_read() }
+        Load { staged_bytes: self.staged.rows.len(), read_bytes: self.journal.bytes_read }
     }
 
     fn waits(&self) -> bool {

@@ -6,8 +6,8 @@
 //! - `format` has the bytes of a record, of an entry of the redo log, and of a row. It reads and writes no file.
 //! - `files` has the [`Disk`] trait and the disks.
 //! - `state` has [`Store`]; the files below have its methods.
-//! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with
-//!   `journal_space`, `redo_log` and `presence`.
+//! - `stage` stages the changes of a turn, and answers what is stored; `commit` writes and syncs them, with `redo_log` and
+//!   `file_calls`.
 //! - `open` brings the files to their last whole group at a start, or checks them without a change.
 //! - `ledger` is the keeper of turns in a PostgreSQL that several hubs share: it has no files.
 //! - `copy` copies a store, in use or not; `archive` moves one away.
@@ -20,12 +20,10 @@ mod file_calls;
 mod files;
 mod format;
 mod index;
-mod journal_space;
 mod keep;
 mod keep_files;
 mod ledger;
 mod open;
-mod presence;
 mod redo_log;
 mod stage;
 mod state;

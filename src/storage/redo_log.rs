@@ -27,7 +27,7 @@ impl<D: Disk> Store<D> {
         let bytes = (ENTRY_HEADER_BYTES + self.staged.rows.len() + self.staged.record_bytes.len()) as u64;
         let bytes = bytes.next_multiple_of(BLOCK_BYTES);
         self.check_len(File::Redo).map_err(CommitError::Fatal)?;
-        if !self.ensure_log_space(bytes)? {
+        if self.redo.end + bytes > self.redo.capacity && !self.grow_log(bytes)? {
             return Ok(false);
         }
         let first = self.staged.records.first().expect("a group has a record");
@@ -48,16 +48,19 @@ impl<D: Disk> Store<D> {
             self.sync(File::Redo)?;
         }
         self.redo.end += bytes;
-        self.send_rows();
+        // Rows are sent to the disk without waiting, when there are enough of them.
+        let end = self.tip.rows_bytes + self.staged.rows.len() as u64;
+        let from = self.redo.sent.min(end);
+        if end - from >= WRITE_BACK_BYTES {
+            self.disk.write_back(File::Rows, from, usize::try_from(end - from).unwrap_or(usize::MAX));
+            self.redo.sent = end;
+        }
         Ok(true)
     }
 
-    /// Whether the log has space for an entry of `bytes` bytes. It grows by zeros, up to its largest length.
-    fn ensure_log_space(&mut self, bytes: u64) -> Result<bool, CommitError> {
+    /// Grows the log by zeros, up to its largest length. Says whether it has space for an entry of `bytes` bytes then.
+    fn grow_log(&mut self, bytes: u64) -> Result<bool, CommitError> {
         let (from, end) = (self.redo.capacity, self.redo.end + bytes);
-        if end <= from {
-            return Ok(true);
-        }
         let to = end.max(2 * from).max(FIRST_BYTES).next_multiple_of(BLOCK_BYTES).min(self.options.redo_bytes);
         if self.redo.full || end > to {
             return Ok(false);
@@ -74,16 +77,6 @@ impl<D: Disk> Store<D> {
         }
         self.redo.capacity = to;
         Ok(true)
-    }
-
-    /// Sends rows to the disk without waiting, when there are enough of them.
-    fn send_rows(&mut self) {
-        let end = self.tip.rows_bytes + self.staged.rows.len() as u64;
-        let from = self.redo.sent.min(end);
-        if end - from >= WRITE_BACK_BYTES {
-            self.disk.write_back(File::Rows, from, usize::try_from(end - from).unwrap_or(usize::MAX));
-            self.redo.sent = end;
-        }
     }
 
     /// Empties the log durably. Rows and journal have been synced. From here on, damage to them is reported and not

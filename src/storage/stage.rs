@@ -83,19 +83,9 @@ impl<D: Disk> Store<D> {
         self.options.sync
     }
 
-    /// Bytes of staged rows.
-    pub fn staged_bytes(&self) -> usize {
-        self.staged.rows.len()
-    }
-
     /// The number of the last committed group. It rises with every commit that writes.
     pub fn group(&self) -> u64 {
         self.tip.group
-    }
-
-    /// Bytes of the journal that [`matches`](Self::matches) has read since the last commit.
-    pub fn journal_bytes_read(&self) -> usize {
-        self.journal.bytes_read
     }
 
     /// The sequence number of the next batch of `agency`. Staged batches count.

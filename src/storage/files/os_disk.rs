@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags, StatxFlags, statx};
 
 use super::disk::{Disk, File};
 use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
@@ -117,19 +117,6 @@ impl OsDisk {
         let file = self.name(file);
         io::Error::other(format!("{file} {what} by another program; put it back as it was, and start again"))
     }
-
-    /// Writes whole blocks to the redo log without a copy in the system's cache. Only a start reads them, and a sync
-    /// would have to search the cache for each page. `None` where the file system does not support it.
-    fn write_directly(&mut self, offset: u64, blocks: &[u8]) -> Option<io::Result<usize>> {
-        match self.direct.as_ref()?.write_at(blocks, offset) {
-            // The file system has larger blocks, or accepts the flag without supporting it.
-            Err(error) if is_unsupported(&error) => {
-                self.direct = None;
-                None
-            }
-            done => Some(done),
-        }
-    }
 }
 
 /// The same open file, for writes that bypass the system's cache; `None` where the file system does not support that.
@@ -175,9 +162,14 @@ impl Disk for OsDisk {
     fn write_at(&mut self, file: File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         if file == File::Redo
             && is_blocks(offset, bytes)
-            && let Some(done) = self.write_directly(offset, bytes)
+            && let Some(direct) = &self.direct
         {
-            return done;
+            // Only a start reads the blocks, and a sync would have to search the system's cache for each page.
+            match direct.write_at(bytes, offset) {
+                // The file system has larger blocks, or accepts the flag without supporting it.
+                Err(error) if is_unsupported(&error) => self.direct = None,
+                done => return done,
+            }
         }
         self.open(file, true)?.map_or(Ok(0), |file| file.write_at(bytes, offset))
     }
@@ -247,7 +239,16 @@ impl Disk for OsDisk {
 
     fn check_len(&mut self, file: File, lens: RangeInclusive<u64>) -> io::Result<()> {
         let Some(open) = &self.files[file as usize] else { return Ok(()) };
-        let (names, len) = names_and_len(open).map_err(|error| self.named("look at", file, &error))?;
+        // The query leaves out the timestamps: once they were queried, a kernel with multigrain timestamps (Linux 6.13 and
+        // newer) gives the next write a new timestamp, which doubles the time of its `fdatasync`.
+        let (names, len) = match statx(open, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK | StatxFlags::SIZE) {
+            Ok(found) => (found.stx_nlink.into(), found.stx_size),
+            // Kernels before 4.11 and some sandboxes do not have the call.
+            Err(_) => {
+                let found = open.metadata().map_err(|error| self.named("look at", file, &error))?;
+                (found.nlink(), found.len())
+            }
+        };
         if names == 0 {
             // Some file systems report a link count of 0 for every file.
             self.check_name(file)?;
@@ -282,18 +283,6 @@ fn is_same(open: &fs::File, path: &Path, named: &fs::Metadata) -> io::Result<boo
     }
     let looks_alike = here.nlink() > 0 && named.is_file() && here.len() == named.len();
     Ok(looks_alike && fs::File::open(path).is_ok_and(|other| matches!(try_lock(Some(&other)), Ok(false))))
-}
-
-/// The link count and the length of a file. The query leaves out the timestamps: once they were queried, a kernel with
-/// multigrain timestamps (Linux 6.13 and newer) gives the next write a new timestamp, which doubles the time of its
-/// `fdatasync`.
-fn names_and_len(file: &fs::File) -> io::Result<(u64, u64)> {
-    use rustix::fs::{AtFlags, StatxFlags, statx};
-    match statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::NLINK | StatxFlags::SIZE) {
-        Ok(found) => Ok((found.stx_nlink.into(), found.stx_size)),
-        // Kernels before 4.11 and some sandboxes do not have the call.
-        Err(_) => file.metadata().map(|found| (found.nlink(), found.len())),
-    }
 }
 
 fn try_lock(file: Option<&fs::File>) -> io::Result<bool> {

@@ -7,10 +7,10 @@ use super::repair::{cut_tail, rewrite_last_group};
 use super::replay::{ReplayState, replay_whole_groups};
 use super::scan::{Scan, has_no_records, read_header, scan};
 use crate::lottery::Standing;
+use crate::storage::commit::SLOTS_AHEAD_MIN;
 use crate::storage::error::OpenError;
 use crate::storage::files::disk::{Disk, File, is_full};
 use crate::storage::format::record::{Header, RECORDS_START, slots_in};
-use crate::storage::journal_space::SLOTS_AHEAD_MIN;
 use crate::storage::state::{Options, Recovered, Store, Tip};
 
 impl<D: Disk> Store<D> {
