@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use mio::net::TcpStream;
 
 use super::Reactor;
-use super::connections::{Opens, canonical};
+use super::accept::{Opens, canonical};
 use super::proxy::{Progress, Unkept, read_header};
 use crate::limits;
 use crate::logging::Value;

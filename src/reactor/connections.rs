@@ -1,27 +1,19 @@
-//! Accepting, reading, writing and closing connections.
+//! Reading, writing and closing connections. Bytes move between a socket and the hub, decrypted and encrypted where the
+//! connection uses TLS.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
 
-use mio::Interest;
 use mio::event::Event;
 
-use super::listener::Accepted;
-use super::socket::{ReadOutcome, Socket};
-use super::transport::{Transport, deliver, write_plain, write_tls};
-use super::{Accept, Reactor, token_of};
-use crate::hub::ConnectionId;
-use crate::limits;
+use super::Reactor;
+use super::socket::{CountedStream, ReadOutcome, Socket};
+use super::tls::{Received, Session, Tls, Transport};
+use crate::hub::{ConnectionId, Hub};
 use crate::storage::Keep;
 use crate::timers::Moment;
 
-/// For whom a connection is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opens {
-    /// A client.
-    Client,
-    /// A balancer itself, whose health checks come every few seconds.
-    Balancer,
-}
+/// The alert of TLS for a record of a type that is not expected (RFC 8446, 5.1 and 6): fatal, `unexpected_message`.
+const UNEXPECTED_MESSAGE: [u8; 7] = [0x15, 0x03, 0x03, 0, 2, 2, 10];
 
 impl<K: Keep> Reactor<K> {
     pub(super) fn note_readiness(&mut self, id: ConnectionId, event: &Event, now: Moment) {
@@ -40,138 +32,6 @@ impl<K: Keep> Reactor<K> {
         if event.is_writable() {
             self.writable.push(id);
         }
-    }
-
-    /// Accepts some of the pending connections.
-    pub(super) fn accept(&mut self, now: Moment) {
-        let most = self.hub.accepts();
-        let left = self.read_unannounced(most, now);
-        self.accept_some(left, now);
-        if self.accept != Accept::Pending && !self.unannounced.has_reads() {
-            self.hub.watermark().none_to_accept();
-        }
-    }
-
-    fn accept_some(&mut self, most: usize, now: Moment) {
-        match self.accept {
-            Accept::Idle => return,
-            Accept::Paused(until) if now < until => return,
-            Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
-        }
-        for _ in 0..most {
-            let Some(listener) = &mut self.listener else { return };
-            match listener.accept() {
-                Accepted::Stream(stream, peer) => {
-                    self.note_accepted();
-                    let peer = canonical(peer);
-                    if self.unannounced.expects_of(peer.ip()) {
-                        self.greet(stream, peer, now);
-                    } else {
-                        self.open(stream, peer, Opens::Client, now);
-                    }
-                }
-                Accepted::Lost => self.note_accepted(),
-                Accepted::NoneLeft => {
-                    self.accept = Accept::Idle;
-                    if std::mem::take(&mut self.accept_exhausted) {
-                        log::info!(
-                            "action: accept_connections | result: in_progress | reason: new connections are accepted again"
-                        );
-                    }
-                }
-                Accepted::Exhausted(error) => self.pause_accepting(&error, now),
-            }
-            if self.accept != Accept::Pending {
-                return;
-            }
-        }
-    }
-
-    /// One connection fewer waits. Those whose headers have come and are not read still do: the hub does not know them.
-    fn note_accepted(&mut self) {
-        if !self.unannounced.has_reads() {
-            self.hub.watermark().accepted();
-        }
-    }
-
-    /// Nothing tells when what accepting lacks is there again: it is tried a little later, or when a connection
-    /// ends.
-    pub(super) fn pause_accepting(&mut self, error: &std::io::Error, now: Moment) {
-        if !std::mem::replace(&mut self.accept_exhausted, true) {
-            log::warn!("action: accept_connections | result: in_progress | reason: {error}, new connections wait");
-        }
-        self.accept = Accept::Paused(now + limits::ACCEPT_RETRY);
-        if let Some(status) = &mut self.status {
-            status.give_way(now);
-        }
-        // The freed descriptor lets the hub accept again at once.
-        if self.evict_unannounced(now) {
-            self.accept_again();
-        } else {
-            self.evict(None, now);
-        }
-    }
-
-    /// A descriptor is free: accepting need not wait for one any longer.
-    pub(super) fn accept_again(&mut self) {
-        if let Accept::Paused(_) = self.accept {
-            self.accept = Accept::Pending;
-        }
-    }
-
-    pub(super) fn open(&mut self, mut stream: mio::net::TcpStream, peer: SocketAddr, opens: Opens, now: Moment) {
-        let Some(id) = self.admit(peer, opens, now) else { return };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
-            // The kernel watches no more sockets for now: this connection is lost, the others are not.
-            self.hub.closed(id, now);
-            return self.pause_accepting(&error, now);
-        }
-        let slot = id.slot as usize;
-        if slot >= self.sockets.len() {
-            self.sockets.resize_with(slot + 1, || None);
-        }
-        let transport = Transport::new(self.tls.as_ref());
-        let mut socket = Socket::new(stream, transport, id.generation, now);
-        // What a client sends right after connecting is often here already.
-        socket.readable = true;
-        self.hub.set_handshaking(id, socket.transport.may_shake_hands());
-        self.sockets[slot] = Some(socket);
-        self.hub.readable(id);
-    }
-
-    /// Finds a slot for a newcomer: a free one, one of an evicted connection, or one among the refused, which are only
-    /// told that the hub is full.
-    fn admit(&mut self, peer: SocketAddr, opens: Opens, now: Moment) -> Option<ConnectionId> {
-        let ip = peer.ip();
-        let mut admitted = self.hub.open(peer, now);
-        if admitted.is_err() && self.evict(Some(ip), now) {
-            admitted = self.hub.open(peer, now);
-        }
-        match admitted {
-            Ok(id) => {
-                match opens {
-                    Opens::Client => log::info!("action: accept_connections | result: success | ip: {ip}"),
-                    Opens::Balancer => log::debug!("action: accept_connections | result: success | ip: {ip}"),
-                }
-                Some(id)
-            }
-            Err(full) => {
-                log::warn!("action: accept_connections | result: fail | ip: {ip} | reason: {full}");
-                self.hub.refuse(peer, now)
-            }
-        }
-    }
-
-    /// Evicts a connection; says whether there was one to evict.
-    fn evict(&mut self, newcomer: Option<IpAddr>, now: Moment) -> bool {
-        // A peer whose bytes have not been read yet has not been silent.
-        let Some(id) = self.hub.evict(newcomer) else { return false };
-        if let Some(peer) = self.hub.peer(id) {
-            log::info!("action: close_connection | result: success | ip: {peer} | reason: its place is needed");
-        }
-        self.close(id, now);
-        true
     }
 
     /// Reads the connections that the hub grants, and as much as it grants.
@@ -243,7 +103,6 @@ impl<K: Keep> Reactor<K> {
             socket.readable |= bytes > 0 && self.hub.commits_wait() && (sends_ahead || socket.sends_ahead);
             socket.sends_ahead = sends_ahead;
         }
-        self.hub.set_handshaking(id, socket.transport.may_shake_hands());
         let lost = socket.failed && socket.readable;
         self.close_if_done(id, now);
         if lost && !self.hub.wants_read(id) {
@@ -274,7 +133,17 @@ impl<K: Keep> Reactor<K> {
         let written = match &mut socket.transport {
             // What the hub dropped is not sent, though a record of it may be encrypted already.
             _ if self.hub.is_cut(id) => Ok(()),
-            Transport::Undecided { .. } | Transport::Plain => write_plain(&mut socket.stream, &mut self.hub, id, now),
+            Transport::Undecided { .. } | Transport::Plain => loop {
+                let outgoing = self.hub.outgoing(id);
+                if outgoing.is_empty() {
+                    break Ok(());
+                }
+                match socket.stream.write(outgoing) {
+                    Ok(Some(bytes)) => self.hub.sent(id, bytes, now),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            },
             Transport::Tls(session) => {
                 let written = write_tls(&mut socket.stream, session, &mut self.hub, id, now);
                 self.hub.hold(id, session.memory_bytes(), now);
@@ -319,11 +188,100 @@ impl<K: Keep> Reactor<K> {
     }
 }
 
-/// An IPv4 address is itself, also where the socket is one of IPv6.
-pub(super) fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
 fn socket_of(sockets: &mut [Option<Socket>], id: ConnectionId) -> Option<&mut Socket> {
     sockets.get_mut(id.slot as usize)?.as_mut().filter(|socket| socket.generation == id.generation)
+}
+
+/// Gives `bytes`, which begin with [`Transport::incoming`], to the hub, decrypted where the connection uses TLS.
+/// `last`: no more will come. Returns the number of handshake steps.
+fn deliver<K: Keep>(
+    (id, socket): (ConnectionId, &mut Socket),
+    hub: &mut Hub<K>,
+    tls: Option<&Tls>,
+    bytes: &mut [u8],
+    last: bool,
+    now: Moment,
+) -> usize {
+    if bytes.is_empty() {
+        return 0;
+    }
+    if let Some(tls) = tls {
+        if let Err(why) = socket.transport.decide(bytes, last, tls, hub.peer(id)) {
+            // What is not said in TLS is answered as TLS has it, so that a client can tell what is wanted. The socket is new,
+            // and takes so few bytes.
+            let _ = socket.stream.write(&UNEXPECTED_MESSAGE);
+            refuse(hub, id, &why, now);
+            return 0;
+        }
+        hub.set_handshaking(id, socket.transport.may_shake_hands());
+    }
+    match &mut socket.transport {
+        Transport::Undecided { .. } => 0,
+        Transport::Plain => {
+            hub.receive(id, bytes, now);
+            0
+        }
+        Transport::Tls(session) => decrypt(id, session, hub, bytes, now),
+    }
+}
+
+fn decrypt<K: Keep>(
+    id: ConnectionId,
+    session: &mut Session,
+    hub: &mut Hub<K>,
+    records: &mut [u8],
+    now: Moment,
+) -> usize {
+    let steps = usize::from(session.is_handshaking());
+    let decrypted = session.receive(records, |received| match received {
+        Received::Established(Some(agency)) => hub.certify(id, agency),
+        Received::Established(None) => {}
+        Received::Bytes(bytes) => hub.receive(id, bytes, now),
+        Received::End => hub.half_close(id, now),
+    });
+    hub.set_handshaking(id, session.is_handshaking());
+    hub.hold(id, session.memory_bytes(), now);
+    if let Err(why) = decrypted {
+        refuse(hub, id, &why, now);
+    }
+    steps
+}
+
+/// Closes a connection whose bytes cannot be given to the hub.
+fn refuse<K: Keep>(hub: &mut Hub<K>, id: ConnectionId, why: &str, now: Moment) {
+    let Some(peer) = hub.peer(id) else { return };
+    let why = crate::logging::Value(why);
+    log::warn!("action: tls | result: fail | ip: {peer} | reason: {why}, connection closed");
+    hub.hang_up(id, now);
+}
+
+/// Writes what the hub has for a peer, as far as the socket takes it, one record at a time. Bytes count as sent when the socket has taken their whole record.
+///
+/// # Errors
+/// The connection is lost, or the session cannot encrypt.
+fn write_tls<K: Keep>(
+    stream: &mut CountedStream,
+    session: &mut Session,
+    hub: &mut Hub<K>,
+    id: ConnectionId,
+    now: Moment,
+) -> io::Result<()> {
+    loop {
+        if session.unsent().is_empty() {
+            let outgoing = hub.outgoing(id);
+            if !outgoing.is_empty() {
+                session.encrypt(outgoing).map_err(io::Error::other)?;
+            } else if hub.is_done(id) {
+                session.send_close_notify();
+            }
+            if session.unsent().is_empty() {
+                return Ok(());
+            }
+        }
+        let Some(bytes) = stream.write(session.unsent())? else { return Ok(()) };
+        let carried = session.sent(bytes);
+        if carried > 0 {
+            hub.sent(id, carried, now);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Owns descriptors and readiness; knows nothing of bets or dialects. It reports to the hub what happened and
 //! does what the hub says.
 
+mod accept;
 mod announced;
 mod aside;
 mod clock;
@@ -18,7 +19,6 @@ pub mod status;
 mod step_aside;
 mod times;
 pub mod tls;
-mod transport;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -293,11 +293,11 @@ impl<K: Keep> Reactor<K> {
         let keeper = self.hub.keeper().next_wake();
         if let Some(left) = self.log.hold() {
             let keeper = keeper.map_or(limits::POLL_MAX, |at| self.clock.until(at));
-            return self.poll(events, Some(left.min(self.until_store_check()).min(viewers).min(keeper)));
+            return self.poll(events, left.min(self.until_store_check()).min(viewers).min(keeper));
         }
         let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
         let timeout = if busy {
-            Some(Duration::ZERO)
+            Duration::ZERO
         } else {
             let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
             // A hub that cannot read cannot judge time either.
@@ -305,7 +305,7 @@ impl<K: Keep> Reactor<K> {
             let due = due.into_iter().flatten().min().filter(|_| !self.hub.is_stalled());
             let next = [due, paused, self.log_retry, keeper].into_iter().flatten().min();
             let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
-            Some(next.min(self.until_store_check()).min(viewers))
+            next.min(self.until_store_check()).min(viewers)
         };
         self.poll(events, timeout)
     }
@@ -314,11 +314,11 @@ impl<K: Keep> Reactor<K> {
         limits::STORE_CHECK_PERIOD.saturating_sub(self.store_checked.elapsed())
     }
 
-    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<Moment> {
+    fn poll(&mut self, events: &mut Events, timeout: Duration) -> io::Result<Moment> {
         let before = self.clock.account(Duration::ZERO);
         let waited_from = self.clock.accounted();
-        let polled = self.poll.poll(events, timeout);
-        let now = self.clock.account(timeout.unwrap_or(Duration::MAX));
+        let polled = self.poll.poll(events, Some(timeout));
+        let now = self.clock.account(timeout);
         self.hub.polled(before);
         if let Some(status) = &mut self.status {
             self.marks.begin(waited_from, self.clock.accounted());

@@ -57,7 +57,7 @@ impl<K: Keep> Reactor<K> {
             let next = self.hub.keeper().next_wake().into_iter().chain((now < until).then_some(until)).min();
             let wait = next.map_or(limits::POLL_MAX, |at| now.until(at));
             let timeout = if self.is_busy() { Duration::ZERO } else { wait };
-            now = self.poll(events, Some(timeout))?;
+            now = self.poll(events, timeout)?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);
