@@ -355,7 +355,7 @@ impl Session {
         let Some(peer) = self.peers.get_mut(at % count.max(1)) else { return };
         match what {
             0..8 => self.hub.certify(peer.id, AgencyId(u32::try_from(what).expect("a byte"))),
-            8..255 => self.hub.hold(peer.id, what * 128, self.now),
+            8..255 => self.hub.hold(peer.id, what * 128),
             _ => {
                 peer.stop_tracking();
                 self.hub.hang_up(peer.id, self.now);

@@ -2,7 +2,7 @@
 
 use super::Hub;
 use super::events::Event;
-use super::turn::{Done, Ending, LoggedBet, Outcome, Refused};
+use super::turn::{Done, Ending, Entry, LoggedBet, Outcome, Refused};
 use crate::lottery::{AgencyId, BatchError, Bet, BetError, BetSource, Refusal, Standing};
 use crate::mutants::{self, Mutant};
 use crate::storage::{Keep, Match, MatchError, Place};
@@ -61,6 +61,13 @@ impl<K: Keep> Hub<K> {
         self.note_last(slot, Outcome::Ended(Ending::Echo(line.into())));
     }
 
+    /// Notes what became of a request of the connection.
+    pub(super) fn note(&mut self, slot: usize, outcome: Outcome) {
+        self.connections[slot].pending += 1;
+        self.turn.untrusted_requests += u32::from(!self.connections[slot].is_agency());
+        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), claimed: None, outcome });
+    }
+
     /// Notes an outcome behind which nothing is decoded before its reply.
     pub(super) fn note_last(&mut self, slot: usize, outcome: Outcome) {
         self.connections[slot].session.pause();
@@ -98,11 +105,16 @@ impl<K: Keep> Hub<K> {
     }
 
     fn store_batch(&mut self, slot: usize, batch: &Batch<Bets<'_>>, now: Moment) -> Outcome {
-        if self.awaits_another(slot, batch.sequence) {
-            // What follows a conflict was numbered by a client that does not know what is stored: it could be bets
-            // that are stored already, one number off.
-            let in_conflict = self.connections[slot].session.in_conflict;
-            return if in_conflict { Outcome::Ended(Ending::Gap) } else { Outcome::Dropped };
+        let session = &mut self.connections[slot].session;
+        if let (Some(awaited), Some(sequence)) = (session.awaiting_resend, batch.sequence) {
+            if sequence > awaited {
+                // What follows a conflict was numbered by a client that does not know what is stored: it could be bets
+                // that are stored already, one number off.
+                return if session.in_conflict { Outcome::Ended(Ending::Gap) } else { Outcome::Dropped };
+            }
+            if sequence == awaited {
+                (session.awaiting_resend, session.in_conflict) = (None, false);
+            }
         }
         let agency = match self.speaker(slot, batch.agency) {
             Ok(agency) => agency,
@@ -201,16 +213,6 @@ impl<K: Keep> Hub<K> {
             self.keeping.keeper.stage_finish(agency);
         }
         Ok(first)
-    }
-
-    /// Whether an earlier batch of this connection has to come again before this request counts.
-    fn awaits_another(&mut self, slot: usize, sequence: Option<u64>) -> bool {
-        let session = &mut self.connections[slot].session;
-        let Some(awaited) = session.awaiting_resend else { return false };
-        if sequence == Some(awaited) {
-            (session.awaiting_resend, session.in_conflict) = (None, false);
-        }
-        sequence.is_some_and(|sequence| sequence > awaited)
     }
 
     /// Whether a finish or a query comes before a rejected batch has come again: the agency would end without it.

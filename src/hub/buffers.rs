@@ -14,14 +14,15 @@ impl<K: Keep> Hub<K> {
     }
 
     /// The transport keeps `bytes` for the connection, outside the hub: they count as its buffers.
-    pub fn hold(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
-        let Some(slot) = self.connections.slot(id).filter(|slot| !self.connections[*slot].flags.cut) else { return };
-        self.connections.hold(slot, bytes);
-        self.shed_buffers(now);
+    pub fn hold(&mut self, id: ConnectionId, bytes: usize) {
+        if let Some(slot) = self.connections.slot(id).filter(|slot| !self.connections[*slot].flags.cut) {
+            self.connections.hold(slot, bytes);
+        }
     }
 
     /// Over the limit of all buffers, a connection with large buffers is shed; an honest peer has none. Shared lists of
-    /// winners count by themselves, not for the connections that read them.
+    /// winners count by themselves, not for the connections that read them. It is enough to look once a turn: what a turn
+    /// reads and answers is a small part of the limit.
     pub(super) fn shed_buffers(&mut self, now: Moment) {
         while self.connections.buffered_bytes() + self.parked.lists.bytes.min(limits::LISTS_BYTES_HIGH_OF_AGENCIES)
             > limits::BUFFERS_BYTES_MAX

@@ -4,9 +4,7 @@ use super::Hub;
 use super::connections::{Connection, ConnectionId};
 use super::events::{Event, Peer};
 use crate::lottery::{AgencyId, Refusal};
-use crate::session::Phase;
 use crate::storage::Keep;
-use crate::timers::Moment;
 use crate::wire::{Rejection, Speaker};
 
 impl<K: Keep> Hub<K> {
@@ -40,12 +38,12 @@ impl<K: Keep> Hub<K> {
         if !self.lottery.roster().contains(agency) {
             return Err(Refusal::UnknownAgency.into());
         }
-        if let Some(before) = session.agency.replace(agency) {
+        let again = session.agency.replace(agency).and_then(|before| {
             self.speaks_for_another(slot, before);
-        }
+            self.liveness.presence.speaks_again(self.connections.id(slot), agency)
+        });
         self.liveness.unnumbered.claimed(agency);
         let known = self.connections[slot].is_agency();
-        let again = self.liveness.presence.speaks_again(self.connections.id(slot), agency);
         self.connections[slot].trust.greets = again.is_none_or(|earlier| earlier.greets);
         if again.is_some() {
             if known {
@@ -70,33 +68,10 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Notes that bets or the finish of `agency` which came by this connection are on the disk. A repeated finish does not
-    /// count: any peer can send one.
-    pub(super) fn know_by_commit(&mut self, slot: usize, agency: AgencyId) {
-        if self.connections[slot].session.agency == Some(agency) {
-            self.know(slot, |connection| connection.trust.has_committed = true);
-        }
-    }
-
     /// Whether an agency is known to be behind the connection: it has a certificate, or a batch or the finish of it is stored.
     /// Other connections wait for trusted ones.
     pub fn is_agency(&self, id: ConnectionId) -> bool {
         self.connections.by_id(id).is_some_and(Connection::is_agency)
-    }
-
-    /// A request of `agency` was carried out on connection `id`: is it one of two clients with that id?
-    pub(super) fn look_for_rival(&mut self, id: ConnectionId, agency: AgencyId, now: Moment) {
-        let connections = &self.connections;
-        let Some(connection) = connections.by_id(id) else { return };
-        let is_open = |id| {
-            connections.by_id(id).is_some_and(|connection| {
-                !connection.session.half_closed && !matches!(connection.session.phase, Phase::Closing(_))
-            })
-        };
-        let peer = connection.peer(id);
-        if let Some(rival) = self.liveness.rivals.acted(agency, peer, is_open, now) {
-            self.emit(&Event::TwoClients { agency, peer, rival });
-        }
     }
 
     /// The peer of the connection in a slot.

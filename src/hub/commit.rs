@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use super::Hub;
 use super::connections::ConnectionId;
 use super::events::Event;
-use super::turn::{CommittedTurn, Entry, Outcome};
-use crate::limits;
+use super::turn::{CommittedTurn, Entry};
 use crate::mutants::{self, Mutant};
-use crate::storage::{CommitError, Committed, Keep, Settled};
+use crate::storage::{CommitError, Keep, Settled, TurnNumber};
 use crate::timers::Moment;
 
 impl<K: Keep> Hub<K> {
@@ -26,7 +25,22 @@ impl<K: Keep> Hub<K> {
         self.submit(&committed);
         while let Some(settled) = self.keeping.keeper.settled() {
             match settled {
-                Settled::Committed(proof) => self.note_committed(proof, &mut committed),
+                Settled::Committed(proof) => {
+                    let is_settled = |turn: &mut (TurnNumber, _)| turn.0 <= proof.through();
+                    while let Some((_, entries)) = self.keeping.in_flight.pop_front_if(is_settled) {
+                        self.lottery.commit();
+                        if self.keeping.was_full && entries.iter().any(Entry::is_stored_batch) {
+                            self.keeping.was_full = false;
+                            self.emit(&Event::StoreHasSpace);
+                        }
+                        if committed.entries.is_empty() {
+                            committed.entries = entries;
+                        } else {
+                            committed.entries.extend(entries);
+                        }
+                    }
+                    committed.proof = Some(proof);
+                }
                 Settled::TakenBack { turn, error } => {
                     debug_assert!(self.keeping.is_oldest(turn), "turns settle in their order");
                     // Space for all but batches is reserved: a disk that has not kept it is asked once more.
@@ -64,15 +78,21 @@ impl<K: Keep> Hub<K> {
         };
         let is_free = |entry: &mut Entry| is_certain(entry) && entry.id.is_some_and(waits_alone);
         let free: Vec<Entry> = self.turn.entries.extract_if(.., is_free).collect();
-        committed.add(free);
-        committed.proof = Some(proof);
+        *committed = CommittedTurn { entries: free, proof: Some(proof) };
     }
 
+    /// Makes the draw where it is due, and submits the turn in hand where there is something to commit.
     fn submit(&mut self, committed: &CommittedTurn) {
         if !self.keeping.keeper.has_room() {
             return;
         }
-        let drawn = self.draw_if_due();
+        let drawn = self.lottery.due() && self.keeping.keeper.draws_here();
+        if drawn {
+            self.lottery.draw();
+            if !mutants::is(Mutant::ForgetDrawRecord) {
+                self.keeping.keeper.stage_draw(self.lottery.winning_number());
+            }
+        }
         // The proof of a draw that an earlier run made is that of a turn of this one.
         let proof_is_missing = self.lottery.drawn() && !self.parked.is_released() && committed.proof.is_none();
         if self.turn.entries.is_empty() && !drawn && (!proof_is_missing || !self.keeping.has_none_in_flight()) {
@@ -85,53 +105,6 @@ impl<K: Keep> Hub<K> {
         self.keeping.next = self.keeping.next.next();
     }
 
-    fn note_committed(&mut self, proof: Committed, committed: &mut CommittedTurn) {
-        while let Some((_, entries)) = self.keeping.in_flight.pop_front_if(|(turn, _)| *turn <= proof.through()) {
-            self.lottery.commit();
-            if self.keeping.was_full && entries.iter().any(Entry::is_stored_batch) {
-                self.keeping.was_full = false;
-                self.emit(&Event::StoreHasSpace);
-            }
-            committed.add(entries);
-        }
-        committed.proof = Some(proof);
-    }
-
-    /// Says whether the draw was made.
-    fn draw_if_due(&mut self) -> bool {
-        let due = self.lottery.due() && self.keeping.keeper.draws_here();
-        if due {
-            self.lottery.draw();
-            if !mutants::is(Mutant::ForgetDrawRecord) {
-                self.keeping.keeper.stage_draw(self.lottery.winning_number());
-            }
-        }
-        due
-    }
-
-    /// Notes what became of a request of the connection.
-    pub(super) fn note(&mut self, slot: usize, outcome: Outcome) {
-        self.connections[slot].pending += 1;
-        self.turn.untrusted_requests += u32::from(!self.connections[slot].is_agency());
-        self.turn.entries.push(Entry { id: Some(self.connections.id(slot)), claimed: None, outcome });
-    }
-
-    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
-    /// requests to answer.
-    pub fn turn_is_full(&self) -> bool {
-        let load = self.keeping.keeper.load();
-        load.staged_bytes > limits::TURN_ROWS_BYTES
-            || load.read_bytes > limits::TURN_JOURNAL_READ_BYTES
-            || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
-    }
-
-    /// Whether the turn in hand is full, and cannot be submitted yet: nothing is read until the keeper has settled a turn.
-    /// Nor is anything while the keeper finds out what other hubs have stored.
-    pub fn is_stalled(&self) -> bool {
-        let looks = self.keeping.keeper.is_looking() && !mutants::is(Mutant::StageWhileLooking);
-        looks || (!self.keeping.keeper.has_room() && self.turn_is_full())
-    }
-
     /// The keeper's descriptor was ready, or its time has come.
     pub fn go_on(&mut self, now: Moment) {
         if self.keeping.keeper.wants_leases(now) {
@@ -139,15 +112,5 @@ impl<K: Keep> Hub<K> {
             self.keeping.keeper.lease(here);
         }
         self.keeping.keeper.go_on(now);
-    }
-
-    /// Whether this turn has enough requests of untrusted connections.
-    pub fn untrusted_are_served(&self) -> bool {
-        self.turn.untrusted_requests >= self.scheduler.budgets.untrusted_requests
-    }
-
-    /// How many bytes of untrusted connections' frames were decoded in this turn, most of which may have come long before.
-    pub fn untrusted_bytes(&self) -> usize {
-        self.turn.untrusted_bytes
     }
 }

@@ -40,12 +40,19 @@ impl CourseLog {
     fn stored(&mut self, agency: AgencyId, bets: u32, logged: &[LoggedBet]) {
         let total = self.bets.entry(agency).or_default();
         *total += u64::from(bets);
-        if self.batches {
-            return log_stored(agency, bets, *total, logged);
+        if !self.batches {
+            self.lately.batches += 1;
+            self.lately.bets += u64::from(bets);
+            self.lately.agencies.insert(agency);
+            return;
         }
-        self.lately.batches += 1;
-        self.lately.bets += u64::from(bets);
-        self.lately.agencies.insert(agency);
+        let level = if bets == 1 { log::Level::Info } else { log::Level::Debug };
+        for LoggedBet { document, number } in logged {
+            log::log!(level, "action: apuesta_almacenada | result: success | dni: {document} | numero: {number}");
+        }
+        log::info!(
+            "action: apuesta_recibida | result: success | cantidad: {bets} | agencia: {agency} | apuestas: {total}"
+        );
     }
 
     fn log_finish(&self, agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>) {
@@ -146,19 +153,6 @@ fn log_end(Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, agency: Option
         ),
         None => log::debug!("action: disconnect | result: success | ip: {ip} | port: {port} | dialect: {dialect}"),
     }
-}
-
-fn log_stored(agency: AgencyId, bets: u32, total: u64, logged: &[LoggedBet]) {
-    let level = if bets == 1 { log::Level::Info } else { log::Level::Debug };
-    for bet in logged {
-        log::log!(
-            level,
-            "action: apuesta_almacenada | result: success | dni: {} | numero: {}",
-            bet.document,
-            bet.number
-        );
-    }
-    log::info!("action: apuesta_recibida | result: success | cantidad: {bets} | agencia: {agency} | apuestas: {total}");
 }
 
 fn log_refused(ip: IpAddr, claimed: Option<AgencyId>, why: Refused) {

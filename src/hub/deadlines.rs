@@ -96,7 +96,7 @@ impl<K: Keep> Hub<K> {
 
     /// A batch is stored of which the log has no line: sees that one stands for it soon.
     pub(super) fn remind_of_summary(&mut self, now: Moment) {
-        if self.reminders.summarises && !std::mem::replace(&mut self.reminders.summary, true) {
+        if !std::mem::replace(&mut self.reminders.summary, true) {
             self.reminders.timers.remind(Reminder::Summary, now + limits::SUMMARY_LOG_PERIOD);
         }
     }
@@ -104,12 +104,6 @@ impl<K: Keep> Hub<K> {
     pub(super) fn emit_summary(&mut self) {
         if std::mem::take(&mut self.reminders.summary) {
             self.emit(&Event::SummaryDue);
-        }
-    }
-
-    pub(super) fn remind_to_seal(&mut self, now: Moment) {
-        if !std::mem::replace(&mut self.reminders.seal, true) {
-            self.reminders.timers.remind(Reminder::Seal, now + limits::SEAL_AFTER);
         }
     }
 

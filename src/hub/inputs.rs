@@ -1,4 +1,4 @@
-//! What happens to a connection: bytes, ends, and the hub's own end.
+//! What happens to a connection: bytes, which are decoded where they lie or kept for later; ends, and the hub's own end.
 
 use super::Hub;
 use super::connections::{Connection, ConnectionId};
@@ -7,9 +7,10 @@ use super::turn::{Ending, Outcome};
 use crate::limits;
 use crate::lottery::AgencyId;
 use crate::mutants::{self, Mutant};
-use crate::session::Phase;
+use crate::session::{Phase, Progress, Step};
 use crate::storage::Keep;
 use crate::timers::Moment;
+use crate::wire::Dialect;
 
 impl<K: Keep> Hub<K> {
     /// A certificate says that the connection may speak for `agency` only.
@@ -35,6 +36,113 @@ impl<K: Keep> Hub<K> {
         self.connections[slot].received(now);
         self.decode(slot, bytes, now);
         self.schedule(slot);
+    }
+
+    /// Decodes what is here: first what was kept, then `input`.
+    pub(super) fn decode(&mut self, slot: usize, mut input: &[u8], now: Moment) {
+        let detecting = matches!(self.connections[slot].session.phase, Phase::Detecting { .. });
+        let mut inbox = self.connections.take_inbox(slot);
+        let mut kept_only = input.is_empty();
+        loop {
+            let session = &self.connections[slot].session;
+            if inbox.is_empty() {
+                let progress = self.apply_frames(slot, input, 0, now);
+                if progress.consumed < input.len() {
+                    inbox.keep(input, progress);
+                }
+                self.connections[slot].frame_began(now);
+                break;
+            }
+            if !std::mem::take(&mut kept_only) {
+                inbox.top_up(&mut input, session.searches_for_end() || !session.is_reading());
+            }
+            let progress = self.apply_frames(slot, inbox.bytes(), inbox.scanned(), now);
+            inbox.consume(progress);
+            if progress.consumed > 0 || detecting {
+                self.connections[slot].frame_began(now);
+            }
+            if input.is_empty() {
+                break;
+            }
+        }
+        if !inbox.is_empty() && !matches!(self.connections[slot].session.phase, Phase::Closing(_)) {
+            self.connections.put_inbox(slot, inbox);
+            if self.connections[slot].is_parked() {
+                self.look_for_watch(slot, now);
+            }
+        }
+    }
+
+    /// Applies every whole frame of `bytes`, of which `scanned` have been looked at before.
+    fn apply_frames(&mut self, slot: usize, bytes: &[u8], mut scanned: usize, now: Moment) -> Progress {
+        let mut consumed = 0;
+        while consumed < bytes.len() {
+            let rest = &bytes[consumed..];
+            let session = &mut self.connections[slot].session;
+            let step = session.step(rest, scanned, self.policy.frame_bytes_max);
+            if self.is_out_of_place(slot) {
+                self.end(slot, now);
+                return Progress::all(bytes);
+            }
+            match step {
+                Step::NeedMore { need, scanned } => return Progress { consumed, need, scanned },
+                Step::Paused => {
+                    let closing = matches!(self.connections[slot].session.phase, Phase::Closing(_));
+                    let held = Progress { consumed, need: rest.len() + 1, scanned: 0 };
+                    return if closing { Progress::all(bytes) } else { held };
+                }
+                Step::Malformed(malformed) => {
+                    self.note_last(slot, Outcome::Ended(Ending::Malformed(malformed)));
+                    return Progress::all(bytes);
+                }
+                Step::Frame { bytes: frame_bytes, request } => {
+                    self.apply(slot, request, &rest[..frame_bytes], now);
+                    let (budgets, connection) = (&self.scheduler.budgets, &self.connections[slot]);
+                    let (untrusted_bytes, requests_max) = if connection.is_agency() {
+                        (0, budgets.connection_requests)
+                    } else {
+                        (frame_bytes, budgets.untrusted_requests)
+                    };
+                    self.turn.untrusted_bytes += untrusted_bytes;
+                    let pending = connection.pending;
+                    if pending >= requests_max || (pending > 0 && self.turn_is_full()) {
+                        self.connections[slot].session.pause();
+                    }
+                    consumed += frame_bytes;
+                    scanned = 0;
+                }
+            }
+        }
+        Progress::all(bytes)
+    }
+
+    /// Whether a connection has shown a dialect that is not served: no dialect at all, where echo is off, one
+    /// that is switched off, or one without words for a hub that is full.
+    fn is_out_of_place(&mut self, slot: usize) -> bool {
+        let connection = &self.connections[slot];
+        let Phase::Speaking(dialect) = connection.session.phase else { return false };
+        let cannot_be_told = connection.trust.refused && !connection.can_be_told();
+        let (is_served, why) = if dialect == Dialect::Echo {
+            (self.policy.echo, Closing::NoDialect)
+        } else {
+            (self.policy.dialects.contains(&dialect), Closing::DialectIsOff(dialect))
+        };
+        if !is_served {
+            self.emit_closing(slot, why);
+        }
+        !is_served || cannot_be_told
+    }
+
+    /// The bytes that are here are all that will come for now.
+    pub(super) fn settle_by_silence(&mut self, slot: usize, now: Moment) {
+        if self.connections[slot].session.decide_by_silence() {
+            self.decode(slot, &[], now);
+        }
+        let connection = &self.connections[slot];
+        if connection.session.phase == Phase::Speaking(Dialect::Echo) && !connection.inbox().is_empty() {
+            let inbox = self.connections.take_inbox(slot);
+            self.echo(slot, inbox.bytes());
+        }
     }
 
     /// A peer will send no more; what it has sent still counts. A client that ends its side and waits for its winners
@@ -110,8 +218,7 @@ impl<K: Keep> Hub<K> {
     /// Stops decoding a connection; it is closed once its outbox is empty.
     pub(super) fn end(&mut self, slot: usize, now: Moment) {
         self.connections.close(slot, now);
-        self.mark_dirty(slot);
-        self.schedule(slot);
+        self.queue_write(slot);
     }
 
     /// Ends a connection without sending what is left.

@@ -52,13 +52,6 @@ pub struct Policy {
     pub dialects: Vec<Dialect>,
 }
 
-impl Policy {
-    /// Whether a connection of `dialect` is served.
-    pub(super) fn serves(&self, dialect: Dialect) -> bool {
-        if dialect == Dialect::Echo { self.echo } else { self.dialects.contains(&dialect) }
-    }
-}
-
 impl Default for Policy {
     fn default() -> Self {
         Policy {

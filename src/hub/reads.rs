@@ -7,6 +7,8 @@ use super::queue::Class;
 use super::scheduler::{ReadGrant, TurnState};
 use super::watermark::InputWatermark;
 use crate::limits;
+use crate::mutants::{self, Mutant};
+use crate::session::Phase;
 use crate::storage::Keep;
 use crate::timers::Moment;
 
@@ -36,6 +38,24 @@ impl<K: Keep> Hub<K> {
         let Some(slot) = self.connections.slot(id) else { return };
         self.connections[slot].flags.readable = true;
         self.queue_read(slot);
+    }
+
+    /// How many bytes of the connection are wanted now, at most: none while its own answers pile up, and few
+    /// while its reply is held.
+    pub fn read_room(&self, id: ConnectionId) -> usize {
+        let Some(slot) = self.connections.slot(id) else { return 0 };
+        let connection = &self.connections[slot];
+        match connection.session.phase {
+            Phase::Detecting { .. } | Phase::Speaking(_) if connection.is_held_by_its_reader() => 0,
+            Phase::Detecting { .. } | Phase::Speaking(_) => usize::MAX,
+            Phase::Paused(_) => limits::PARKED_INBOX_BYTES.saturating_sub(connection.inbox().len()),
+            Phase::Closing(_) => usize::MAX,
+        }
+    }
+
+    /// Whether the connection should be read from.
+    pub fn wants_read(&self, id: ConnectionId) -> bool {
+        self.read_room(id) > 0
     }
 
     /// Whether sockets wait to be read, and the hub can read them now.
@@ -165,6 +185,37 @@ impl<K: Keep> Hub<K> {
         self.end_if_nothing_is_left(slot, now);
         self.schedule(slot);
         true
+    }
+
+    /// Whether the turn in hand should end before more is received: it has many rows to write, or many
+    /// requests to answer.
+    pub fn turn_is_full(&self) -> bool {
+        let load = self.keeping.keeper.load();
+        load.staged_bytes > limits::TURN_ROWS_BYTES
+            || load.read_bytes > limits::TURN_JOURNAL_READ_BYTES
+            || self.turn.entries.len() >= self.scheduler.budgets.turn_requests
+    }
+
+    /// Whether the turn in hand is full, and cannot be submitted yet: nothing is read until the keeper has settled a turn.
+    /// Nor is anything while the keeper finds out what other hubs have stored.
+    pub fn is_stalled(&self) -> bool {
+        let looks = self.keeping.keeper.is_looking() && !mutants::is(Mutant::StageWhileLooking);
+        looks || (!self.keeping.keeper.has_room() && self.turn_is_full())
+    }
+
+    /// Whether this turn has enough requests of untrusted connections.
+    pub fn untrusted_are_served(&self) -> bool {
+        self.turn.untrusted_requests >= self.scheduler.budgets.untrusted_requests
+    }
+
+    /// How many bytes of untrusted connections' frames were decoded in this turn, most of which may have come long before.
+    pub fn untrusted_bytes(&self) -> usize {
+        self.turn.untrusted_bytes
+    }
+
+    /// Whether there is work that waits for no input: call [`run_deferred`](Self::run_deferred) and commit again, soon.
+    pub fn has_work(&self) -> bool {
+        (!self.scheduler.deferred.is_empty() && !self.is_stalled()) || self.parked.has_work()
     }
 
     /// The entries of the queue of deferred work, including those of connections that are gone.

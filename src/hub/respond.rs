@@ -1,10 +1,11 @@
-//! After the commit: events, then replies, then the winners that the draw set free.
+//! After the commit: events, then replies, then the winners that the draw set free; and what peers take of it.
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use super::connections::ConnectionId;
+use super::connections::{Connection, ConnectionId};
 use super::events::{Broken, Event, Peer};
 use super::queue::Class;
+use super::reminders::Reminder;
 use super::turn::{CommittedTurn, Done, Ending, Entry, Outcome, Refused};
 use super::{EarlyQuery, Hub};
 use crate::limits;
@@ -35,43 +36,37 @@ impl<K: Keep> Hub<K> {
     /// Sends the events and the replies of committed turns, and some of the parked queries. `now` is read after the commit, which
     /// may have taken long: no peer's time runs out while the hub waits for its disk.
     pub fn release(&mut self, turn: CommittedTurn, now: Moment) {
-        if let CommittedTurn { entries, proof: Some(committed) } = turn {
-            self.release_entries(entries, &committed, now);
+        if let CommittedTurn { mut entries, proof: Some(committed) } = turn {
+            entries.iter().for_each(|entry| self.emit_outcome(entry, now));
+            let group = self.keeping.keeper.group();
+            if std::mem::replace(&mut self.keeping.group, group) != group {
+                self.keeping.written_at = now;
+                if !std::mem::replace(&mut self.reminders.seal, true) {
+                    self.reminders.timers.remind(Reminder::Seal, now + limits::SEAL_AFTER);
+                }
+            }
+            self.announce_draw();
+            let mut run = None;
+            for entry in &entries {
+                self.answer(entry, &mut run, &committed, now);
+            }
+            self.acknowledge(&mut run, &committed, now);
+            if self.turn.entries.is_empty() {
+                // The next turn uses its memory.
+                entries.clear();
+                self.turn.entries = entries;
+            }
             self.release_draw(committed);
         }
         self.flush_parked(now);
         self.scheduler.deferred.trusted_answered = self.writes.len_of(Class::Trusted);
         self.turn.forget_untrusted();
-    }
-
-    fn release_entries(&mut self, mut entries: Vec<Entry>, committed: &Committed, now: Moment) {
-        entries.iter().for_each(|entry| self.emit_outcome(entry, now));
-        let group = self.keeping.keeper.group();
-        if std::mem::replace(&mut self.keeping.group, group) != group {
-            self.keeping.written_at = now;
-            self.remind_to_seal(now);
-        }
-        self.announce_draw();
-        let mut run = None;
-        for entry in &entries {
-            self.answer(entry, &mut run, committed, now);
-        }
-        self.acknowledge(&mut run, committed, now);
-        if self.turn.entries.is_empty() {
-            // The next turn uses its memory.
-            entries.clear();
-            self.turn.entries = entries;
-        }
+        self.shed_buffers(now);
     }
 
     /// Whether a refusal makes an event: of an untrusted connection with many refusals only some do.
-    fn is_reported(&mut self, entry: &Entry) -> bool {
-        let (Outcome::Rejected { .. } | Outcome::Refused(Refused::Query(_) | Refused::Request(_))) = &entry.outcome
-        else {
-            return true;
-        };
-        let Some(slot) = entry.id.and_then(|id| self.connections.slot(id)) else { return true };
-        let connection = &mut self.connections[slot];
+    fn is_reported(&mut self, id: Option<ConnectionId>) -> bool {
+        let Some(connection) = id.and_then(|id| self.connections.by_id_mut(id)) else { return true };
         let refusals = connection.trust.refusals.saturating_add(1);
         connection.trust.refusals = refusals;
         refusals <= limits::REFUSALS_LOGGED || refusals.is_power_of_two() || connection.is_agency()
@@ -83,7 +78,11 @@ impl<K: Keep> Hub<K> {
             // It has been here, although nothing of it is stored.
             self.liveness.presence.saw(*agency);
         }
-        if !self.is_reported(entry) {
+        let is_refusal = matches!(
+            entry.outcome,
+            Outcome::Rejected { .. } | Outcome::Refused(Refused::Query(_) | Refused::Request(_))
+        );
+        if is_refusal && !self.is_reported(entry.id) {
             return;
         }
         let peer = || self.peer_of(entry.id);
@@ -111,6 +110,7 @@ impl<K: Keep> Hub<K> {
     fn emit_done(&mut self, id: Option<ConnectionId>, agency: AgencyId, what: &Done, now: Moment) {
         let id = id.unwrap_or(NO_CONNECTION);
         let connection = self.connections.by_id_mut(id);
+        let is_here = connection.is_some();
         let (peer, dialect, greets) = connection.map_or((gone(id), None, false), |connection| {
             (connection.peer(id), connection.session.dialect(), connection.greets(agency))
         });
@@ -119,12 +119,17 @@ impl<K: Keep> Hub<K> {
             self.remind_of_missing(now);
             self.emit(&Event::Hello { peer, agency, dialect });
         }
-        self.look_for_rival(id, agency, now);
+        let is_open = |id| self.connections.by_id(id).is_some_and(Connection::is_open);
+        if is_here && let Some(rival) = self.liveness.rivals.acted(agency, peer, is_open, now) {
+            self.emit(&Event::TwoClients { agency, peer, rival });
+        }
         match what {
             Done::Stored { bets, log, .. } => {
                 let logged = log.as_deref().unwrap_or_default();
                 self.emit(&Event::Stored { agency, peer, dialect, bets: *bets, logged });
-                self.remind_of_summary(now);
+                if self.reminders.summarises {
+                    self.remind_of_summary(now);
+                }
             }
             Done::Finished { first: true } | Done::Query { first: true, .. } => {
                 self.emit(&Event::Finished { agency, peer, dialect });
@@ -152,8 +157,10 @@ impl<K: Keep> Hub<K> {
             agency,
             what: Done::Stored { .. } | Done::Finished { first: true } | Done::Query { first: true, .. },
         } = entry.outcome
+            && self.connections[slot].session.agency == Some(agency)
         {
-            self.know_by_commit(slot, agency);
+            // A repeated finish does not count: any peer can send one.
+            self.know(slot, |connection| connection.trust.has_committed = true);
         }
         if let Phase::Closing(_) = self.connections[slot].session.phase {
             // An earlier answer was its last.
@@ -264,12 +271,12 @@ impl<K: Keep> Hub<K> {
             self.end(slot, now);
             return;
         }
-        if self.connections[slot].pending == 0 {
+        let Connection { pending, session, .. } = &self.connections[slot];
+        // One that is not paused has decoded every whole frame, or goes on when its peer reads.
+        if *pending == 0 && (!session.is_reading() || session.half_closed) {
             self.resume(slot);
         }
-        self.mark_dirty(slot);
-        self.schedule(slot);
-        self.shed_buffers(now);
+        self.queue_write(slot);
     }
 
     /// Resumes a connection whose reply is sent; bytes in its inbox are decoded in the next turn.
@@ -288,6 +295,68 @@ impl<K: Keep> Hub<K> {
             let class = Class::of(connection.is_agency());
             self.scheduler.deferred.push(id, class);
         }
+    }
+
+    /// What the peer should be sent next: not always all that there is.
+    pub fn outgoing(&self, id: ConnectionId) -> &[u8] {
+        self.connections.slot(id).map_or(&[], |slot| self.connections[slot].outbox().unsent())
+    }
+
+    /// The peer took the first `bytes` of [`outgoing`](Self::outgoing).
+    pub fn sent(&mut self, id: ConnectionId, bytes: usize, now: Moment) {
+        let Some(slot) = self.connections.slot(id) else { return };
+        let connection = &self.connections[slot];
+        let (held, had_list) = (connection.is_held_by_its_reader(), connection.outbox().has_list());
+        self.connections.sent(slot, bytes, now);
+        let connection = &self.connections[slot];
+        let goes_on = held && !connection.is_held_by_its_reader();
+        if self.parked.paused && had_list && !connection.outbox().has_list() {
+            // Its memory may be what others wait for.
+            self.parked.lists.drop_unused();
+        }
+        if goes_on {
+            self.queue_read(slot);
+            self.defer(slot);
+        }
+        self.schedule(slot);
+    }
+
+    /// Whether the connection has said all it will say, so that its side can be shut.
+    pub fn is_done(&self, id: ConnectionId) -> bool {
+        let Some(slot) = self.connections.slot(id) else { return false };
+        let connection = &self.connections[slot];
+        matches!(connection.session.phase, Phase::Closing(_)) && connection.outbox().is_empty()
+    }
+
+    /// Takes one connection that has something to send, or is done; agencies first.
+    pub fn take_dirty(&mut self) -> Option<ConnectionId> {
+        loop {
+            let id = self.writes.pop()?;
+            if let Some(slot) = self.connections.slot(id) {
+                self.connections[slot].flags.write = false;
+                return Some(id);
+            }
+        }
+    }
+
+    /// Whether a connection is being closed.
+    pub fn is_closing(&self, id: ConnectionId) -> bool {
+        self.connections.by_id(id).is_none_or(|connection| matches!(connection.session.phase, Phase::Closing(_)))
+    }
+
+    /// Whether the connection is to be closed without waiting for its peer.
+    pub fn is_cut(&self, id: ConnectionId) -> bool {
+        self.connections.by_id(id).is_some_and(|connection| connection.flags.cut)
+    }
+
+    /// Puts a connection into the write queue: it has something to send, or is done.
+    pub(super) fn queue_write(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if !std::mem::replace(&mut connection.flags.write, true) {
+            let class = Class::of(connection.is_agency());
+            self.writes.push(self.connections.id(slot), class);
+        }
+        self.schedule(slot);
     }
 }
 

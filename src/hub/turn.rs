@@ -241,13 +241,3 @@ pub struct CommittedTurn {
     /// `None`: no turn was settled, and there are no entries.
     pub(super) proof: Option<Committed>,
 }
-
-impl CommittedTurn {
-    pub(super) fn add(&mut self, entries: Vec<Entry>) {
-        if self.entries.is_empty() {
-            self.entries = entries;
-        } else {
-            self.entries.extend(entries);
-        }
-    }
-}

@@ -18,7 +18,7 @@ impl<K: Keep> Hub<K> {
     /// Looks whether the connection, whose query waits for the draw, asks to be told whom the draw waits for.
     pub(super) fn look_for_watch(&mut self, slot: usize, now: Moment) {
         let connection = &self.connections[slot];
-        let Some(dialect) = connection.session.dialect().filter(|_| connection.is_parked()) else { return };
+        let Some(dialect) = connection.session.dialect() else { return };
         let Some(consumed) = dialect.watch_at_start(connection.inbox().bytes()) else { return };
         let mut inbox = self.connections.take_inbox(slot);
         inbox.consume(Progress { consumed, need: 0, scanned: 0 });
@@ -90,7 +90,6 @@ impl<K: Keep> Hub<K> {
         let reply = Reply::Waiting { missing: count, named };
         self.connections.reply(slot, proof, now, |outbox| dialect.encode(&reply, outbox));
         // The query stays parked: nothing is resumed.
-        self.mark_dirty(slot);
-        self.schedule(slot);
+        self.queue_write(slot);
     }
 }

@@ -146,7 +146,7 @@ impl<K: Keep> Reactor<K> {
             },
             Transport::Tls(session) => {
                 let written = write_tls(&mut socket.stream, session, &mut self.hub, id, now);
-                self.hub.hold(id, session.memory_bytes(), now);
+                self.hub.hold(id, session.memory_bytes());
                 written
             }
         };
@@ -240,7 +240,7 @@ fn decrypt<K: Keep>(
         Received::End => hub.half_close(id, now),
     });
     hub.set_handshaking(id, session.is_handshaking());
-    hub.hold(id, session.memory_bytes(), now);
+    hub.hold(id, session.memory_bytes());
     if let Err(why) = decrypted {
         refuse(hub, id, &why, now);
     }

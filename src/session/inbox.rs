@@ -71,15 +71,13 @@ impl Inbox {
         }
     }
 
-    /// Keeps the bytes of `input` that were not decoded. The inbox must be empty.
+    /// Keeps the bytes of `input` that were not decoded; there are some. The inbox must be empty.
     pub fn keep(&mut self, input: &[u8], progress: Progress) {
         debug_assert!(self.is_empty(), "an unfinished frame is never replaced");
-        if progress.consumed < input.len() {
-            let bytes = input[progress.consumed..].to_vec();
-            let mut waiting = Box::new(Waiting { bytes, start: 0, need: 0, scanned: 0 });
-            waiting.expect(progress);
-            self.waiting = Some(waiting);
-        }
+        let bytes = input[progress.consumed..].to_vec();
+        let mut waiting = Box::new(Waiting { bytes, start: 0, need: 0, scanned: 0 });
+        waiting.expect(progress);
+        self.waiting = Some(waiting);
     }
 }
 

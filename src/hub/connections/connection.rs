@@ -4,7 +4,6 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use crate::hub::budgets::Budgets;
 use crate::hub::policy::Policy;
 use crate::limits;
 use crate::lottery::AgencyId;
@@ -211,6 +210,11 @@ impl Connection {
         &self.outbox
     }
 
+    /// Whether its peer may send more, and is decoded.
+    pub(in crate::hub) fn is_open(&self) -> bool {
+        !self.session.half_closed && !matches!(self.session.phase, Phase::Closing(_))
+    }
+
     /// Whether its query waits for the draw.
     pub(in crate::hub) fn is_parked(&self) -> bool {
         self.parked
@@ -276,20 +280,17 @@ impl Connection {
         self.outbox.unsent_len() >= limits::OUTBOX_BYTES_HIGH
     }
 
-    /// How many requests of it one turn takes.
-    pub(in crate::hub) fn turn_requests_max(&self, budgets: &Budgets) -> u32 {
-        if self.is_agency() { budgets.connection_requests } else { budgets.untrusted_requests }
-    }
-
     /// When bytes last came.
     pub(in crate::hub) fn received_at(&self) -> Moment {
         self.times.received_at
     }
 
-    /// There are bytes for the peer where there were none.
-    pub(super) fn owes_bytes(&mut self, now: Moment) {
-        self.times.sent_at = now;
-        self.taken = 0;
+    /// Its outbox, for more: there are bytes for the peer from now on, where there were none.
+    pub(super) fn outbox_for_more(&mut self, now: Moment) -> &mut Outbox {
+        if self.outbox.is_empty() {
+            (self.times.sent_at, self.taken) = (now, 0);
+        }
+        &mut self.outbox
     }
 
     /// The peer took `bytes`. Only a step of some size, or the last byte, gives it more time.
@@ -297,7 +298,7 @@ impl Connection {
         self.outbox.advance(bytes);
         self.taken = self.taken.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         if self.outbox.is_empty() || self.taken as usize >= limits::WRITE_STEP_BYTES {
-            self.owes_bytes(now);
+            (self.times.sent_at, self.taken) = (now, 0);
         }
     }
 

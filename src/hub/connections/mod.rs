@@ -135,22 +135,12 @@ impl Connections {
         now: Moment,
         write: impl FnOnce(&mut Vec<u8>) -> After,
     ) -> After {
-        self.change(slot, |connection| {
-            if connection.outbox.is_empty() {
-                connection.owes_bytes(now);
-            }
-            write(connection.outbox.reply(committed))
-        })
+        self.change(slot, |connection| write(connection.outbox_for_more(now).reply(committed)))
     }
 
     /// Sends `list` behind what there is.
     pub(super) fn share(&mut self, slot: usize, list: Rc<List>, committed: &Committed, now: Moment) {
-        self.change(slot, |connection| {
-            if connection.outbox.is_empty() {
-                connection.owes_bytes(now);
-            }
-            connection.outbox.share(list, committed);
-        });
+        self.change(slot, |connection| connection.outbox_for_more(now).share(list, committed));
     }
 
     /// The peer took `bytes` of what it is sent.

@@ -53,7 +53,6 @@ impl Outbox {
     /// Where the next reply is written to.
     pub fn reply(&mut self, _proof: &Committed) -> &mut Vec<u8> {
         if self.behind.is_none() {
-            self.forget_sent();
             return &mut self.bytes;
         }
         let behind = self.behind.get_or_insert_default();
@@ -70,12 +69,6 @@ impl Outbox {
     pub(in crate::hub) fn share(&mut self, list: Rc<List>, _proof: &Committed) {
         self.behind.get_or_insert_default().chunks.push_back(Chunk::Shared(list));
         self.settle();
-    }
-
-    fn forget_sent(&mut self) {
-        if self.sent > self.bytes.len() / 2 {
-            self.bytes.drain(..std::mem::take(&mut self.sent));
-        }
     }
 
     /// What the peer should be sent next, of what it has not taken yet. There may be more behind it.
@@ -142,6 +135,9 @@ impl Outbox {
     /// Frees what has been sent; the chunk behind it is next.
     fn settle(&mut self) {
         if self.sent < self.bytes.len() {
+            if self.sent > self.bytes.len() / 2 {
+                self.bytes.drain(..std::mem::take(&mut self.sent));
+            }
             return;
         }
         (self.bytes, self.sent) = (Vec::new(), 0);
@@ -169,7 +165,6 @@ mod tests {
     fn an_outbox_that_is_never_quite_empty_does_not_grow() {
         let mut outbox = Outbox::default();
         for _ in 0..10_000 {
-            outbox.forget_sent();
             outbox.bytes.extend([7; 100]);
             outbox.advance(outbox.unsent().len() - 1);
             assert_eq!(outbox.unsent(), [7]);
