@@ -48,6 +48,8 @@ class Page(unittest.TestCase):
     def setUp(self):
         self.hub = mock.Hub().start()
         self.addCleanup(lambda: self.hub and self.hub.stop())
+        # Before the hub stops: the page would ask on, and complain to the next test.
+        self.addCleanup(lambda: browser.open("about:blank"))
         browser.complaints()
 
     def show(self, told, query="", **look):
