@@ -9,7 +9,7 @@
 mod cluster_kit;
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -183,48 +183,45 @@ fn one_failure(kind: Kind, nodes: &Nodes, hubs: &mut Hubs, round: &Round, random
 /// Compares every stored row of an agency with what it has sent.
 fn compare(outcome: &Outcome, draw: u32, nodes: &Nodes, tally: &mut Tally) {
     let Outcome { agency, dialect, sent_on, refused, .. } = outcome;
+    let whose = format!("draw {draw}, agency {agency} ({dialect:?})");
     let sql = format!("SELECT rows FROM loteria.batches WHERE draw = {draw} AND agency = {agency} ORDER BY batch");
     let stored = nodes.ask(&sql);
-    let mut rows = stored.lines().map(str::trim_end).filter(|row| !row.is_empty()).peekable();
-    tally.batches += sent_on.len() as u64;
-    for (number, sent_on) in (0_u32..).zip(sent_on) {
-        let expected: Vec<String> = batch(number).iter().map(|bet| bet.row(*agency)).collect();
-        let mut copies = 0;
-        while rows.peek() == Some(&&*expected[0]) {
-            rows.next();
-            assert_eq!(rows.next(), Some(&*expected[1]), "agency {agency}: a batch is torn");
-            copies += 1;
+    let rows: Vec<&str> = stored.lines().map(str::trim_end).filter(|row| !row.is_empty()).collect();
+    let batches: Vec<Vec<String>> =
+        (0..).zip(sent_on).map(|(number, _)| batch(number).iter().map(|bet| bet.row(*agency)).collect()).collect();
+    let numbers: HashMap<&str, usize> = batches.iter().enumerate().map(|(number, rows)| (&*rows[0], number)).collect();
+    let mut copies = vec![0; sent_on.len()];
+    let (mut next, mut wrong) = (0, Vec::new());
+    for stored in rows.chunks(2) {
+        let Some(&number) = numbers.get(stored[0]).filter(|number| batches[**number] == stored) else {
+            wrong.push(format!("NOT SENT, OR TORN: {whose}: {stored:?}"));
+            continue;
+        };
+        copies[number] += 1;
+        // A copy of one that was sent again may come behind later ones: its connection was lost while it was under way.
+        if copies[number] == 1 {
+            if number != next {
+                wrong.push(format!("NOT IN ITS PLACE: {whose}: batch {number} for {next}"));
+            }
+            next = number + 1;
         }
+    }
+    tally.batches += sent_on.len() as u64;
+    for (number, (copies, sent_on)) in copies.into_iter().zip(sent_on).enumerate() {
         // Whatever it was told, a numbered batch is stored once.
         let most = if *dialect == Dialect::Native { 1 } else { *sent_on };
         if copies == 0 {
             tally.lost += 1;
-            say(&format!(
-                "LOST: draw {draw}, agency {agency} ({dialect:?}), batch {number} of {}",
-                outcome.sent_on.len()
-            ));
+            say(&format!("LOST: {whose}, batch {number} of {}", outcome.sent_on.len()));
         }
         tally.twice += u64::from(copies.max(1) - 1);
         if copies > most {
-            tally.wrong += 1;
-            say(&format!(
-                "TOO OFTEN: draw {draw}, agency {agency} ({dialect:?}), batch {number}: {copies} times, sent {sent_on} times"
-            ));
+            wrong.push(format!("TOO OFTEN: {whose}, batch {number}: {copies} times, sent {sent_on} times"));
         }
     }
-    let extra: Vec<&str> = rows.collect();
-    if !extra.is_empty() {
-        tally.wrong += 1;
-        say(&format!(
-            "NOT SENT: draw {draw}, agency {agency} ({dialect:?}): {} rows more, the first is {}",
-            extra.len(),
-            extra[0]
-        ));
-    }
-    for refused in refused {
-        tally.wrong += 1;
-        say(&format!("REFUSED: draw {draw}, agency {agency} ({dialect:?}): {refused}"));
-    }
+    wrong.extend(refused.iter().map(|refused| format!("REFUSED: {whose}: {refused}")));
+    wrong.iter().take(20).for_each(|line| say(line));
+    tally.wrong += wrong.len() as u64;
 }
 
 /// There was one draw, over all that is stored, and each hub tells each agency the same winners.

@@ -141,7 +141,10 @@ launch() {
 clone() {
     as_node rm -rf "$(data "$1")"
     PGPASSWORD=$password as_node "$bin/pg_basebackup" -h 127.0.0.1 -p "$(port "$2")" -U postgres -D "$(data "$1")" \
-        --checkpoint=fast --no-sync --wal-method=stream >>"$folder/log" 2>&1 || fail "node$1 cannot be copied from node$2; see $folder/log"
+        --checkpoint=fast --no-sync --wal-method=stream >>"$folder/log" 2>&1 || {
+        tail -n 3 "$folder/log" >&2
+        fail "node$1 cannot be copied from node$2; see $folder/log"
+    }
     configuration "$1" | as_node sh -c 'cat >"$1/node.conf"; : >"$1/standby.signal"' sh "$(data "$1")"
     follow "$1" "$2"
 }
