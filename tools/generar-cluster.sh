@@ -38,15 +38,7 @@ agencies=0
 while [ -f "$root/.data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
 [ "$agencies" -le 120 ] || fail ".data has files of $agencies agencies; the network has room for 120"
 
-# As in generar-compose.sh: relative paths if the file is in the project's folder, and the owner of the configuration runs.
-base=$root
-[ "$folder" = "$root" ] && base=.
-server_config=config.ini client_config=config.yaml
-[ -f "$root/server/$server_config" ] && server_config=server/$server_config
-[ -f "$root/client/$client_config" ] && client_config=client/$client_config
-owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
-[ -n "$owner" ] || fail "$root/$server_config is missing; the hubs' configuration is mounted from there"
-. "$here/sumas.sh"
+. "$here/montajes.sh"
 
 # The first addresses are given here, the engine gives those from 128 on.
 net=172.25.126
@@ -64,15 +56,6 @@ address() {
     networks:
       cluster_net:
         ipv4_address: $net.$1
-EOF
-}
-
-mount() {
-    cat <<EOF
-      - type: bind
-        source: "$base/$1"
-        target: "$2"
-        read_only: true
 EOF
 }
 

@@ -80,16 +80,7 @@ folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $fil
 
 [ -z "$unpack" ] || sh "$here/desempacar.sh" || exit
 
-# Compose resolves a relative path from the folder of its file: relative paths if that is the project's.
-base=$root
-[ "$folder" = "$root" ] && base=.
-
-# The graders' layout has each program's configuration in the program's own folder.
-server_config=config.ini client_config=config.yaml
-[ -f "$root/server/$server_config" ] && server_config=server/$server_config
-[ -f "$root/client/$client_config" ] && client_config=client/$client_config
-
-. "$here/sumas.sh"
+. "$here/montajes.sh"
 
 # The environment of the bet of client $1: five people, then the same ones with other documents and numbers.
 bet() {
@@ -109,21 +100,6 @@ bet() {
       NUMERO: "$((($6 + again) % 10000))"
 EOF
 }
-
-# One file of the project, mounted read-only. The long form reports a missing file; the short one creates a folder
-# instead.
-mount() {
-    cat <<EOF
-      - type: bind
-        source: "$base/$1"
-        target: "$2"
-        read_only: true
-EOF
-}
-
-# Run as the owner of the configuration, who can read it in any mode: not as root, unless root is the owner.
-owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
-[ -n "$owner" ] || fail "$root/$server_config is missing; the server's configuration is mounted from there"
 
 # What the server has where its status is wanted. The image has the check itself; the clients wait for its first success, so
 # it is asked each second, where the image's own interval would delay them. (`start_interval` is for this, but older
