@@ -15,19 +15,13 @@ case ${1-} in
 esac
 
 BETS=${BETS:-1000000} WINNING_NUMBER=${WINNING_NUMBER:-7574}
-agencies=5 hubs=3 seconds_max=120
+hubs=3
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 bin=${CARGO_TARGET_DIR:-$root/target}/release
 unset SERVER_IP CLI_LINGER # ours would speak of another server
 
-fail() {
-    echo "demo_cluster: $1" >&2
-    exit "${2:-1}"
-}
-for setting in "BETS $BETS" "WINNING_NUMBER $WINNING_NUMBER"; do
-    case ${setting#* } in '' | *[!0-9]*) fail "${setting% *} is '${setting#* }'; it is a number" 2 ;; esac
-done
+. "$here/cluster_draw.sh"
 PATH=$PATH:/usr/sbin
 command -v haproxy >/dev/null || fail "haproxy is not here; Debian's package is haproxy"
 
@@ -36,7 +30,6 @@ echo "building the programs: some minutes the first time"
 
 work=$(mktemp -d) && chmod 711 "$work" && cd "$work" || fail "no folder for temporary files"
 began=$(date +%s)
-say() { printf '%3d s  %s\n' $(($(date +%s) - began)) "$1"; }
 nodes() { # COMMAND [ARGUMENT ...]
     command=$1
     shift
@@ -56,16 +49,9 @@ trap 'exit 143' TERM
 
 # What the leader says, or nothing while there is none.
 asked() { nodes psql -qAt -c "$1" 2>>psql.log; }
-# Waits until a command succeeds.
-until_done() {
-    end=$(($(date +%s) + seconds_max))
-    until "$@"; do
-        [ "$(date +%s)" -lt "$end" ] || return 1
-        sleep 0.1
-    done
-}
+tell() { tail -n 5 client-*.log hub?/log hub?/err; }
 
-"$bin/datos" --out data --agencies $agencies --bets "$BETS" --winners 2,3,1,4,0 --number "$WINNING_NUMBER" >/dev/null || exit 1
+make_bets "$bin/datos" || exit 1
 said=$(nodes start) || exit 1
 say "$said"
 "$bin/server" --schema | nodes psql -q -v ON_ERROR_STOP=1 >schema.log 2>&1 || { cat schema.log >&2; fail "the schema cannot be made"; }
@@ -144,15 +130,6 @@ while [ "$i" -lt "$agencies" ]; do
     clients="$clients $!"
 done
 
-# Waits until so many hundredths of the bets are stored: how many are. A client that has ended ends the wait.
-stored() {
-    bets=$(asked 'SELECT coalesce(sum(bets), 0)::bigint FROM loteria.agencies WHERE draw = 1')
-    [ "${bets:-0}" -ge $((agencies * BETS * $1 / 100)) ]
-}
-reach() {
-    until_done stored "$1" || { tail -n 3 client-*.log hub?/log >&2; fail "the upload does not get on"; }
-    [ "$bets" -lt $((agencies * BETS)) ] || fail "the upload was over before anything could fail: BETS is too small for this machine"
-}
 reach 20
 gone=$(nodes kill-leader) || exit 1
 say "$bets bets are stored; the leader is killed: $gone"
@@ -163,11 +140,6 @@ kill -KILL "$(hub_pid 1)"
 hub_pids=$(echo "$hub_pids" | cut -d ' ' -f 2-)
 say "$bets bets are stored; hub 1 is killed"
 
-bad=0
-complain() {
-    echo "demo_cluster: $1" >&2
-    bad=1
-}
 i=0
 for client in $clients; do
     i=$((i + 1))
@@ -176,24 +148,7 @@ done
 clients=''
 say "every agency has its winners; stored rows are compared with the agencies' files"
 
-draw=$(asked "SELECT count(*) || ' draw, on number ' || min(winning_number) || ', over ' || min(bets) || ' bets, at ' || min(drawn_at) FROM loteria.draws WHERE drawn_at IS NOT NULL")
-case $draw in "1 draw, on number $WINNING_NUMBER, over $((agencies * BETS)) bets, "*) ;; *) complain "that is not the draw of these bets: ${draw:-none}" ;; esac
-held=$(asked 'SELECT held FROM loteria.draws WHERE held IS NOT NULL')
-[ -z "$held" ] || complain "a hub holds the draw: $held"
-
-# Read with psql, not by a hub. A batch ends with a line end, and psql writes another.
-printf '%-7s %9s %9s %8s  %s\n' agency sent stored winners documents
-i=0
-while [ "$i" -lt "$agencies" ]; do
-    i=$((i + 1))
-    asked "SELECT rows FROM loteria.batches WHERE draw = 1 AND agency = $i ORDER BY batch" | grep -v '^$' >rows
-    sed "s/^/$i,/" "data/agency-$i.csv" | cmp -s - rows || complain "agency $i: the stored rows are not those of its file"
-    documents=$(sed -n 's/.*action: ganador | result: success | .*dni: \([0-9]*\).*/\1/p' "client-$i.log" | sort)
-    expected=$(awk -F, -v number="$WINNING_NUMBER" '$5 + 0 == number { print $3 }' "data/agency-$i.csv" | sort)
-    [ "$documents" = "$expected" ] || complain "agency $i: the winners that it was told are not those of its file"
-    printf '%-7s %9s %9s %8s  %s\n' "$i" "$BETS" "$(grep -c '' rows)" "$(echo "$documents" | grep -c .)" "$(echo $documents)"
-done
-printf '\n%s\n' "${draw:-no draw}"
+compare
 
 hub=1
 for pid in $hub_pids; do
@@ -202,5 +157,5 @@ for pid in $hub_pids; do
     wait "$pid" || complain "hub $hub ended with exit code $?"
 done
 hub_pids=''
-[ "$bad" -eq 0 ] || { tail -n 5 hub?/log hub?/err >&2; exit 1; }
+[ "$bad" -eq 0 ] || { tell >&2; exit 1; }
 say "nothing lost, nothing twice, one draw. This failover is the demo's; on real machines it is Patroni's: docs/CLUSTER.md"
