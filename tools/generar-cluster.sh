@@ -5,11 +5,12 @@
 #
 # N        the number of hubs, 1 to 50
 # FILE     what is written (default docker-compose-cluster.yaml)
+# DATA     a variable: the folder of the agencies' files (default .data, where dataset.zip is unpacked before if it exists)
 #
-# There is an agency for each .data/agency-I.csv; .data/dataset.zip is unpacked before if it exists. An agency connects to
-# haproxy, which gives it a hub. Addresses are fixed, because a hub looks up no names while it runs. Certificates and passwords
-# are made at the first start, into a volume. tools/cluster has what runs in the nodes' and the balancer's containers.
-# `make docker-cluster-up` makes the images, writes the file and starts it. Plain POSIX shell.
+# There is an agency for each agency-I.csv. It connects to haproxy, which gives it a hub. Addresses are fixed, because a hub
+# looks up no names while it runs. The status of each hub is published on a port of this machine that the engine chooses.
+# Certificates and passwords are made at the first start, into a volume. tools/cluster has what runs in the nodes' and the
+# balancer's containers. `make docker-cluster-up` makes the images, writes the file and starts it. Plain POSIX shell.
 
 fail() {
     echo "generar-cluster: $1" >&2
@@ -33,10 +34,16 @@ file=${2:-docker-compose-cluster.yaml}
 [ ! -d "$file" ] || fail "$file is a folder; name the file to write"
 folder=$(cd "$(dirname "$file")" 2>/dev/null && pwd) || fail "the folder of $file does not exist"
 
-sh "$here/desempacar.sh" || exit
+if [ -n "${DATA-}" ]; then
+    data=$(cd "$DATA" 2>/dev/null && pwd) || fail "DATA is '$DATA'; it is the folder of the agencies' files"
+else
+    sh "$here/desempacar.sh" || exit
+    data=.data
+fi
 agencies=0
-while [ -f "$root/.data/agency-$((agencies + 1)).csv" ]; do agencies=$((agencies + 1)); done
-[ "$agencies" -le 120 ] || fail ".data has files of $agencies agencies; the network has room for 120"
+while (cd "$root" && [ -f "$data/agency-$((agencies + 1)).csv" ]); do agencies=$((agencies + 1)); done
+[ "$agencies" -gt 0 ] || fail "there is no agency-1.csv in $data; 'cargo run --release --bin datos -- --help' makes files"
+[ "$agencies" -le 120 ] || fail "$data has files of $agencies agencies; the network has room for 120"
 
 . "$here/montajes.sh"
 
@@ -101,6 +108,7 @@ hub() {
 
   hub$1:
     image: server:latest
+    hostname: hub$1
     user: "$owner"
     labels:
       loteria.config.ini: "$(sum "$root/$server_config")"
@@ -112,7 +120,10 @@ hub() {
       POSTGRES_HOSTS: $net.11:5432,$net.12:5432,$net.13:5432
       POSTGRES_PASSWORD_FILE: /secrets/loteria
       POSTGRES_CA: /secrets/ca.crt
+      STATUS_ADDRESS: 0.0.0.0:9100
       STATUS_SOCKET: /loteria/status.sock
+    ports:
+      - "127.0.0.1::9100"
     healthcheck:
       interval: 1s
     volumes:
@@ -161,7 +172,7 @@ agency() {
     volumes:
 EOF
     mount "$client_config" /loteria/config.yaml
-    mount ".data/agency-$1.csv" "/loteria/.data/agency-$1.csv"
+    mount "$data/agency-$1.csv" "/loteria/.data/agency-$1.csv"
     cat <<EOF
     networks:
       - cluster_net
@@ -181,8 +192,9 @@ EOF
     once schema :ro
     cat <<EOF
     depends_on:
-      secrets:
-        condition: service_completed_successfully
+      - pg1
+      - pg2
+      - pg3
 EOF
     for n in 1 2 3; do node "$n"; done
     for n in $(each 1 "$hubs"); do hub "$n"; done

@@ -16,12 +16,13 @@ server_config=config.ini client_config=config.yaml
 owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
 [ -n "$owner" ] || fail "$root/$server_config is missing; the server's configuration is mounted from there"
 
-# One file of the project, mounted read-only. The long form reports a missing file; the short one creates a folder
-# instead.
+# One file, of the project or with its whole path, mounted read-only. The long form reports a missing file; the short one
+# creates a folder instead.
 mount() { # FILE TARGET
+    case $1 in /*) ;; *) set -- "$base/$1" "$2" ;; esac
     cat <<EOF
       - type: bind
-        source: "$base/$1"
+        source: "$1"
         target: "$2"
         read_only: true
 EOF

@@ -1,5 +1,6 @@
 """What tools/generar-compose.sh --cluster writes, read as text: no engine is needed here."""
 
+import os
 import pathlib
 import re
 import shutil
@@ -23,13 +24,14 @@ class ComposeCluster(unittest.TestCase):
         for i in range(1, 4):
             (self.root / f".data/agency-{i}.csv").touch()
 
-    def run_script(self, *arguments):
+    def run_script(self, *arguments, **environment):
+        clean = {name: value for name, value in os.environ.items() if name != "DATA"}
         return subprocess.run(["sh", "tools/generar-compose.sh", "--cluster", *map(str, arguments)], cwd=self.root, capture_output=True,
-                              text=True)
+                              text=True, env={**clean, **environment})
 
-    def generate(self, hubs):
+    def generate(self, hubs, **environment):
         """The service blocks by name."""
-        done = self.run_script(hubs)
+        done = self.run_script(hubs, **environment)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
         self.text = (self.root / "docker-compose-cluster.yaml").read_text()
         body = self.text.split("\nservices:\n")[1].split("\nvolumes:\n")[0]
@@ -63,10 +65,46 @@ class ComposeCluster(unittest.TestCase):
 
     def test_hubs_wait_for_the_schema_and_agencies_for_healthy_hubs(self):
         services = self.generate(2)
+        self.assertIn("    depends_on:\n      - pg1\n      - pg2\n      - pg3\n", services["schema"], "who starts a hub starts the nodes")
         for name in ("hub1", "hub2"):
             self.assertIn("      schema:\n        condition: service_completed_successfully\n", services[name])
             self.assertIn(f"      {name}:\n        condition: service_healthy\n", services["haproxy"])
         self.assertIn("depends_on:\n      - haproxy\n", services["client1"])
+
+    def test_each_hub_has_its_name_and_its_status_on_a_port_of_this_machine_that_is_free(self):
+        services = self.generate(3)
+        for i in (1, 2, 3):
+            self.assertIn(f"    hostname: hub{i}\n", services[f"hub{i}"])
+            self.assertIn("      STATUS_ADDRESS: 0.0.0.0:9100\n", services[f"hub{i}"])
+            self.assertIn('    ports:\n      - "127.0.0.1::9100"\n', services[f"hub{i}"])
+
+    def test_the_agencies_files_are_those_of_the_project_or_of_a_folder_that_is_named(self):
+        self.assertIn('source: "./.data/agency-3.csv"\n', self.generate(1)["client3"])
+        other = self.root.parent / "others"
+        other.mkdir()
+        (other / "agency-1.csv").touch()
+        services = self.generate(1, DATA=str(other))
+        self.assertNotIn("client2", services)
+        self.assertIn(f'source: "{other}/agency-1.csv"\n        target: "/loteria/.data/agency-1.csv"\n', services["client1"])
+        self.assertIn('source: "./config.yaml"\n', services["client1"])
+        self.assertIn('LOTTERY_AGENCIES: "1"\n', services["hub1"])
+        for data, named in (("nowhere", "DATA is 'nowhere'"), ("tools", "no agency-1.csv")):
+            done = self.run_script(1, DATA=data)
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1), done.stderr)
+            self.assertIn(named, done.stderr)
+
+    def test_the_test_in_containers_is_skipped_aloud_without_docker_and_refuses_wrong_settings(self):
+        folder = self.root.parent / "bin"
+        folder.mkdir()
+        (folder / "docker").write_text("#!/bin/sh\nexit 1\n")
+        (folder / "docker").chmod(0o755)
+        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+        for bets, expected in (("", (0, "docker-cluster-test: SKIPPED, no Docker engine answers here\n", "")),
+                               ("many", (2, "", "run_cluster_test: BETS is 'many'; it is a number\n"))):
+            done = subprocess.run(["sh", ROOT / "tools/run_cluster_test.sh"], env={**environment, "BETS": bets}, cwd=folder,
+                                  capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), expected)
+            self.assertEqual(os.listdir(folder), ["docker"])
 
     def test_the_settings_against_loss_are_those_of_the_manual(self):
         settings = (ROOT / "tools/cluster/patroni.yml").read_text()

@@ -3,7 +3,7 @@
 #
 #   node.sh           etcd and Patroni; the container ends when either does. NAME, ADDRESS and PEERS (name=address,...) say which node it is
 #   node.sh secrets   once, before all nodes: an authority, a certificate for the addresses in PEERS, and passwords, in /secrets
-#   node.sh schema    once: the role and the database loteria, and the schema in it
+#   node.sh schema    once, when a standby follows: the role and the database loteria, and the schema in it
 set -euo pipefail
 
 addresses=$(echo "$PEERS" | tr ',' '\n' | cut -d = -f 2)
@@ -28,8 +28,13 @@ schema() {
     export PGPASSWORD PGSSLMODE=verify-full PGSSLROOTCERT=/secrets/ca.crt PGUSER=postgres PGCONNECT_TIMEOUT=3 PGTARGETSESSIONATTRS=read-write
     PGHOST=$(echo "$addresses" | paste -s -d ,)
     export PGHOST
-    until psql -Xqc 'SELECT 1' postgres >/dev/null 2>&1; do sleep 1; done
     ask() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+    # A leader of the first seconds has no standby, and Patroni has not yet set which ones its commits wait for: hubs refuse it.
+    SECONDS=0
+    until [ "$(ask -c "SELECT count(*) > 0 FROM pg_stat_replication WHERE sync_state IN ('quorum', 'sync')" postgres 2>&1 | tee /tmp/said)" = t ]; do
+        [ "$SECONDS" -lt 120 ] || { echo "node.sh: no leader with a standby within $SECONDS s: $(cat /tmp/said)" >&2; exit 1; }
+        sleep 1
+    done
     [ "$(ask -c "SELECT count(*) FROM pg_roles WHERE rolname = 'loteria'" postgres)" = 1 ] ||
         ask -c "CREATE ROLE loteria LOGIN PASSWORD '$(cat /secrets/loteria)'" postgres
     [ "$(ask -c "SELECT count(*) FROM pg_database WHERE datname = 'loteria'" postgres)" = 1 ] || ask -c 'CREATE DATABASE loteria' postgres
