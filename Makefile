@@ -14,7 +14,7 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
-.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker mixed-runs kill-loop kill-cluster patroni simulate soak soak-cluster fuzz hostile parked lint fmt
+.PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker test-cluster mixed-runs kill-loop kill-cluster patroni simulate soak soak-cluster fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
 	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
 
@@ -28,11 +28,11 @@ server: ## the hub, here and now: PORT= (12345), AGENCIES= (5), STORE= (bets.csv
 client: ## one agency: ID= (1), SERVER= (localhost:12345), DATA= (.data/agency-ID.csv), PROTOCOL= (native), WINNERS=
 	cargo run --release --locked --bin client -- $(if $(ID),--id '$(ID)') $(if $(SERVER),--server '$(SERVER)') $(if $(DATA),--data '$(DATA)') $(if $(PROTOCOL),--protocol '$(PROTOCOL)') $(if $(WINNERS),--winners '$(WINNERS)')
 
-test: ## every test of the project; the last line says what passed, and what was skipped and why
+test: ## the tests of everything but a cluster's failures; the last line says what passed, and what was skipped and why
 	@MAKE='$(MAKE)' sh tools/test.sh
 
-test-rust: ## the Rust tests
-	cargo test --locked
+test-rust: ## the Rust tests, several programs at once: AT_ONCE= (4)
+	@AT_ONCE='$(AT_ONCE)' sh tools/test_rust.sh
 
 test-tools: ## the scripts and the demo, without containers
 	@$(call with_python,test-tools) \
@@ -51,9 +51,15 @@ kill-loop: ## hub and clients killed some thousand times over ten draws of the c
 kill-cluster: ## leaders, standbys and hubs of a cluster killed, leaders paused, every row compared: KILL_DRAWS= (10), KILL_FAILURES= in each (4), LOTERIA_KILL_SEED=
 	LOTERIA_KILL_DRAWS='$(or $(KILL_DRAWS),10)' LOTERIA_KILL_FAILURES='$(or $(KILL_FAILURES),4)' cargo test --locked --test cluster_kill -- --nocapture leaders_standbys
 
+test-cluster: ## a cluster's failures: nodes and hubs as processes, under Patroni, and in containers (ten minutes); what is missing is skipped aloud
+	@sh tools/test_rust.sh cluster_kill
+	@$(call with_python,test-cluster) \
+	python3 -m unittest discover --verbose --start-directory tests/tools --pattern 'long_*.py'
+	@sh tools/run_cluster_test.sh
+
 patroni: ## nothing is lost under Patroni when a leader is killed, and when one is paused and goes on (two minutes); skipped aloud without it
 	@$(call with_python,patroni) \
-	python3 -m unittest discover --verbose --start-directory tests/tools --pattern 'long_*.py'
+	python3 -m unittest discover --verbose --start-directory tests/tools --pattern 'long_patroni.py'
 
 mixed-runs: ## fifty draws in a row, each agency in another dialect (minutes)
 	cargo test --locked --test peers -- --ignored fifty_mixed_draws_in_a_row

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Runs every test, and says in its last line what passed, and what was skipped and why.
 #
-#   tools/test.sh [PART ...]      targets of the Makefile (default: all that begin with test-)
+#   tools/test.sh [PART ...]      targets of the Makefile that begin with test- (default: all but test-cluster)
 #
-# The first part that fails ends the run, with exit code 1.
+# The Rust tests, then the browser's, run beside all others, whose output follows theirs. After a part that fails no other one
+# begins, and the exit code is 1.
 
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
@@ -14,7 +15,7 @@ for part; do
     echo "$parts" | grep -qxF -e "$part" || { echo "test: '$part' is not known; see $0 -h" >&2; exit 2; }
 done
 # shellcheck disable=SC2086 # a word each
-[ $# -gt 0 ] || set -- $parts
+[ $# -gt 0 ] || set -- $(echo "$parts" | grep -vxF test-cluster)
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -38,12 +39,27 @@ results() { # PART
     ' "$work/$1"
 }
 
+# Each lane has one part after another.
+front='' behind=''
+for part; do
+    case $part in
+        test-rust | test-browser) front="$front $part" ;;
+        *) behind="$behind $part" ;;
+    esac
+done
+[ -z "$front" ] || [ -z "$behind" ] || echo "test:$front here; what runs beside,$behind, is shown behind"
+any_bad() { ls "$work" | grep -q '\.bad$'; }
+# One stream, so that the output stays in its order.
+run() { ${MAKE:-make} --no-print-directory -C "$root" "$1" 2>&1 </dev/null || : >"$work/$1.bad"; }
+# Two lanes as a pipe, through which nothing goes: a background job would not notice a Ctrl-C.
+for part in $behind; do any_bad || run "$part" >"$work/$part"; done | for part in $front; do any_bad || run "$part" | tee "$work/$part"; done
+
 passed='' bad=''
 : >"$work/skips"
 for part; do
-    # One stream, so that the output stays in its order.
-    { ${MAKE:-make} --no-print-directory -C "$root" "$part" 2>&1 || : >"$work/bad"; } | tee "$work/$part"
-    [ ! -e "$work/bad" ] || { bad=$part; break; }
+    [ -e "$work/$part" ] || continue
+    case " $behind " in *" $part "*) cat "$work/$part" ;; esac
+    [ ! -e "$work/$part.bad" ] || { bad="$bad${bad:+, }$part"; continue; }
     results "$part" >"$work/results"
     passed="$passed${passed:+, }$(sed -n 1p "$work/results") of $part"
     sed 1d "$work/results" >>"$work/skips"

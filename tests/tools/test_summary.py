@@ -99,11 +99,21 @@ esac
         done = self.run_tests("test-docker", docker="printf 'test_a (x.Y.test_a) ... ok\\n'")
         self.assertEqual(done.stdout.splitlines()[-1], "test: passed: 1 of test-docker; skipped: nothing")
 
-    def test_a_part_that_fails_ends_the_run_and_is_named(self):
-        done = self.run_tests(fail=True)
+    def test_after_a_part_that_fails_no_other_one_of_its_lane_begins_and_it_is_named(self):
+        done = self.run_tests("test-rust", "test-tools", "test-docker", fail=True)
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stderr, "test: FAILED: test-tools, see above; passed: 11 of test-rust\n")
-        self.assertEqual((self.folder / "ran").read_text(), "test-rust\ntest-tools\n")
+        self.assertIn("FAIL: test_f", done.stdout)
+        self.assertEqual(sorted((self.folder / "ran").read_text().split()), ["test-rust", "test-tools"])
+
+    def test_the_output_of_what_runs_beside_comes_in_one_piece_behind(self):
+        done = self.run_tests("test-tools", "test-rust")
+        self.assertLess(done.stdout.index("finished in 0.01s"), done.stdout.index("test_b (test_example"))
+        self.assertIn("passed: 3 of test-tools, 11 of test-rust; skipped", done.stdout.splitlines()[-1], "in the order given")
+
+    def test_all_parts_run_but_the_long_one(self):
+        self.run_tests()
+        self.assertEqual(sorted((self.folder / "ran").read_text().split()), ["test-browser", "test-docker", "test-rust", "test-tools"])
 
     def test_make_test_is_this_run(self):
         recipe = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
