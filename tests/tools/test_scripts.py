@@ -175,24 +175,32 @@ class Fuzz(unittest.TestCase):
         self.assertIn("FUZZ_SECONDS is '1h'", self.refused(FUZZ_SECONDS="1h"))
 
 
-class Entrega(unittest.TestCase):
-    def setUp(self):
-        holder = tempfile.TemporaryDirectory()
-        self.addCleanup(holder.cleanup)
-        self.folder = pathlib.Path(holder.name) / "to hand in"
+def lay_out(folder, home=None):
+    return subprocess.run(["sh", "tools/entrega.sh", folder], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "HOME": home} if home else None)
 
-    def lay_out(self, home=None):
-        return subprocess.run(["sh", "tools/entrega.sh", self.folder], cwd=ROOT, capture_output=True, text=True,
-                              env={**os.environ, "HOME": home} if home else None)
+
+class Entrega(unittest.TestCase):
+    """One delivery, which takes seconds to write: each test has it as it was written."""
+
+    @classmethod
+    def setUpClass(cls):
+        holder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(holder.cleanup)
+        cls.folder = pathlib.Path(holder.name) / "to hand in"
+        # A home without a git configuration: the author's name is not known.
+        with tempfile.TemporaryDirectory() as home:
+            cls.done = lay_out(cls.folder, home)
+
+    def setUp(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        self.git("checkout", "--force", "--quiet", "ej8")
+        self.git("clean", "--force", "-d", "-x", "--quiet")
 
     def git(self, *words):
         return subprocess.run(["git", *words], cwd=self.folder, capture_output=True, text=True, check=True).stdout
 
     def test_each_branch_is_whole_and_its_clients_do_what_the_exercise_says(self):
-        # A home without a git configuration: the author's name is not known.
-        with tempfile.TemporaryDirectory() as home:
-            done = self.lay_out(home)
-        self.assertEqual(done.returncode, 0, done.stderr)
         modes = {}
         for n in range(1, 9):
             self.git("checkout", "--quiet", f"ej{n}")
@@ -213,7 +221,6 @@ class Entrega(unittest.TestCase):
         self.assertEqual(list(modes.values()), ["echo"] * 4 + ["bet"] + ["agency"] * 3)
 
     def test_each_dockerfile_ends_in_its_own_program_and_shares_what_is_before(self):
-        self.assertEqual(self.lay_out().returncode, 0)
         server, client = ((self.folder / name / "Dockerfile").read_text() for name in ("server", "client"))
         self.assertIn('ENTRYPOINT ["/usr/local/bin/server"]', server)
         self.assertNotIn("bin/client\"]", server)
@@ -223,7 +230,6 @@ class Entrega(unittest.TestCase):
         self.assertEqual(server[:shared], client[:shared])
 
     def test_a_clone_that_converts_line_ends_has_every_file_as_it_is_here(self):
-        self.assertEqual(self.lay_out().returncode, 0)
         clone = self.folder.with_name("clone")
         for branch in ("ej1", "ej8"):
             shutil.rmtree(clone, ignore_errors=True)
@@ -239,12 +245,13 @@ class Entrega(unittest.TestCase):
         self.assertEqual(self.git("status", "--porcelain"), "", "no file is another in git than in the work tree")
 
     def test_a_folder_that_holds_something_is_refused_and_kept(self):
-        self.folder.mkdir()
-        (self.folder / "mine").write_text("mine")
-        done = self.lay_out()
-        self.assertEqual(done.returncode, 2)
-        self.assertIn("not empty", done.stderr)
-        self.assertEqual([path.name for path in self.folder.iterdir()], ["mine"])
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "mine").write_text("mine")
+            done = lay_out(folder)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("not empty", done.stderr)
+            self.assertEqual([path.name for path in folder.iterdir()], ["mine"])
 
 
 if __name__ == "__main__":
