@@ -31,7 +31,7 @@ client: ## one agency: ID= (1), SERVER= (localhost:12345), DATA= (.data/agency-I
 test: ## the tests of everything but a cluster's failures; the last line says what passed, and what was skipped and why
 	@MAKE='$(MAKE)' sh tools/test.sh
 
-test-rust: ## the Rust tests, several programs at once: AT_ONCE= (4)
+test-rust: ## the Rust tests, several programs at once: AT_ONCE= (3)
 	@AT_ONCE='$(AT_ONCE)' sh tools/test_rust.sh
 
 test-tools: ## the scripts and the demo, without containers

@@ -4,14 +4,14 @@
 #   tools/test_rust.sh [NAME ...]    the programs of tests/NAME.rs or tests/NAME/ (default: all but cluster_kill, which `make
 #                                    test-cluster` has, and the documentation's examples)
 #
-# AT_ONCE=4 programs run at a time. What a program prints comes in one piece when it has ended. All run, also behind one that
+# AT_ONCE=3 programs run at a time. What a program prints comes in one piece when it has ended. All run, also behind one that
 # fails; the last lines name those that failed.
 
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "test_rust: '$1' is not known; see $0 -h" >&2; exit 2 ;;
 esac
-case ${AT_ONCE:=4} in
+case ${AT_ONCE:=3} in
     *[!0-9]* | 0*) echo "test_rust: AT_ONCE is '$AT_ONCE'; it is a number of programs" >&2; exit 2 ;;
 esac
 root=$(cd "$(dirname "$0")/.." && pwd) && cd "$root" || exit 1
