@@ -56,7 +56,8 @@ another_leads() {
     done
     return 1
 }
-tell() { compose logs --no-color --tail 5; }
+# Some versions of Compose begin every line with a code that clears it, even in a file.
+tell() { compose logs --no-color --tail 5 | sed "s/$(printf '\033')\[[0-9;]*[A-Za-z]//g"; }
 
 echo "building the images: some minutes the first time"
 make -s -C "$root" docker-image >build.log 2>&1 || { tail -n 20 build.log >&2; fail "the images do not build"; }
@@ -118,7 +119,7 @@ docker cp data "$(container hub1)":/loteria/data >/dev/null && compose exec -T h
 compose exec -T hub1 loteria winners --stored --csv </dev/null | tr -d '\r' | cut -d , -f 4 | sed 1d | sort >winners
 cat data/agency-*.csv | awk -F, -v number="$WINNING_NUMBER" '$5 + 0 == number { print $3 }' | sort | cmp -s - winners ||
     complain "the winners of 'loteria winners' are not those of the agencies' files"
-say "the nodes are three again, each hub shows the whole draw, loteria verify and winners agree"
+say "the nodes are three again; the status of each hub, loteria verify and winners are compared, too"
 
 compose stop -t 10 $hubs
 for hub in $hubs; do
