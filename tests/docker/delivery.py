@@ -151,8 +151,9 @@ class Delivery:
                              + "\n".join(f"{name} | {line}" for name in logs for line in logs[name][-8:]))
 
     def clients_done(self, count):
-        """Waits until Compose said of every client that it exited."""
-        return self.follow(lambda _, exits: all(f"client{i}" in exits for i in range(1, count + 1)))
+        """Waits until Compose said of every client that it exited; it may say so before it shows the last lines."""
+        _, exits = self.follow(lambda _, exits: all(f"client{i}" in exits for i in range(1, count + 1)))
+        return self.logs(), exits
 
     def logged(self, container, text):
         """Waits until the container has logged a line with `text`."""
