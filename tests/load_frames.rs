@@ -1,13 +1,16 @@
 //! The load generator's frames: what they claim about themselves has to hold, or the bench measures nothing.
 
-// The generator is a program of its own; its ring of frames is compiled into this test as well.
+// The generator is a program of its own; its ring of frames, and what JetStream says to it, are compiled into this test as well.
 #[path = "../benches/load/frames.rs"]
 #[allow(dead_code)]
 mod frames;
+#[path = "../benches/load/jetstream.rs"]
+#[allow(dead_code)]
+mod jetstream;
 
 use frames::{Protocol, Ring, put_bets};
 use loteria::lottery::{AgencyId, Bet};
-use loteria::wire::Dialect;
+use loteria::wire::{Answer, Dialect};
 
 const AGENCY: AgencyId = AgencyId(3);
 
@@ -64,4 +67,52 @@ fn redis_gets_the_same_rows_as_one_command() {
                     $30\r\n3,Ana,Paz,7000000,1999-03-17,0\r\n\
                     $49\r\n3,\"Martín, \"\"Tincho\"\"\",Paz,8234567,1999-03-17,11\r\n";
     assert_eq!(String::from_utf8_lossy(ring.bytes()), expected);
+}
+
+#[test]
+fn jetstream_gets_the_rows_of_the_store_as_one_message() {
+    let ring = Ring::new(Protocol::JetStream, AGENCY, &bets()[..2], 2);
+    let rows = "3,Ana,Paz,7000000,1999-03-17,0\r\n3,\"Martín, \"\"Tincho\"\"\",Paz,8234567,1999-03-17,11\r\n";
+    let expected = format!("PUB bets.3 inbox.3 {}\r\n{rows}\r\n", rows.len());
+    assert_eq!(String::from_utf8_lossy(ring.bytes()), expected);
+    assert_eq!(ring.size_of(1), (expected.len() as u64, rows.len() as u64));
+}
+
+fn message(text: &str) -> Vec<u8> {
+    format!("MSG inbox.3 1 {}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+#[test]
+fn an_acknowledgement_of_jetstream_is_read_at_every_split() {
+    let acknowledgement = message(r#"{"stream":"bets","seq":7}"#);
+    let bytes = [b"INFO {}\r\nPING\r\n".as_slice(), &acknowledgement, b"PONG\r\n"].concat();
+    let whole = bytes.len() - b"PONG\r\n".len();
+    for split in 0..bytes.len() {
+        let expected = (split >= whole).then_some((whole, Answer::Stored));
+        assert_eq!(jetstream::read_answer(&bytes[..split]), Ok(expected), "the first {split} bytes");
+    }
+    assert_eq!(jetstream::read_answer(&bytes[whole..]), Ok(Some((6, Answer::Welcome { next: 0 }))));
+}
+
+#[test]
+fn what_jetstream_has_not_stored_ends_the_load() {
+    let error =
+        r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"bets","seq":9}"#;
+    let refused = [
+        message(error),
+        message(r#"{"stream":"bets","seq":0}"#),
+        message(r#"{"stream":"bets"}"#),
+        message(r#"{"stream":"other","seq":7}"#),
+        message(r#"{"stream":"bets","seq":7,"duplicate":true}"#),
+        message("+OK"),
+        b"HMSG inbox.3 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n".to_vec(),
+        b"-ERR 'Unknown Protocol Operation'\r\n".to_vec(),
+        b"MSG inbox.3 1 many\r\n".to_vec(),
+    ];
+    for bytes in refused {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(jetstream::read_answer(&bytes).is_err(), "{text}");
+    }
+    let why = jetstream::read_answer(&message(error)).expect_err("it is not stored");
+    assert!(why.contains("maximum messages exceeded"), "{why}");
 }

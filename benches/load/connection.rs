@@ -10,6 +10,7 @@ use loteria::wire::{Answer, Expecting};
 use mio::net::TcpStream;
 
 use crate::frames::{Protocol, Ring};
+use crate::jetstream;
 use crate::options::Options;
 
 /// A connection and its position in its agency's ring.
@@ -213,6 +214,7 @@ impl Connection {
 pub fn read_answer(protocol: Protocol, bytes: &[u8], expecting: Expecting) -> Result<Option<(usize, Answer)>, String> {
     match protocol {
         Protocol::Hub(dialect) => dialect.read_answer(bytes, expecting).map_err(|malformed| malformed.to_string()),
+        Protocol::JetStream => jetstream::read_answer(bytes),
         Protocol::Redis => {
             let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
             match &bytes[..end] {

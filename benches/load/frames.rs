@@ -7,19 +7,27 @@
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
 
-/// The peer: a hub that speaks a dialect, or Redis.
+use crate::jetstream;
+
+/// The peer: a hub that speaks a dialect, Redis, or JetStream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// One of the hub's dialects.
     Hub(Dialect),
     /// Redis: a batch is one `RPUSH` of as many rows.
     Redis,
+    /// NATS JetStream: a batch is one message, the rows that the hub stores for it.
+    JetStream,
 }
 
 impl Protocol {
     /// The protocol called `name`.
     pub fn from_name(name: &str) -> Option<Protocol> {
-        if name == "redis" { Some(Protocol::Redis) } else { Dialect::from_name(name).map(Protocol::Hub) }
+        match name {
+            "redis" => Some(Protocol::Redis),
+            "jetstream" => Some(Protocol::JetStream),
+            name => Dialect::from_name(name).map(Protocol::Hub),
+        }
     }
 
     /// Its name.
@@ -27,6 +35,7 @@ impl Protocol {
         match self {
             Protocol::Hub(dialect) => dialect.name(),
             Protocol::Redis => "redis",
+            Protocol::JetStream => "jetstream",
         }
     }
 }
@@ -62,6 +71,7 @@ impl Ring {
             let rows = rows(protocol, agency, batch);
             match protocol {
                 Protocol::Redis => put_rpush(&rows, batch.len(), &mut ring.bytes),
+                Protocol::JetStream => jetstream::put_publish(agency, &rows, &mut ring.bytes),
                 Protocol::Hub(dialect) => {
                     body.clear();
                     put_bets(dialect, agency, batch, &mut body);

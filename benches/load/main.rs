@@ -12,6 +12,7 @@
 
 mod connection;
 mod frames;
+mod jetstream;
 mod options;
 mod process;
 mod report;

@@ -62,7 +62,7 @@ impl Default for Options {
 /// The generator's own help.
 pub const USAGE: &str = "\
 load --address HOST:PORT[,HOST:PORT ...] --data FILE [options]
-  --protocol NAME    a dialect of the hub, or redis (binary)
+  --protocol NAME    a dialect of the hub, redis, or jetstream (binary)
   --bets N           in all; k, M and G are understood (1M)
   --batch N          bets in a batch (150)
   --window N         batches unanswered per connection (64)
@@ -116,12 +116,22 @@ impl Options {
 
     /// Refuses what a dialect's own rules make impossible.
     fn check(&self) -> Result<(), String> {
-        let Protocol::Hub(dialect) = self.protocol else { return Ok(()) };
-        let rules = dialect.client_rules();
-        let agency_is_the_connection = rules.exactly_once || !rules.batches_answered || dialect.name() == "csv";
+        let agency_is_the_connection = match self.protocol {
+            Protocol::Hub(dialect) => {
+                let rules = dialect.client_rules();
+                rules.exactly_once || !rules.batches_answered || dialect.name() == "csv"
+            }
+            Protocol::Redis => false,
+            // Acknowledgements come to an agency's inbox.
+            Protocol::JetStream => true,
+        };
         if agency_is_the_connection && self.connections > self.agencies {
-            return Err(format!("--protocol {}: at most one connection an agency; raise --agencies", dialect.name()));
+            return Err(format!(
+                "--protocol {}: at most one connection an agency; raise --agencies",
+                self.protocol.name()
+            ));
         }
+        let Protocol::Hub(dialect) = self.protocol else { return Ok(()) };
         if self.draw && self.connections < self.agencies {
             return Err("--draw: every agency needs a connection; raise --connections".to_owned());
         }

@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::connection::{Connection, read_answer};
 use crate::frames::{Protocol, Ring, put_bets};
+use crate::jetstream;
 use crate::options::Options;
 use crate::process::Usage;
 use crate::report::Outcome;
@@ -120,12 +121,12 @@ fn open(options: &Options, index: usize, agency: AgencyId) -> Result<(TcpStream,
     let mut stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
     let set = stream.set_nodelay(true).and_then(|()| stream.set_read_timeout(Some(ANSWER_TIMEOUT)));
     set.map_err(|error| error.to_string())?;
-    let Protocol::Hub(dialect) = options.protocol else { return Ok((stream, 0)) };
-    if !dialect.client_rules().hello {
-        return Ok((stream, 0));
-    }
     let mut hello = Vec::new();
-    dialect.put_hello(agency, &mut hello);
+    match options.protocol {
+        Protocol::Hub(dialect) if dialect.client_rules().hello => dialect.put_hello(agency, &mut hello),
+        Protocol::JetStream => jetstream::put_hello(agency, &mut hello),
+        Protocol::Hub(_) | Protocol::Redis => return Ok((stream, 0)),
+    }
     match ask(&mut stream, options.protocol, &hello, Expecting::Welcome)? {
         Answer::Welcome { next } => Ok((stream, next)),
         other => Err(format!("agency {agency} was not welcome: {other:?}")),
@@ -191,7 +192,7 @@ fn open_idle(options: &Options, bets: &[Bet]) -> Result<Vec<TcpStream>, String> 
 
 /// Finishes every agency and asks for its winners: how long until the last has them, and how many there are.
 fn draw(options: &Options, connections: Vec<Connection>) -> Result<(Duration, u64), String> {
-    let Protocol::Hub(dialect) = options.protocol else { return Err("--draw: Redis does not draw".to_owned()) };
+    let Protocol::Hub(dialect) = options.protocol else { return Err("--draw: only a hub draws".to_owned()) };
     let mut streams = Vec::new();
     for connection in connections.into_iter().take(options.agencies) {
         let stream = TcpStream::from(connection.into_stream());
