@@ -198,7 +198,7 @@ bench-before: ## against an earlier build of the server, in turns: BEFORE=path o
 bench-size: ## from 10 thousand to 100 million bets, from 1 to 10,000 connections, into docs/PERFORMANCE.md
 	python3 tools/bench size --write $(BENCH_FLAGS)
 
-bench-cluster: ## hubs that share a PostgreSQL of three nodes, against a hub with files, into docs/PERFORMANCE.md (a quarter of an hour)
+bench-cluster: ## hubs that share a PostgreSQL of three nodes, against a hub with files and JetStream (NATS_SERVER=path), into docs/PERFORMANCE.md (a quarter of an hour)
 	python3 tools/bench cluster --write $(BENCH_FLAGS)
 
 bench-decoders: ## the decoders and the row encoder alone, with Criterion

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tools/bench"))
 
 import cluster  # noqa: E402
 import comparisons  # noqa: E402
+import jetstream  # noqa: E402
 import report  # noqa: E402
 
 MACHINE = {
@@ -124,9 +125,111 @@ class Cluster(unittest.TestCase):
         with unittest.mock.patch("shutil.which", return_value="/somewhere/initdb"):
             self.assertIsNone(cluster.missing())
 
+    def test_the_table_names_the_servers_of_jetstream(self):
+        text = report.cluster_section(MACHINE, "15.1", [shared("jetstream", [(1.2, 0.8)])], "2.15.1")
+        self.assertIn("| JetStream R3, `sync_interval: always` | ratio ≥ 1 | 1.50 (1.50–1.50) | **1.20 (1.20–1.20)** | 0.80 (0.80–0.80) |", text)
+        self.assertIn("Three nodes of PostgreSQL 15.1, three of nats-server 2.15.1, hubs", text)
+
     def test_a_goal_says_its_bound_and_its_unit(self):
         self.assertEqual(cluster.Goal("ack_p50_us", most=2000).text(), "p50 ≤ 2 ms")
         self.assertEqual(cluster.Goal("ratio", least=0.9).text(), "ratio ≥ 0.9")
+
+
+class JetStream(unittest.TestCase):
+    """The other side of a comparison: without servers, but for the last test."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = pathlib.Path(temporary.name)
+
+    def server(self, said):
+        """NATS_SERVER names a program that says this of its version."""
+        program = self.folder / "nats-server"
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        program.chmod(0o755)
+        return unittest.mock.patch.dict("os.environ", NATS_SERVER=str(program))
+
+    def test_without_a_server_the_comparison_is_left_out_aloud(self):
+        said = []
+        with unittest.mock.patch.dict("os.environ", NATS_SERVER=""), unittest.mock.patch("shutil.which", return_value=None):
+            self.assertEqual([pair.key for pair in cluster.chosen("hub,jetstream", said.append)], ["hub"])
+            self.assertEqual(len(said), 1)
+            self.assertRegex(said[0], "nats-server is not installed.*nats-server, 2.10 or newer.*NATS_SERVER.*left out")
+            # What does not need it is silent about it.
+            cluster.chosen("hub", said.append)
+            self.assertEqual(len(said), 1)
+
+    def test_a_server_without_sync_always_will_not_do(self):
+        for said, reason in [("nats-server: v2.9.10", "version 2.9.10"), ("something else", "names no version")]:
+            with self.server(said):
+                self.assertIn(reason, jetstream.missing())
+        with unittest.mock.patch.dict("os.environ", NATS_SERVER=str(self.folder / "absent")):
+            self.assertIn("absent", jetstream.missing())
+        for said in ("nats-server: v2.10.0", "nats-server: v2.15.1-RC.1", "nats-server: v3.0.0"):
+            with self.server(said):
+                self.assertIsNone(jetstream.missing())
+                self.assertIn("jetstream", [pair.key for pair in cluster.chosen(None, self.fail)])
+
+    def test_a_run_counts_only_if_the_stream_has_every_message(self):
+        side = comparisons.Side("jetstream", agencies=2)
+        streams = jetstream.JetStream(None, {"node1": 1}, [])
+        figures = {"batches": 4, "row_bytes": 32_000}
+        right = {"messages": 4, "bytes": 32_200, "subjects": {"bets.1": 2, "bets.2": 2}}
+        replicas = [{"current": True}, {"current": True}]
+        for wrong in ({}, {"messages": 3}, {"bytes": 31_999}, {"subjects": {"bets.1": 3, "bets.2": 1}}):
+            told = {"state": right | wrong, "cluster": {"replicas": replicas}}
+            with unittest.mock.patch.object(streams, "ask", lambda *_, told=told: told):
+                if wrong:
+                    with self.assertRaises(report.Failure):
+                        streams.check(side, figures)
+                else:
+                    streams.check(side, figures)
+
+    def test_a_stream_counts_once_all_replicas_have_it(self):
+        streams = jetstream.JetStream(None, {"node1": 1}, [])
+        behind = [[], [{"current": True}], [{"current": True}, {"current": False}], [{"current": True}, {"current": True, "lag": 3}]]
+        told = [{"cluster": {"replicas": one}} for one in [*behind, [{"current": True}, {"current": True}]]]
+        with unittest.mock.patch.object(streams, "ask", side_effect=told), unittest.mock.patch("time.sleep"):
+            self.assertIs(streams.replicated(), told[-1])
+
+    def test_acknowledged_means_synced(self):
+        text = jetstream.configuration("node1", self.folder, 1, {"node1": 2, "node2": 3})
+        self.assertIn("sync_interval: always", text)
+        self.assertIn('routes: ["nats://127.0.0.1:2", "nats://127.0.0.1:3"]', text)
+
+    def test_both_sides_send_as_many_bets(self):
+        sent = {"hub": [], "jetstream": []}
+
+        def run(side, bets):
+            sent[side.program].append(bets)
+            return {"seconds": bets / (1e6 if side.program == "hub" else 3e5), "million_bets_per_second": 1.0}
+
+        pair = next(pair for pair in cluster.pairs() if pair.key == "jetstream")
+        result = cluster.alternate(pair, (run, run), 2, 1.0)
+        self.assertEqual(result.ratios, [1.0, 1.0])
+        self.assertEqual(sent["hub"][-2:], sent["jetstream"][-2:])
+
+    @unittest.skipIf(jetstream.missing(), jetstream.missing())
+    def test_three_servers_keep_what_is_published(self):
+        loads = {"batches": 2, "row_bytes": 18}
+
+        def loaded(side, bets, ports, processes, extra):
+            self.assertEqual((len(ports), len(processes)), (1, 3))
+            for agency in (1, 2):
+                self.assertEqual(jetstream.ask(ports[0], f"bets.{agency}", {"bets": 1})["stream"], "bets")
+            return dict(loads)
+
+        programs = unittest.mock.Mock(directory=self.folder, loaded=loaded)
+        side = comparisons.Side("jetstream", agencies=2)
+        with jetstream.nodes(programs) as streams:
+            # A second run begins with nothing in the stream.
+            for _ in range(2):
+                self.assertEqual(streams.run(side, 2), loads)
+            loads["batches"] = 4
+            with self.assertRaises(report.Failure):
+                streams.run(side, 4)
+        self.assertEqual(list(self.folder.iterdir()), [])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`make bench`, `make bench-size` and `make bench-cluster`: speeds of hubs, written into docs/PERFORMANCE.md.
 
-The hub is compared with the raw floor and Redis, hubs that share a PostgreSQL with a hub over files.
+The hub is compared with the raw floor and Redis, hubs that share a PostgreSQL with a hub over files
+and with JetStream.
 
 Only the standard library. Runs alternate, since a shared machine's speed drifts: a ratio of neighbours in time
 says more than two rates. Every run's store is checked against what was acknowledged before its rate counts.
@@ -14,6 +15,7 @@ import sys
 import time
 
 import cluster
+import jetstream
 import report
 from comparisons import comparisons, idle, measure, memory, sizes, versus_before
 from programs import DESCRIPTORS, ROOT, Failure, Programs, bets_file
@@ -64,10 +66,13 @@ def compare(options, programs, machine):
 
 
 def shared(options, programs, machine):
-    chosen = [pair for pair in cluster.pairs() if not options.only or pair.key in options.only.split(",")]
+    chosen = cluster.chosen(options.only, say)
+    if not chosen:
+        raise Failure("no comparison has a key of --only and can be made here")
     with cluster.cluster(programs) as nodes:
         results = [cluster.measure(nodes, pair, options.pairs, options.seconds, say) for pair in chosen]
-        return report.cluster_section(machine, nodes.version(), results), {}
+        nats = jetstream.version() if any(pair.key == "jetstream" for pair in chosen) else None
+        return report.cluster_section(machine, nodes.version(), results, nats), {}
 
 
 class Parser(argparse.ArgumentParser):

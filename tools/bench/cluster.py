@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import jetstream
 from programs import BACKLOG, DESCRIPTORS, ROOT, Failure, Side, free_port, stopped, wait_for
 
 SCRIPT = ROOT / "tools/cluster.sh"
@@ -235,8 +236,10 @@ def pairs():
     ratio = lambda least: (Goal("ratio", least=least),)
     one, many = {"window": 1}, {"window": 1, "connections": 64, "agencies": 64}
     window = (rate(0.8), Goal("server_cpu_ns_per_bet", most=130))
+    stream = Side("jetstream", protocol="jetstream", **five)
     return [
         Pair("hub", "one hub, five agencies, 64 in flight", "files, `always`", Shared(**five), files(five), window),
+        Pair("jetstream", "one hub, five agencies, 64 in flight", "JetStream R3, `sync_interval: always`", Shared(**five), stream, ratio(1.0)),
         Pair("long", "one hub, five agencies, 64 in flight, 15 times as long", "a short run", Shared(**five), Shared(**five), (rate(0.8),), 15),
         Pair("standbys", "one hub, five agencies, a standby waited for", "not waited for", Shared(**five), Shared(waits=False, **five), ratio(0.9)),
         Pair("two", "two hubs, six agencies, 64 in flight", "one hub", Shared(hubs=2, **six), Shared(**six), ratio(1.2)),
@@ -244,6 +247,16 @@ def pairs():
         Pair("lockstep", "one hub, one agency in lockstep", "files, `always`", Shared(**one), files(one), (Goal("ack_p50_us", most=2000),)),
         Pair("lockstep-64", "one hub, 64 agencies in lockstep", "files, `always`", Shared(**many), files(many), (rate(0.5),)),
     ]
+
+
+def chosen(only, say):
+    """The comparisons with these keys that can be made here, or all; says which cannot, and why."""
+    found = [pair for pair in pairs() if not only or pair.key in only.split(",")]
+    reason = jetstream.missing()
+    if reason and any(pair.against.program == "jetstream" for pair in found):
+        say(f"{reason}: the comparison with JetStream is left out")
+        found = [pair for pair in found if pair.against.program != "jetstream"]
+    return found
 
 
 class Measured:
@@ -258,26 +271,41 @@ class Measured:
         return self.ratios if name == "ratio" else [run[name] for run in runs if name in run]
 
 
+@contextlib.contextmanager
+def opponent(nodes, side):
+    """What runs the other side of a comparison."""
+    if side.program == "jetstream":
+        with jetstream.nodes(nodes.programs) as streams:
+            yield streams
+    else:
+        yield nodes if isinstance(side, Shared) else nodes.programs
+
+
 def measure(nodes, pair, rounds, seconds, say):
     """Runs both sides in turns, each first in every other round, for about `seconds` a run."""
-    programs = nodes.programs
-    run = lambda side, bets: (nodes if isinstance(side, Shared) else programs).run(side, bets)
+    with opponent(nodes, pair.against) as other:
+        result = alternate(pair, (nodes.run, other.run), rounds, seconds)
+    rates = [statistics.median(result.values(side, "million_bets_per_second")) for side in ("hub", "against")]
+    say(f"{pair.what}: {rates[0]:.2f} M bets/s, {statistics.median(result.ratios):.2f} of {pair.other} ({rates[1]:.2f})")
+    return result
+
+
+def alternate(pair, runners, rounds, seconds):
+    """What both sides' runs in turns have measured."""
     sides = [pair.hub, pair.against]
-    sizes = [calibrated(run, side, seconds) for side in sides]
-    # Both sides with one engine do the same work; files would be through with it at once.
-    if isinstance(pair.against, Shared):
+    sizes = [calibrated(run, side, seconds) for run, side in zip(runners, sides, strict=True)]
+    # Both sides do the same work; files would be through with it at once.
+    if isinstance(pair.against, Shared) or pair.against.program == "jetstream":
         sizes = [max(sizes)] * len(sizes)
     sizes[0] = int(sizes[0] * pair.times)
     result = Measured(pair)
     for number in range(rounds):
         runs = [None, None]
         for which in (0, 1) if number % 2 == 0 else (1, 0):
-            runs[which] = run(sides[which], sizes[which])
+            runs[which] = runners[which](sides[which], sizes[which])
         result.hub.append(runs[0])
         result.against.append(runs[1])
         result.ratios.append(runs[0]["million_bets_per_second"] / runs[1]["million_bets_per_second"])
-    rates = [statistics.median(result.values(side, "million_bets_per_second")) for side in ("hub", "against")]
-    say(f"{pair.what}: {rates[0]:.2f} M bets/s, {statistics.median(result.ratios):.2f} of {pair.other} ({rates[1]:.2f})")
     return result
 
 

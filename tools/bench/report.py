@@ -152,11 +152,12 @@ def size_section(machine, found):
     return "\n".join(lines), {}
 
 
-def cluster_section(machine, postgres, results):
-    """Markdown for hubs that share a PostgreSQL."""
+def cluster_section(machine, postgres, results, nats=None):
+    """Markdown for hubs that share a PostgreSQL, and where it was measured for JetStream."""
     machine = {**machine, "redis": None}
+    engines = f"PostgreSQL {postgres}" + (f", three of nats-server {nats}" if nats else "")
     how = (
-        f"Three nodes of PostgreSQL {postgres}, hubs and generator share the machine; `native`. Medians of {len(results[0].ratios)} alternating "
+        f"Three nodes of {engines}, hubs and generator share the machine; `native`. Medians of {len(results[0].ratios)} alternating "
         "runs, in parentheses their range, and for ratios that of the pairs. Each agency has 64 batches in flight, or one in lockstep."
     )
     lines = [
