@@ -1,6 +1,7 @@
 """What `tools/bench` writes: a table, a picture that is one, and nothing outside its markers."""
 
 import dataclasses
+import os
 import pathlib
 import sys
 import tempfile
@@ -170,6 +171,10 @@ class JetStream(unittest.TestCase):
             with self.server(said):
                 self.assertIsNone(jetstream.missing())
                 self.assertIn("jetstream", [pair.key for pair in cluster.chosen(None, self.fail)])
+
+    def test_under_real_time_scheduling_the_comparison_is_left_out(self):
+        with self.server("nats-server: v2.15.1"), unittest.mock.patch("os.sched_getscheduler", return_value=os.SCHED_FIFO):
+            self.assertIn("nice -n -20", jetstream.missing())
 
     def test_a_run_counts_only_if_the_stream_has_every_message(self):
         side = comparisons.Side("jetstream", agencies=2)

@@ -48,6 +48,9 @@ def missing():
         return f"{program()} --version names no version of nats-server; set NATS_SERVER to one of 2.10 or newer"
     if tuple(int(number) for number in found.split(".")[:2]) < OLDEST:
         return f"{program()} is version {found}, and `sync_interval: always` needs 2.10 or newer; set NATS_SERVER to one"
+    # Go's threads wait for each other in loops, and a real-time thread that loops never makes room for the one that it waits for.
+    if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        return "nats-server hangs under chrt (give priority by nice -n -20 instead)"
     return None
 
 
