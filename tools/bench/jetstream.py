@@ -50,7 +50,7 @@ def missing():
         return f"{program()} is version {found}, and `sync_interval: always` needs 2.10 or newer; set NATS_SERVER to one"
     # Go's threads wait for each other in loops, and a real-time thread that loops never makes room for the one that it waits for.
     if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
-        return "nats-server hangs under chrt (give priority by nice -n -20 instead)"
+        return "nats-server hangs under chrt (run --only jetstream without it, on a quiet machine)"
     return None
 
 
