@@ -11,6 +11,7 @@ mod common;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -126,18 +127,26 @@ fn one_draw(
                 scope.spawn(|| agency.run())
             })
             .collect();
-        for kind in failures {
-            if let Some((kind, old)) = to_mend.take() {
-                mend(kind, old, nodes);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            for kind in failures {
+                if let Some((kind, old)) = to_mend.take() {
+                    mend(kind, old, nodes);
+                }
+                let before = round.counts();
+                eventually("all agencies upload", || round.all_have(5, &before));
+                std::thread::sleep(Duration::from_millis(random.below(1000)));
+                to_mend = Some((*kind, nodes.leader()));
+                let (pause, each) = one_failure(*kind, nodes, &mut hubs, &round, random);
+                let times = times.entry(*kind).or_default();
+                times.pauses.push(pause);
+                times.each.push(each);
             }
-            let before = round.counts();
-            eventually("all agencies upload", || round.all_have(5, &before));
-            std::thread::sleep(Duration::from_millis(random.below(1000)));
-            to_mend = Some((*kind, nodes.leader()));
-            let (pause, each) = one_failure(*kind, nodes, &mut hubs, &round, random);
-            let times = times.entry(*kind).or_default();
-            times.pauses.push(pause);
-            times.each.push(each);
+        }));
+        if let Err(panic) = failed {
+            // The agencies would go on for ever.
+            round.abandoned.store(true, Ordering::Relaxed);
+            hubs.kill_all();
+            resume_unwind(panic);
         }
         round.finish.store(true, Ordering::Relaxed);
         agencies.into_iter().map(|agency| agency.join().unwrap()).collect()

@@ -16,6 +16,8 @@ pub struct Round {
     pub began: Instant,
     /// They finish.
     pub finish: AtomicBool,
+    /// The test has failed: they end.
+    pub abandoned: AtomicBool,
     /// Acknowledged batches of each.
     pub acknowledged: [AtomicU64; 5],
     /// The last acknowledgement of any, and the longest time without one.
@@ -28,6 +30,7 @@ impl Round {
         Round {
             began: now,
             finish: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             acknowledged: Default::default(),
             quiet: Mutex::new((now, Duration::ZERO)),
         }
@@ -101,7 +104,7 @@ impl<'a> Agency<'a> {
     /// Uploads, finishes, and waits for its winners.
     pub fn run(mut self) -> Outcome {
         let mut next = 0;
-        loop {
+        while !self.round.abandoned.load(Ordering::Relaxed) {
             let done = match self.dialect {
                 Dialect::Native => self.native(),
                 Dialect::Binary | Dialect::Text | Dialect::KeyValue => self.lockstep(&mut next),
@@ -120,6 +123,7 @@ impl<'a> Agency<'a> {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        self.outcome
     }
 
     /// One connection. `None`: it is left, or there is no draw yet.

@@ -287,6 +287,10 @@ impl Hubs {
         self.hubs[hub].take().unwrap().kill();
     }
 
+    pub fn kill_all(&mut self) {
+        self.hubs.iter_mut().filter_map(Option::take).for_each(|hub| drop(hub.kill()));
+    }
+
     /// Starts a hub that was killed, where it was.
     pub fn revive(&mut self, hub: usize) {
         self.hubs[hub] = Some(serve(&self.settings, &self.addresses[hub]));
