@@ -244,8 +244,17 @@ class Cluster:
                 "target_session_attrs=read-write")
 
     def ask(self, sql, database="postgres"):
+        """What the leader answers. While none takes connections, as where a busy machine makes Patroni elect another, it is asked again."""
         command = [postgres_bin() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, self.conninfo(database)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+        def answer():
+            said = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            return said if said.returncode != 2 else None  # psql's code for a connection that cannot be had, or is lost
+
+        said = self.wait(answer, "no leader takes connections")
+        if said.returncode:
+            raise RuntimeError(f"psql: {said.stderr.strip()}")
+        return said.stdout
 
     def kill(self, n):
         pids = self.pids(n, "postgres")
