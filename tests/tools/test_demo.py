@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import signal
 import subprocess
 import tempfile
 import termios
@@ -35,6 +36,8 @@ class Terminal:
 
         def take_terminal():
             os.setsid()
+            # A shell that runs the tests in the background has them ignore it.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.running = subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdin=theirs, stdout=theirs,
