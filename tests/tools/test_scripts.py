@@ -129,7 +129,7 @@ class Dependencies(unittest.TestCase):
         metadata = subprocess.run(["cargo", "metadata", "--locked", "--offline", "--format-version", "1"], cwd=ROOT,
                                   capture_output=True, text=True)
         if metadata.returncode != 0:
-            self.skipTest(f"cargo knows the crates only with a network: {metadata.stderr.strip()}")
+            self.skipTest(f"cargo knows the crates only with a network: {metadata.stderr.strip().splitlines()[0]}")
         self.packages = [package for package in json.loads(metadata.stdout)["packages"] if package["source"]]
 
     def test_every_licence_is_one_that_is_allowed(self):
