@@ -221,6 +221,10 @@ status() {
     done
 }
 
+# How far a standby's log reaches. One that was started anew names as received what it has asked for, the beginning of a segment,
+# until more comes.
+log_end='greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())'
+
 # Both standbys must answer: each commit that was answered is on one of them, and nothing else says on which. The old
 # leader must have ended, and each standby have read to its end what was on its way, before the two are compared.
 promote() {
@@ -228,9 +232,11 @@ promote() {
     for node in $(others "$leader"); do
         runs "$node" || fail "node$node does not run, and it may be the one with the last commits: start it with \`$0 rejoin\` before"
         until_answered "$node" 'SELECT count(*) FROM pg_stat_wal_receiver' 0 || fail "node$node still receives from somewhere; see $folder/log"
+        # One that was started has replayed all that it has by the time it asks for more.
+        until_answered "$node" 'SELECT pg_last_wal_receive_lsn() IS NOT NULL' t || fail "node$node still replays its log; see $folder/log"
     done
     set -- $(others "$leader")
-    first=$(ask "$1" 'SELECT pg_last_wal_receive_lsn()') && second=$(ask "$2" 'SELECT pg_last_wal_receive_lsn()') && [ -n "$first" ] && [ -n "$second" ] ||
+    first=$(ask "$1" "SELECT $log_end") && second=$(ask "$2" "SELECT $log_end") && [ -n "$first" ] && [ -n "$second" ] ||
         fail "a standby does not say what it has received; see $folder/log"
     [ "$(ask "$1" "SELECT pg_lsn '$first' >= pg_lsn '$second'")" = t ] || set -- "$2" "$1"
     [ "$(ask "$1" "SELECT pg_promote(true, $seconds_max / 2)")" = t ] || fail "node$1 cannot be promoted; see $folder/node$1/log"
