@@ -68,7 +68,7 @@ impl<K: Keep> Hub<K> {
     fn answer_unstored(&mut self, committed: &mut CommittedTurn) {
         let Some(proof) = self.parked.take_proof() else { return };
         let is_drawn = self.lottery.draw_is_committed();
-        let is_certain = |entry: &Entry| entry.outcome.is_of_nothing_stored() || is_drawn && entry.outcome.is_final();
+        let is_certain = |entry: &Entry| entry.outcome.is_certain(is_drawn);
         let mut certain: HashMap<ConnectionId, u32> = HashMap::new();
         for id in self.turn.entries.iter().filter(|entry| is_certain(entry)).filter_map(|entry| entry.id) {
             *certain.entry(id).or_default() += 1;

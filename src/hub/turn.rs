@@ -33,36 +33,21 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    /// Whether its reply is the same whatever is stored.
-    pub(super) fn is_of_nothing_stored(&self) -> bool {
+    /// Whether its reply is the same whatever is stored from now on. `drawn`: the draw is durable, so that no agency's bets or
+    /// standing change any more.
+    pub(super) fn is_certain(&self, drawn: bool) -> bool {
         match self {
             Outcome::NothingToStore
             | Outcome::Rejected { why: Rejection::Batch(_), .. }
-            | Outcome::Refused(Refused::Request(_))
+            | Outcome::Refused(Refused::Request(_) | Refused::Connection(Unwelcome::Busy))
             | Outcome::Ended(Ending::Malformed(_) | Ending::Echo(_)) => true,
-            Outcome::Refused(Refused::Connection(why)) => *why == Unwelcome::Busy,
-            Outcome::Done { .. }
-            | Outcome::FinishUnclaimed
-            | Outcome::Rejected { .. }
-            | Outcome::Refused(_)
-            | Outcome::Ended(_)
-            | Outcome::Excluded { .. }
-            | Outcome::Asked { .. }
-            | Outcome::Dropped => false,
-        }
-    }
-
-    /// Whether its reply stays the same once the draw is durable.
-    pub(super) fn is_final(&self) -> bool {
-        match self {
             Outcome::Done {
                 what: Done::Welcome | Done::Finished { first: false } | Done::Query { first: false, .. },
                 ..
             }
             | Outcome::Rejected { why: Rejection::Refused(_), .. }
-            | Outcome::Refused(Refused::Query(_)) => true,
-            Outcome::NothingToStore
-            | Outcome::Done { .. }
+            | Outcome::Refused(Refused::Query(_)) => drawn,
+            Outcome::Done { .. }
             | Outcome::FinishUnclaimed
             | Outcome::Rejected { .. }
             | Outcome::Refused(_)
