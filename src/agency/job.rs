@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::bet_reader::field_of;
 use crate::config::ConfigError;
 use crate::config::client::{BetVariables, ClientConfig, Mode};
-use crate::lottery::{Bet, RawBet, parse_number, parse_yyyymmdd};
+use crate::lottery::{Bet, RawBet};
 use crate::wire::Dialect;
 
 /// The job of a client.
@@ -84,13 +84,7 @@ impl Job {
         }
         let [first, last, document, birthdate, number] =
             variables.fields.each_ref().map(|field| field.value.as_bytes());
-        let raw = RawBet {
-            first_name: first.into(),
-            last_name: last.into(),
-            document: document.into(),
-            birthdate: parse_yyyymmdd(birthdate),
-            number: parse_number(number),
-        };
+        let raw = RawBet::from_text(first, last, document, birthdate, number);
         let bet = Bet::check(&raw).map_err(|_| refuse(variables, &raw))?;
         dialect.carries(&bet.as_raw()).map_err(|error| ConfigError(format!("environment: {error}")))?;
         Ok(Job::Bet { dialect, bet })

@@ -70,6 +70,19 @@ pub struct RawBet<'a> {
     pub number: Option<u32>,
 }
 
+impl<'a> RawBet<'a> {
+    /// Fields in text form, as in a CSV file or an environment.
+    pub fn from_text(first: &'a [u8], last: &'a [u8], document: &'a [u8], date: &[u8], number: &[u8]) -> RawBet<'a> {
+        RawBet {
+            first_name: first.into(),
+            last_name: last.into(),
+            document: document.into(),
+            birthdate: super::birthdate::parse_yyyymmdd(date),
+            number: parse_number(number),
+        }
+    }
+}
+
 /// A valid bet: only [`Bet::check`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bet {
@@ -119,26 +132,20 @@ impl Bet {
     /// # Errors
     /// The first broken rule, in the order of the fields.
     pub fn check(raw: &RawBet<'_>) -> Result<Bet, BetError> {
+        let Fields { first_name, last_name, document, birthdate, number } = Fields::of(raw);
         Ok(Bet {
-            first_name: check_name(raw.first_name.bytes()).ok_or(BetError::FirstName)?,
-            last_name: check_name(raw.last_name.bytes()).ok_or(BetError::LastName)?,
-            document: check_document(raw.document.bytes()).ok_or(BetError::Document)?,
-            birthdate: Birthdate::from_yyyymmdd(raw.birthdate).ok_or(BetError::Birthdate)?,
-            number: raw.number.ok_or(BetError::Number)?,
+            first_name: first_name?,
+            last_name: last_name?,
+            document: document?,
+            birthdate: birthdate?,
+            number: number?,
         })
     }
 
     /// Every rule that the fields break, in their order: none of a valid bet.
     pub fn broken_rules(raw: &RawBet<'_>) -> impl Iterator<Item = BetError> {
-        let is_date = Birthdate::from_yyyymmdd(raw.birthdate).is_some();
-        let rules = [
-            (check_name(raw.first_name.bytes()).is_some(), BetError::FirstName),
-            (check_name(raw.last_name.bytes()).is_some(), BetError::LastName),
-            (check_document(raw.document.bytes()).is_some(), BetError::Document),
-            (is_date, BetError::Birthdate),
-            (raw.number.is_some(), BetError::Number),
-        ];
-        rules.into_iter().filter(|(kept, _)| !kept).map(|(_, error)| error)
+        let Fields { first_name, last_name, document, birthdate, number } = Fields::of(raw);
+        [first_name.err(), last_name.err(), document.err(), birthdate.err(), number.err()].into_iter().flatten()
     }
 
     /// Checks fields in text form, from a CSV file or an environment.
@@ -146,13 +153,7 @@ impl Bet {
     /// # Errors
     /// As [`Bet::check`].
     pub fn from_text(first: &[u8], last: &[u8], document: &[u8], date: &[u8], number: &[u8]) -> Result<Bet, BetError> {
-        Bet::check(&RawBet {
-            first_name: first.into(),
-            last_name: last.into(),
-            document: document.into(),
-            birthdate: super::birthdate::parse_yyyymmdd(date),
-            number: parse_number(number),
-        })
+        Bet::check(&RawBet::from_text(first, last, document, date, number))
     }
 
     /// First name.
@@ -193,6 +194,27 @@ impl Bet {
             document: self.document.as_bytes().into(),
             birthdate: self.birthdate.yyyymmdd(),
             number: Some(self.number),
+        }
+    }
+}
+
+/// A bet's fields, each checked by itself.
+struct Fields {
+    first_name: Result<Box<str>, BetError>,
+    last_name: Result<Box<str>, BetError>,
+    document: Result<Box<str>, BetError>,
+    birthdate: Result<Birthdate, BetError>,
+    number: Result<u32, BetError>,
+}
+
+impl Fields {
+    fn of(raw: &RawBet<'_>) -> Fields {
+        Fields {
+            first_name: check_name(raw.first_name.bytes()).ok_or(BetError::FirstName),
+            last_name: check_name(raw.last_name.bytes()).ok_or(BetError::LastName),
+            document: check_document(raw.document.bytes()).ok_or(BetError::Document),
+            birthdate: Birthdate::from_yyyymmdd(raw.birthdate).ok_or(BetError::Birthdate),
+            number: raw.number.ok_or(BetError::Number),
         }
     }
 }
