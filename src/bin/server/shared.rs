@@ -9,7 +9,7 @@ use loteria::limits;
 use loteria::logging::{LogOutput, Value};
 use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
-use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerError, LedgerOptions, Password, Replicas};
+use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
 
 use super::Failure;
 use super::options::Options;
@@ -46,9 +46,7 @@ pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Fail
     let (names, addresses) = look_up(postgres)?;
     let mut network = network(postgres, addresses)?;
     let ledger_options = ledger_options(options, postgres, names)?;
-    if let Some(agency) = options.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err()) {
-        return Err(ConfigError(LedgerError::AgencyTooHigh(agency.0).to_string()).into());
-    }
+    ledger_options.check().map_err(|error| ConfigError(error.to_string()))?;
     let mut inspection = Inspection::begin(ledger_options, &mut network, clock.now());
     while !inspection.go_on(&mut network, clock.account(Duration::MAX)) {
         network.wait(limits::ENGINE_HOST_PAUSE)?;

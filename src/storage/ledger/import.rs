@@ -8,11 +8,11 @@ use bytes::{BufMut, BytesMut};
 use super::audit::{agency_rows, draw_row, number, winning_rows};
 use super::keeper::uuid;
 use super::network::Waiting;
-use super::options::LedgerError;
+use super::options::roster_of;
 use super::reader::Reader;
 use super::start::{make_draw, quoted};
 use super::tool_error::EngineError;
-use crate::lottery::{AgencyId, Roster, Standing};
+use crate::lottery::{AgencyId, Standing};
 use crate::storage::keep::Known;
 use crate::storage::open::stopped::{StoppedStore, StoredBatch};
 
@@ -126,15 +126,8 @@ fn check_empty<N: Waiting>(reader: &mut Reader<N>) -> Result<(), EngineError> {
          SELECT FROM loteria.agencies WHERE draw = {draw} ORDER BY agency FOR UPDATE"
     ))?;
     let (row, agencies) = (draw_row(reader)?, agency_rows(reader)?);
-    let options = reader.options();
-    if row.winning_number != options.winning_number {
-        let (stored, ours) = (i64::from(row.winning_number), options.winning_number);
-        return Err(EngineError::Mend(LedgerError::WinningNumber { draw, stored, ours }));
-    }
-    if !agencies.keys().eq(options.roster.ids()) {
-        let (stored, ours) = (roster_of(agencies.keys().copied()), options.roster.to_string());
-        return Err(EngineError::Mend(LedgerError::Roster { draw, stored, ours }));
-    }
+    let ids: Vec<AgencyId> = agencies.keys().copied().collect();
+    reader.options().check_draw(i64::from(row.winning_number), &ids).map_err(EngineError::Mend)?;
     let mut stored = 0u64;
     let sql = format!("SELECT count(*) FROM (SELECT FROM loteria.batches WHERE draw = {draw} LIMIT 1) AS b");
     reader.query(&sql, |mut columns| {
@@ -249,10 +242,4 @@ fn set_drawn<N: Waiting>(reader: &mut Reader<N>, instance: &str) -> Result<(), E
          FROM loteria.agencies a WHERE a.draw = d.draw AND a.standing = 'finished') WHERE draw = {draw}; \
          SELECT pg_notify('loteria', '{draw}')::text"
     ))
-}
-
-/// Agencies as `AGENCIES` has them.
-pub(super) fn roster_of(ids: impl Iterator<Item = AgencyId>) -> String {
-    let text: Vec<String> = ids.map(|id| format!("{id}-{id}")).collect();
-    Roster::parse(&text.join(",")).map_or_else(|_| "none".to_owned(), |roster| roster.to_string())
 }

@@ -6,7 +6,6 @@ use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
 use super::answers::{Columns, ServerError};
-use super::import::roster_of;
 use super::link::Link;
 use super::network::Network;
 use super::options::{LedgerError, LedgerOptions};
@@ -142,18 +141,10 @@ fn draw_of(draw: i32) -> String {
 
 /// Compares the draw as a start does.
 fn compare(mut columns: Columns<'_>, options: &LedgerOptions) -> Result<(), LinkError> {
-    let (draw, ours) = (options.draw, options.winning_number);
     let misshapen = |_| io::Error::new(io::ErrorKind::InvalidData, "the draw in PostgreSQL cannot be read");
     let stored: i64 = columns.text()?.parse().map_err(misshapen)?;
-    if stored != i64::from(ours) {
-        return Err(LinkError::Mend(LedgerError::WinningNumber { draw, stored, ours }));
-    }
     let agencies = columns.optional_text()?.unwrap_or_default();
     let ids = agencies.split(',').filter(|id| !id.is_empty()).map(str::parse);
     let ids: Vec<AgencyId> = ids.map(|id| id.map(AgencyId)).collect::<Result<_, _>>().map_err(misshapen)?;
-    if ids != options.roster.ids() {
-        let (stored, ours) = (roster_of(ids.into_iter()), options.roster.to_string());
-        return Err(LinkError::Mend(LedgerError::Roster { draw, stored, ours }));
-    }
-    Ok(())
+    options.check_draw(stored, &ids).map_err(LinkError::Mend)
 }

@@ -161,9 +161,7 @@ pub(super) struct Trouble {
 impl<N: Network> Ledger<N> {
     /// A ledger that has connected to nothing yet.
     pub fn new(options: LedgerOptions, network: N, now: Moment) -> Ledger<N> {
-        let too_high = options.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err());
-        let opening = too_high
-            .map_or(Opening::Under, |agency| Opening::Done(Box::new(Err(LedgerError::AgencyTooHigh(agency.0)))));
+        let opening = options.check().map_or_else(|error| Opening::Done(Box::new(Err(error))), |()| Opening::Under);
         Ledger {
             network,
             sender: Sender { instance: options.instance, epoch: 0, draw: options.draw },

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::lottery::Roster;
+use crate::lottery::{AgencyId, Roster};
 
 /// What is known of the engine's standbys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,40 @@ pub struct LedgerOptions {
     pub in_flight: usize,
     /// How long an agency with bets is at no instance before it is excluded from the draw; `None`: the draw waits for it.
     pub exclude_after: Option<Duration>,
+}
+
+impl LedgerOptions {
+    /// Checks what needs no connection.
+    ///
+    /// # Errors
+    /// An agency's number has no place in the engine's tables.
+    pub fn check(&self) -> Result<(), LedgerError> {
+        let too_high = self.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err());
+        too_high.map_or(Ok(()), |agency| Err(LedgerError::AgencyTooHigh(agency.0)))
+    }
+
+    /// Compares the draw that the engine has with this hub's: all hubs of a draw have the same number and agencies. `agencies` are
+    /// ascending.
+    ///
+    /// # Errors
+    /// It has another winning number, or other agencies.
+    pub(super) fn check_draw(&self, winning_number: i64, agencies: &[AgencyId]) -> Result<(), LedgerError> {
+        let (draw, roster) = (self.draw, &self.roster);
+        if winning_number != i64::from(self.winning_number) {
+            return Err(LedgerError::WinningNumber { draw, stored: winning_number, ours: self.winning_number });
+        }
+        if agencies != roster.ids() {
+            let stored = roster_of(agencies.iter().copied());
+            return Err(LedgerError::Roster { draw, stored, ours: roster.to_string() });
+        }
+        Ok(())
+    }
+}
+
+/// Agencies as `AGENCIES` has them.
+pub(super) fn roster_of(ids: impl Iterator<Item = AgencyId>) -> String {
+    let text: Vec<String> = ids.map(|id| format!("{id}-{id}")).collect();
+    Roster::parse(&text.join(",")).map_or_else(|_| "none".to_owned(), |roster| roster.to_string())
 }
 
 /// Why a ledger cannot be used; a person has to mend it.

@@ -10,7 +10,7 @@ use super::stage::LinkError;
 use super::wire::{Answer, InstanceRow, Sent, What};
 use super::work::{Ask, Head, Work};
 use crate::limits;
-use crate::lottery::{AgencyId, Bet, Roster, Standing};
+use crate::lottery::{AgencyId, Bet, Standing};
 use crate::mutants::{self, Mutant};
 use crate::storage::keep::{Committed, Compared, InstanceView, Known, Learned, Settled};
 
@@ -204,8 +204,10 @@ impl<N: Network> Ledger<N> {
         let is_drawn = winners.is_some();
         let learned = Learned { agencies: answer.known.clone(), compared: Vec::new(), drawn: winners };
         if self.is_opening() {
-            let mismatch = self.mismatch(&answer);
-            self.opening = Opening::Done(Box::new(mismatch.map_or(Ok(learned), Err)));
+            let stored = answer.draw.as_ref().map_or(0, |draw| draw.winning_number);
+            let agencies: Vec<AgencyId> = answer.known.iter().map(|known| known.agency).collect();
+            let checked = self.options.check_draw(stored, &agencies);
+            self.opening = Opening::Done(Box::new(checked.map(|()| learned)));
             return;
         }
         self.settled.push_back(Settled::Learned(Box::new(learned)));
@@ -218,22 +220,6 @@ impl<N: Network> Ledger<N> {
     fn seen(&self, row: &InstanceRow) -> InstanceView {
         let InstanceRow { here, name, turn, seen_ago } = row.clone();
         InstanceView { here, name, turn, seen_ago, read_at: self.now }
-    }
-
-    /// Whether the draw that the engine has is another than this hub's.
-    fn mismatch(&self, answer: &Answer) -> Option<LedgerError> {
-        let (draw, ours) = (self.options.draw, self.options.winning_number);
-        let stored = answer.draw.as_ref().map_or(0, |draw| draw.winning_number);
-        if stored != i64::from(ours) {
-            return Some(LedgerError::WinningNumber { draw, stored, ours });
-        }
-        let ids: Vec<AgencyId> = answer.known.iter().map(|known| known.agency).collect();
-        let roster = &self.options.roster;
-        (ids != roster.ids()).then(|| {
-            let text: Vec<String> = ids.iter().map(|id| format!("{id}-{id}")).collect();
-            let stored = Roster::parse(&text.join(",")).map_or_else(|_| "none".to_owned(), |roster| roster.to_string());
-            LedgerError::Roster { draw, stored, ours: roster.to_string() }
-        })
     }
 
     /// Notes why the engine cannot be used, and logs it, at most once a minute.
