@@ -50,12 +50,25 @@ pub struct Told {
     pub next_content: u32,
 }
 
+/// A cluster whose flushes and replication take any time.
+fn cluster(random: &mut Random) -> Rc<RefCell<Cluster>> {
+    let delays = Delays { flush: random.below(3000), replication: random.below(20_000) };
+    Rc::new(RefCell::new(Cluster::new(random.next(), true, delays)))
+}
+
+/// Lets time pass until something happens by itself: one of `wakes`, or in the cluster. `most` microseconds at most.
+fn pass(cluster: &Rc<RefCell<Cluster>>, wakes: impl Iterator<Item = u64>, most: u64) {
+    let mut cluster = cluster.borrow_mut();
+    let now = cluster.now();
+    let next = wakes.chain(cluster.next_event()).filter(|at| *at > now).min().unwrap_or(u64::MAX);
+    cluster.advance(next.min(now + 1 + most));
+}
+
 fn run(seed: u64, counts: &mut BTreeMap<&'static str, u32>) {
     let mut random = Random::new(seed);
-    let delays = Delays { flush: random.below(3000), replication: random.below(20_000) };
-    let mut cluster = Cluster::new(random.next(), true, delays);
-    cluster.set_eager(random.chance(500));
-    let cluster = Rc::new(RefCell::new(cluster));
+    let cluster = cluster(&mut random);
+    let eager = random.chance(500);
+    cluster.borrow_mut().set_eager(eager);
     let mut hubs = [1, 2].map(|number| Hub::new(number, Rc::clone(&cluster), random.next()));
     let (mut told, mut trouble) = (Told::default(), Trouble::new(random.next()));
     // Then the other one may have batches that come too late.
@@ -79,9 +92,7 @@ fn run(seed: u64, counts: &mut BTreeMap<&'static str, u32>) {
         if hubs.iter().all(Hub::knows_draw) {
             break;
         }
-        let wakes = hubs.iter().filter_map(Hub::wake).chain(cluster.borrow().next_event());
-        let next = wakes.filter(|at| *at > now).min().unwrap_or(u64::MAX).min(now + 1 + random.below(20_000));
-        cluster.borrow_mut().advance(next);
+        pass(&cluster, hubs.iter().filter_map(Hub::wake), random.below(20_000));
     }
     check(&cluster.borrow(), &told, &hubs);
 }

@@ -1,12 +1,11 @@
 //! A failover to a standby that lags: what was acknowledged is gone, and the hubs must say so and hold the draw.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::Told;
-use crate::engine_model::{Cluster, Delays, Random};
+use crate::engine_model::{Cluster, Random};
 use crate::hub::{Hub, content_of};
+use crate::{Told, cluster, pass};
 
 /// Microseconds of the model's time that the draw would need after the last finish, and a few more.
 const DRAW_WITHIN: u64 = 20_000_000;
@@ -15,8 +14,7 @@ const AT_MOST: u64 = 300_000_000;
 /// Whether something was forgotten.
 pub fn run(seed: u64) -> bool {
     let mut random = Random::new(seed);
-    let delays = Delays { flush: random.below(3000), replication: random.below(20_000) };
-    let cluster = Rc::new(RefCell::new(Cluster::new(random.next(), true, delays)));
+    let cluster = cluster(&mut random);
     let mut hubs = [1, 2].map(|number| Hub::new(number, Rc::clone(&cluster), random.next()));
     let (mut told, mut counts) = (Told::default(), BTreeMap::new());
     let stall_at = 200_000 + random.below(1_000_000);
@@ -38,9 +36,7 @@ pub fn run(seed: u64) -> bool {
             finished_at = Some(now);
             hubs[0].finish_all();
         }
-        let wakes = hubs.iter().filter_map(Hub::wake).chain(cluster.borrow().next_event());
-        let next = wakes.filter(|at| *at > now).min().unwrap_or(u64::MAX).min(now + 1 + random.below(20_000));
-        cluster.borrow_mut().advance(next);
+        pass(&cluster, hubs.iter().filter_map(Hub::wake), random.below(20_000));
     }
     let (forgot, cluster) = (forgot.unwrap_or(false), cluster.borrow());
     // Turns that only read may be gone, too: then it is held although no bet is missing.

@@ -1,12 +1,11 @@
 //! The leader stands still and another node leads: its connections stay open and nothing comes on them any more.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::Told;
-use crate::engine_model::{Cluster, Delays, Random};
+use crate::engine_model::Random;
 use crate::hub::Hub;
+use crate::{Told, cluster, pass};
 
 /// Microseconds of the model's time.
 const SECOND: u64 = 1_000_000;
@@ -15,8 +14,7 @@ const GOES_ON_WITHIN: u64 = 8 * SECOND;
 
 pub fn run(seed: u64) {
     let mut random = Random::new(seed);
-    let delays = Delays { flush: random.below(3000), replication: random.below(20_000) };
-    let cluster = Rc::new(RefCell::new(Cluster::new(random.next(), true, delays)));
+    let cluster = cluster(&mut random);
     let mut hub = Hub::new(1, Rc::clone(&cluster), random.next());
     let (mut told, mut counts) = (Told::default(), BTreeMap::new());
     let pause_after = 1 + random.index(40);
@@ -38,8 +36,6 @@ pub fn run(seed: u64) {
         }
         let until = fail_over_at.unwrap_or(SECOND) + GOES_ON_WITHIN;
         assert!(now < until, "seed {seed}: it waits for the one that is silent");
-        let wakes = hub.wake().into_iter().chain(cluster.borrow().next_event());
-        let next = wakes.filter(|at| *at > now).min().unwrap_or(u64::MAX).min(now + 1 + random.below(20_000));
-        cluster.borrow_mut().advance(next);
+        pass(&cluster, hub.wake().into_iter(), random.below(20_000));
     }
 }

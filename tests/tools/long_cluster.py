@@ -142,7 +142,8 @@ class Cluster(unittest.TestCase):
         self.assertRegex(self.does("rejoin"), r"\Anode1 follows node[23]\n\Z")
         self.assertEqual(sorted(self.nodes().values()), ["leader", "standby", "standby"])
 
-    def test_the_standby_that_is_ahead_is_promoted_whatever_its_number(self):
+    def one_row_without_node2(self):
+        """A table of which node2 has everything but its row."""
         self.does("psql", "-qc", "CREATE TABLE written (n int)")
         self.as_node("truncate", "--size=0", self.folder / "node2/data/follow.conf")
         self.signal("node2", "HUP")
@@ -150,7 +151,18 @@ class Cluster(unittest.TestCase):
         while self.does("psql", "-Atc", receivers).strip() != "1":
             pass
         self.does("psql", "-qc", "INSERT INTO written VALUES (1)")
+
+    def test_the_standby_that_is_ahead_is_promoted_whatever_its_number(self):
+        self.one_row_without_node2()
         self.does("kill-leader")
+        self.assertRegex(self.does("promote"), r"\Anode3 leads ")
+        self.assertEqual(self.does("psql", "-Atc", "TABLE written"), "1\n")
+
+    def test_a_standby_that_is_ahead_is_promoted_also_where_it_was_started_anew(self):
+        self.one_row_without_node2()
+        self.end("node3")
+        self.does("kill-leader")
+        self.assertEqual(self.run_script("rejoin").stdout, "node3 follows node1\n")
         self.assertRegex(self.does("promote"), r"\Anode3 leads ")
         self.assertEqual(self.does("psql", "-Atc", "TABLE written"), "1\n")
 
