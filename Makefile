@@ -75,7 +75,8 @@ simulate: ## one run of the simulated hub, told: SEED=
 soak: ## as many simulated runs as there is time for: SOAK_SEEDS= (200000), FIRST_SEED=, SOAK_THREADS=
 	cargo test --locked --profile soak --test simulation -- --ignored --exact soak --nocapture
 
-soak-cluster: ## as many runs of simulated hubs that share a draw: CLUSTER_SEEDS= (5000), FIRST_SEED= (0)
+soak-cluster: ## as many runs of simulated hubs that share a draw: CLUSTER_SEEDS= (5000), FIRST_SEED= (0), HUBS_COUNT= (1 to 3), SOAK_THREADS=
+	SOAK_THREADS='$(or $(SOAK_THREADS),$(shell nproc))' \
 	HUBS_SEEDS='$(or $(CLUSTER_SEEDS),5000)' HUBS_LEDGER_SEEDS='$(or $(CLUSTER_SEEDS),5000)' \
 	HUBS_FIRST_SEED='$(or $(FIRST_SEED),0)' HUBS_LEDGER_FIRST_SEED='$(or $(FIRST_SEED),0)' \
 	LEDGER_SEEDS='$(or $(CLUSTER_SEEDS),5000)' LEDGER_FIRST_SEED='$(or $(FIRST_SEED),0)' \

@@ -113,7 +113,8 @@ impl<B: Backend> World<B> {
         let roster = Roster::parse(&agencies.to_string()).unwrap();
         let policy = Policy::default();
         let mut world = World { random, backend, roster, hubs: vec![], clients, links: vec![], policy, leaves: None };
-        let hubs = 1 + world.random.below(3);
+        let drawn = 1 + world.random.below(3);
+        let hubs = number_from_env("HUBS_COUNT").unwrap_or(drawn);
         world.hubs = (0..hubs).map(|_| Place::Starting(world.backend.start(&world.roster))).collect();
         world
     }
@@ -330,12 +331,24 @@ fn rows(agency: AgencyId, bets: &[loteria::lottery::Bet]) -> Vec<u8> {
     rows.bytes().to_vec()
 }
 
-/// Runs the seeds that the environment chooses, `count` by default.
-pub fn run_seeds(name: &str, count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
-    let number = |name: &str, default| std::env::var(name).map_or(default, |value| value.parse().unwrap());
-    let first = number(&format!("{name}_FIRST_SEED"), 0);
-    for seed in first..first + number(&format!("{name}_SEEDS"), count) {
-        let outcome = std::panic::catch_unwind(|| run(seed));
-        assert!(outcome.is_ok(), "{name}_FIRST_SEED={seed} {name}_SEEDS=1 repeats it");
-    }
+fn number_from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Runs the seeds that the environment chooses, `count` by default, shared out to `SOAK_THREADS` threads.
+pub fn run_seeds(name: &str, count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe + Sync) {
+    let first = number_from_env(&format!("{name}_FIRST_SEED")).unwrap_or(0);
+    let end = first + number_from_env(&format!("{name}_SEEDS")).unwrap_or(count);
+    let threads = number_from_env("SOAK_THREADS").unwrap_or(1).max(1);
+    std::thread::scope(|scope| {
+        for at in 0..threads {
+            let run = &run;
+            scope.spawn(move || {
+                for seed in (first + at..end).step_by(usize::try_from(threads).unwrap()) {
+                    let outcome = std::panic::catch_unwind(|| run(seed));
+                    assert!(outcome.is_ok(), "{name}_FIRST_SEED={seed} {name}_SEEDS=1 repeats it");
+                }
+            });
+        }
+    });
 }
