@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ROOT / "tools/bench"))
 import cluster  # noqa: E402
 import comparisons  # noqa: E402
 import jetstream  # noqa: E402
+import quota  # noqa: E402
 import report  # noqa: E402
 
 MACHINE = {
@@ -136,6 +138,37 @@ class Cluster(unittest.TestCase):
         self.assertEqual(cluster.Goal("ratio", least=0.9).text(), "ratio ≥ 0.9")
 
 
+class Quota(unittest.TestCase):
+    """Hubs that get a part of a processor each."""
+
+    def test_without_control_groups_slow_hubs_are_left_out_aloud(self):
+        said = []
+        with unittest.mock.patch.object(quota, "ROOTS", [ROOT / "absent"]):
+            self.assertEqual([pair.key for pair in cluster.chosen("three,three-slow", said.append)], ["three"])
+            cluster.chosen("three", said.append)
+        self.assertEqual(len(said), 1)
+        self.assertRegex(said[0], "no CPU quota.*root.*slow hubs are left out")
+
+    def test_a_program_gets_its_part_of_a_processor(self):
+        if reason := quota.missing():
+            self.skipTest(reason)
+        with quota.group(0.2) as folder, subprocess.Popen(["sleep", "60"]) as process:
+            try:
+                quota.enter(folder, process)
+                self.assertEqual((folder / "cgroup.procs").read_text().split(), [str(process.pid)])
+                values = [(folder / name).read_text() for name in os.listdir(folder) if name in ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+                self.assertEqual({int(value) for text in values for value in text.split()}, {1000, 5000})
+            finally:
+                process.kill()
+        self.assertFalse(folder.exists())
+
+    def test_slow_hubs_are_compared_with_one_that_is_as_slow(self):
+        slow = [pair for pair in cluster.pairs() if pair.hub.part]
+        self.assertEqual([(pair.hub.hubs, pair.against.hubs) for pair in slow], [(2, 1), (3, 1)])
+        for pair in slow:
+            self.assertEqual(pair.hub.part, pair.against.part)
+
+
 class JetStream(unittest.TestCase):
     """The other side of a comparison: without servers, but for the last test."""
 
@@ -170,7 +203,7 @@ class JetStream(unittest.TestCase):
         for said in ("nats-server: v2.10.0", "nats-server: v2.15.1-RC.1", "nats-server: v3.0.0"):
             with self.server(said):
                 self.assertIsNone(jetstream.missing())
-                self.assertIn("jetstream", [pair.key for pair in cluster.chosen(None, self.fail)])
+                self.assertIn("jetstream", [pair.key for pair in cluster.chosen("jetstream", self.fail)])
 
     def test_under_real_time_scheduling_the_comparison_is_left_out(self):
         with self.server("nats-server: v2.15.1"), unittest.mock.patch("os.sched_getscheduler", return_value=os.SCHED_FIFO):

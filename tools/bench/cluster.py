@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import jetstream
+import quota
 from programs import BACKLOG, DESCRIPTORS, ROOT, Failure, Side, free_port, stopped, wait_for
 
 SCRIPT = ROOT / "tools/cluster.sh"
@@ -22,17 +23,20 @@ BETS_MAX = 40_000_000
 # What docs/CLUSTER.md has in Patroni's configuration, in sizes for one machine with three nodes: the log's segments are
 # used again, and no checkpoint comes by time. A log that is kept longer leaves none to use again.
 SETTINGS = {"max_wal_size": "2GB", "min_wal_size": "1GB", "wal_keep_size": "256MB", "checkpoint_timeout": "15min"}
+# So little of a processor that a hub, not the nodes, bounds the rate also on a small machine.
+SLOW_PART = 0.04
 # As much of the log as there are segments to use again, in pieces of 1 MiB: making new ones costs half the throughput.
 WARM_PIECES = 1300
 
 
 @dataclasses.dataclass(frozen=True)
 class Shared(Side):
-    """Hubs that share one draw, and whether their commits wait for a standby."""
+    """Hubs that share one draw, whether their commits wait for a standby, and the part of a processor that each hub gets."""
 
     protocol: str = "native"
     hubs: int = 1
     waits: bool = True
+    part: float | None = None
 
 
 def missing():
@@ -126,11 +130,14 @@ class Cluster:
             f"[LIMITS]\nMAX_CONNECTIONS = {DESCRIPTORS}\nDIALECTS = {side.protocol}\n"
         )
         log = folder / "log.txt"
-        with open(log, "wb") as output:
-            process = subprocess.Popen([self.programs.server], cwd=folder, stdout=output, stderr=subprocess.STDOUT)
-        with stopped(process, log):
-            wait_for(port, process, log)
-            yield process
+        with quota.group(side.part) if side.part else contextlib.nullcontext() as group:
+            with open(log, "wb") as output:
+                process = subprocess.Popen([self.programs.server], cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+            with stopped(process, log):
+                wait_for(port, process, log)
+                if group:
+                    quota.enter(group, process)
+                yield process
 
     def processor_seconds(self):
         """Processor time of all nodes so far: their processes, and those that have ended."""
@@ -237,6 +244,8 @@ def pairs():
     one, many = {"window": 1}, {"window": 1, "connections": 64, "agencies": 64}
     window = (rate(0.8), Goal("server_cpu_ns_per_bet", most=130))
     stream = Side("jetstream", protocol="jetstream", **five)
+    slow = lambda hubs: Shared(hubs=hubs, part=SLOW_PART, **six)
+    slowly = f"each on {SLOW_PART:.0%} of a processor"
     return [
         Pair("hub", "one hub, five agencies, 64 in flight", "files, `always`", Shared(**five), files(five), window),
         Pair("jetstream", "one hub, five agencies, 64 in flight", "JetStream R3, `sync_interval: always`", Shared(**five), stream, ratio(1.0)),
@@ -244,6 +253,8 @@ def pairs():
         Pair("standbys", "one hub, five agencies, a standby waited for", "not waited for", Shared(**five), Shared(waits=False, **five), ratio(0.9)),
         Pair("two", "two hubs, six agencies, 64 in flight", "one hub", Shared(hubs=2, **six), Shared(**six), ratio(1.2)),
         Pair("three", "three hubs, six agencies, 64 in flight", "one hub", Shared(hubs=3, **six), Shared(**six), ratio(1.3)),
+        Pair("two-slow", f"two hubs, six agencies, 64 in flight, {slowly}", "one such hub", slow(2), slow(1), ratio(1.2)),
+        Pair("three-slow", f"three hubs, six agencies, 64 in flight, {slowly}", "one such hub", slow(3), slow(1), ratio(1.3)),
         Pair("lockstep", "one hub, one agency in lockstep", "files, `always`", Shared(**one), files(one), (Goal("ack_p50_us", most=2000),)),
         Pair("lockstep-64", "one hub, 64 agencies in lockstep", "files, `always`", Shared(**many), files(many), (rate(0.5),)),
     ]
@@ -252,10 +263,15 @@ def pairs():
 def chosen(only, say):
     """The comparisons with these keys that can be made here, or all; says which cannot, and why."""
     found = [pair for pair in pairs() if not only or pair.key in only.split(",")]
-    reason = jetstream.missing()
-    if reason and any(pair.against.program == "jetstream" for pair in found):
-        say(f"{reason}: the comparison with JetStream is left out")
-        found = [pair for pair in found if pair.against.program != "jetstream"]
+    needs = (
+        (jetstream.missing, lambda pair: pair.against.program == "jetstream", "the comparison with JetStream is"),
+        (quota.missing, lambda pair: pair.hub.part, "the comparisons of slow hubs are"),
+    )
+    for missing, needed, what in needs:
+        reason = missing() if any(map(needed, found)) else None
+        if reason:
+            say(f"{reason}: {what} left out")
+            found = [pair for pair in found if not needed(pair)]
     return found
 
 
