@@ -392,17 +392,19 @@ impl Peer {
     }
 
     pub fn native_write(&mut self, kind: u8, body: &[u8]) {
-        let mut content = vec![kind];
-        content.extend(body);
-        let length = u32::try_from(content.len() + 4).unwrap();
-        self.write(&length.to_be_bytes());
-        self.write(&content);
-        self.write(&crc32c::crc32c(&content).to_be_bytes());
+        self.write(&native_frame(kind, body));
     }
 
     pub fn native_ack(&mut self, next: u64) {
         self.native_write(0x81, &next.to_be_bytes());
     }
+}
+
+/// A frame of `native`.
+pub fn native_frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let content = [&[kind], body].concat();
+    let length = u32::try_from(content.len() + 4).unwrap();
+    [&length.to_be_bytes()[..], &content, &crc32c::crc32c(&content).to_be_bytes()].concat()
 }
 
 /// Rows of an agency's file, `count` of them, ended by `end`; document 30000001 on, in order.
