@@ -65,6 +65,35 @@ fn misnumbered() {
     assert_eq!(central.borrow().agencies[&AgencyId(1)].batches.len(), 1);
 }
 
+/// A batch is in flight, and has come again by another connection, while another hub has stored other bets under its number.
+#[test]
+fn a_batch_that_repeats_one_in_flight_is_no_repetition_of_what_another_hub_has_stored() {
+    // Which documents the two connections send under number 0, and what the second one is told.
+    for (documents, told) in [([21, 21], Cause::Conflict), ([21, 11], Cause::StorageFull)] {
+        let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+        let mut hubs = [1, 2].map(|seed| hub_over(&central, seed));
+        let [first, again] = [0, 1].map(|_| hubs[1].open(PEER, Moment::default()).unwrap());
+        for peer in [first, again] {
+            say(&mut hubs[1], peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+        }
+        let elsewhere = hubs[0].open(PEER, Moment::default()).unwrap();
+        say(&mut hubs[0], elsewhere, |out| {
+            Dialect::Native.put_hello(AgencyId(1), out);
+        });
+        say(&mut hubs[0], elsewhere, |out| put_batch(0, 11, out));
+        let before = hubs[1].outgoing(again).len();
+        for (peer, document) in [first, again].into_iter().zip(documents) {
+            let mut batch = Vec::new();
+            put_batch(0, document, &mut batch);
+            hubs[1].receive(peer, &batch, Moment::default());
+        }
+        say(&mut hubs[1], again, |_| {});
+        let answer = &hubs[1].outgoing(again)[before..];
+        let (_, answer) = Dialect::Native.read_answer(answer, Expecting::Stored).unwrap().unwrap();
+        assert!(matches!(answer, Answer::Rejected { cause, .. } if cause == told), "{documents:?}: {answer:?}");
+    }
+}
+
 #[test]
 fn a_batch_that_came_again_and_is_stored_no_more_ends_its_connection() {
     let central = Rc::new(RefCell::new(Central::new(1, 0, false)));

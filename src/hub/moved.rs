@@ -17,13 +17,21 @@ use crate::wire::Rejection;
 type Misnumbered = HashSet<(ConnectionId, AgencyId)>;
 
 /// The answers to comparisons, each used once.
-struct Comparisons(Vec<Compared>);
+struct Comparisons {
+    answers: Vec<Compared>,
+    /// Numbers of batches that were in flight here, and under which other hubs have stored other bets.
+    displaced: HashSet<(AgencyId, u64)>,
+}
 
 impl Comparisons {
+    fn of(answers: Vec<Compared>) -> Comparisons {
+        Comparisons { answers, displaced: HashSet::new() }
+    }
+
     /// Whether the bets of that batch are those stored; `None`: no batch is stored under the number.
     fn take(&mut self, agency: AgencyId, sequence: u64) -> Option<bool> {
-        let at = self.0.iter().position(|compared| compared.agency == agency && compared.sequence == sequence)?;
-        Some(self.0.remove(at).same)
+        let at = self.answers.iter().position(|compared| compared.agency == agency && compared.sequence == sequence)?;
+        Some(self.answers.remove(at).same)
     }
 }
 
@@ -33,7 +41,7 @@ impl<K: Keep> Hub<K> {
         let Learned { agencies, compared, drawn } = learned;
         self.learn_agencies(&agencies);
         if !compared.is_empty() {
-            let mut comparisons = Comparisons(compared);
+            let mut comparisons = Comparisons::of(compared);
             for entry in &mut committed.entries {
                 if let Outcome::Asked { agency, sequence, count } = entry.outcome {
                     entry.outcome = self.compared(entry.id, (agency, sequence, count), &mut comparisons);
@@ -73,7 +81,7 @@ impl<K: Keep> Hub<K> {
         if !mutants::is(Mutant::ForgetLearned) {
             self.learn_agencies(&learned.agencies);
         }
-        let mut comparisons = Comparisons(learned.compared);
+        let mut comparisons = Comparisons::of(learned.compared);
         let mut misnumbered = Misnumbered::new();
         for entry in &mut entries {
             let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
@@ -111,8 +119,13 @@ impl<K: Keep> Hub<K> {
             Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
                 self.gap(entry.id)
             }
+            Outcome::Done { agency, what: Done::Repeated { sequence } }
+                if comparisons.displaced.contains(&(agency, sequence)) =>
+            {
+                self.conflict(entry.id, (agency, sequence, 0))
+            }
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
-                if !self.has_batch(agency, sequence) =>
+                if !self.has_batch(agency, sequence) || comparisons.displaced.contains(&(agency, sequence)) =>
             {
                 // Its client sends it again: it may be the one that is stored.
                 Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
@@ -147,11 +160,18 @@ impl<K: Keep> Hub<K> {
         let numbered = matches!(place, Place::Numbered(_));
         if numbered && (follows || sequence > next) {
             self.keeping.keeper.stage_again(None);
+            if comparisons.take(agency, sequence) == Some(false) {
+                comparisons.displaced.insert((agency, sequence));
+            }
             return self.gap(id);
         }
         if numbered && sequence < next {
             self.keeping.keeper.stage_again(None);
-            return self.compared(id, (agency, sequence, bets), comparisons);
+            let outcome = self.compared(id, (agency, sequence, bets), comparisons);
+            if let Outcome::Rejected { .. } = outcome {
+                comparisons.displaced.insert((agency, sequence));
+            }
+            return outcome;
         }
         if let Err(refusal) = self.lottery.admits(agency) {
             self.keeping.keeper.stage_again(None);
@@ -177,15 +197,18 @@ impl<K: Keep> Hub<K> {
             Some(same) if same || mutants::is(Mutant::IgnoreConflict) => {
                 Outcome::Done { agency, what: Done::Repeated { sequence } }
             }
-            Some(_) => {
-                if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
-                    let session = &mut self.connections[slot].session;
-                    (session.awaiting_resend, session.in_conflict) = (Some(sequence), true);
-                }
-                Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
-            }
+            Some(_) => self.conflict(id, (agency, sequence, count)),
             None => self.gap(id),
         }
+    }
+
+    /// Other bets are stored under that number.
+    fn conflict(&mut self, id: Option<ConnectionId>, (agency, sequence, count): (AgencyId, u64, u32)) -> Outcome {
+        if let Some(slot) = id.and_then(|id| self.connections.slot(id)) {
+            let session = &mut self.connections[slot].session;
+            (session.awaiting_resend, session.in_conflict) = (Some(sequence), true);
+        }
+        Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
     }
 
     fn rejected_late(
