@@ -335,6 +335,37 @@ fn an_engine_that_has_forgotten_what_it_confirmed_has_its_draw_held() {
 }
 
 #[test]
+fn a_draw_that_could_not_be_held_at_once_is_held_and_not_made_before() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
+    // The row is locked by another one for too long; then the leader is lost, before it answers.
+    engine.ask(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION not_yet() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+           CASE nextval('public.tries')
+             WHEN 1 THEN RAISE 'locked' USING ERRCODE = '55P03';
+             WHEN 2 THEN PERFORM pg_terminate_backend(pg_backend_pid());
+             ELSE NULL;
+           END CASE;
+           RETURN new;
+         END $$;
+         CREATE TRIGGER not_yet BEFORE UPDATE ON loteria.draws FOR EACH ROW WHEN (new.held IS NOT NULL)
+           EXECUTE FUNCTION not_yet();
+         UPDATE loteria.instances SET turn = 0; DELETE FROM loteria.batches;
+         UPDATE loteria.agencies SET batches = 0, bets = 0, standing = 'finished';
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub 1'",
+    );
+    let held = desk.wait_for("the draw to be held", |_| {
+        let held = engine.ask("SELECT held FROM loteria.draws");
+        (!held.is_empty()).then_some(held)
+    });
+    assert!(held.contains("are gone"), "{held}");
+    assert_eq!(engine.ask("SELECT drawn_at IS NULL FROM loteria.draws"), "t");
+}
+
+#[test]
 fn a_turn_without_space_is_taken_back_and_finishes_wait() {
     let Some(engine) = Engine::start() else { return };
     let mut desk = Desk::open(&engine, 1);

@@ -73,8 +73,10 @@ pub(super) struct Course {
     pub retry_at: Option<Moment>,
     /// The hub has not taken yet what takes turns back.
     pub untold: bool,
-    /// Why the draw is to be held.
+    /// Why the draw is to be held, until it is known to be.
     pub hold: Option<String>,
+    /// The engine has refused to hold it: it is asked again then.
+    pub hold_at: Option<Moment>,
     /// What the look under way asks.
     pub look: Work,
 }

@@ -53,9 +53,7 @@ impl<N: Network> Ledger<N> {
             return;
         }
         self.course.retry_at = None;
-        if let Some(why) = self.course.hold.take() {
-            self.hold_draw(&why);
-        }
+        self.send_hold();
         if self.course.confirmed > 0 || self.course.moved {
             // Alone, so that what fails is the look.
             if self.wire.is_empty() {
@@ -167,6 +165,10 @@ impl<N: Network> Ledger<N> {
 
     /// Tries the draw, where it may be due.
     fn send_try(&mut self) {
+        if self.course.hold.is_some() {
+            // The draw may not be held yet.
+            return;
+        }
         let sender = self.sender;
         if let Some(link) = &mut self.links.main
             && std::mem::take(&mut self.survey.try_draw)
@@ -201,9 +203,17 @@ impl<N: Network> Ledger<N> {
         self.expect_answer(Sent::new(What::Survey, engine, steps));
     }
 
-    fn hold_draw(&mut self, why: &str) {
+    /// Has the draw held, where it is to be. That is asked again until it is answered: a draw that is not held is made on less than
+    /// what was confirmed.
+    fn send_hold(&mut self) {
+        let is_asked = self.wire.iter().any(|sent| sent.what == What::Hold);
+        if is_asked || self.course.hold_at.is_some_and(|at| self.now < at) {
+            return;
+        }
+        let Some(why) = &self.course.hold else { return };
         let text = start::hold_draw(self.options.draw, why);
         let Some(link) = &mut self.links.main else { return };
+        self.course.hold_at = None;
         match frontend::query(&text, &mut link.out) {
             Ok(()) => self.expect_answer(Sent::new(What::Hold, 0, &[Step::Other])),
             Err(error) => log::error!("action: engine | result: fail | reason: the draw is not held: {error}"),

@@ -35,7 +35,10 @@ impl<N: Network> Ledger<N> {
                 }
                 Ok(())
             }
-            (What::Hold, _) => Ok(()),
+            (What::Hold, _) => {
+                self.course.hold = None;
+                Ok(())
+            }
             (What::Turn | What::Look | What::Survey, Some(1)) => self.note_committed(sent),
             (What::Turn, None) if mutants::is(Mutant::ReadWithoutCommit) => match self.course.failed {
                 Some(_) => Ok(()),
@@ -60,6 +63,9 @@ impl<N: Network> Ledger<N> {
             }
             ErrorKind::Person | ErrorKind::Full => self.log_trouble(None, &error.to_string()),
             ErrorKind::Moved | ErrorKind::Again => {}
+        }
+        if what == What::Hold {
+            self.course.hold_at = Some(self.now + limits::ENGINE_RETRY);
         }
         if matches!(what, What::Try | What::Hold) || self.course.failed.is_some() {
             return Ok(());
