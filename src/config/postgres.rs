@@ -197,7 +197,8 @@ fn parse_host(text: &str) -> Result<Host, String> {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (name, port) = rest.split_once(']').ok_or_else(wrong)?;
-            (name, port.strip_prefix(':'))
+            let port = if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or_else(wrong)?) };
+            (name, port)
         }
         None if text.matches(':').count() > 1 => (text, None),
         None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
@@ -267,6 +268,7 @@ mod tests {
         assert_eq!(options.tls, None);
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a:0\n").contains("HOSTS"));
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a,,b\n").contains("HOSTS"));
+        assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = [::1]5434\n").contains("HOSTS"));
     }
 
     #[test]
