@@ -65,7 +65,8 @@ struct PartOf<'a> {
 impl PartOf<'_> {
     fn new(whole: &Path) -> PartOf<'_> {
         let mut part = whole.as_os_str().to_owned();
-        part.push(".part");
+        // A name that no other export has, of the same file, or of one that was cut off.
+        part.push(format!(".{}.part", std::process::id()));
         PartOf { whole, part: part.into() }
     }
 
@@ -74,7 +75,8 @@ impl PartOf<'_> {
         write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
         failed: impl Fn(io::Error) -> Failure,
     ) -> Result<T, Failure> {
-        let mut rows = BufWriter::new(File::create(&self.part).map_err(&failed)?);
+        let part = File::create_new(&self.part).map_err(|error| Failure::File { file: self.part.clone(), error })?;
+        let mut rows = BufWriter::new(part);
         let filled = write(&mut rows).and_then(|done| {
             rows.get_ref().sync_all().map_err(&failed)?;
             fs::rename(&self.part, self.whole).map_err(&failed)?;
