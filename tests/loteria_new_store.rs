@@ -86,6 +86,23 @@ fn the_store_is_that_of_the_configuration_and_one_that_is_not_there_is_told_of()
     assert_eq!((code, err.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn a_store_behind_a_link_is_moved_only_where_the_link_leads_there_from_anywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows.csv");
+    fs::write(&rows, "rows").unwrap();
+    let link = folder.path().join("bets.csv");
+    std::os::unix::fs::symlink("rows.csv", &link).unwrap();
+    let (code, _, err) = loteria(folder.path(), &["new-store"]);
+    assert_eq!((code, err.lines().count()), (Some(74), 1), "{err}");
+    assert!(err.starts_with("loteria: cannot move bets.csv: it is a symbolic link"), "{err}");
+    assert_eq!(names(folder.path()), set(&["bets.csv", "rows.csv"]), "nothing has changed");
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&rows, &link).unwrap();
+    assert_eq!(loteria(folder.path(), &["new-store"]).0, Some(0));
+    assert_eq!(fs::read_to_string(archive(folder.path()).join("bets.csv")).unwrap(), "rows");
+}
+
 /// `loteria new-store` in `folder`, under a strace that does `what` to one of its renames.
 fn under_strace(folder: &Path, what: &str) -> (Option<i32>, String, String) {
     let mut command = std::process::Command::new("strace");

@@ -1,6 +1,7 @@
 //! Moving a store away, so that the next start makes a new one.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
@@ -18,7 +19,7 @@ const ORDER: [File; 4] = [File::Journal, File::Redo, File::Quarantine, File::Row
 /// `to` is not made.
 ///
 /// # Errors
-/// A server or a check uses the store; `to` is there already ([`AlreadyExists`](std::io::ErrorKind::AlreadyExists)); a file cannot be
+/// A server or a check uses the store; a file is a symbolic link whose target is relative; `to` is there already ([`AlreadyExists`](std::io::ErrorKind::AlreadyExists)); a file cannot be
 /// moved. The files that had been moved before it are moved back.
 pub fn archive(store: &Path, to: &Path) -> Result<usize, OpenError> {
     let mut held = Store::new(OsDisk::new(store), Options::default());
@@ -32,6 +33,12 @@ pub fn archive(store: &Path, to: &Path) -> Result<usize, OpenError> {
         return Err(OpenError::Locked { file: held.disk.name(File::Rows) });
     }
     let failed = |doing, path: &Path, error| OpenError::Io { file: path.display().to_string(), doing, error };
+    for path in there.iter().map(|file| held.disk.path(*file)) {
+        if fs::read_link(path).is_ok_and(|target| target.is_relative()) {
+            let what = "it is a symbolic link, which would lead nowhere from there; make its target an absolute path";
+            return Err(failed("move", path, io::Error::other(what)));
+        }
+    }
     fs::create_dir(to).map_err(|error| failed("make the folder", to, error))?;
     let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
     for file in there {
