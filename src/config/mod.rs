@@ -12,7 +12,7 @@ mod written;
 
 pub use duration::{format_duration, parse_duration};
 pub use misspelt::{misspelt, nearest_key};
-pub use postgres::{Host, PostgresOptions, PostgresTls, Standbys, postgres};
+pub use postgres::{Host, LookedUp, PostgresOptions, PostgresTls, Standbys, postgres};
 pub use settings::{Chosen, DEFAULT_SECTION, Settings};
 pub use size::parse_size;
 pub use status_socket::{socket_beside, status_socket};

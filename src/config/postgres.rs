@@ -51,6 +51,15 @@ impl std::fmt::Display for Host {
     }
 }
 
+/// What the names of [`PostgresOptions::hosts`] lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookedUp {
+    /// Hosts with an address; one with several is there several times.
+    pub found: Vec<(Host, SocketAddr)>,
+    /// Hosts whose name is not known, and why.
+    pub missing: Vec<(Host, String)>,
+}
+
 /// How connections to PostgreSQL are encrypted: always with the host's name verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresTls {
@@ -90,18 +99,23 @@ impl PostgresOptions {
         format!("postgres://{}@{}/{} draw {}", self.user, hosts.join(","), self.database, self.draw)
     }
 
-    /// All hosts with their addresses. Names are looked up.
+    /// All hosts with their addresses. Names are looked up. A machine that is lost may take its name with it, as a container does
+    /// that has ended: the others do.
     ///
     /// # Errors
-    /// The host that has no address, and why.
-    pub fn look_up(&self) -> Result<Vec<(Host, SocketAddr)>, String> {
-        let mut found = Vec::new();
+    /// No host has an address; the first one, and why.
+    pub fn look_up(&self) -> Result<LookedUp, String> {
+        let mut looked_up = LookedUp::default();
         for host in &self.hosts {
-            let addresses = (host.name.as_str(), host.port).to_socket_addrs();
-            let addresses = addresses.map_err(|error| format!("[POSTGRES] HOSTS: {host}: {error}"))?;
-            found.extend(addresses.map(|address| (host.clone(), address)));
+            match (host.name.as_str(), host.port).to_socket_addrs() {
+                Ok(addresses) => looked_up.found.extend(addresses.map(|address| (host.clone(), address))),
+                Err(error) => looked_up.missing.push((host.clone(), error.to_string())),
+            }
         }
-        Ok(found)
+        match looked_up.missing.first() {
+            Some((host, why)) if looked_up.found.is_empty() => Err(format!("[POSTGRES] HOSTS: {host}: {why}")),
+            _ => Ok(looked_up),
+        }
     }
 
     /// The password in `PASSWORD_FILE`, if there is one.
@@ -269,6 +283,20 @@ mod tests {
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a:0\n").contains("HOSTS"));
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a,,b\n").contains("HOSTS"));
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = [::1]5434\n").contains("HOSTS"));
+    }
+
+    #[test]
+    fn a_host_whose_name_is_not_known_is_left_out_where_there_is_another() {
+        let look_up = |hosts: &str| {
+            let text = format!("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = {hosts}\nCA = ca.pem\n");
+            read(&text).unwrap().unwrap().look_up()
+        };
+        let found = look_up("a.invalid:1,127.0.0.1:2").unwrap();
+        let addresses: Vec<String> = found.found.iter().map(|(_, address)| address.to_string()).collect();
+        let missing: Vec<String> = found.missing.iter().map(|(host, _)| host.to_string()).collect();
+        assert_eq!((addresses, missing), (vec!["127.0.0.1:2".to_owned()], vec!["a.invalid:1".to_owned()]));
+        let error = look_up("a.invalid:1,b.invalid:2").unwrap_err();
+        assert!(error.starts_with("[POSTGRES] HOSTS: a.invalid:1: "), "{error}");
     }
 
     #[test]

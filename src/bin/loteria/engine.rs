@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use loteria::config::{ConfigError, Standbys};
+use loteria::config::{ConfigError, LookedUp, Standbys};
 use loteria::operator::{Failure, Shared, Source, Stored};
 use loteria::reactor::{EngineHost, EngineNetwork, EngineTls};
 use loteria::storage::{EngineError, LedgerOptions, Password, Reader, Replicas};
@@ -13,7 +13,7 @@ pub type EngineReader = Reader<EngineNetwork>;
 /// Connects to the leader. `writes`: what is committed must have the standbys that the configuration requires.
 pub fn connect(shared: &Shared, writes: bool) -> Result<EngineReader, Failure> {
     let Shared { postgres, winning_number, roster } = shared;
-    let found = postgres.look_up().map_err(|why| Failure::from(EngineError::Away(why)))?;
+    let LookedUp { found, missing } = postgres.look_up().map_err(|why| Failure::from(EngineError::Away(why)))?;
     let hosts = found.iter().map(|(host, _)| host.to_string()).collect();
     let addresses = found.into_iter().map(|(host, address)| EngineHost { address, name: host.name }).collect();
     let tls = postgres.tls.as_ref().map(|tls| EngineTls::load(&tls.ca, tls.own.as_ref())).transpose();
@@ -37,7 +37,13 @@ pub fn connect(shared: &Shared, writes: bool) -> Result<EngineReader, Failure> {
         in_flight: 1,
         exclude_after: None,
     };
-    Ok(Reader::connect(options, network)?)
+    Reader::connect(options, network).map_err(|error| match (error, missing.first()) {
+        // It may be the one that leads.
+        (EngineError::Away(why), Some((host, unknown))) => {
+            EngineError::Away(format!("{why}; {host}: {unknown}")).into()
+        }
+        (error, _) => error.into(),
+    })
 }
 
 /// Stored bets, ready to be read.

@@ -1,9 +1,10 @@
 //! A hub whose bets are in a PostgreSQL that it shares with other hubs.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use loteria::config::{ConfigError, PostgresOptions, Standbys};
+use loteria::config::{ConfigError, Host, LookedUp, PostgresOptions, Standbys};
 use loteria::hub::{Hub, OnAgencyLoss};
 use loteria::limits;
 use loteria::logging::{LogOutput, Value};
@@ -30,7 +31,14 @@ pub fn open(
     log::info!("action: engine | result: in_progress | place: {place} | reason: connecting, for {most}s at most");
     // The loop is not there yet to write it.
     output.flush();
-    let (names, addresses) = look_up(postgres)?;
+    let LookedUp { found, missing } = postgres.look_up().map_err(Failure::Engine)?;
+    for (host, why) in missing {
+        let why = Value(why);
+        log::warn!(
+            "action: engine | result: in_progress | host: {host} | reason: {why} | warning: the hub goes on without it until the next start"
+        );
+    }
+    let (names, addresses) = named(found);
     let network = network(postgres, addresses)?;
     let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
     let (ledger, learned) = wait_for(ledger, postgres, (clock, signals, output))?;
@@ -43,7 +51,8 @@ pub fn open(
 /// A person has to mend something, or no host leads.
 pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Failure> {
     let mut clock = Clock::start();
-    let (names, addresses) = look_up(postgres)?;
+    let LookedUp { found, missing } = postgres.look_up().map_err(Failure::Engine)?;
+    let (names, addresses) = named(found);
     let mut network = network(postgres, addresses)?;
     let ledger_options = ledger_options(options, postgres, names)?;
     ledger_options.check().map_err(|error| ConfigError(error.to_string()))?;
@@ -53,6 +62,9 @@ pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Fail
     }
     let mut out = std::io::stdout();
     writeln!(out, "\n# PostgreSQL, database {}, user {}:", postgres.database, postgres.user)?;
+    for (host, why) in missing {
+        writeln!(out, "# {host}: cannot be reached: {}", Value(why))?;
+    }
     let (mut leads, mut refused) = (false, None);
     for (host, found) in inspection.hosts() {
         let said = match found {
@@ -117,10 +129,10 @@ fn network(postgres: &PostgresOptions, hosts: Vec<EngineHost>) -> Result<EngineN
     Ok(EngineNetwork::new(hosts, tls)?)
 }
 
-/// The addresses of all hosts, with what each is called. Names are looked up here, once.
-fn look_up(postgres: &PostgresOptions) -> Result<(Vec<String>, Vec<EngineHost>), Failure> {
-    let found = postgres.look_up().map_err(Failure::Engine)?.into_iter();
-    Ok(found.map(|(host, address)| (host.to_string(), EngineHost { address, name: host.name })).unzip())
+/// What each host is called, and where it is.
+fn named(found: Vec<(Host, SocketAddr)>) -> (Vec<String>, Vec<EngineHost>) {
+    let found = found.into_iter();
+    found.map(|(host, address)| (host.to_string(), EngineHost { address, name: host.name })).unzip()
 }
 
 fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<String>) -> Result<LedgerOptions, Failure> {
