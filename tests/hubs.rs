@@ -94,6 +94,33 @@ fn a_batch_that_repeats_one_in_flight_is_no_repetition_of_what_another_hub_has_s
     }
 }
 
+/// One connection's finish is in flight behind a batch that conflicts with another hub's: it does not happen. Another connection's
+/// batch behind it was too late, and is so no longer.
+#[test]
+fn a_batch_behind_a_finish_that_is_taken_back_is_not_too_late() {
+    let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+    let mut hubs = [1, 2].map(|seed| hub_over(&central, seed));
+    let [first, second] = [0, 1].map(|_| hubs[1].open(PEER, Moment::default()).unwrap());
+    for peer in [first, second] {
+        say(&mut hubs[1], peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    }
+    let elsewhere = hubs[0].open(PEER, Moment::default()).unwrap();
+    say(&mut hubs[0], elsewhere, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    say(&mut hubs[0], elsewhere, |out| put_batch(0, 11, out));
+    let before = hubs[1].outgoing(second).len();
+    let (mut finishing, mut late) = (Vec::new(), Vec::new());
+    put_batch(0, 21, &mut finishing);
+    Dialect::Native.put_finish(AgencyId(1), &mut finishing);
+    put_batch(1, 31, &mut late);
+    hubs[1].receive(first, &finishing, Moment::default());
+    hubs[1].receive(second, &late, Moment::default());
+    say(&mut hubs[1], second, |_| {});
+    assert!(!central.borrow().agencies[&AgencyId(1)].finished);
+    let answer = Dialect::Native.read_answer(&hubs[1].outgoing(second)[before..], Expecting::Stored);
+    let (_, answer) = answer.unwrap().unwrap();
+    assert!(matches!(answer, Answer::Rejected { cause: Cause::StorageFull, .. }), "{answer:?}");
+}
+
 #[test]
 fn a_batch_that_came_again_and_is_stored_no_more_ends_its_connection() {
     let central = Rc::new(RefCell::new(Central::new(1, 0, false)));

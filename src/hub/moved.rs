@@ -130,6 +130,12 @@ impl<K: Keep> Hub<K> {
                 // Its client sends it again: it may be the one that is stored.
                 Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
             }
+            // The finish before it has not happened.
+            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Refused(_) }
+                if self.lottery.admits(agency).is_ok() =>
+            {
+                Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
+            }
             Outcome::Done { agency, what: Done::Finished { .. } | Done::Query { .. } }
                 if follows && self.is_betting(agency) =>
             {
