@@ -151,6 +151,8 @@ pub fn postgres(settings: &mut Settings) -> Result<Option<PostgresOptions>, Conf
                 "[STORAGE] {key} is for ENGINE = files: with ENGINE = postgres no bet is in a file of this machine; remove one of the two"
             )));
         }
+        // A file with its default would be refused, too.
+        settings.leave_out(STORAGE, key);
     }
     let hosts = settings.get(POSTGRES, "HOSTS", "127.0.0.1:5432", hosts)?;
     let database = settings.get(POSTGRES, "DATABASE", "loteria", name)?;
@@ -303,6 +305,18 @@ mod tests {
     fn keys_of_the_store_of_files_beside_it_are_an_error() {
         let error = refused("[STORAGE]\nENGINE = postgres\nPATH = b.csv\n");
         assert!(error.contains("[STORAGE] PATH is for ENGINE = files"), "{error}");
+    }
+
+    #[test]
+    fn what_was_chosen_is_a_file_that_can_be_read_back() {
+        let mut settings = Settings::parse("config.ini", "[STORAGE]\nENGINE = postgres\n").unwrap();
+        for key in ["PATH", "FSYNC"] {
+            settings.get(STORAGE, key, "x", |text| Ok::<_, String>(text.to_owned())).unwrap();
+        }
+        let options = postgres(&mut settings).unwrap();
+        let text = crate::config::written(settings.chosen());
+        assert_eq!(read(&text).unwrap(), options, "{text}");
+        assert_eq!(settings.unknown(), [""; 0]);
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl Settings {
         Ok(parsed)
     }
 
+    /// Of a key that was looked up and does not count by what other keys say: it is not among the chosen values.
+    pub(super) fn leave_out(&mut self, section: &str, key: &str) {
+        self.chosen.retain(|chosen| (chosen.section, chosen.key) != (section, key));
+    }
+
     /// Every value so far, in the order of lookup.
     pub fn chosen(&self) -> &[Chosen] {
         &self.chosen
