@@ -13,6 +13,8 @@ use std::time::Duration;
 use common::machine::{eventually, peak_memory_bytes};
 use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
 use engine_kit::{Engine, PASSWORD};
+use loteria::lottery::{AgencyId, Bet};
+use loteria::wire::Dialect;
 use socket2::{Domain, Socket, Type};
 
 /// A hub of two agencies over `engine`.
@@ -147,6 +149,35 @@ fn a_hub_whose_postgresql_is_away_refuses_newcomers_keeps_its_agencies_and_goes_
     assert_eq!(engine.ask("SELECT batches, bets FROM loteria.agencies WHERE agency = 1"), "2|2");
     let (status, log) = hub.terminate();
     assert!(status.success(), "{log}");
+}
+
+#[test]
+fn a_client_that_can_go_on_elsewhere_is_parted_with_whenever_it_waits_for_a_postgresql_that_is_away() {
+    let Some(mut engine) = Engine::start() else { return };
+    let hub = shared(&engine).env("POSTGRES_ASIDE_AFTER", "1s").start();
+    let [mut presses, mut pauses] = [1, 2].map(|agency| {
+        let mut peer = hub.connect();
+        let mut bytes = Vec::new();
+        Dialect::Native.put_hello(AgencyId(agency), &mut bytes);
+        peer.send(&[bytes, native_batch(agency, 0)].concat());
+        peer
+    });
+    eventually("both are served", || hub.count("action: apuesta_recibida | result: success") == 2);
+    engine.crash();
+    presses.send(&native_batch(1, 1));
+    let parted = "PostgreSQL cannot be used here for now, its client goes on elsewhere";
+    eventually("the first one is parted with", || hub.count(parted) == 1);
+    pauses.send(&native_batch(2, 1));
+    eventually("the second one is, too", || hub.count(parted) == 2);
+}
+
+/// A batch of one bet.
+fn native_batch(agency: u32, number: u64) -> Vec<u8> {
+    let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();
+    let (mut body, mut frame) = (Vec::new(), Vec::new());
+    Dialect::Native.put_bet(AgencyId(agency), 0, &bet.as_raw(), &mut body);
+    Dialect::Native.put_batch(AgencyId(agency), number, 1, &body, &mut frame);
+    frame
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl<K: Keep> Hub<K> {
     pub fn part_with_resumable(&mut self, now: Moment) {
         for slot in self.connections.slots() {
             let connection = &self.connections[slot];
-            if connection.pending > 0 && connection.session.server_rules().in_flight {
+            if connection.pending > 0 && connection.session.server_rules().in_flight && !connection.flags.cut {
                 self.emit_closing(slot, Closing::StoreIsAway);
                 self.cut(slot, now);
             }

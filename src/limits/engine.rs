@@ -50,7 +50,8 @@ pub const ENGINE_SILENCE_LONG: Duration = Duration::from_secs(10);
 /// takes about as long, and is not worth a reconnection.
 pub const ASIDE_PARTS_AFTER: Duration = Duration::from_secs(30);
 
-/// The pause between tries to take the address again that was given up while PostgreSQL could not be used.
+/// The pause between tries to take the address again that was given up while PostgreSQL could not be used; and between looks for
+/// connections whose clients can go on at another hub.
 pub const ASIDE_RETRY: Duration = Duration::from_secs(1);
 
 /// How often the log says that PostgreSQL cannot be used.

@@ -12,8 +12,8 @@ pub(super) struct Aside {
     pub(super) after: Option<Duration>,
     /// The listener that was closed, and when it is to be opened again at the earliest.
     pub(super) closed: Option<(Closed, Moment)>,
-    /// Connections that go on elsewhere were closed.
-    pub(super) parted: bool,
+    /// When to close connections next that go on elsewhere: some ask for something later than others.
+    pub(super) part_at: Option<Moment>,
 }
 
 impl Aside {

@@ -36,15 +36,14 @@ impl<K: Keep> Reactor<K> {
             self.aside.closed = Some((listener.close(), now));
             self.accept = Accept::Idle;
         }
-        if now >= trouble.since + after.max(limits::ASIDE_PARTS_AFTER)
-            && !std::mem::replace(&mut self.aside.parted, true)
-        {
+        if now >= self.aside.part_at.unwrap_or(trouble.since + after.max(limits::ASIDE_PARTS_AFTER)) {
+            self.aside.part_at = Some(now + limits::ASIDE_RETRY);
             self.hub.part_with_resumable(now);
         }
     }
 
     fn step_back(&mut self, now: Moment) {
-        self.aside.parted = false;
+        self.aside.part_at = None;
         let Some((closed, at)) = self.aside.closed.take() else { return };
         if now < at {
             self.aside.closed = Some((closed, at));
