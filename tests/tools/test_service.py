@@ -50,12 +50,20 @@ class Unit(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout[-300:] + done.stderr)
 
     def test_no_failure_is_repeated_that_a_start_cannot_repair(self):
-        """Every exit code of the server but 1 needs a person, and ends the restarts."""
+        """Every exit code of the server but 1 and 69 needs a person, and ends the restarts."""
         readme = " ".join((ROOT / "README.md").read_text().split())
         codes = re.findall(r"\b(\d+) [a-z]", re.search(r"Exit codes of \w+ programs: (.*?)\. SIGTERM", readme)[1])
         self.assertEqual(codes[:3], ["0", "1", "2"])
         [prevented] = settings()["RestartPreventExitStatus"]
-        self.assertEqual(prevented.split(), codes[2:])
+        self.assertEqual(prevented.split(), [code for code in codes[2:] if code != "69"])
+
+    def test_a_start_without_postgresql_is_repeated_and_one_whose_address_is_taken_is_not_for_ever(self):
+        """Both end with 69: a start that waits for PostgreSQL takes longer than those that the limit counts."""
+        engine = (ROOT / "src/limits/engine.rs").read_text()
+        waits = int(re.search(r"ENGINE_START_MAX: Duration = Duration::from_secs\((\d+)\)", engine)[1])
+        [period], [starts] = settings()["StartLimitIntervalSec"], settings()["StartLimitBurst"]
+        self.assertNotIn("69", settings()["RestartPreventExitStatus"][0].split())
+        self.assertGreater(waits * int(starts), int(period))
 
     def test_the_descriptors_suffice_for_the_connections(self):
         limits = (ROOT / "docs/CONFIGURATION.md").read_text()
