@@ -147,7 +147,10 @@ fn a_name_that_is_never_known_is_given_up_long_before_a_hub_that_is_away() {
     let start = client().env("CLI_SERVER_ADDRESS", "unknown.invalid:12345").env("CLI_PATIENCE", "1000h");
     let ended = start.file(".data/agency-1.csv", &rows(1, "\n")).run();
     assert_eq!(ended.code, Some(1), "{}", ended.log);
-    let last = *ended.said("connect").last().unwrap();
+    let said = ended.said("connect");
+    assert!(said[0].ends_with("the client tries for 15s at most, as this name was never known"), "{}", ended.log);
+    assert!(!ended.log.contains("the client gives up in 9"), "no patience of hours is promised: {}", ended.log);
+    let last = *said.last().unwrap();
     assert!(
         last.contains("unknown.invalid cannot be looked up: ") && last.contains("name the hub with --server"),
         "{last}"

@@ -110,18 +110,21 @@ impl Report {
     }
 
     /// As [`connecting_again`](Self::connecting_again), for the first time in a row: also where the address comes from, and
-    /// how long the client tries.
-    pub fn connecting_first(self, config: &ClientConfig, loss: &Loss, pause: Duration) {
+    /// how long the client tries; `sooner` is how long at most where a name was never known.
+    pub fn connecting_first(self, config: &ClientConfig, loss: &Loss, pause: Duration, sooner: Option<Duration>) {
         let nothing = if loss.kind == Kind::Refused { "nothing listens there, is the hub running? " } else { "" };
         info!(
             "action: connect | result: in_progress | client_id: {} | server_address: {} | reason: {} | retry_in: {} | \
-             hint: {nothing}the address is from {}; the client tries for {} (patience)",
+             hint: {nothing}the address is from {}; the client tries for {}",
             self.id,
             Value(&config.server_address),
             Value(&loss.reason),
             format_duration(pause),
             Value(&config.address_from),
-            format_duration(config.patience)
+            match sooner {
+                Some(limit) => format!("{} at most, as this name was never known", format_duration(limit)),
+                None => format!("{} (patience)", format_duration(config.patience)),
+            }
         );
     }
 

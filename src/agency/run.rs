@@ -285,11 +285,14 @@ impl Client<'_> {
         if losses == CLOSED_UNANSWERED && loss.kind == Kind::Closed {
             self.report.closed_unanswered(dialect, self.tls.is_some());
         }
+        let never_known = loss.kind == Kind::NoName && !self.hub.is_known;
         if losses >= UNREACHABLE_WARNED {
-            let left = Duration::from_secs(self.config.patience.saturating_sub(since.until(now)).as_secs());
-            self.report.connecting_still(address, loss, pause, left);
+            let left = self.config.patience.saturating_sub(since.until(now));
+            let left = if never_known { left.min(NAME_PATIENCE.saturating_sub(looked_up)) } else { left };
+            self.report.connecting_still(address, loss, pause, Duration::from_secs(left.as_secs()));
         } else if losses <= 1 {
-            self.report.connecting_first(self.config, loss, pause);
+            let sooner = (never_known && NAME_PATIENCE < self.config.patience).then_some(NAME_PATIENCE);
+            self.report.connecting_first(self.config, loss, pause, sooner);
         } else {
             self.report.connecting_again(address, &loss.reason, pause);
         }
