@@ -151,6 +151,8 @@ fn the_courses_four_keys_are_enough_and_others_are_warned_about() {
     hub.wait_for(
         "WARNING  action: config | result: in_progress | file: config.ini | reason: unknown key [DEFAULT] EXTRA",
     );
+    let hub = common::hub().file("config.ini", "[LOTTERY]\nAGENCYS = 3\n").start();
+    hub.wait_for("| reason: unknown key [LOTTERY] AGENCYS; [LOTTERY] AGENCIES is known");
 }
 
 #[test]

@@ -383,9 +383,10 @@ fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
             "action: config | result: in_progress | reason: [TLS] CLIENT_CA without REQUIRED = on, peers without TLS may speak for any agency"
         );
     }
-    for key in settings.unknown() {
+    for (key, meant) in settings.unknown_and_meant() {
+        let meant = meant.map_or_else(String::new, |meant| format!("; {meant} is known"));
         let (file, key) = (logging::Value(path.display()), logging::Value(key));
-        log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}");
+        log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}{meant}");
     }
     for (name, meant) in misspelt(settings) {
         let name = logging::Value(name);
