@@ -7,6 +7,16 @@ use crate::agency::BetReaderError;
 use crate::config::ConfigError;
 use crate::storage::{EngineError, OpenError};
 
+/// What to do about a socket that cannot be connected.
+fn to_reach_it(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "only root and the hub's user may ask it: run this command as one of them"
+    } else {
+        "start it, or say where it is: --store PATH or --socket PATH, as `store:` and `status:` of the first line of its \
+         log have them, or --config FILE as the server has it"
+    }
+}
+
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -41,9 +51,9 @@ pub enum Failure {
     Bets(#[from] BetReaderError),
     /// No hub answers at this socket.
     #[error(
-        "no hub answers at {}: {error}; start it, or say where it is: --store PATH or --socket PATH, as `store:` and `status:` \
-         of the first line of its log have them, or --config FILE as the server has it",
-        std::path::absolute(socket).as_ref().unwrap_or(socket).display()
+        "no hub answers at {}: {error}; {}",
+        std::path::absolute(socket).as_ref().unwrap_or(socket).display(),
+        to_reach_it(error)
     )]
     NotRunning {
         /// The socket's path.
@@ -86,5 +96,19 @@ impl Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         if let EngineError::Store(error) = error { Failure::Store(error) } else { Failure::Engine(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_a_socket_is_said_by_its_error() {
+        let said = |kind: io::ErrorKind| Failure::NotRunning { socket: "/s".into(), error: kind.into() }.to_string();
+        let denied = said(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("run this command as one of them") && !denied.contains("start it"), "{denied}");
+        let refused = said(io::ErrorKind::ConnectionRefused);
+        assert!(refused.contains("start it") && refused.contains("--socket PATH"), "{refused}");
     }
 }
