@@ -28,6 +28,7 @@ fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
         "bets    6,200 stored, 512/s; this run: 100 batches, 0 rejected, 0 refused",
         "peers   4 of 10000 (3 speaking, 1 parked), 0 viewers",
         "turns   1,000: p50 80us, p99 1.2ms, max 30.0ms",
+        "commits 0: p50 0us, p99 0us, max 0us",
         "store   bets.csv, 1.0 MiB, 20.0 GiB free",
         "health  healthy and ready",
         "     5  lost 3m20s       1,240       0/s      - -               - 10.0.0.9:99",
@@ -57,13 +58,18 @@ fn status_has_lines_for_the_engine_and_the_other_hubs() {
     ] {
         assert!(out.lines().any(|line| line == told), "{told}: {out}");
     }
+    assert!(!out.contains("commits "), "PostgreSQL's are not timed: {out}");
     drop(hub);
     let held_because = Some("turns 3 to 4 are gone".to_owned());
     report.engine = Some(Engine { trouble_for: Some(75.0), held: true, held_because, ..engine() });
+    report.draw.waiting_count = 0;
+    report.draw.waiting_for.clear();
     let _hub = reporting(folder.path(), &report);
     let out = loteria(folder.path(), &["status"]).1;
     assert!(
-        out.contains("db1:5432 IN TROUBLE for 1m15s, ") && out.contains("THE DRAW IS HELD: turns 3 to 4 are gone\n"),
+        out.contains("draw    due, every agency has finished")
+            && out.contains("db1:5432 IN TROUBLE for 1m15s, ")
+            && out.contains("THE DRAW IS HELD: turns 3 to 4 are gone\n"),
         "{out}"
     );
 }

@@ -110,7 +110,7 @@ fn summary(report: &Report) -> Vec<String> {
     let sync = if store.sync { "" } else { ", without sync" };
     let viewers = counted(connections.viewers as u64, "viewer", "viewers");
     let path = store.path.as_deref().unwrap_or("-");
-    let mut lines = [
+    let mut lines = vec![
         format!("hub     {} {}, pid {}, up {uptime}{tls}{log}   {}", hub.version, hub.address, hub.pid, hub.now),
         format!("health  {health}"),
         format!("draw    {}", draw(report)),
@@ -124,11 +124,13 @@ fn summary(report: &Report) -> Vec<String> {
         ),
         format!("peers   {} of {}{states}, {viewers}", connections.open, hub.connections_max),
         format!("turns   {}", latency(&report.turns)),
-        format!("commits {}", latency(&report.commits)),
-        format!("store   {path}{size}{free}{sync}{full}"),
-    ]
-    .map(clean)
-    .to_vec();
+    ];
+    // The loop does not wait for the commits of PostgreSQL, so that none is timed.
+    if report.engine.is_none() {
+        lines.push(format!("commits {}", latency(&report.commits)));
+    }
+    lines.push(format!("store   {path}{size}{free}{sync}{full}"));
+    let mut lines: Vec<String> = lines.into_iter().map(clean).collect();
     lines.extend(report.engine.iter().flat_map(engine));
     lines.push(String::new());
     lines
@@ -158,6 +160,9 @@ fn draw(report: &Report) -> String {
                     format!("; {queries} for {}", seconds(since))
                 }
             };
+            if draw.waiting_count == 0 {
+                return format!("due, every agency has finished{parked}");
+            }
             format!("waits for {agencies}: {}{more}{parked}", named.join(","))
         }
     }
