@@ -25,7 +25,7 @@ pub fn export<N: Waiting>(source: Source<N>, file: &Path, out: &mut dyn Write) -
     }
     let failed = |error| Failure::File { file: file.to_owned(), error };
     if fs::symlink_metadata(file).is_ok() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        return Err(failed(rustix::io::Errno::EXIST.into()));
     }
     let part = PartOf::new(file);
     let bets = part.fill(|rows| write_rows(source, rows, failed), failed)?;

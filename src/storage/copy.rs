@@ -6,7 +6,6 @@
 //! them. Where no server runs, the files are copied as they are, the redo log included. In both cases the copy is then
 //! opened like any store, which checks all of it, and is closed with a seal.
 
-use std::io;
 use std::path::Path;
 
 use super::error::{CommitError, OpenError};
@@ -43,7 +42,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
     let stopped = source.disk.try_lock_shared().map_err(|error| source.failed_to("lock", File::Rows, error))?;
     let mut target = Store::new(OsDisk::new(to), Options::default());
     if source.len(File::Rows)? == 0 && source.len(File::Journal)? == 0 {
-        return Err(source.failed_to("find a store at", File::Rows, io::ErrorKind::NotFound.into()));
+        return Err(source.failed_to("find a store at", File::Rows, rustix::io::Errno::NOENT.into()));
     }
     if stopped {
         for file in [File::Rows, File::Journal, File::Redo] {

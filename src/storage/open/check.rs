@@ -61,7 +61,7 @@ pub fn check_rows<E: From<OpenError>>(
     let mut store = Store::new(OsDisk::reading(path), Options::default());
     let stopped = store.disk.try_lock_shared().map_err(|error| store.failed_to("lock", File::Rows, error))?;
     if store.len(File::Rows)? == 0 && store.len(File::Journal)? == 0 {
-        return Err(store.failed_to("find a store at", File::Rows, std::io::ErrorKind::NotFound.into()).into());
+        return Err(store.failed_to("find a store at", File::Rows, rustix::io::Errno::NOENT.into()).into());
     }
     let sound = if stopped { Some(examine_stopped(&mut store)?) } else { while_in_use(|| examine_in_use(&mut store))? };
     let Some(sound) = sound else {

@@ -52,7 +52,7 @@ impl StoppedStore {
             return Err(OpenError::Locked { file: store.disk.name(File::Rows) });
         }
         if store.len(File::Rows)? == 0 && store.len(File::Journal)? == 0 {
-            return Err(store.failed_to("find a store at", File::Rows, std::io::ErrorKind::NotFound.into()));
+            return Err(store.failed_to("find a store at", File::Rows, rustix::io::Errno::NOENT.into()));
         }
         let sound = examine_stopped(&mut store)?;
         Ok(StoppedStore { store, sound })
