@@ -314,12 +314,27 @@ fn leaders_standbys_and_hubs_are_killed_and_no_acknowledged_batch_is_lost() {
     assert_eq!(sum.lost + sum.wrong, 0, "see the lines above");
 }
 
+fn a_standby_that_a_start_asks_first_is_no_error(nodes: &Nodes) {
+    let hosts = nodes.hosts();
+    let backwards: Vec<&str> = hosts.trim().split(',').rev().collect();
+    let hub = common::hub_over(&backwards.join(","), "")
+        .env("POSTGRES_PASSWORD_FILE", nodes.password_file().to_str().unwrap())
+        .env("POSTGRES_REPLICAS", "required")
+        .env("LOTTERY_AGENCIES", "5")
+        .start();
+    hub.wait_for("action: engine | result: success");
+    let log = hub.log();
+    assert!(!log.contains("ERROR"), "{log}");
+    assert_eq!(hub.terminate().0.code(), Some(0));
+}
+
 #[test]
 fn all_of_a_thousand_parked_queries_are_answered_by_three_hubs() {
     let _alone = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(nodes) = Nodes::start() else { return };
     let mut random = Random(u64::from(std::process::id()) | 1);
     let hubs = Hubs::start(&nodes, 1, &mut random);
+    a_standby_that_a_start_asks_first_is_no_error(&nodes);
     for agency in 1..5 {
         let mut link = Link::connect(&hubs.address).unwrap();
         link.send(&common::binary_batch(agency, 1000 + agency, WINNING_NUMBER)).unwrap();

@@ -131,8 +131,12 @@ impl<N: Network> Ledger<N> {
         // The leader that was: its server may have restarted. Else the next one.
         self.links.next_host = if was_open { host } else { (host + 1) % hosts };
         self.links.connect_at = self.now + pause;
-        // What is wrong is that there is no leader, whichever standby was asked last.
-        if !matches!(error, LinkError::Standby) || self.trouble.text.is_none() {
+        let is_standby = matches!(error, LinkError::Standby);
+        if is_standby && self.is_opening() {
+            // A start asks the hosts in any order, so that a standby alone is no failure. What the start waits for, it says.
+            self.note_trouble(host, &error.to_string());
+        } else if !is_standby || self.trouble.text.is_none() {
+            // What is wrong is that there is no leader, whichever standby was asked last.
             self.log_trouble(Some(host), &error.to_string());
         }
         self.links.main = self.links.second.take();

@@ -228,13 +228,19 @@ impl<N: Network> Ledger<N> {
         InstanceView { here, name, turn, seen_ago, read_at: self.now }
     }
 
-    /// Notes why the engine cannot be used, and logs it, at most once a minute.
-    pub(super) fn log_trouble(&mut self, host: Option<usize>, reason: &str) {
-        let host = host.unwrap_or(self.links.host);
+    /// Notes why the engine cannot be used.
+    pub(super) fn note_trouble(&mut self, host: usize, reason: &str) {
         let host = &self.options.hosts[host];
         if self.trouble.text.replace(format!("{host}: {reason}")).is_none() {
             self.trouble.since = self.now;
         }
+    }
+
+    /// Notes why the engine cannot be used, and logs it, at most once a minute.
+    pub(super) fn log_trouble(&mut self, host: Option<usize>, reason: &str) {
+        let host = host.unwrap_or(self.links.host);
+        self.note_trouble(host, reason);
+        let host = &self.options.hosts[host];
         if self.trouble.log_at.is_none_or(|at| at <= self.now) {
             self.trouble.log_at = Some(self.now + limits::ENGINE_LOG_PERIOD);
             let reason = crate::logging::Value(reason);
