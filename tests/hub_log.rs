@@ -190,6 +190,12 @@ fn an_echoed_line_that_looks_like_a_bet_is_a_warning() {
     );
     hub.wait_for("INFO     action: receive_message | result: success | ip: 127.0.0.1 | msg: a,b,c,d,e");
     assert_eq!(hub.count("WARNING"), 1);
+    let mut peer = hub.connect();
+    peer.send(b"\x16\x03\x01\x00\x02hi");
+    peer.expect(b"\x16\x03\x01\x00\x02hi");
+    hub.wait_for(
+        "| reason: it looks like TLS, and this hub has no [TLS] CERT, so it was sent back and nothing is stored",
+    );
 }
 
 #[test]

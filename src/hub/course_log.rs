@@ -181,9 +181,9 @@ fn log_echoed(ip: IpAddr, line: &[u8]) {
     let shown = &line[..line.len().min(limits::ECHO_LOGGED_BYTES_MAX)];
     let rest = if shown.len() < line.len() { "…" } else { "" };
     let message = Value(String::from_utf8_lossy(shown));
-    if looks_like_a_bet(line) {
+    if let Some(what) = looks_like(line) {
         log::warn!(
-            "action: receive_message | result: fail | ip: {ip} | reason: it looks like a bet and fits no dialect, so it was sent back and nothing is stored | msg: {message}{rest}"
+            "action: receive_message | result: fail | ip: {ip} | reason: it looks like {what}, so it was sent back and nothing is stored | msg: {message}{rest}"
         );
         return;
     }
@@ -230,6 +230,19 @@ impl fmt::Display for Unfinished {
             write!(f, " of {}", grouped(length as u64))?;
         }
         f.write_str(if self.length.unwrap_or(self.bytes) == 1 { " byte" } else { " bytes" })
+    }
+}
+
+/// What a peer that was taken for one of `echo` probably meant.
+fn looks_like(line: &[u8]) -> Option<&'static str> {
+    if line.starts_with(&[0x16, 0x03]) {
+        Some("TLS, and this hub has no [TLS] CERT")
+    } else if line.starts_with(b"\xB7LN") {
+        Some("native in a version that this hub does not know")
+    } else if looks_like_a_bet(line) {
+        Some("a bet and fits no dialect")
+    } else {
+        None
     }
 }
 
@@ -324,7 +337,16 @@ mod tests {
             "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5}",
         ] {
             assert!(!looks_like_a_bet(echo.as_bytes()), "{echo}");
+            assert_eq!(looks_like(echo.as_bytes()), None, "{echo}");
         }
+    }
+
+    #[test]
+    fn a_hello_that_this_hub_cannot_answer_is_no_ordinary_echo() {
+        assert!(looks_like(b"\x16\x03\x01\x02\x00\x01").is_some_and(|what| what.starts_with("TLS")));
+        assert!(looks_like(b"\xB7LN\x02\0\0\0\x01").is_some_and(|what| what.starts_with("native")));
+        assert_eq!(looks_like(b"\x16\x02"), None);
+        assert_eq!(looks_like(b"\xB7L"), None);
     }
 
     #[test]
