@@ -60,7 +60,7 @@ trap 'last=$!; exit 130' INT
 trap 'last=$!; exit 143' TERM
 if [ -n "${STORE:-}" ]; then
     mkdir -p "$STORE" && store=$(cd "$STORE" && pwd)/bets.csv || fail "STORE: $STORE cannot be made"
-    [ ! -e "$store" ] || fail "STORE: $store is there already; the demo starts a draw of its own"
+    [ ! -e "$store" ] || fail "STORE: $store is there already, and the demo starts a draw of its own; name another folder"
 else
     store=$work/bets.csv
 fi
@@ -84,6 +84,7 @@ SERVER_PORT=0 BIND_ADDRESS=127.0.0.1 LOGGING_LEVEL=INFO STORAGE_PATH=$store \
 server=$!
 exec 3<pipe
 address='' page=''
+: >server.log # a server that ends at once writes no line
 while [ -z "$address" ] && read -r line <&3; do
     echo "$line" >>server.log
     case $line in

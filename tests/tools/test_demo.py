@@ -269,6 +269,11 @@ class Demo(unittest.TestCase):
             with open(COURSE_DATA / f"agency-{i}.csv", newline="", encoding="utf-8") as file:
                 self.assertEqual(bets, list(csv.reader(file)), f"agency {i}")
 
+    def test_a_server_that_does_not_start_is_told_in_its_own_words_alone(self):
+        self.agencies(1)
+        said = demo(DATA=self.folder, WINNING_NUMBER="abc").stderr.splitlines()
+        self.assertEqual([line.split(" ", 1)[0] for line in said if not line.startswith((" ", "make"))], ["server:", "demo:"], said)
+
     def test_a_store_that_is_there_is_left_alone(self):
         self.agencies(1)
         (self.folder / "bets.csv").write_text("mine")
