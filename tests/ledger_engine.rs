@@ -457,3 +457,18 @@ fn hosts_are_tried_until_one_leads() {
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     desk.commit();
 }
+
+#[test]
+fn a_host_that_may_be_a_standby_behind_refuses_a_start_only_where_all_do() {
+    let (Some(engine), Some(behind)) = (Engine::start(), Engine::start()) else { return };
+    behind.sql("postgres", "DROP DATABASE loteria");
+    let hosts = vec![behind.address.to_string(), engine.address.to_string()];
+    let (mut desk, opened) = Desk::try_open(LedgerOptions { hosts: hosts.clone(), ..options(&engine, 1) });
+    opened.unwrap();
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
+    drop(desk);
+    engine.sql("postgres", "DROP DATABASE loteria WITH (FORCE)");
+    let line = Desk::try_open(LedgerOptions { hosts, ..options(&engine, 1) }).1.unwrap_err().to_string();
+    assert!(line.contains("does not exist") && line.contains("DATABASE"), "{line}");
+}

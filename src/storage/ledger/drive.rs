@@ -30,7 +30,7 @@ impl<N: Network> Ledger<N> {
         let host = self.links.next_host;
         match Link::begin(&mut self.network, host, &self.options, self.now) {
             Ok(link) => self.links.main = Some(link),
-            Err(error) => self.note_lost(host, &error.into(), false),
+            Err(error) => self.note_lost(host, &error.into(), Stage::Authentication),
         }
     }
 
@@ -38,7 +38,6 @@ impl<N: Network> Ledger<N> {
         let Some(mut link) = self.links.main.take() else { return };
         let host = link.host;
         self.links.host = host;
-        let was_open = link.stage == Stage::Open;
         let mut served = self.serve(&mut link);
         if served.is_ok() && self.is_late(&link) {
             served = Err(LinkError::Lost("it does not answer".to_owned()));
@@ -46,8 +45,9 @@ impl<N: Network> Ledger<N> {
         match served {
             Ok(()) => self.links.main = Some(link),
             Err(error) => {
+                let stage = link.stage;
                 link.close(&mut self.network);
-                self.note_lost(host, &error, was_open);
+                self.note_lost(host, &error, stage);
             }
         }
     }
@@ -100,39 +100,32 @@ impl<N: Network> Ledger<N> {
     /// The main connection is lost, while something is written to it.
     pub(super) fn lose_main(&mut self, error: &LinkError) {
         if let Some(link) = self.links.main.take() {
-            let (host, was_open) = (link.host, link.stage == Stage::Open);
+            let (host, stage) = (link.host, link.stage);
             link.close(&mut self.network);
-            self.note_lost(host, error, was_open);
+            self.note_lost(host, error, stage);
         }
     }
 
-    /// There is no main connection any more. What was in flight on it is in doubt until the next one's fence.
-    fn note_lost(&mut self, host: usize, error: &LinkError, was_open: bool) {
+    /// There is no main connection any more, which had come to `stage`. What was in flight on it is in doubt until the next one's
+    /// fence.
+    fn note_lost(&mut self, host: usize, error: &LinkError, stage: Stage) {
         if mutants::is(Mutant::RejectInDoubt) {
             self.reject_in_doubt();
         }
         self.wire.clear();
         self.course.failed = None;
+        if let Some(refusal) = self.refusal_of_start(host, error, stage) {
+            self.opening = Opening::Done(Box::new(Err(refusal)));
+            return;
+        }
         let hosts = self.options.hosts.len();
-        let pause = match error {
-            LinkError::Mend(error) if self.is_opening() => {
-                self.opening = Opening::Done(Box::new(Err(error.clone())));
-                return;
-            }
-            LinkError::Refused(reason) if self.is_opening() => {
-                let host = self.options.hosts[host].clone();
-                let error = LedgerError::Encryption { host, reason: reason.clone() };
-                self.opening = Opening::Done(Box::new(Err(error)));
-                return;
-            }
-            LinkError::Mend(_) | LinkError::Refused(_) => limits::ENGINE_RETRY,
-            LinkError::Lost(_) | LinkError::Standby => limits::ENGINE_HOST_PAUSE,
-        };
+        let is_refused = matches!(error, LinkError::Mend(_) | LinkError::Refused(_));
+        let pause = if is_refused && !self.is_opening() { limits::ENGINE_RETRY } else { limits::ENGINE_HOST_PAUSE };
         // The leader that was: its server may have restarted. Else the next one.
-        self.links.next_host = if was_open { host } else { (host + 1) % hosts };
+        self.links.next_host = if stage == Stage::Open { host } else { (host + 1) % hosts };
         self.links.connect_at = self.now + pause;
         let is_standby = matches!(error, LinkError::Standby);
-        if is_standby && self.is_opening() {
+        if self.is_opening() && (is_standby || is_refused) {
             // A start asks the hosts in any order, so that a standby alone is no failure. What the start waits for, it says.
             self.note_trouble(host, &error.to_string());
         } else if !is_standby || self.trouble.text.is_none() {
@@ -145,6 +138,26 @@ impl<N: Network> Ledger<N> {
         {
             self.lose_main(&error);
         }
+    }
+
+    /// What ends a start: a person has to mend it. A host that refuses before it has said whether it leads may be a standby that
+    /// does not have yet what the leader has; so that ends a start only when all hosts have, one after another.
+    fn refusal_of_start(&mut self, host: usize, error: &LinkError, stage: Stage) -> Option<LedgerError> {
+        let Opening::Under { refusals } = &mut self.opening else { return None };
+        let refusal = match error {
+            LinkError::Mend(error) => error.clone(),
+            LinkError::Refused(reason) => {
+                let host = self.options.hosts[host].clone();
+                LedgerError::Encryption { host, reason: reason.clone() }
+            }
+            LinkError::Lost(_) | LinkError::Standby => {
+                *refusals = 0;
+                return None;
+            }
+        };
+        *refusals += 1;
+        let leads = stage != Stage::Authentication;
+        (leads || *refusals >= self.options.hosts.len()).then_some(refusal)
     }
 
     /// What a mutant does about turns of which it is not known whether they are committed.

@@ -116,7 +116,10 @@ impl Survey {
 /// How far the start is.
 #[derive(Debug)]
 pub(super) enum Opening {
-    Under,
+    Under {
+        /// So many hosts, one after another, have refused before they have said whether they lead.
+        refusals: usize,
+    },
     Done(Box<Result<Learned, LedgerError>>),
     Told,
 }
@@ -163,7 +166,9 @@ pub(super) struct Trouble {
 impl<N: Network> Ledger<N> {
     /// A ledger that has connected to nothing yet.
     pub fn new(options: LedgerOptions, network: N, now: Moment) -> Ledger<N> {
-        let opening = options.check().map_or_else(|error| Opening::Done(Box::new(Err(error))), |()| Opening::Under);
+        let opening = options
+            .check()
+            .map_or_else(|error| Opening::Done(Box::new(Err(error))), |()| Opening::Under { refusals: 0 });
         Ledger {
             network,
             sender: Sender { instance: options.instance, epoch: 0, draw: options.draw },
@@ -207,7 +212,7 @@ impl<N: Network> Ledger<N> {
     pub fn opened(&mut self) -> Option<Result<Learned, LedgerError>> {
         match std::mem::replace(&mut self.opening, Opening::Told) {
             Opening::Done(opened) => Some(*opened),
-            under @ Opening::Under => {
+            under @ Opening::Under { .. } => {
                 self.opening = under;
                 None
             }

@@ -57,12 +57,13 @@ impl<N: Waiting> Reader<N> {
     /// Connects to the first host that is a leader. Each host is tried once.
     ///
     /// # Errors
-    /// A person has to mend something; or no host is a leader, and the reason of the last one.
+    /// No host is a leader that can be used. A person has to mend what the last one that refused says; else the reason of the last
+    /// one.
     pub fn connect(options: LedgerOptions, mut network: N) -> Result<Reader<N>, EngineError> {
         if let Some(agency) = options.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err()) {
             return Err(EngineError::Mend(LedgerError::AgencyTooHigh(agency.0)));
         }
-        let mut last = EngineError::Away("[POSTGRES] HOSTS names none".to_owned());
+        let (mut last, mut refused) = (EngineError::Away("[POSTGRES] HOSTS names none".to_owned()), None);
         for host in 0..options.hosts.len() {
             match start(&mut network, host, &options) {
                 Ok(link) => {
@@ -70,11 +71,12 @@ impl<N: Waiting> Reader<N> {
                     reader.run(SESSION)?;
                     return Ok(reader);
                 }
-                Err(LinkError::Mend(error)) => return Err(EngineError::Mend(error)),
+                // It may be a standby that does not have yet what the leader has.
+                Err(LinkError::Mend(error)) => refused = Some(EngineError::Mend(error)),
                 Err(error) => last = EngineError::Away(format!("{}: {error}", options.hosts[host])),
             }
         }
-        Err(last)
+        Err(refused.unwrap_or(last))
     }
 
     /// Which draw, on which number, of which agencies.

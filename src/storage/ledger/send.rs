@@ -235,6 +235,6 @@ impl<N: Network> Ledger<N> {
 
     /// Whether the hub was not told yet that it can be used.
     pub(super) fn is_opening(&self) -> bool {
-        matches!(self.opening, Opening::Under)
+        matches!(self.opening, Opening::Under { .. })
     }
 }
