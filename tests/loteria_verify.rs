@@ -9,6 +9,7 @@ mod storage_kit;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use common::{hub, upload_until_the_end};
 use loteria::lottery::{AgencyId, Bet};
@@ -124,6 +125,16 @@ fn an_unfinished_turn_at_the_end_is_told_and_is_no_damage() {
     let (code, out, _) = loteria(folder.path(), &["verify", "bets.csv"]);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("5 bytes at its end are of a turn that was never acknowledged"), "{out}");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_store_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo").arg(folder.path().join("bets.csv")).status().unwrap();
+    assert!(made.success());
+    let (code, _, err) = loteria(folder.path(), &["verify", "bets.csv"]);
+    assert_eq!(code, Some(74), "{err}");
+    assert!(err.contains("bets.csv: it is no file, but a pipe or a device; set another path"), "{err}");
 }
 
 #[test]

@@ -90,8 +90,13 @@ impl OsDisk {
         if slot.is_none() {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(!self.read_only).create(create).truncate(false).mode(0o644);
+            // To open a pipe waits for its other end; of a regular file the flag means nothing (open(2)).
+            options.custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int"));
             match options.open(&self.paths[file as usize]) {
                 Ok(opened) => {
+                    if !opened.metadata()?.is_file() {
+                        return Err(io::Error::other("it is no file, but a pipe or a device; set another path"));
+                    }
                     if self.locked && !try_lock(Some(&opened))? {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
