@@ -30,6 +30,9 @@ pub enum RosterError {
     /// More agencies than [`Roster::AGENCIES_MAX`].
     #[error("{0} agencies are too many: at most {max}", max = Roster::AGENCIES_MAX)]
     TooMany(u64),
+    /// An id that is there more than once: another one was probably meant.
+    #[error("agency {0} is named twice")]
+    Twice(AgencyId),
 }
 
 impl Roster {
@@ -74,7 +77,9 @@ impl Roster {
         }
         let mut ids: Vec<_> = ranges.iter().flat_map(|&(first, last)| (first..=last).map(AgencyId)).collect();
         ids.sort_unstable();
-        ids.dedup();
+        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(RosterError::Twice(twice[0]));
+        }
         Ok(Roster { ids })
     }
 
@@ -130,7 +135,7 @@ mod tests {
     fn a_count_a_list_and_an_empty_roster() {
         assert_eq!(ids("5"), [1, 2, 3, 4, 5]);
         assert_eq!(ids("0"), [0; 0]);
-        assert_eq!(ids(" 1-3, 9 ,2-4"), [1, 2, 3, 4, 9]);
+        assert_eq!(ids(" 1-3, 9 ,4"), [1, 2, 3, 4, 9]);
         assert_eq!(ids("9-9"), [9]);
     }
 
@@ -140,6 +145,8 @@ mod tests {
             assert_eq!(Roster::parse(text), Err(RosterError::Syntax(text.to_owned())), "{text}");
         }
         assert_eq!(Roster::parse("0-3"), Err(RosterError::Zero));
+        assert_eq!(Roster::parse("1,1"), Err(RosterError::Twice(AgencyId(1))), "1,11 was meant");
+        assert_eq!(Roster::parse("4-9,2-5"), Err(RosterError::Twice(AgencyId(4))));
         assert_eq!(Roster::parse("1-4294967295"), Err(RosterError::TooMany(4_294_967_295)));
     }
 
