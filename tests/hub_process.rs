@@ -238,6 +238,11 @@ fn check_refuses_unknown_keys_and_names_those_that_may_be_meant() {
          [LOTERY] WINNING_NUMBER is not a key of this program, [LOTTERY] WINNING_NUMBER is; \
          [OTHER] X is not a key of this program\n"
     );
+    let file = "[LOTTERY]\nDRAW = 2\n[POSTGRES]\nHOSTS = a\n";
+    let (code, _, err) = hub().file("config.ini", file).arg("--check").run();
+    assert_eq!(code, Some(2));
+    let rest = "is not a key of this program without [STORAGE] ENGINE = postgres";
+    assert_eq!(err, format!("server: config.ini: [LOTTERY] DRAW {rest}; [POSTGRES] HOSTS {rest}\n"));
 }
 
 #[test]

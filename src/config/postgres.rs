@@ -146,6 +146,7 @@ pub fn postgres(settings: &mut Settings) -> Result<Option<PostgresOptions>, Conf
         return Ok(None);
     }
     for key in ["PATH", "FSYNC"] {
+        settings.get(STORAGE, key, "", |text| Ok::<_, String>(text.to_owned()))?;
         if settings.chosen().iter().any(|it| it.section == STORAGE && it.key == key && it.source != "default") {
             return Err(ConfigError(format!(
                 "[STORAGE] {key} is for ENGINE = files: with ENGINE = postgres no bet is in a file of this machine; remove one of the two"
@@ -305,6 +306,12 @@ mod tests {
     fn keys_of_the_store_of_files_beside_it_are_an_error() {
         let error = refused("[STORAGE]\nENGINE = postgres\nPATH = b.csv\n");
         assert!(error.contains("[STORAGE] PATH is for ENGINE = files"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_other_engine_is_refused_whoever_reads_it_first() {
+        let error = refused("[STORAGE]\nENGINE = postgres\nFSYNC = always\n");
+        assert!(error.contains("[STORAGE] FSYNC is for ENGINE = files"), "{error}");
     }
 
     #[test]

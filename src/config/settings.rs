@@ -139,6 +139,13 @@ impl Settings {
             .collect()
     }
 
+    /// Whether the key, as [`unknown`](Self::unknown) has it, would be known with the other engine.
+    pub fn needs_postgres(&self, unknown: &str) -> bool {
+        let name = unknown.to_ascii_uppercase();
+        let is_read = self.known.iter().any(|(section, _)| section == "POSTGRES");
+        !is_read && (name.starts_with("[POSTGRES] ") || name == "[LOTTERY] DRAW")
+    }
+
     /// The keys of [`unknown`](Self::unknown), each with the key that may have been meant: the key of this name in another
     /// section, else the nearest one.
     pub fn unknown_and_meant(&self) -> Vec<(String, Option<String>)> {

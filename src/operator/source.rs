@@ -43,10 +43,10 @@ impl Stored {
         }
         let path = named.config.as_deref().unwrap_or(Path::new("config.ini"));
         let mut settings = Settings::load(path, named.config.is_some())?;
-        let as_path = |text: &str| Ok::<_, String>(PathBuf::from(text));
-        // The key is read first: with the other engine it must not be there.
-        let store = settings.get("STORAGE", "PATH", "bets.csv", as_path)?;
-        let Some(postgres) = postgres(&mut settings)? else { return Ok(Stored::Files(store)) };
+        let Some(postgres) = postgres(&mut settings)? else {
+            let as_path = |text: &str| Ok::<_, String>(PathBuf::from(text));
+            return Ok(Stored::Files(settings.get("STORAGE", "PATH", "bets.csv", as_path)?));
+        };
         let roster = settings.get("LOTTERY", "AGENCIES", "5", Roster::parse)?;
         let number = |text: &str| text.parse().map_err(|_| "must be a whole number from 0 to 4294967295".to_owned());
         let winning_number = settings.get("LOTTERY", "WINNING_NUMBER", "7574", number)?;

@@ -344,6 +344,9 @@ fn log_repairs(recovered: &Recovered) {
     }
 }
 
+/// Why a key of the other engine is unknown.
+const WITHOUT_POSTGRES: &str = " without [STORAGE] ENGINE = postgres";
+
 /// Prints every value and where it comes from, as a configuration file.
 ///
 /// # Errors
@@ -353,9 +356,10 @@ fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
     let misspelt = misspelt(settings).into_iter();
     let misspelt = misspelt.map(|(name, meant)| format!("{name} is not a variable of this program, {meant} is"));
     let misspelt: Vec<String> = misspelt.collect();
-    let unknown = settings.unknown_and_meant().into_iter().map(|(key, meant)| {
-        let meant = meant.map_or_else(String::new, |meant| format!(", {meant} is"));
-        format!("{key} is not a key of this program{meant}")
+    let unknown = settings.unknown_and_meant().into_iter().map(|(key, meant)| match meant {
+        _ if settings.needs_postgres(&key) => format!("{key} is not a key of this program{WITHOUT_POSTGRES}"),
+        Some(meant) => format!("{key} is not a key of this program, {meant} is"),
+        None => format!("{key} is not a key of this program"),
     });
     let unknown: Vec<String> = unknown.collect();
     let wrong: Vec<String> = [(path.display().to_string(), unknown), ("environment".to_owned(), misspelt)]
@@ -384,7 +388,11 @@ fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
         );
     }
     for (key, meant) in settings.unknown_and_meant() {
-        let meant = meant.map_or_else(String::new, |meant| format!("; {meant} is known"));
+        let meant = match meant {
+            _ if settings.needs_postgres(&key) => WITHOUT_POSTGRES.to_owned(),
+            Some(meant) => format!("; {meant} is known"),
+            None => String::new(),
+        };
         let (file, key) = (logging::Value(path.display()), logging::Value(key));
         log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}{meant}");
     }
