@@ -210,6 +210,17 @@ fn a_start_that_a_person_must_mend_ends_with_2_and_says_what() {
 }
 
 #[test]
+fn a_start_waits_for_the_names_of_its_hosts() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let start = hub_over("lost.invalid:5432", PASSWORD).env("POSTGRES_TLS", "verify-full").env("POSTGRES_CA", "ca.pem");
+    let hub = start.start_with_output(Stdio::from(writer));
+    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
+    let waits = lines.find(|line| line.contains("the start is given up in 2")).expect("it says that it waits");
+    assert!(waits.contains("reason: [POSTGRES] HOSTS: lost.invalid:5432: "), "{waits}");
+    drop(hub);
+}
+
+#[test]
 fn a_start_without_postgresql_says_at_once_what_it_waits_for_and_what_fails() {
     // A port that is taken, and at which nothing listens.
     let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -11,6 +11,7 @@ use loteria::logging::{LogOutput, Value};
 use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
 use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
+use loteria::timers::Moment;
 
 use super::Failure;
 use super::options::Options;
@@ -31,7 +32,8 @@ pub fn open(
     log::info!("action: engine | result: in_progress | place: {place} | reason: connecting, for {most}s at most");
     // The loop is not there yet to write it.
     output.flush();
-    let LookedUp { found, missing } = postgres.look_up().map_err(Failure::Engine)?;
+    let until = clock.now() + limits::ENGINE_START_MAX;
+    let LookedUp { found, missing } = look_up(postgres, until, (clock, signals, output))?;
     for (host, why) in missing {
         let why = Value(why);
         log::warn!(
@@ -41,7 +43,7 @@ pub fn open(
     let (names, addresses) = named(found);
     let network = network(postgres, addresses)?;
     let ledger = Ledger::new(ledger_options(options, postgres, names)?, network, clock.now());
-    let (ledger, learned) = wait_for(ledger, postgres, (clock, signals, output))?;
+    let (ledger, learned) = wait_for(ledger, (postgres, until), (clock, signals, output))?;
     Ok(Hub::new(options.policy.clone(), restored(options, learned), ledger, clock.now()))
 }
 
@@ -90,10 +92,9 @@ pub fn inspect(options: &Options, postgres: &PostgresOptions) -> Result<(), Fail
 /// Goes on until the ledger can be used.
 fn wait_for(
     mut ledger: Ledger<EngineNetwork>,
-    postgres: &PostgresOptions,
+    (postgres, until): (&PostgresOptions, Moment),
     (clock, signals, output): (&mut Clock, &StopSignals, &LogOutput),
 ) -> Result<(Ledger<EngineNetwork>, Learned), Failure> {
-    let until = clock.now() + limits::ENGINE_START_MAX;
     let mut say_at = clock.now() + WAITING_SAID;
     loop {
         let now = clock.account(Duration::MAX);
@@ -114,6 +115,29 @@ fn wait_for(
         }
         let next = ledger.next_wake().map_or(limits::POLL_MAX, |at| now.until(at));
         ledger.network().wait(next.min(Duration::from_millis(100)))?;
+    }
+}
+
+/// The hosts' addresses. Where no name is known, as while a machine starts, it is looked up again until then.
+fn look_up(
+    postgres: &PostgresOptions,
+    until: Moment,
+    (clock, signals, output): (&mut Clock, &StopSignals, &LogOutput),
+) -> Result<LookedUp, Failure> {
+    let mut say_at = clock.now() + WAITING_SAID;
+    loop {
+        let found = postgres.look_up();
+        let now = clock.account(Duration::MAX);
+        let why = match found {
+            Err(why) if now < until && !signals.came_while_opening() => why,
+            found => return found.map_err(Failure::Engine),
+        };
+        if now >= say_at {
+            say_at = now + WAITING_SAID;
+            say_waiting(Some(&why), now.until(until));
+            output.flush();
+        }
+        std::thread::sleep(limits::ENGINE_RETRY);
     }
 }
 
