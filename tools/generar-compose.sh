@@ -179,7 +179,7 @@ while [ "$mode" = agency ] && [ "$i" -le "$clients" ]; do
     i=$((i + 1))
 done
 [ "$missing" -eq 0 ] ||
-    echo "generar-compose: .data lacks $missing of the $clients files, from $first on: put them there before the start" >&2
+    echo "generar-compose: .data lacks $missing of the $clients files, from $first on: put them there before the start, or make some: cargo run --release --bin datos -- --help" >&2
 
 compose() {
     cat <<EOF

@@ -78,6 +78,7 @@ if [ "$echoed" = "$expected" ]; then
     echo "action: test_echo_server | result: success"
     exit 0
 fi
-[ "${1:-}" = -v ] && printf 'sent to %s:%s: %s\nanswered: %s\n' "$host" "$port" "$message" "$answer" >&2
+printf 'sent to %s:%s: %s\nanswered: %s\n' "$host" "$port" "$message" "$answer" >&3
+[ -n "$echoed" ] || echo "nothing was answered: make docker-compose-up starts the server" >&3
 echo "action: test_echo_server | result: fail"
 exit 1

@@ -79,7 +79,7 @@ class EchoCheck(unittest.TestCase):
                 done = subprocess.run(["sh", ROOT / "tools/validar-echo-server.sh", "-v"], stdout=output, stderr=output,
                                       env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"})
             self.assertEqual(done.returncode, 1)
-            self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*\| result: fail\n\Z")
+            self.assertRegex(said.read_text(), r"\Abefore\nno network\nsent to server:[\s\S]*make docker-compose-up[^\n]*\n[^\n]*\| result: fail\n\Z")
 
     def port_asked(self, logged, check="# config.ini\nSERVER_PORT = 4000\n# default\nAGENCIES = 5", container=True, code=0):
         """The port that is asked where the container's log and its --check are these, or, without a container, those of a
