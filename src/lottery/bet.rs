@@ -119,7 +119,7 @@ pub enum BetError {
     #[error("agency must be a number")]
     Agency,
     /// The bet does not have the fields of its dialect.
-    #[error("a bet has the wrong fields")]
+    #[error("a bet has too few fields, too many, or others")]
     Fields,
     /// The bets of one batch name more than one agency.
     #[error("the bets of one batch must be of one agency")]
