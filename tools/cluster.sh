@@ -168,6 +168,10 @@ end_all() {
 start() {
     [ ! -e "$given" ] || [ -z "$(ls -A "$given")" ] || fail "$given is there already and is not empty; name a new folder" 2
     mkdir -p "$given" && folder=$(cd "$given" && pwd -P) || fail "$given cannot be made"
+    # pg_ctl starts the node by a shell, which would read them.
+    case $folder in
+        *['$`\"']*) rmdir "$folder" 2>/dev/null; fail "$folder has a \$, \`, \" or \\ in its name; name another folder" 2 ;;
+    esac
     chmod 711 "$folder"
     as_node test -x "$folder" || {
         rmdir "$folder"

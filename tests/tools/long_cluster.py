@@ -19,7 +19,8 @@ class Refusals(unittest.TestCase):
     def test_arguments_that_make_no_sense_are_refused_in_one_line(self):
         with tempfile.TemporaryDirectory() as folder:
             for arguments, named in [((), "usage"), (("start",), "start"), (("start", ""), "start"), (("begin", "x"), "'begin'"),
-                                     (("start", "x", "y"), "'y'"), (("promote", "x", "y"), "'y'")]:
+                                     (("start", "x", "y"), "'y'"), (("promote", "x", "y"), "'y'"),
+                                     (("start", "a$b"), "another folder")]:
                 done = subprocess.run(["sh", ROOT / "tools/cluster.sh", *arguments], cwd=folder, capture_output=True, text=True)
                 self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (2, "", 1), done.stderr)
                 self.assertIn(named, done.stderr)
