@@ -121,6 +121,27 @@ fn a_batch_behind_a_finish_that_is_taken_back_is_not_too_late() {
     assert!(matches!(answer, Answer::Rejected { cause: Cause::StorageFull, .. }), "{answer:?}");
 }
 
+/// A client's batch is stored by another hub, and comes again behind another client's finish.
+#[test]
+fn a_batch_that_is_stored_is_not_rejected_as_too_late() {
+    let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+    let mut hubs = [1, 2].map(|seed| hub_over(&central, seed));
+    let [finishes, again] = [0, 1].map(|_| hubs[1].open(PEER, Moment::default()).unwrap());
+    let elsewhere = hubs[0].open(PEER, Moment::default()).unwrap();
+    for (hub, peer) in [(1, finishes), (1, again), (0, elsewhere)] {
+        say(&mut hubs[hub], peer, |out| Dialect::Native.put_hello(AgencyId(1), out));
+    }
+    say(&mut hubs[0], elsewhere, |out| put_batch(0, 11, out));
+    let before = hubs[1].outgoing(again).len();
+    let mut finish = Vec::new();
+    Dialect::Native.put_finish(AgencyId(1), &mut finish);
+    hubs[1].receive(finishes, &finish, Moment::default());
+    say(&mut hubs[1], again, |out| put_batch(0, 11, out));
+    let answer = Dialect::Native.read_answer(&hubs[1].outgoing(again)[before..], Expecting::Stored);
+    let (_, answer) = answer.unwrap().unwrap();
+    assert!(matches!(answer, Answer::Error { cause: Cause::Stream, .. }), "{answer:?}");
+}
+
 #[test]
 fn a_batch_that_came_again_and_is_stored_no_more_ends_its_connection() {
     let central = Rc::new(RefCell::new(Central::new(1, 0, false)));

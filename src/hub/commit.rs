@@ -60,6 +60,7 @@ impl<K: Keep> Hub<K> {
             // What was taken back, or had no room before.
             self.submit(&committed);
         }
+        self.settle_late(&mut committed.entries);
         Ok(committed)
     }
 

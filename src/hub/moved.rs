@@ -33,6 +33,11 @@ impl Comparisons {
         let at = self.answers.iter().position(|compared| compared.agency == agency && compared.sequence == sequence)?;
         Some(self.answers.remove(at).same)
     }
+
+    /// Whether a batch that repeats or contradicts one in flight has to do with other bets now.
+    fn displaces(&self, agency: AgencyId, sequence: u64) -> bool {
+        self.displaced.contains(&(agency, sequence))
+    }
 }
 
 impl<K: Keep> Hub<K> {
@@ -119,13 +124,11 @@ impl<K: Keep> Hub<K> {
             Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
                 self.gap(entry.id)
             }
-            Outcome::Done { agency, what: Done::Repeated { sequence } }
-                if comparisons.displaced.contains(&(agency, sequence)) =>
-            {
+            Outcome::Done { agency, what: Done::Repeated { sequence } } if comparisons.displaces(agency, sequence) => {
                 self.conflict(entry.id, (agency, sequence, 0))
             }
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
-                if !self.has_batch(agency, sequence) || comparisons.displaced.contains(&(agency, sequence)) =>
+                if !self.has_batch(agency, sequence) || comparisons.displaces(agency, sequence) =>
             {
                 // Its client sends it again: it may be the one that is stored.
                 Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
@@ -215,6 +218,23 @@ impl<K: Keep> Hub<K> {
             (session.awaiting_resend, session.in_conflict) = (Some(sequence), true);
         }
         Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
+    }
+
+    /// Batches that came too late by what this hub knew, and are stored: another hub had taken them before the finish, on
+    /// other connections. Whoever is told that they are too late takes them for lost.
+    pub(super) fn settle_late(&mut self, entries: &mut [Entry]) {
+        for entry in entries {
+            let Outcome::Rejected { agency: Some(agency), sequence, why: Rejection::Refused(why), .. } = entry.outcome
+            else {
+                continue;
+            };
+            let connection = entry.id.and_then(|id| self.connections.by_id(id));
+            let is_numbered = connection.is_some_and(|connection| connection.session.server_rules().in_flight);
+            let is_stored = why != Refusal::Excluded && self.has_batch(agency, sequence);
+            if is_numbered && is_stored {
+                entry.outcome = self.gap(entry.id);
+            }
+        }
     }
 
     fn rejected_late(
