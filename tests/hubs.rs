@@ -121,6 +121,48 @@ fn a_batch_behind_a_finish_that_is_taken_back_is_not_too_late() {
     assert!(matches!(answer, Answer::Rejected { cause: Cause::StorageFull, .. }), "{answer:?}");
 }
 
+/// A batch conflicts with another hub's, and the next one of the same connection is stored: to acknowledge that would be to
+/// acknowledge both.
+#[test]
+fn a_batch_behind_a_conflict_is_not_acknowledged() {
+    // The next one repeats one in flight, or the hub has to ask, for it expects a batch without a number in its place.
+    for other in [Dialect::Native, Dialect::Binary] {
+        let central = Rc::new(RefCell::new(Central::new(1, 0, false)));
+        let mut hubs = [1, 2].map(|seed| hub_over(&central, seed));
+        let [first, last] = [0, 1].map(|_| hubs[1].open(PEER, Moment::default()).unwrap());
+        let elsewhere = hubs[0].open(PEER, Moment::default()).unwrap();
+        say(&mut hubs[1], last, |out| Dialect::Native.put_hello(AgencyId(1), out));
+        if other == Dialect::Native {
+            say(&mut hubs[1], first, |out| other.put_hello(AgencyId(1), out));
+        }
+        say(&mut hubs[0], elsewhere, |out| {
+            Dialect::Native.put_hello(AgencyId(1), out);
+        });
+        say(&mut hubs[0], elsewhere, |out| [11, 31].into_iter().zip(0..).for_each(|(bet, at)| put_batch(at, bet, out)));
+        let before = hubs[1].outgoing(last).len();
+        let batches = [(0, 21), (1, 31)].map(|(number, document)| {
+            let mut batch = Vec::new();
+            put_batch(number, document, &mut batch);
+            batch
+        });
+        if other == Dialect::Native {
+            hubs[1].receive(first, &batches.concat(), Moment::default());
+        }
+        hubs[1].receive(last, &batches[0], Moment::default());
+        if other == Dialect::Binary {
+            let mut batch = Vec::new();
+            put_batch_in(other, 0, 41, &mut batch);
+            hubs[1].receive(first, &batch, Moment::default());
+        }
+        say(&mut hubs[1], last, |out| out.extend(&batches[1]));
+        let answers = &hubs[1].outgoing(last)[before..];
+        let (len, answer) = Dialect::Native.read_answer(answers, Expecting::Stored).unwrap().unwrap();
+        assert!(matches!(answer, Answer::Rejected { cause: Cause::Conflict, .. }), "{other:?}: {answer:?}");
+        let (_, answer) = Dialect::Native.read_answer(&answers[len..], Expecting::Stored).unwrap().unwrap();
+        assert!(matches!(answer, Answer::Error { cause: Cause::Stream, .. }), "{other:?}: {answer:?}");
+    }
+}
+
 /// A client's batch is stored by another hub, and comes again behind another client's finish.
 #[test]
 fn a_batch_that_is_stored_is_not_rejected_as_too_late() {

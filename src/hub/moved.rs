@@ -118,10 +118,14 @@ impl<K: Keep> Hub<K> {
                 self.stored_again(entry.id, agency, (place, bets, log), follows, comparisons)
             }
             Outcome::Asked { agency, sequence, count } => {
-                self.compared(entry.id, (agency, sequence, count), comparisons)
+                let outcome = self.compared(entry.id, (agency, sequence, count), comparisons);
+                // An acknowledgement would be one of the batch before it, too, whose bets are not stored.
+                if follows { self.gap(entry.id) } else { outcome }
             }
             // The one that it repeated was in flight.
-            Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
+            Outcome::Done { agency, what: Done::Repeated { sequence } }
+                if follows || !self.has_batch(agency, sequence) =>
+            {
                 self.gap(entry.id)
             }
             Outcome::Done { agency, what: Done::Repeated { sequence } } if comparisons.displaces(agency, sequence) => {
