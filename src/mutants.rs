@@ -53,6 +53,13 @@ pub enum Mutant {
     ForgetMisnumbered,
     /// Requests are taken while the keeper finds out what other hubs have stored.
     StageWhileLooking,
+    // The same, where several clients speak for one agency:
+    /// A batch that repeats one in flight is acknowledged although other hubs have stored other bets under its number.
+    ForgetDisplaced,
+    /// A batch stays too late although the finish before it has not happened.
+    KeepTooLate,
+    /// A batch that another hub has stored is rejected as too late.
+    TooLateThoughStored,
     // The ledger's:
     /// A turn counts as committed when it is executed, before the engine is ready for the next one.
     AnswerBeforeReady,
@@ -140,6 +147,9 @@ impl Mutant {
         Mutant::StageWhileLooking,
         Mutant::IgnoreConflict,
     ];
+
+    /// Of hubs that share a draw, where several clients speak for one agency.
+    pub const OF_RIVALS: [Mutant; 3] = [Mutant::ForgetDisplaced, Mutant::KeepTooLate, Mutant::TooLateThoughStored];
 
     /// The ledger's, and those of its statements.
     pub const OF_LEDGER: [Mutant; 15] = [

@@ -29,6 +29,11 @@ fn several_hubs_store_each_acknowledged_batch_once_and_draw_once() {
 }
 
 #[test]
+fn clients_that_speak_for_one_agency_are_told_the_truth() {
+    run_seeds("HUBS_RIVALS", 500, |seed| World::new(seed, central::Truth::new).run_with_rivals());
+}
+
+#[test]
 #[cfg(debug_assertions)]
 fn every_mutant_is_caught() {
     use loteria::mutants::Mutant;
@@ -36,6 +41,9 @@ fn every_mutant_is_caught() {
     let mutants: Vec<Mutant> = by_chance.chain([Mutant::HelloFromCache]).collect();
     hubs_kit::mutants::catch_all(&mutants, 3_000, |seed| World::new(seed, central::Truth::new).run());
     hubs_kit::mutants::catch_all(&[Mutant::ForgetMisnumbered], 1, |_| misnumbered());
+    hubs_kit::mutants::catch_all(&Mutant::OF_RIVALS, 10_000, |seed| {
+        World::new(seed, central::Truth::new).run_with_rivals();
+    });
 }
 
 #[test]

@@ -144,6 +144,11 @@ impl Backend for Engine {
         batches.map(|(_, batch)| batch.rows.to_vec()).collect()
     }
 
+    fn has_finished(&self, agency: AgencyId) -> bool {
+        let agency = i32::try_from(agency.0).unwrap();
+        self.cluster.borrow().visible().agencies[&(1, agency)].standing == Standing::Finished
+    }
+
     fn is_excluded(&self, agency: AgencyId) -> bool {
         let agency = i32::try_from(agency.0).unwrap();
         self.cluster.borrow().visible().agencies[&(1, agency)].standing == Standing::Excluded
@@ -167,6 +172,11 @@ impl Backend for Engine {
 #[test]
 fn several_hubs_over_a_failing_postgresql_lose_nothing_and_draw_once() {
     run_seeds("HUBS_LEDGER", 100, |seed| World::new(seed, Engine::new).run());
+}
+
+#[test]
+fn clients_that_speak_for_one_agency_are_told_the_truth() {
+    run_seeds("HUBS_LEDGER_RIVALS", 50, |seed| World::new(seed, Engine::new).run_with_rivals());
 }
 
 #[test]

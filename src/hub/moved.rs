@@ -36,7 +36,7 @@ impl Comparisons {
 
     /// Whether a batch that repeats or contradicts one in flight has to do with other bets now.
     fn displaces(&self, agency: AgencyId, sequence: u64) -> bool {
-        self.displaced.contains(&(agency, sequence))
+        self.displaced.contains(&(agency, sequence)) && !mutants::is(Mutant::ForgetDisplaced)
     }
 }
 
@@ -139,7 +139,7 @@ impl<K: Keep> Hub<K> {
             }
             // The finish before it has not happened.
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Refused(_) }
-                if self.lottery.admits(agency).is_ok() =>
+                if self.lottery.admits(agency).is_ok() && !mutants::is(Mutant::KeepTooLate) =>
             {
                 Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
             }
@@ -235,7 +235,7 @@ impl<K: Keep> Hub<K> {
             let connection = entry.id.and_then(|id| self.connections.by_id(id));
             let is_numbered = connection.is_some_and(|connection| connection.session.server_rules().in_flight);
             let is_stored = why != Refusal::Excluded && self.has_batch(agency, sequence);
-            if is_numbered && is_stored {
+            if is_numbered && is_stored && !mutants::is(Mutant::TooLateThoughStored) {
                 entry.outcome = self.gap(entry.id);
             }
         }

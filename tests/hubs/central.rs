@@ -134,6 +134,10 @@ impl Backend for Truth {
         self.central.borrow().agencies[&agency].batches.iter().map(|batch| batch.rows.clone()).collect()
     }
 
+    fn has_finished(&self, agency: AgencyId) -> bool {
+        self.central.borrow().agencies[&agency].finished
+    }
+
     fn draws(&self) -> usize {
         usize::from(self.central.borrow().drawn)
     }
@@ -277,8 +281,9 @@ impl Shared {
         if central.fills && !turn.batches.is_empty() && self.random.below(300) < central.trouble {
             let error = io::Error::from(io::ErrorKind::StorageFull);
             self.settled.push_back(Settled::TakenBack { turn: *number, error });
-            self.in_flight.clear();
-            self.hand = Turn::default();
+            // What was looked at is still looked at, as by the ledger.
+            let turns = self.in_flight.drain(..).map(|(_, turn)| turn).chain([std::mem::take(&mut self.hand)]);
+            self.hand.looks = turns.flat_map(|turn| turn.looks).collect();
             return;
         }
         if !turn.apply(central) {

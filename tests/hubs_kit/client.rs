@@ -5,6 +5,9 @@ use loteria::wire::{Answer, Cause, Dialect, Expecting};
 
 use super::WINNING_NUMBER;
 use crate::storage_kit::random::Random;
+use rivalry::Rivalry;
+
+pub mod rivalry;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -36,6 +39,8 @@ pub struct Client {
     repeats_at: Option<usize>,
     /// It has, and waits for the answer.
     repeated: Option<u64>,
+    /// Other clients speak for its agency, too.
+    rivalry: Option<Rivalry>,
     stage: Stage,
     sent: usize,
     asked: bool,
@@ -54,7 +59,7 @@ pub enum Wish {
 impl Client {
     pub fn new(agency: AgencyId, dialect: Dialect, random: &mut Random) -> Client {
         let count = random.index(14);
-        let batches: Vec<Vec<Bet>> = (0..count).map(|number| batch(agency, number, random)).collect();
+        let batches: Vec<Vec<Bet>> = (0..count).map(|number| batch(agency, 0, number, random)).collect();
         Client {
             agency,
             dialect,
@@ -67,6 +72,7 @@ impl Client {
             eager: random.below(3) == 0,
             repeats_at: (random.below(4) == 0).then(|| 1 + random.index(10)),
             repeated: None,
+            rivalry: None,
             stage: Stage::Greeting,
             sent: 0,
             asked: false,
@@ -81,7 +87,7 @@ impl Client {
 
     /// Whether it goes on until it has its winners.
     pub fn is_waiting(&self) -> bool {
-        self.winners.is_none() && !self.is_lost
+        self.winners.is_none() && !self.is_lost && !self.has_stopped()
     }
 
     /// Whether bets of it are stored, and it has not finished.
@@ -105,16 +111,25 @@ impl Client {
         self.stage = if self.dialect.client_rules().hello { Stage::Greeting } else { Stage::Betting };
         (self.sent, self.asked, self.repeated) = (self.acknowledged, false, None);
         self.answer.clear();
+        if let Some(rivalry) = &mut self.rivalry {
+            rivalry.connected();
+        }
     }
 
     /// What it sends now.
     pub fn send(&mut self, out: &mut Vec<u8>) {
         let window = self.dialect.client_rules().window.min(5);
+        if self.waits_for_end() {
+            return;
+        }
         match self.stage {
             Stage::Greeting if !self.asked => {
                 self.dialect.put_hello(self.agency, out);
                 while self.eager && self.sent < self.batches.len() && self.sent < self.acknowledged + window {
                     self.put_batch(out);
+                }
+                if self.eager {
+                    self.put_early_finish(out);
                 }
             }
             Stage::Betting if self.repeated.is_some() => return,
@@ -124,6 +139,9 @@ impl Client {
                     self.put_batch(out);
                 }
                 if self.acknowledged < self.batches.len() {
+                    return self.put_early_finish(out);
+                }
+                if self.has_early_finish() {
                     return;
                 }
                 self.stage = if self.dialect.client_rules().finish { Stage::Finishing } else { Stage::Asking };
@@ -185,6 +203,9 @@ impl Client {
     }
 
     fn note(&mut self, answer: Answer) -> Wish {
+        if self.rivalry.is_some() {
+            return self.note_beside_rivals(answer);
+        }
         match answer {
             Answer::Rejected { cause: Cause::Conflict, sequence, .. } if self.repeated.is_some() => {
                 assert_eq!(sequence, self.repeated, "agency {}", self.agency);
@@ -236,9 +257,9 @@ impl Client {
     }
 }
 
-/// Bets that can be told apart wherever they turn up.
-fn batch(agency: AgencyId, number: usize, random: &mut Random) -> Vec<Bet> {
-    let first = 10_000_000 + agency.0 as usize * 1_000_000 + number * 100;
+/// Bets of one of the clients of the agency, that can be told apart wherever they turn up.
+fn batch(agency: AgencyId, client: usize, number: usize, random: &mut Random) -> Vec<Bet> {
+    let first = 10_000_000 + agency.0 as usize * 1_000_000 + client * 10_000 + number * 100;
     let bet = |index: usize| {
         let bets_on = if random.below(4) == 0 { WINNING_NUMBER } else { 1 };
         let (document, bets_on) = ((first + index).to_string(), bets_on.to_string());

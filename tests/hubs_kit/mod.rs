@@ -7,7 +7,8 @@ pub mod client;
 pub mod mutants;
 pub mod world;
 
-use loteria::lottery::{BatchError, Bet, BetSink, BetSource};
+use loteria::lottery::{AgencyId, BatchError, Bet, BetSink, BetSource};
+use loteria::storage::Rows;
 
 pub const WINNING_NUMBER: u32 = 7574;
 
@@ -19,4 +20,11 @@ impl BetSource for Bets {
         self.0.iter().for_each(|bet| sink.put(&bet.as_raw()));
         Ok(u32::try_from(self.0.len()).unwrap())
     }
+}
+
+/// The rows of a batch.
+fn rows(agency: AgencyId, bets: &[Bet]) -> Vec<u8> {
+    let mut rows = Rows::default();
+    rows.append(agency, WINNING_NUMBER, &Bets(bets.to_vec())).unwrap();
+    rows.bytes().to_vec()
 }

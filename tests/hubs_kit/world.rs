@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use loteria::hub::{ConnectionId, Event, Hub, Observer, Policy};
 use loteria::lottery::{AgencyId, Lottery, Roster};
-use loteria::storage::{Keep, Rows};
+use loteria::storage::Keep;
 use loteria::timers::Moment;
 use loteria::wire::Dialect;
 
-use super::WINNING_NUMBER;
-use super::client::{Client, Wish};
+use super::client::{Client, Wish, rivalry};
+use super::rows;
 use crate::storage_kit::random::Random;
 
 /// What the hubs share.
@@ -43,6 +43,9 @@ pub trait Backend {
 
     /// The rows of an agency's batches, in order.
     fn stored(&self, agency: AgencyId) -> Vec<Vec<u8>>;
+
+    /// Whether an agency has finished.
+    fn has_finished(&self, agency: AgencyId) -> bool;
 
     /// Whether an agency was excluded.
     fn is_excluded(&self, _agency: AgencyId) -> bool {
@@ -99,6 +102,8 @@ pub struct World<B: Backend> {
     policy: Policy,
     /// The client that leaves for good when a batch of it is acknowledged.
     leaves: Option<usize>,
+    /// In how many steps one connection is cut, where something goes wrong once in a hundred times.
+    steps_uncut: u64,
 }
 
 impl<B: Backend> World<B> {
@@ -112,7 +117,8 @@ impl<B: Backend> World<B> {
         let clients = (1..=agencies).map(client).collect();
         let roster = Roster::parse(&agencies.to_string()).unwrap();
         let policy = Policy::default();
-        let mut world = World { random, backend, roster, hubs: vec![], clients, links: vec![], policy, leaves: None };
+        let (hubs, links, leaves, steps_uncut) = (vec![], vec![], None, 1000);
+        let mut world = World { random, backend, roster, hubs, clients, links, policy, leaves, steps_uncut };
         let drawn = 1 + world.random.below(3);
         let hubs = number_from_env("HUBS_COUNT").unwrap_or(drawn);
         world.hubs = (0..hubs).map(|_| Place::Starting(world.backend.start(&world.roster))).collect();
@@ -124,6 +130,24 @@ impl<B: Backend> World<B> {
         // Dialects that open a connection for each message are lost by silence.
         self.policy.idle_timeout = Duration::from_secs(20);
         self.leaves = (self.clients.len() > 1).then(|| self.random.index(self.clients.len()));
+        self.run();
+    }
+
+    /// Most agencies have several clients at the same time, with bets of their own under the same numbers.
+    pub fn run_with_rivals(mut self) {
+        self.steps_uncut = 200;
+        for at in 0..self.clients.len() {
+            let rivals = self.random.index(4).min(2);
+            let agency = self.clients[at].agency;
+            let mut clients = Vec::new();
+            while rivals > 0 && clients.len() <= rivals {
+                clients.push(Client::beside(agency, &clients, &mut self.random));
+            }
+            if let Some(first) = clients.pop() {
+                self.clients[at] = first;
+                self.clients.append(&mut clients);
+            }
+        }
         self.run();
     }
 
@@ -144,7 +168,7 @@ impl<B: Backend> World<B> {
                 self.turn(hub);
             }
             let trouble = if step < TROUBLED_STEPS { self.backend.trouble() } else { 0 };
-            if self.random.below(1000) < trouble {
+            if self.random.below(self.steps_uncut) < trouble {
                 self.cut_some();
             }
             if self.random.below(2000) < trouble {
@@ -172,7 +196,13 @@ impl<B: Backend> World<B> {
             }
             let bytes = self.random.index(link.to_client.len() + 1);
             let received: Vec<u8> = link.to_client.drain(..bytes).collect();
-            if self.clients[client].receive(&received) == Wish::Leave {
+            let wish = self.clients[client].receive(&received);
+            if self.clients[client].has_stopped() {
+                // What the hub has said besides has to be so, too.
+                self.clients[client].receive(&std::mem::take(&mut link.to_client));
+            }
+            compare(&mut self.clients[client], &self.backend);
+            if wish == Wish::Leave || self.clients[client].has_stopped() {
                 link.client = None;
             }
             if self.leaves == Some(client) && self.clients[client].is_uploading() {
@@ -267,6 +297,7 @@ impl<B: Backend> World<B> {
             let link = self.links.remove(at);
             if let Some(client) = link.client {
                 self.clients[client].receive(&link.to_client);
+                compare(&mut self.clients[client], &self.backend);
             }
         }
     }
@@ -298,13 +329,19 @@ impl<B: Backend> World<B> {
     fn check_end(&self) {
         assert_eq!(self.backend.draws(), 1, "one draw");
         self.backend.check_end();
-        let gaps = self.clients.iter().map(|client| client.gaps).sum::<u32>();
+        let alone = self.clients.iter().filter(|client| !client.has_rivals());
+        let gaps = alone.map(|client| client.gaps).sum::<u32>();
         assert!(self.backend.fills() || gaps == 0, "{gaps} connections were ended for a gap, which no client has made");
         for client in &self.clients {
             let agency = client.agency;
             let stored = self.backend.stored(agency);
             let sent: Vec<Vec<u8>> = client.batches.iter().map(|bets| rows(agency, bets)).collect();
             assert_eq!(self.backend.is_excluded(agency), client.is_lost, "agency {agency}");
+            if client.has_rivals() {
+                let clients: Vec<&Client> = self.clients.iter().filter(|client| client.agency == agency).collect();
+                rivalry::check_end(agency, &clients, &stored);
+                continue;
+            }
             if client.is_lost {
                 assert!(stored.iter().all(|rows| sent.contains(rows)), "agency {agency}");
                 continue;
@@ -325,10 +362,11 @@ impl<B: Backend> World<B> {
     }
 }
 
-fn rows(agency: AgencyId, bets: &[loteria::lottery::Bet]) -> Vec<u8> {
-    let mut rows = Rows::default();
-    rows.append(agency, WINNING_NUMBER, &super::Bets(bets.to_vec())).unwrap();
-    rows.bytes().to_vec()
+/// What a client was told is so.
+fn compare(client: &mut Client, backend: &impl Backend) {
+    if client.was_told() {
+        client.compare(&backend.stored(client.agency), backend.has_finished(client.agency));
+    }
 }
 
 fn number_from_env(name: &str) -> Option<u64> {
