@@ -171,6 +171,13 @@ fn a_batch_behind_a_conflict_is_not_acknowledged() {
     }
 }
 
+/// A batch is compared with one in flight, which a full disk takes back, while another hub has stored the bets of the first
+/// under that number: it is no conflict. This seed does that, after tens of thousands that do not.
+#[test]
+fn a_batch_that_contradicts_one_that_is_taken_back_is_no_conflict() {
+    World::new(28_825, central::Truth::new).run_with_rivals();
+}
+
 /// A client's batch is stored by another hub, and comes again behind another client's finish.
 #[test]
 fn a_batch_that_is_stored_is_not_rejected_as_too_late() {

@@ -1,6 +1,6 @@
 //! Taking turns back: the disk was full, so that no batch of them has happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Hub;
 use super::connections::ConnectionId;
@@ -13,9 +13,30 @@ use crate::storage::Keep;
 use crate::timers::Moment;
 use crate::wire::Rejection;
 
-/// The number of the first batch of a connection and an agency that was taken back, which has to come again before what is
-/// behind it counts. Of connections with several batches in flight, and of those that are gone: their clients got no reply.
-type TakenBack = HashMap<(ConnectionId, AgencyId), u64>;
+/// The batches that were taken back.
+#[derive(Default)]
+struct TakenBack {
+    /// The number of the first one of a connection and an agency, which has to come again before what is behind it counts. Of
+    /// connections with several batches in flight, and of those that are gone: their clients got no reply.
+    first: HashMap<(ConnectionId, AgencyId), u64>,
+    /// All of them. Another hub may have stored other bets under such a number since: what was compared with these is not
+    /// compared with those.
+    numbers: HashSet<(AgencyId, u64)>,
+}
+
+impl TakenBack {
+    /// The batch is to be sent again. `key`: its connection, where that sends several at a time.
+    fn reject(
+        &mut self,
+        key: Option<(ConnectionId, AgencyId)>,
+        (agency, sequence, count): (AgencyId, u64, u32),
+    ) -> Outcome {
+        if let Some(key) = key {
+            self.first.entry(key).or_insert(sequence);
+        }
+        Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
+    }
+}
 
 impl<K: Keep> Hub<K> {
     /// Of all turns in flight and the one in hand the batches have not happened, everything else still has. All of it is in
@@ -28,7 +49,7 @@ impl<K: Keep> Hub<K> {
         if !mutants::is(Mutant::KeepLotteryOnFull) {
             self.lottery.roll_back();
         }
-        let mut taken_back = TakenBack::new();
+        let mut taken_back = TakenBack::default();
         for entry in &mut entries {
             if !keeps_by_mutant(&entry.outcome) {
                 let outcome = std::mem::replace(&mut entry.outcome, Outcome::Dropped);
@@ -36,7 +57,7 @@ impl<K: Keep> Hub<K> {
             }
         }
         self.apply_again(entries, now);
-        for ((id, _), sequence) in taken_back {
+        for ((id, _), sequence) in taken_back.first {
             if let Some(slot) = self.connections.slot(id).filter(|_| !mutants::is(Mutant::ForgetResend)) {
                 let session = &mut self.connections[slot].session;
                 (session.awaiting_resend, session.in_conflict) = (Some(sequence), false);
@@ -61,38 +82,38 @@ impl<K: Keep> Hub<K> {
 
     /// What an outcome becomes when no batch could be stored.
     fn without_batches(&mut self, id: Option<ConnectionId>, outcome: Outcome, taken_back: &mut TakenBack) -> Outcome {
+        if let Outcome::Done { agency, what: Done::Stored { place, .. } } = &outcome {
+            taken_back.numbers.insert((*agency, place.expected()));
+        }
         let connection = id.and_then(|id| self.connections.by_id(id));
         let resends = connection.is_none_or(|connection| connection.session.server_rules().in_flight);
         let key = id.zip(agency_of(&outcome)).filter(|_| resends);
-        let awaited = key.and_then(|key| taken_back.get(&key).copied());
+        let awaited = key.and_then(|key| taken_back.first.get(&key).copied());
         let is_behind = awaited.is_some_and(|awaited| sequence_of(&outcome).is_some_and(|sequence| sequence > awaited));
         if is_behind && connection.is_some() {
             return Outcome::Dropped;
         }
-        let mut reject = |agency, sequence, count| {
-            if let Some(key) = key {
-                taken_back.entry(key).or_insert(sequence);
-            }
-            Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::StorageFull }
+        let is_stored = |hub: &Self, agency, sequence| {
+            hub.has_batch(agency, sequence) && !taken_back.numbers.contains(&(agency, sequence))
         };
         match outcome {
             Outcome::Done { agency, what: Done::Stored { place, bets: count, .. } } => {
-                reject(agency, place.expected(), count)
+                taken_back.reject(key, (agency, place.expected(), count))
             }
-            Outcome::Done { agency, what: Done::Repeated { sequence } } if !self.has_batch(agency, sequence) => {
-                reject(agency, sequence, 0)
+            Outcome::Done { agency, what: Done::Repeated { sequence } } if !is_stored(self, agency, sequence) => {
+                taken_back.reject(key, (agency, sequence, 0))
             }
             // The other bets of that number are not stored either.
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Conflict }
-                if !self.has_batch(agency, sequence) =>
+                if !is_stored(self, agency, sequence) =>
             {
-                reject(agency, sequence, count)
+                taken_back.reject(key, (agency, sequence, count))
             }
             // The finish before it has not happened either.
             Outcome::Rejected { agency: Some(agency), sequence, count, why: Rejection::Refused(_) }
                 if self.lottery.admits(agency).is_ok() =>
             {
-                reject(agency, sequence, count)
+                taken_back.reject(key, (agency, sequence, count))
             }
             Outcome::Done { agency, what: Done::Finished { .. } | Done::Query { .. } }
                 if awaited.is_some() && self.is_betting(agency) =>
@@ -115,7 +136,7 @@ impl<K: Keep> Hub<K> {
             | Outcome::Refused(_)
             | Outcome::Ended(_)
             | Outcome::Dropped => outcome,
-            Outcome::Asked { agency, sequence, count } => reject(agency, sequence, count),
+            Outcome::Asked { agency, sequence, count } => taken_back.reject(key, (agency, sequence, count)),
         }
     }
 
