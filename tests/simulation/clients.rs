@@ -4,6 +4,7 @@ use loteria::wire::{Answer, Dialect};
 
 use crate::model::Model;
 use crate::net::{ClientEnd, LinkId, Net};
+use crate::reactor::BACKLOG;
 use crate::rng::Rng;
 use crate::trace;
 
@@ -46,9 +47,9 @@ impl World<'_> {
         times > 0 && self.rng.below(1000) < times as usize
     }
 
-    /// Connects, where somebody listens.
+    /// Connects, where somebody listens and the kernel's queue has room: else it would drop the SYN.
     pub fn connect(&mut self, dialect: Dialect, agency: Option<u32>) -> Option<LinkId> {
-        if !self.listening {
+        if !self.listening || self.net.backlog.len() >= BACKLOG {
             return None;
         }
         let room = if self.happens(self.habits.tiny_windows) { self.rng.below(20) } else { 1 << 20 };

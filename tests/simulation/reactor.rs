@@ -16,7 +16,7 @@ use crate::rng::Rng;
 use crate::trace;
 
 /// So many connections wait to be accepted, at most.
-const BACKLOG: usize = 64;
+pub const BACKLOG: usize = 64;
 
 /// By how much an event may come later than it could.
 const LATENESS_MAX: Duration = Duration::from_millis(100);
