@@ -4,10 +4,10 @@
 
 mod engine_kit;
 
-use engine_kit::desk::{Desk, options};
+use engine_kit::desk::{Desk, network, options};
 use engine_kit::{Engine, address_of_nothing, batch, rows_of};
 use loteria::lottery::{AgencyId, Roster, Standing};
-use loteria::storage::{Compared, Keep, Known, LedgerOptions, Match, Password, Place, Replicas, Settled};
+use loteria::storage::{Compared, Keep, Known, LedgerOptions, Match, Password, Place, Reader, Replicas, Settled};
 
 const A: AgencyId = AgencyId(1);
 
@@ -468,7 +468,12 @@ fn a_host_that_may_be_a_standby_behind_refuses_a_start_only_where_all_do() {
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     desk.commit();
     drop(desk);
+    // What an operator's command asks.
+    let both = || LedgerOptions { hosts: hosts.clone(), ..options(&engine, 1) };
+    Reader::connect(both(), network(&both())).unwrap();
     engine.sql("postgres", "DROP DATABASE loteria WITH (FORCE)");
-    let line = Desk::try_open(LedgerOptions { hosts, ..options(&engine, 1) }).1.unwrap_err().to_string();
+    let line = Desk::try_open(both()).1.unwrap_err().to_string();
+    assert!(line.contains("does not exist") && line.contains("DATABASE"), "{line}");
+    let line = Reader::connect(both(), network(&both())).unwrap_err().to_string();
     assert!(line.contains("does not exist") && line.contains("DATABASE"), "{line}");
 }

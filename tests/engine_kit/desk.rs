@@ -42,12 +42,17 @@ pub fn options(engine: &Engine, instance: u8) -> LedgerOptions {
     }
 }
 
+/// The way to the hosts of these options.
+pub fn network(options: &LedgerOptions) -> EngineNetwork {
+    let host = |host: &String| EngineHost { address: host.parse().unwrap(), name: host.clone() };
+    EngineNetwork::new(options.hosts.iter().map(host).collect(), None).unwrap()
+}
+
 impl Desk {
     pub fn begin(options: LedgerOptions) -> Desk {
-        let host = |host: &String| EngineHost { address: host.parse().unwrap(), name: host.clone() };
-        let hosts = options.hosts.iter().map(host).collect();
         let clock = Clock::start();
-        let ledger = Ledger::new(options, EngineNetwork::new(hosts, None).unwrap(), clock.now());
+        let network = network(&options);
+        let ledger = Ledger::new(options, network, clock.now());
         Desk { ledger, clock, turn: 0, settled: Vec::new(), drawn: None }
     }
 
