@@ -225,7 +225,7 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Batches that came too late by what this hub knew, and are stored: another hub had taken them before the finish, on
-    /// other connections. Whoever is told that they are too late takes them for lost.
+    /// other connections. A client that is told that its batch is too late takes the batch for lost.
     pub(super) fn settle_late(&mut self, entries: &mut [Entry]) {
         for entry in entries {
             let Outcome::Rejected { agency: Some(agency), sequence, why: Rejection::Refused(why), .. } = entry.outcome

@@ -202,6 +202,13 @@ impl Client {
         }
     }
 
+    /// Its finish is answered: the agency has so many `bets`.
+    fn has_finished(&mut self, bets: Option<u64>) {
+        let own: usize = self.batches.iter().map(Vec::len).sum();
+        assert!(bets.is_none_or(|bets| bets >= own as u64), "agency {}: bets {bets:?} of {own}", self.agency);
+        (self.stage, self.asked) = (Stage::Asking, false);
+    }
+
     fn note(&mut self, answer: Answer) -> Wish {
         if self.rivalry.is_some() {
             return self.note_beside_rivals(answer);
@@ -232,10 +239,8 @@ impl Client {
                 self.sent = sequence.map_or(self.acknowledged, |sequence| usize::try_from(sequence).unwrap());
             }
             Answer::Finished { all_stored, bets } => {
-                let own: usize = self.batches.iter().map(Vec::len).sum();
-                assert!(bets.is_none_or(|bets| bets >= own as u64), "agency {}: bets {bets:?} of {own}", self.agency);
                 assert!(all_stored || self.stage == Stage::Finishing);
-                (self.stage, self.asked) = (Stage::Asking, false);
+                self.has_finished(bets);
             }
             Answer::Winners { documents, .. } => {
                 self.winners = Some(documents);

@@ -91,7 +91,7 @@ impl OsDisk {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(!self.read_only).create(create).truncate(false).mode(0o644);
             // To open a pipe waits for its other end; of a regular file the flag means nothing (open(2)).
-            options.custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open(2) are an int"));
+            options.custom_flags(as_int(OFlags::NONBLOCK));
             match options.open(&self.paths[file as usize]) {
                 Ok(opened) => {
                     if !opened.metadata()?.is_file() {
@@ -124,12 +124,16 @@ impl OsDisk {
     }
 }
 
+/// Flags as the standard library takes them.
+fn as_int(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).expect("flags of open(2) are an int")
+}
+
 /// The same open file, for writes that bypass the system's cache; `None` where the file system does not support that.
 /// The file may have another name by now.
 fn open_directly(file: &fs::File) -> Option<fs::File> {
-    let flags = i32::try_from(OFlags::DIRECT.bits()).expect("flags of open(2) are an int");
     let same = format!("/proc/self/fd/{}", file.as_raw_fd());
-    fs::OpenOptions::new().write(true).custom_flags(flags).open(same).ok()
+    fs::OpenOptions::new().write(true).custom_flags(as_int(OFlags::DIRECT)).open(same).ok()
 }
 
 /// Whether `bytes` are whole blocks, aligned in memory and at `offset` of a file.

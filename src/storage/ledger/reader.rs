@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend::{self, CopyData};
 use super::answers::{Columns, ServerError};
 use super::link::Link;
 use super::network::Waiting;
-use super::options::{LedgerError, LedgerOptions};
+use super::options::LedgerOptions;
 use super::stage::{LinkError, Stage};
 use super::tool_error::EngineError;
 use crate::limits;
@@ -60,9 +60,7 @@ impl<N: Waiting> Reader<N> {
     /// No host is a leader that can be used. A person has to mend what the last one that refused says; else the reason of the last
     /// one.
     pub fn connect(options: LedgerOptions, mut network: N) -> Result<Reader<N>, EngineError> {
-        if let Some(agency) = options.roster.ids().iter().find(|agency| i32::try_from(agency.0).is_err()) {
-            return Err(EngineError::Mend(LedgerError::AgencyTooHigh(agency.0)));
-        }
+        options.check().map_err(EngineError::Mend)?;
         let (mut last, mut refused) = (EngineError::Away("[POSTGRES] HOSTS names none".to_owned()), None);
         for host in 0..options.hosts.len() {
             match start(&mut network, host, &options) {

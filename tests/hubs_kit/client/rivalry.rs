@@ -171,9 +171,7 @@ impl Client {
             assert!(self.waits_for_end(), "agency {} has finished without a batch", self.agency);
             return Wish::Leave;
         }
-        let own: usize = self.batches.iter().map(Vec::len).sum();
-        assert!(bets.is_none_or(|bets| bets >= own as u64), "agency {}: bets {bets:?} of {own}", self.agency);
-        (self.stage, self.asked) = (Stage::Asking, false);
+        self.has_finished(bets);
         Wish::Stay
     }
 
