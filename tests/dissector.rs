@@ -15,7 +15,9 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use golden::Conversation;
 use loteria::wire::Dialect;
+use pcap::Segment;
 use python::{python, success};
 use tshark::{Capture, Table, Trace};
 
@@ -102,7 +104,7 @@ fn assert_shown(packets: &Table, dialect: &str, clients: usize, winners: &str) {
     assert_eq!(packets.count("loteria.request", "batch"), 5 * clients, "{dialect}");
     // Every client asks in the draw; all but `csv` again after it, and `key-value` by its finish.
     let asked = if matches!(dialect, "key-value" | "csv") { 0 } else { 2 * clients };
-    assert_eq!(packets.count("loteria.request", "query"), asked, "{dialect}");
+    assert_eq!(packets.count("loteria.request", "query"), asked, "{dialect}: {packets:#?}");
     let told = packets.values("loteria.winner");
     assert!(told.iter().all(|document| winners.contains(&format!("\"{document}\""))), "{dialect}: {told:?}");
     assert_eq!(told.is_empty(), dialect == "csv", "{dialect}: only the fifth agency has no winners");
@@ -159,28 +161,30 @@ fn shown(dialect: Dialect, request: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-#[test]
-fn frames_and_counts_are_shown_as_the_hub_reads_them() {
-    if !tshark::installed() {
-        return;
-    }
+/// The exchanges that the hub takes, with their dialects.
+fn taken() -> Vec<(Dialect, Conversation)> {
     // An echo is no batch, and a request that the hub refuses can be shown as what it looks like.
-    let mut all: Vec<_> = golden::all().collect();
-    all.retain(|(dialect, conversation)| {
-        let refuses = conversation.exchanges.iter().any(|exchange| exchange.request.starts_with("refused"));
-        *dialect != Dialect::Echo && !refuses
-    });
-    let segments = all.iter().map(|(_, conversation)| {
-        let both = conversation.exchanges.iter();
-        let both = both.flat_map(|exchange| [(true, exchange.frame.clone()), (false, exchange.bytes.clone())]);
-        both.filter(|(_, bytes)| !bytes.is_empty()).collect()
-    });
+    let refuses = |conversation: &Conversation| {
+        conversation.exchanges.iter().any(|exchange| exchange.request.starts_with("refused"))
+    };
+    golden::all().filter(|(dialect, conversation)| *dialect != Dialect::Echo && !refuses(conversation)).collect()
+}
+
+/// What both sides say in a conversation.
+fn said(conversation: &Conversation) -> impl Iterator<Item = Segment> {
+    let both = conversation.exchanges.iter();
+    let both = both.flat_map(|exchange| [(true, exchange.frame.clone()), (false, exchange.bytes.clone())]);
+    both.filter(|(_, bytes)| !bytes.is_empty())
+}
+
+/// A capture file with `bytes` shows each conversation as the hub reads it.
+fn assert_shown_as_read(bytes: Vec<u8>, conversations: &[(Dialect, Conversation)]) {
     let directory = tempfile::tempdir().expect("a directory for the capture");
     let file = directory.path().join("golden.pcap");
-    std::fs::write(&file, pcap::write(&segments.collect::<Vec<_>>())).expect("the capture is written");
+    std::fs::write(&file, bytes).expect("the capture is written");
     let trace = Trace { file, port: pcap::PORT.to_string() };
     let seen = trace.read(&[FIELDS, &["tcp.stream"]].concat());
-    for (stream, (dialect, conversation)) in all.iter().enumerate() {
+    for (stream, (dialect, conversation)) in conversations.iter().enumerate() {
         let requests = conversation.exchanges.iter().filter_map(|exchange| shown(*dialect, &exchange.request));
         let (requests, counts): (Vec<&str>, Vec<Option<&str>>) = requests.unzip();
         let counts: Vec<&str> = counts.into_iter().flatten().collect();
@@ -189,4 +193,29 @@ fn frames_and_counts_are_shown_as_the_hub_reads_them() {
         let name = format!("{}: {}", dialect.name(), conversation.name);
         assert_eq!((seen.values("loteria.request"), seen.values("loteria.bets")), (requests, counts), "{name}");
     }
+}
+
+#[test]
+fn frames_and_counts_are_shown_as_the_hub_reads_them() {
+    if !tshark::installed() {
+        return;
+    }
+    let all = taken();
+    let segments: Vec<Vec<Segment>> = all.iter().map(|(_, conversation)| said(conversation).collect()).collect();
+    assert_shown_as_read(pcap::write(&segments), &all);
+}
+
+#[test]
+fn segments_out_of_order_and_repeated_ones_are_shown_once_and_in_order() {
+    if !tshark::installed() {
+        return;
+    }
+    let all = taken();
+    let pieces = |(from_client, bytes): Segment| {
+        let pieces: Vec<Segment> = bytes.chunks(4).map(|piece| (from_client, piece.to_vec())).collect();
+        pieces
+    };
+    let segments: Vec<Vec<Segment>> =
+        all.iter().map(|(_, conversation)| said(conversation).flat_map(pieces).collect()).collect();
+    assert_shown_as_read(pcap::write_as(&segments, pcap::disturbed), &all);
 }

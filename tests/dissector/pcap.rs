@@ -6,35 +6,64 @@ const CLIENT: [u8; 4] = [10, 0, 0, 1];
 const HUB: [u8; 4] = [10, 0, 0, 2];
 /// Packets begin with their IPv4 header (the file format's LINKTYPE_RAW).
 const RAW_IP: u32 = 101;
+/// Flags of a TCP header.
+const SYN: u8 = 0x02;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
 
 /// One segment: from the client, or from the hub.
 pub type Segment = (bool, Vec<u8>);
 
 /// The file: a conversation after the other, each from a port of its own.
 pub fn write(conversations: &[Vec<Segment>]) -> Vec<u8> {
+    write_as(conversations, |packets| packets)
+}
+
+/// The same with the packets of each conversation as `order` leaves them: in another order, and some again.
+pub fn write_as(conversations: &[Vec<Segment>], order: impl Fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>) -> Vec<u8> {
     let mut out = Vec::new();
     for word in [0xA1B2_C3D4, 0x0002_0004_u32.rotate_left(16), 0, 0, 65535, RAW_IP] {
         out.extend(u32::to_le_bytes(word));
     }
     let mut clock = 0u32;
     for (port, segments) in (20_000u16..).zip(conversations) {
-        let mut sent = [1000u32, 5000];
-        for (from_client, bytes) in segments {
-            let packet = packet(port, *from_client, sent, bytes);
+        for packet in order(packets(port, segments)) {
             clock += 1;
             let size = u32::try_from(packet.len()).expect("small packets");
             for word in [clock / 1000, clock % 1000 * 1000, size, size] {
                 out.extend(word.to_le_bytes());
             }
             out.extend(packet);
-            sent[usize::from(!from_client)] += u32::try_from(bytes.len()).expect("small packets");
         }
     }
     out
 }
 
+fn packets(port: u16, segments: &[Segment]) -> Vec<Vec<u8>> {
+    // Each side's first segment tells where its bytes begin.
+    let mut packets = vec![packet(port, true, [999, 0], SYN, b""), packet(port, false, [1000, 4999], SYN | ACK, b"")];
+    let mut sent = [1000u32, 5000];
+    for (from_client, bytes) in segments {
+        packets.push(packet(port, *from_client, sent, PSH | ACK, bytes));
+        sent[usize::from(!from_client)] += u32::try_from(bytes.len()).expect("small packets");
+    }
+    packets
+}
+
+/// An order for `write_as`: after the handshake, neighbours of one direction change places, and every third packet comes twice.
+pub fn disturbed(mut packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let source = |packet: &[u8]| (packet[20], packet[21]);
+    for pair in packets[2..].chunks_exact_mut(2) {
+        if source(&pair[0]) == source(&pair[1]) {
+            pair.swap(0, 1);
+        }
+    }
+    let times = |(index, packet)| std::iter::repeat_n(packet, if index % 3 == 2 { 2 } else { 1 });
+    packets.into_iter().enumerate().flat_map(times).collect()
+}
+
 /// IPv4 and TCP headers without checksums, which tshark does not check unless asked, and the bytes.
-fn packet(port: u16, from_client: bool, sent: [u32; 2], bytes: &[u8]) -> Vec<u8> {
+fn packet(port: u16, from_client: bool, sent: [u32; 2], flags: u8, bytes: &[u8]) -> Vec<u8> {
     let (from, to) = if from_client { (CLIENT, HUB) } else { (HUB, CLIENT) };
     let (source, target) = if from_client { (port, PORT) } else { (PORT, port) };
     let [sequence, acknowledged] = if from_client { sent } else { [sent[1], sent[0]] };
@@ -48,8 +77,8 @@ fn packet(port: u16, from_client: bool, sent: [u32; 2], bytes: &[u8]) -> Vec<u8>
     out.extend(target.to_be_bytes());
     out.extend(sequence.to_be_bytes());
     out.extend(acknowledged.to_be_bytes());
-    // Header of five words; PSH and ACK; window; no checksum; not urgent.
-    out.extend([0x50, 0x18, 0xFF, 0xFF, 0, 0, 0, 0]);
+    // Header of five words; window; no checksum; not urgent.
+    out.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
     out.extend(bytes);
     out
 }

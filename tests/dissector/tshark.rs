@@ -28,6 +28,8 @@ fn with_dissector(port: &str) -> Command {
     let mut command = Command::new("tshark");
     command.arg("-X").arg(format!("lua_script:{}", script.display()));
     command.arg("-d").arg(format!("tcp.port=={port},loteria")).stdin(Stdio::null());
+    // A busy machine with several processors takes segments out of order even on its loopback, and sends some again.
+    command.args(["-o", "tcp.reassemble_out_of_order:TRUE"]);
     command
 }
 
@@ -138,6 +140,7 @@ impl Trace {
 }
 
 /// Packets, and what some fields hold in each.
+#[derive(Debug)]
 pub struct Table {
     fields: Vec<&'static str>,
     rows: Vec<Vec<String>>,
