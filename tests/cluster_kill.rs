@@ -8,6 +8,7 @@
 
 mod cluster_kit;
 mod common;
+mod environment;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -59,10 +60,6 @@ struct Tally {
 
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
 }
 
 /// The next kind of failure: each four have one of each, in any order.
@@ -289,15 +286,16 @@ fn report(times: &mut BTreeMap<Kind, Times>, tally: &Tally) {
 fn leaders_standbys_and_hubs_are_killed_and_no_acknowledged_batch_is_lost() {
     let _alone = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let Some(nodes) = Nodes::start() else { return };
-    let seed = setting("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    let seed = environment::number("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
     say(&format!("LOTERIA_KILL_SEED={seed}"));
     let mut random = Random(seed | 1);
     let (mut times, mut sum) = (BTreeMap::new(), Tally::default());
-    let draws = u32::try_from(setting("LOTERIA_KILL_DRAWS").unwrap_or(2)).unwrap();
+    let draws = u32::try_from(environment::number("LOTERIA_KILL_DRAWS").unwrap_or(2)).unwrap();
     let mut kinds = Vec::new();
     for draw in 1..=draws {
-        let failures: Vec<Kind> =
-            (0..setting("LOTERIA_KILL_FAILURES").unwrap_or(2)).map(|_| next_kind(&mut kinds, &mut random)).collect();
+        let failures: Vec<Kind> = (0..environment::number("LOTERIA_KILL_FAILURES").unwrap_or(2))
+            .map(|_| next_kind(&mut kinds, &mut random))
+            .collect();
         let began = Instant::now();
         let tally = one_draw(draw, &failures, &nodes, &mut random, &mut times);
         sum.batches += tally.batches;

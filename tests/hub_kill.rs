@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod common;
+mod environment;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -154,9 +155,8 @@ fn check_rows(data: &Path, rows: &Path) {
 #[test]
 fn killed_hundreds_of_times_it_stores_every_bet_once_and_draws_once() {
     let Some(data) = course_data() else { return };
-    let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let first = setting("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
-    for seed in first..first + setting("LOTERIA_KILL_DRAWS").unwrap_or(1) {
+    let first = environment::number("LOTERIA_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20);
+    for seed in first..first + environment::number("LOTERIA_KILL_DRAWS").unwrap_or(1) {
         let _ = writeln!(std::io::stderr(), "LOTERIA_KILL_SEED={seed}");
         let kills = draw(&data, seed);
         let _ = writeln!(std::io::stderr(), "{kills} kills, every bet once, one draw");

@@ -20,6 +20,7 @@ use storage_kit::random::Random;
 
 #[path = "hubs/central.rs"]
 mod central;
+mod environment;
 mod hubs_kit;
 mod storage_kit;
 

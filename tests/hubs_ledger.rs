@@ -14,6 +14,7 @@ use loteria::storage::{Ledger, LedgerOptions, Replicas};
 use loteria::timers::Moment;
 
 mod engine_model;
+mod environment;
 #[path = "ledger_simulation/faults.rs"]
 mod faults;
 mod hubs_kit;

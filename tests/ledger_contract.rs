@@ -12,6 +12,7 @@ mod bytes;
 #[path = "ledger_contract/cases.rs"]
 mod cases;
 mod engine_model;
+mod environment;
 #[path = "ledger_contract/interleaved.rs"]
 mod interleaved;
 #[path = "ledger_contract/pair.rs"]
@@ -39,10 +40,9 @@ fn the_model_answers_as_postgresql_does() {
         case(&mut bench);
         bench.compare_tables();
     }
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = match number("LEDGER_CONTRACT_SEED") {
+    let seeds = match environment::number("LEDGER_CONTRACT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("LEDGER_CONTRACT_SEEDS").unwrap_or(SEEDS),
+        None => 0..environment::number("LEDGER_CONTRACT_SEEDS").unwrap_or(SEEDS),
     };
     let mut seen = interleaved::Seen::default();
     for seed in seeds {
@@ -51,7 +51,10 @@ fn the_model_answers_as_postgresql_does() {
         bench.compare_tables();
     }
     println!("{seen:?}");
-    assert!(number("LEDGER_CONTRACT_SEED").is_some() || seen.everything(), "the runs show too little: {seen:?}");
+    assert!(
+        environment::number("LEDGER_CONTRACT_SEED").is_some() || seen.everything(),
+        "the runs show too little: {seen:?}"
+    );
 }
 
 /// The comparison says nothing about the hub if the hub sends other statements.

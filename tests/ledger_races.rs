@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod engine_kit;
+mod environment;
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn five_hubs_that_finish_at_once_make_one_draw() {
     let Some(engine) = Engine::start() else { return };
-    let draws = std::env::var("LEDGER_RACES").map_or(20, |value| value.parse().unwrap());
+    let draws = i32::try_from(environment::number("LEDGER_RACES").unwrap_or(20)).unwrap();
     for draw in 1..=draws {
         let open = |agency: u8| {
             let options = LedgerOptions { draw, roster: Roster::parse("5").unwrap(), ..options(&engine, agency) };

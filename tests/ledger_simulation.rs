@@ -10,6 +10,7 @@
 #[path = "storage_kit/bets.rs"]
 mod bets;
 mod engine_model;
+mod environment;
 #[path = "ledger_simulation/faults.rs"]
 mod faults;
 #[path = "ledger_simulation/forgetful.rs"]
@@ -131,11 +132,10 @@ fn check(cluster: &Cluster, told: &Told, hubs: &[Hub]) {
 
 #[test]
 fn what_is_told_is_stored_once_whatever_fails() {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let first = number("LEDGER_FIRST_SEED").unwrap_or(0);
-    let seeds = match number("LEDGER_SEED") {
+    let first = environment::number("LEDGER_FIRST_SEED").unwrap_or(0);
+    let seeds = match environment::number("LEDGER_SEED") {
         Some(seed) => seed..seed + 1,
-        None => first..first + number("LEDGER_SEEDS").unwrap_or(SEEDS),
+        None => first..first + environment::number("LEDGER_SEEDS").unwrap_or(SEEDS),
     };
     let mut counts = BTreeMap::new();
     for seed in seeds.clone() {

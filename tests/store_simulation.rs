@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // As helpers of tests may.
 
+mod environment;
 mod storage_kit;
 
 use loteria::lottery::AgencyId;
@@ -323,10 +324,9 @@ impl Simulation {
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match number("STORE_SEED") {
+    match environment::number("STORE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("STORE_SEEDS").unwrap_or(default),
+        None => 0..environment::number("STORE_SEEDS").unwrap_or(default),
     }
 }
 

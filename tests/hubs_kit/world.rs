@@ -120,7 +120,7 @@ impl<B: Backend> World<B> {
         let (hubs, links, leaves, steps_uncut) = (vec![], vec![], None, 1000);
         let mut world = World { random, backend, roster, hubs, clients, links, policy, leaves, steps_uncut };
         let drawn = 1 + world.random.below(3);
-        let hubs = number_from_env("HUBS_COUNT").unwrap_or(drawn);
+        let hubs = crate::environment::number("HUBS_COUNT").unwrap_or(drawn);
         world.hubs = (0..hubs).map(|_| Place::Starting(world.backend.start(&world.roster))).collect();
         world
     }
@@ -369,15 +369,11 @@ fn compare(client: &mut Client, backend: &impl Backend) {
     }
 }
 
-fn number_from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
 /// Runs the seeds that the environment chooses, `count` by default, shared out to `SOAK_THREADS` threads.
 pub fn run_seeds(name: &str, count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe + Sync) {
-    let first = number_from_env(&format!("{name}_FIRST_SEED")).unwrap_or(0);
-    let end = first + number_from_env(&format!("{name}_SEEDS")).unwrap_or(count);
-    let threads = number_from_env("SOAK_THREADS").unwrap_or(1).max(1);
+    let first = crate::environment::number(&format!("{name}_FIRST_SEED")).unwrap_or(0);
+    let end = first + crate::environment::number(&format!("{name}_SEEDS")).unwrap_or(count);
+    let threads = crate::environment::number("SOAK_THREADS").unwrap_or(1).max(1);
     std::thread::scope(|scope| {
         for at in 0..threads {
             let run = &run;

@@ -18,6 +18,8 @@ mod bets;
 mod clients;
 mod counters;
 mod desk;
+#[path = "../environment/mod.rs"]
+mod environment;
 #[path = "../core_kit/frames.rs"]
 mod frames;
 mod full_disk;
@@ -42,7 +44,7 @@ mod untrusted;
 use loteria::mutants::Mutant;
 
 use run::{Defect, run};
-use sweep::{attempt, number_from_env, sweep};
+use sweep::{attempt, sweep};
 
 /// Seeds of the short run.
 const SEEDS: u64 = 10_000;
@@ -53,7 +55,7 @@ const SOAK_SEEDS: u64 = 200_000;
 
 #[test]
 fn no_seed_breaks_a_promise() {
-    sweep(number_from_env("FIRST_SEED").unwrap_or(0), number_from_env("SEEDS").unwrap_or(SEEDS), 1);
+    sweep(environment::number("FIRST_SEED").unwrap_or(0), environment::number("SEEDS").unwrap_or(SEEDS), 1);
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn every_mutant_is_caught() {
 #[test]
 #[ignore = "make simulate SEED=…"]
 fn replay() {
-    let seed = number_from_env("SEED").expect("SEED says which");
+    let seed = environment::number("SEED").expect("SEED says which");
     sweep::prepare();
     println!("{:?}", run(seed, Defect::None, true));
 }
@@ -93,10 +95,10 @@ fn replay() {
 #[test]
 #[ignore = "make soak"]
 fn soak() {
-    let seeds = number_from_env("SOAK_SEEDS").unwrap_or(SOAK_SEEDS);
+    let seeds = environment::number("SOAK_SEEDS").unwrap_or(SOAK_SEEDS);
     // New seeds each time, unless somebody wants the same ones again.
     let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
-    let first = number_from_env("FIRST_SEED").unwrap_or(since_1970 * 1_000_000);
+    let first = environment::number("FIRST_SEED").unwrap_or(since_1970 * 1_000_000);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    sweep(first, seeds, number_from_env("SOAK_THREADS").unwrap_or(threads));
+    sweep(first, seeds, environment::number("SOAK_THREADS").unwrap_or(threads));
 }

@@ -34,11 +34,6 @@ pub fn prepare() {
     });
 }
 
-/// A number that the environment gives.
-pub fn number_from_env(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
 /// Runs a seed; what was wrong, if anything was.
 pub fn attempt(seed: u64, defect: Defect) -> Result<Summary, String> {
     prepare();
