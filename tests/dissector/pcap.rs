@@ -50,16 +50,33 @@ fn packets(port: u16, segments: &[Segment]) -> Vec<Vec<u8>> {
     packets
 }
 
-/// An order for `write_as`: after the handshake, neighbours of one direction change places, and every third packet comes twice.
-pub fn disturbed(mut packets: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+/// An order for `write_as`: after the handshake, neighbours of one direction change places, and packets come again, each
+/// by chance. The same seed is the same order.
+pub fn disturbed(mut packets: Vec<Vec<u8>>, seed: u64) -> Vec<Vec<u8>> {
+    let mut chance = chance(seed);
     let source = |packet: &[u8]| (packet[20], packet[21]);
-    for pair in packets[2..].chunks_exact_mut(2) {
-        if source(&pair[0]) == source(&pair[1]) {
-            pair.swap(0, 1);
+    for at in 2..packets.len() - 1 {
+        if source(&packets[at]) == source(&packets[at + 1]) && chance(2) == 0 {
+            packets.swap(at, at + 1);
         }
     }
-    let times = |(index, packet)| std::iter::repeat_n(packet, if index % 3 == 2 { 2 } else { 1 });
-    packets.into_iter().enumerate().flat_map(times).collect()
+    for _ in 0..packets.len() / 4 {
+        let from = 2 + chance(packets.len() - 2);
+        let to = packets.len().min(from + 1 + chance(4));
+        packets.insert(to, packets[from].clone());
+    }
+    packets
+}
+
+/// Numbers below what is asked for: xorshift, the same in every run.
+fn chance(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64.wrapping_add(seed);
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).expect("below a usize")
+    }
 }
 
 /// IPv4 and TCP headers without checksums, which tshark does not check unless asked, and the bytes.
@@ -97,14 +114,7 @@ pub fn garbage(count: usize) -> Vec<Vec<Segment>> {
         b"\xFF",
         b"hello",
     ];
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let mut next = move |below: usize| {
-        // xorshift: the same garbage in every run.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % below as u64).expect("below a usize")
-    };
+    let mut next = chance(0);
     let alphabet = b"\0\0\0\0\x01\x02\x03\x04\x08\x81\x82\x84\x85\xFF\xC3\xA9aA:|\\,\n09-BET_GET_WINNERS|1";
     (0..count)
         .map(|index| {

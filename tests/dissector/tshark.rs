@@ -10,6 +10,8 @@ use std::time::Duration;
 const MARKER_WAIT: Duration = Duration::from_millis(300);
 /// The field that tshark adds where a script raised an error.
 const SCRIPT_FAULT: &str = "_ws.lua.error";
+/// For what tshark has not read yet.
+const KERNEL_BUFFER_MIB: &str = "64";
 /// Markers sent before the capture is given up.
 const MARKERS_MAX: usize = 100;
 
@@ -45,7 +47,9 @@ impl Capture {
     /// clients send a line: the capture runs once it has seen one.
     pub fn start(port: &str, file: PathBuf, mark: impl Fn(&str)) -> Option<Capture> {
         let mut command = with_dissector(port);
-        command.args(["-i", "lo", "-f", &format!("tcp port {port}"), "-P", "-l", "-w"]).arg(&file);
+        command
+            .args(["-i", "lo", "-B", KERNEL_BUFFER_MIB, "-f", &format!("tcp port {port}"), "-P", "-l", "-w"])
+            .arg(&file);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tshark starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = channel();
@@ -128,6 +132,11 @@ impl Trace {
         let table = Table { fields, rows: once.lines().map(cells).collect() };
         assert_eq!(table.values(SCRIPT_FAULT), [""; 0], "the script has a fault: {once}");
         table
+    }
+
+    /// Whether the capture has all packets: none is missing before one that is there.
+    pub fn is_whole(&self) -> bool {
+        self.tshark(&["-Y", "tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment"]).is_empty()
     }
 
     fn tshark(&self, arguments: &[&str]) -> String {
