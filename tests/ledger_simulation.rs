@@ -70,6 +70,7 @@ fn run(seed: u64, counts: &mut BTreeMap<&'static str, u32>) {
     let cluster = cluster(&mut random);
     let eager = random.chance(500);
     cluster.borrow_mut().set_eager(eager);
+    cluster.borrow_mut().set_asks_for_vacuum(seed.is_multiple_of(8));
     let mut hubs = [1, 2].map(|number| Hub::new(number, Rc::clone(&cluster), random.next()));
     let (mut told, mut trouble) = (Told::default(), Trouble::new(random.next()));
     // Then the other one may have batches that come too late.

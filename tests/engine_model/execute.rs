@@ -204,6 +204,9 @@ impl Cluster {
 
     fn commit(&mut self, link: Link, session: &mut Session) {
         if session.transaction.has_id {
+            if self.asks_for_vacuum {
+                session.report(&Report::warning("GetNewTransactionId", "database must be vacuumed"));
+            }
             let changes = session.transaction.changes.clone();
             let position = self.log_commit(session.node, changes);
             self.nodes[session.node].commits.push((position, link));
@@ -315,9 +318,9 @@ impl Cluster {
     }
 
     /// A warning in the middle of a commit.
-    pub(super) fn warn(&mut self, link: Link, code: &'static str, message: &str) {
+    pub(super) fn warn(&mut self, link: Link, routine: &'static str, message: &str) {
         if let Some(session) = self.sessions.get_mut(&link) {
-            session.report(&Report::warning(code, message));
+            session.report(&Report::warning(routine, message));
         }
     }
 }

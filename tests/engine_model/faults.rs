@@ -106,7 +106,7 @@ impl Cluster {
         // A server that writes its log does not stop in the middle.
         node.flushed = node.flushed.max(position);
         self.replicate(at);
-        self.warn(link, "01000", message);
+        self.warn(link, "SyncRepWaitForLSN", message);
         self.committed(at, position, link);
         true
     }

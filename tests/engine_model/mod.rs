@@ -74,6 +74,8 @@ pub struct Cluster {
     full: bool,
     /// New sessions send what they say at once.
     eager: bool,
+    /// Few transaction numbers are left: each new one comes with a warning.
+    asks_for_vacuum: bool,
 }
 
 impl Cluster {
@@ -93,6 +95,7 @@ impl Cluster {
             ready: VecDeque::new(),
             full: false,
             eager: false,
+            asks_for_vacuum: false,
         }
     }
 
@@ -134,6 +137,11 @@ impl Cluster {
     /// Whether sessions from now on send each message at once, as a server may: `UPDATE 1` long before the commit.
     pub fn set_eager(&mut self, eager: bool) {
         self.eager = eager;
+    }
+
+    /// Whether so few transaction numbers are left that each new one comes with a warning.
+    pub fn set_asks_for_vacuum(&mut self, asks: bool) {
+        self.asks_for_vacuum = asks;
     }
 
     /// Sends bytes, which arrive at once unless the link is [held](Self::hold).

@@ -10,24 +10,26 @@ pub struct Report {
     pub code: &'static str,
     pub message: String,
     pub constraint: Option<&'static str>,
+    pub routine: Option<&'static str>,
 }
 
 impl Report {
     pub fn error(code: &'static str, message: &str) -> Report {
-        Report { severity: "ERROR", code, message: message.to_owned(), constraint: None }
+        Report { severity: "ERROR", code, message: message.to_owned(), constraint: None, routine: None }
     }
 
     pub fn fatal(code: &'static str, message: &str) -> Report {
         Report { severity: "FATAL", ..Report::error(code, message) }
     }
 
-    pub fn warning(code: &'static str, message: &str) -> Report {
-        Report { severity: "WARNING", ..Report::error(code, message) }
+    /// One of a function of the server's source.
+    pub fn warning(routine: &'static str, message: &str) -> Report {
+        Report { severity: "WARNING", routine: Some(routine), ..Report::error("01000", message) }
     }
 
     pub fn broken(constraint: &'static str, code: &'static str) -> Report {
         let message = format!("row violates constraint \"{constraint}\"");
-        Report { severity: "ERROR", code, message, constraint: Some(constraint) }
+        Report { constraint: Some(constraint), ..Report::error(code, &message) }
     }
 }
 
@@ -217,6 +219,9 @@ pub fn put_report(out: &mut Vec<u8>, report: &Report) {
     field(b'M', &report.message);
     if let Some(constraint) = report.constraint {
         field(b'n', constraint);
+    }
+    if let Some(routine) = report.routine {
+        field(b'R', routine);
     }
     body.push(0);
     put(out, tag, &body);

@@ -117,6 +117,8 @@ pub(super) struct ServerError {
     pub code: String,
     pub message: String,
     pub constraint: String,
+    /// The function of the engine's source that reports it; unlike the message, it is not translated.
+    pub routine: String,
 }
 
 impl ServerError {
@@ -132,6 +134,7 @@ impl ServerError {
                 b'C' => read.code = text(),
                 b'M' => read.message = text(),
                 b'n' => read.constraint = text(),
+                b'R' => read.routine = text(),
                 _ => {}
             }
         }
@@ -141,6 +144,13 @@ impl ServerError {
     /// Whether nothing follows it.
     pub fn ends_the_connection(&self) -> bool {
         self.severity == "FATAL" || self.severity == "PANIC"
+    }
+
+    /// Whether a commit that it came with may be on one node alone: it is a warning, as of a wait for standbys that was cut
+    /// short (`SyncRepWaitForLSN`, SQLSTATE 01000 like any other). Those that ask for a vacuum say nothing of the commit: they
+    /// come with each new transaction number once few are left.
+    pub fn is_doubt(&self) -> bool {
+        self.severity == "WARNING" && !matches!(self.routine.as_str(), "GetNewTransactionId" | "GetNewMultiXactId")
     }
 
     /// What a failed turn means.
@@ -209,7 +219,7 @@ mod tests {
     fn errors_mean_what_the_table_says() {
         let error = |code: &str, constraint: &str, severity: &str| {
             let (code, constraint, severity) = (code.to_owned(), constraint.to_owned(), severity.to_owned());
-            ServerError { code, constraint, severity, message: String::new() }.kind()
+            ServerError { code, constraint, severity, ..ServerError::default() }.kind()
         };
         assert_eq!(error("23514", "turn_is_whole", "ERROR"), ErrorKind::Moved);
         assert_eq!(error("23514", "batches_bets_check", "ERROR"), ErrorKind::Person);

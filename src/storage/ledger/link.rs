@@ -148,7 +148,8 @@ impl Link {
             }
             // The fence's commit may have been cut short.
             Message::NoticeResponse(body) if self.stage == Stage::Fence => {
-                Err(LinkError::Lost(ServerError::read(body.fields())?.to_string()))
+                let notice = ServerError::read(body.fields())?;
+                if notice.is_doubt() { Err(LinkError::Lost(notice.to_string())) } else { Ok(()) }
             }
             Message::DataRow(row) => {
                 self.answered = true;

@@ -43,8 +43,8 @@ pub struct Reader<N: Waiting> {
     network: N,
     options: LedgerOptions,
     link: Link,
-    /// What the engine warned of in the last statement.
-    warning: Option<String>,
+    /// Why the last statement's commit may be on one node alone.
+    doubt: Option<String>,
 }
 
 impl<N: Waiting> fmt::Debug for Reader<N> {
@@ -65,7 +65,7 @@ impl<N: Waiting> Reader<N> {
         for host in 0..options.hosts.len() {
             match start(&mut network, host, &options) {
                 Ok(link) => {
-                    let mut reader = Reader { network, options, link, warning: None };
+                    let mut reader = Reader { network, options, link, doubt: None };
                     reader.run(SESSION)?;
                     return Ok(reader);
                 }
@@ -101,8 +101,10 @@ impl<N: Waiting> Reader<N> {
                     failed = Some(error);
                 }
                 Message::NoticeResponse(body) => {
-                    let warning = ServerError::read(body.fields()).map_err(EngineError::from)?;
-                    self.warning = Some(warning.to_string());
+                    let notice = ServerError::read(body.fields()).map_err(EngineError::from)?;
+                    if notice.is_doubt() {
+                        self.doubt = Some(notice.to_string());
+                    }
                 }
                 Message::ReadyForQuery(_) => break,
                 _ => {}
@@ -119,9 +121,9 @@ impl<N: Waiting> Reader<N> {
     /// Runs a statement whose effect must be committed when this returns.
     pub(super) fn commit(&mut self, sql: &str) -> Result<(), EngineError> {
         let committed = self.run(sql);
-        match (committed, self.warning.take()) {
+        match (committed, self.doubt.take()) {
             // The wait for the standbys was cut short.
-            (Ok(()), Some(warning)) => Err(EngineError::InDoubt(warning)),
+            (Ok(()), Some(doubt)) => Err(EngineError::InDoubt(doubt)),
             (Err(EngineError::Away(reason)), _) => Err(EngineError::InDoubt(reason)),
             (committed, _) => committed,
         }
@@ -185,7 +187,7 @@ impl<N: Waiting> Reader<N> {
     }
 
     fn send(&mut self, sql: &str) -> Result<(), EngineError> {
-        self.warning = None;
+        self.doubt = None;
         frontend::query(sql, &mut self.link.out)?;
         Ok(())
     }

@@ -20,10 +20,10 @@ impl<N: Network> Ledger<N> {
     /// # Errors
     /// The connection is to be dropped: what became of this and of all behind it is in doubt.
     pub(super) fn settle(&mut self, sent: Sent) -> Result<(), LinkError> {
-        if let Some(warning) = &sent.answer.warning
+        if let Some(doubt) = &sent.answer.doubt
             && !mutants::is(Mutant::TakeWarned)
         {
-            return Err(LinkError::Lost(format!("a commit may be on one node alone: {warning}")));
+            return Err(LinkError::Lost(format!("a commit may be on one node alone: {doubt}")));
         }
         if let Some(error) = &sent.answer.error {
             return self.note_failure(sent.what, error);

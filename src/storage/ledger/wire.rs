@@ -81,7 +81,7 @@ pub(super) struct Answer {
     pub drew: bool,
     pub error: Option<ServerError>,
     /// The commit may be on this node alone, whatever the engine says behind it.
-    pub warning: Option<ServerError>,
+    pub doubt: Option<ServerError>,
 }
 
 /// The draw's row.
@@ -204,8 +204,8 @@ pub(super) fn take(wire: &mut VecDeque<Sent>, message: &Message) -> Result<Came,
         }
         Message::NoticeResponse(body) => {
             let notice = ServerError::read(body.fields())?;
-            if notice.severity == "WARNING" {
-                sent.answer.warning = Some(notice);
+            if notice.is_doubt() {
+                sent.answer.doubt = Some(notice);
             }
         }
         Message::ReadyForQuery(body) if body.status() == b'I' => {
