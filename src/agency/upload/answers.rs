@@ -1,8 +1,8 @@
 //! The hub's replies and their effects.
 
 use super::{
-    ANSWER_BYTES_MAX, Event, FULL_PAUSE_MAX, FULL_PAUSE_MIN, Failure, Flight, Goal, NOT_DRAWN_PAUSE, Outcome, Stage,
-    Upload, grown,
+    ANSWER_BYTES_MAX, Event, FULL_PAUSE_MAX, FULL_PAUSE_MIN, Failure, Flight, Goal, NOT_DRAWN_PAUSE, OTHER_BETS,
+    Outcome, Stage, Upload, grown,
 };
 use crate::agency::bet_reader::BetReader;
 use crate::wire::{Answer, Cause, Dialect, Unwelcome};
@@ -224,10 +224,9 @@ impl<R: BetReader> Upload<R> {
                 self.sent = 0;
                 self.same_as_stored();
             }
-            Cause::Conflict if self.stage == Stage::Comparing => self.fail_refused(format!(
-                "the hub has other bets of this agency: these are not the bets that were sent before, \
-                 or batch.maxAmount has changed ({reason})"
-            )),
+            Cause::Conflict if self.stage == Stage::Comparing => {
+                self.fail_refused(format!("the hub has other bets of this agency: {OTHER_BETS} ({reason})"))
+            }
             Cause::Conflict if self.plan.goal == Goal::Confirmed => {
                 // Another client of this agency used the number: the next welcome has a free one.
                 self.base = None;

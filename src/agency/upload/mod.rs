@@ -49,6 +49,9 @@ const OUTBOX_BYTES_HIGH: usize = 256 * 1024;
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Batches skipped in one call of [`Upload::work`].
 const SKIP_BATCHES: usize = 64;
+/// Why the hub may have other bets than a file.
+const OTHER_BETS: &str = "they are not the bets that were sent before, batch.maxAmount has changed, or a bet was sent alone, \
+                          after which --protocol text uploads a file";
 
 /// A batch that has no acknowledgement yet.
 #[derive(Debug)]
@@ -411,10 +414,7 @@ impl<R: BetReader> Upload<R> {
 
     fn too_few(&self, batches: u64) -> String {
         let (dialect, made) = (self.plan.dialect.name(), self.batcher.batches());
-        format!(
-            "the hub has {batches} batches of this agency in {dialect}, these bets make only {made}: \
-             they are not the bets that were sent before, or batch.maxAmount has changed"
-        )
+        format!("the hub has {batches} batches of this agency in {dialect}, these bets make only {made}: {OTHER_BETS}")
     }
 
     fn fail_refused(&mut self, reason: String) {
