@@ -299,8 +299,36 @@ fn winners_are_those_of_the_draw_in_each_format_and_refused_before_it() {
     let json: loteria::status::report::Winners = serde_json::from_str(&json).unwrap();
     assert_eq!((json.winning_number, json.winners.len(), json.winners[11].document.as_str()), (7574, 12, "00000105"));
 
+    let (code, out, err) = loteria(folder.path(), &["winners", "--agency", "3"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert_eq!(err, "loteria: bets.csv: agency 3 is not of this draw\n");
+
     let folder = closed_store(false);
     let (code, out, err) = loteria(folder.path(), &["winners"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert_eq!(err, "loteria: bets.csv: the draw has not been made, so there are no winners yet\n");
+}
+
+#[test]
+fn the_bets_of_an_excluded_agency_are_no_winners() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    for agency in [A, B] {
+        store.stage_batch(agency, 0, &batch(0, 6)).unwrap();
+    }
+    store.stage_finish(A);
+    store.stage_exclusion(B);
+    store.commit().unwrap();
+    store.stage_draw(7574);
+    store.commit().unwrap();
+    close(folder.path(), store);
+    for (arguments, winners) in [(&["winners"][..], 2), (&["winners", "--agency", "2"], 0)] {
+        let (code, out, err) = loteria(folder.path(), arguments);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        assert!(out.starts_with(&format!("winning number 7574: {winners} winners\n")), "{out}");
+    }
+    let (_, out, _) = loteria(folder.path(), &["verify", "bets.csv"]);
+    let rows: Vec<Vec<&str>> = out.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+    let told = [&["1", "6", "1", "2", "finished"][..], &["2", "6", "1", "0", "excluded"], &["total", "12", "2", "2"]];
+    assert_eq!(rows, told, "{out}");
 }

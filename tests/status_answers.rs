@@ -156,6 +156,27 @@ fn an_agency_is_lost_comes_back_and_is_excluded() {
 }
 
 #[test]
+fn the_bets_of_an_excluded_agency_have_not_won() {
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
+    let grace = policy.loss_grace;
+    let mut watched = Watched::new(2, policy);
+    let one = watched.agency(1, "192.0.2.7:1");
+    watched.say(one, &batch(Dialect::Native, 1, 0));
+    watched.close(one);
+    let two = watched.agency(2, "192.0.2.8:1");
+    watched.say(two, &[batch(Dialect::Native, 2, 0), finish(Dialect::Native, 2)].concat());
+    // It is lost, and then excluded.
+    watched.pass(SECOND);
+    watched.pass(grace + SECOND);
+    watched.table.settle();
+    let report = watched.report();
+    assert_eq!(states(&report), [AgencyState::Excluded, AgencyState::Finished]);
+    assert_eq!((report.agencies[0].winners, report.agencies[1].winners), (Some(0), Some(1)));
+    assert_eq!((report.draw.state, report.draw.winners), (DrawState::Drawn, Some(1)));
+    assert_eq!(watched.json::<Winners>("/winners.json").winners.len(), 1);
+}
+
+#[test]
 fn what_was_rejected_or_refused_is_counted_with_the_last_reason() {
     let mut watched = Watched::new(1, Policy { early_query: EarlyQuery::Reject, ..Policy::default() });
     let one = watched.open("192.0.2.7:1");

@@ -133,7 +133,7 @@ impl<K: Keep> Hub<K> {
                 standing: state.standing,
                 bets: state.bets,
                 batches: state.batches,
-                winners: drawn.then_some(state.winners),
+                winners: drawn.then_some(state.won()),
                 connections: self.liveness.presence.connections(*id),
                 may_be_elsewhere: self.shares_the_draw(),
                 parked,

@@ -40,6 +40,13 @@ impl Agency {
         self.savepoints.first().map_or_else(|| self.now(), |savepoint| savepoint.before)
     }
 
+    /// Keeps its winners only where the draw is made and it has a part in that.
+    pub fn keep_winners_of_draw(&mut self, is_drawn: bool) {
+        if !is_drawn || self.standing == Standing::Excluded {
+            self.winners.clear();
+        }
+    }
+
     /// Keeps it as it is before turn `turn` changes it; says whether that turn had not kept it yet.
     pub(super) fn save(&mut self, turn: u64) -> bool {
         let is_first = self.savepoints.last().is_none_or(|savepoint| savepoint.turn < turn);
@@ -103,6 +110,13 @@ pub struct CommittedAgency {
     pub bets: u64,
     /// How many of [`Agency::winners`], the first ones.
     pub winners: usize,
+}
+
+impl CommittedAgency {
+    /// How many of its bets win where the draw is made: none of an excluded agency.
+    pub fn won(&self) -> usize {
+        if self.standing == Standing::Excluded { 0 } else { self.winners }
+    }
 }
 
 /// An agency as it was before a turn.

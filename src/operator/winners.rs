@@ -98,6 +98,10 @@ fn read<N: Waiting>(source: Source<N>, agency: Option<u32>) -> Result<Winners, F
 fn read_files(store: &Path, agency: Option<u32>) -> Result<Option<DrawnWinners>, Failure> {
     let checked = check(store, |_, _| {})?;
     let Some(winning_number) = checked.drawn else { return Ok(None) };
+    // Every agency of the draw has finished or was excluded, so that the store has something of it.
+    if let Some(id) = agency.filter(|id| checked.agencies.iter().all(|(known, _)| known.0 != *id)) {
+        return Err(Failure::Answer(format!("{}: agency {id} is not of this draw", clean(store.display()))));
+    }
     let agencies = checked.agencies.into_iter().filter(|(id, _)| agency.is_none_or(|only| id.0 == only));
     let winners = agencies.flat_map(|(id, agency)| agency.winners.into_iter().map(move |bet| (id, bet)));
     Ok(Some(DrawnWinners { winning_number, winners: winners.collect() }))

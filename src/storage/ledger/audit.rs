@@ -299,9 +299,7 @@ impl Audit {
         let drawn = self.row.drawn.then_some(self.row.winning_number);
         let agencies = self.agencies.into_iter().map(|(id, Audited { said, mut found })| {
             found.standing = said.standing;
-            if drawn.is_none() {
-                found.winners.clear();
-            }
+            found.keep_winners_of_draw(drawn.is_some());
             (id, found)
         });
         let agencies = agencies.collect();

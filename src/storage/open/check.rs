@@ -75,10 +75,8 @@ pub fn check_rows<E: From<OpenError>>(
     checked.in_use = !stopped;
     checked.unfinished_bytes = if stopped { rows_bytes.saturating_sub(state.tip.rows_bytes) } else { 0 };
     for (id, mut replayed) in state.agencies {
-        if state.drawn.is_none() {
-            // The replay kept the bets on the number of the default options.
-            replayed.agency.winners.clear();
-        }
+        // The replay kept the bets on the number of the draw, or else of the default options.
+        replayed.agency.keep_winners_of_draw(state.drawn.is_some());
         checked.agencies.push((id, replayed.agency));
     }
     Ok(checked)
