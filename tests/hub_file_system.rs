@@ -74,7 +74,7 @@ fn a_store_without_write_permission_is_reported_with_user_and_mode() {
     // The server itself may lie where only we may look.
     fs::copy(env!("CARGO_BIN_EXE_server"), folder.path().join("server")).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let who = "the server runs as user 65533, group 65532, which may not";
+    let who = "this program runs as user 65533, group 65532, which may not";
     let (code, _, err) = under(&wrapper, Arc::clone(&folder)).run();
     assert_eq!(code, Some(74), "{err}");
     let place = fs::canonicalize(folder.path()).unwrap();
@@ -85,6 +85,10 @@ fn a_store_without_write_permission_is_reported_with_user_and_mode() {
     assert_eq!(code, Some(74), "{err}");
     assert!(err.contains(&format!("{who} read and write it (user 0, group 0, mode 644)")), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
+    fs::set_permissions(folder.path().join("bets.csv"), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::write(folder.path().join("bets.csv.journal"), "").unwrap();
+    let (_, _, err) = under(&wrapper, Arc::clone(&folder)).run();
+    assert!(err.contains("cannot open bets.csv.journal: ") && err.contains("(user 0, group 0, mode 644)"), "{err}");
 }
 
 #[test]
@@ -93,6 +97,9 @@ fn a_store_path_that_cannot_exist_is_reported_with_the_reason() {
     let (code, _, err) = start().run();
     assert_eq!(code, Some(74), "{err}");
     assert!(err.contains("cannot open bets.csv: ") && err.contains("a folder has its name"), "{err}");
+    let start = || hub().with(|at| fs::create_dir(at.get_current_dir().unwrap().join("bets.csv.journal")).unwrap());
+    let (_, _, err) = start().run();
+    assert!(err.contains("cannot open bets.csv.journal: ") && err.contains("a folder has its name"), "{err}");
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let at = folder.path().join("fixed");
     fs::create_dir(&at).unwrap();

@@ -135,6 +135,12 @@ fn a_pipe_in_the_place_of_a_store_is_refused_at_once() {
     let (code, _, err) = loteria(folder.path(), &["verify", "bets.csv"]);
     assert_eq!(code, Some(74), "{err}");
     assert!(err.contains("bets.csv: it is no file, but a pipe or a device; set another path"), "{err}");
+    fs::rename(folder.path().join("bets.csv"), folder.path().join("bets.csv.journal")).unwrap();
+    for arguments in [&["verify", "bets.csv"][..], &["new-store", "--store", "bets.csv"]] {
+        let (code, _, err) = loteria(folder.path(), arguments);
+        assert_eq!(code, Some(74), "{err}");
+        assert!(err.starts_with("loteria: cannot lock bets.csv.journal: it is no file"), "{err}");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub fn archive(store: &Path, to: &Path) -> Result<usize, OpenError> {
         // A lock would make the rows' file.
         return Ok(0);
     }
-    if !held.disk.lock().map_err(|error| held.failed_to("lock", File::Rows, error))? {
+    if !held.disk.lock().map_err(|(file, error)| held.failed_to("lock", file, error))? {
         return Err(OpenError::Locked { file: held.disk.name(File::Rows) });
     }
     let failed = |doing, path: &Path, error| OpenError::Io { file: path.display().to_string(), doing, error };

@@ -39,7 +39,7 @@ pub struct Copied {
 /// A file cannot be read or written; the store is damaged, so that a copy of it does not open.
 pub fn copy(from: &Path, to: &Path) -> Result<Copied, OpenError> {
     let mut source = Store::new(OsDisk::reading(from), Options::default());
-    let stopped = source.disk.try_lock_shared().map_err(|error| source.failed_to("lock", File::Rows, error))?;
+    let stopped = source.disk.try_lock_shared().map_err(|(file, error)| source.failed_to("lock", file, error))?;
     let mut target = Store::new(OsDisk::new(to), Options::default());
     if source.len(File::Rows)? == 0 && source.len(File::Journal)? == 0 {
         return Err(source.failed_to("find a store at", File::Rows, rustix::io::Errno::NOENT.into()));

@@ -341,10 +341,10 @@ impl State {
 }
 
 impl Disk for Mounted {
-    fn lock(&mut self) -> io::Result<bool> {
+    fn lock(&mut self) -> Result<bool, (File, io::Error)> {
         let mut state = self.disk.0.borrow_mut();
-        if state.call(3, File::Rows)? {
-            return Err(error(io::ErrorKind::BrokenPipe));
+        if state.call(3, File::Rows).map_err(|error| (File::Rows, error))? {
+            return Err((File::Rows, error(io::ErrorKind::BrokenPipe)));
         }
         let free = !state.locked || self.locked;
         state.locked = true;

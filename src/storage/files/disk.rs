@@ -22,8 +22,8 @@ pub trait Disk {
     /// Locks the store for this process until the disk is dropped; `false` where another process has locked it.
     ///
     /// # Errors
-    /// The system's error.
-    fn lock(&mut self) -> io::Result<bool>;
+    /// The file that cannot be opened or locked, and the system's error.
+    fn lock(&mut self) -> Result<bool, (File, io::Error)>;
     /// Reads at `offset` into `buffer`. Returns how many bytes were read, 0 at the end of the file.
     ///
     /// # Errors

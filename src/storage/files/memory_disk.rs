@@ -20,7 +20,7 @@ fn in_memory(bytes: u64) -> usize {
 }
 
 impl Disk for MemoryDisk {
-    fn lock(&mut self) -> io::Result<bool> {
+    fn lock(&mut self) -> Result<bool, (File, io::Error)> {
         Ok(true)
     }
 

@@ -58,16 +58,19 @@ impl OsDisk {
     }
 
     /// Prevents servers from locking the store until the disk is dropped; `false` where a server has locked it.
-    pub(in crate::storage) fn try_lock_shared(&mut self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// As [`lock`](Disk::lock).
+    pub(in crate::storage) fn try_lock_shared(&mut self) -> Result<bool, (File, io::Error)> {
         for file in [File::Rows, File::Journal] {
-            match self.open(file, false)?.map_or(Ok(()), fs::File::try_lock_shared) {
+            match self.open(file, false).map_err(of(file))?.map_or(Ok(()), fs::File::try_lock_shared) {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
                     // A lock that was taken here would prevent a server from locking that file.
                     self.files = [const { None }; 4];
                     return Ok(false);
                 }
-                Err(fs::TryLockError::Error(error)) => return Err(explain_lock(error)),
+                Err(fs::TryLockError::Error(error)) => return Err((file, explain_lock(error))),
             }
         }
         Ok(true)
@@ -106,7 +109,14 @@ impl OsDisk {
                     *slot = Some(opened);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
-                Err(error) => return Err(explain_open(&self.paths[file as usize], folder_of(&self.paths[0]), error)),
+                Err(error) => {
+                    return Err(explain_open(
+                        &self.paths[file as usize],
+                        folder_of(&self.paths[0]),
+                        self.read_only,
+                        error,
+                    ));
+                }
             }
         }
         Ok(slot.as_ref())
@@ -122,6 +132,11 @@ impl OsDisk {
         let file = self.name(file);
         io::Error::other(format!("{file} {what} by another program; put it back as it was, and start again"))
     }
+}
+
+/// Says of which file an error is: the operator may have to put right that one and not the rows.
+fn of(file: File) -> impl Fn(io::Error) -> (File, io::Error) + Copy {
+    move |error| (file, error)
 }
 
 /// Flags as the standard library takes them.
@@ -145,19 +160,20 @@ fn is_blocks(offset: u64, bytes: &[u8]) -> bool {
 impl Disk for OsDisk {
     /// Locks the files themselves, so that no lock file is left behind. Rows and journal are both locked where both
     /// exist, so that removing one of them does not unlock the store of a server that still runs.
-    fn lock(&mut self) -> io::Result<bool> {
-        let rows = self.open(File::Rows, false)?.is_some();
-        let journal = self.open(File::Journal, false)?.is_some();
+    fn lock(&mut self) -> Result<bool, (File, io::Error)> {
+        let (of_rows, of_journal) = (of(File::Rows), of(File::Journal));
+        let rows = self.open(File::Rows, false).map_err(of_rows)?.is_some();
+        let journal = self.open(File::Journal, false).map_err(of_journal)?.is_some();
         if !rows && !journal {
             // Two servers that start here at once compete for the lock of this file.
-            self.open(File::Rows, true)?;
+            self.open(File::Rows, true).map_err(of_rows)?;
         }
-        if !try_lock(self.files[File::Rows as usize].as_ref())? {
+        if !try_lock(self.files[File::Rows as usize].as_ref()).map_err(of_rows)? {
             return Ok(false);
         }
         // The journal may have been made between the check above and the lock.
-        self.open(File::Journal, false)?;
-        self.locked = try_lock(self.files[File::Journal as usize].as_ref())?;
+        self.open(File::Journal, false).map_err(of_journal)?;
+        self.locked = try_lock(self.files[File::Journal as usize].as_ref()).map_err(of_journal)?;
         Ok(self.locked)
     }
 
@@ -198,7 +214,7 @@ impl Disk for OsDisk {
 
     fn sync_folder(&mut self) -> io::Result<()> {
         let folder = folder_of(&self.paths[0]);
-        let open = fs::File::open(folder).map_err(|error| explain_open(folder, folder, error))?;
+        let open = fs::File::open(folder).map_err(|error| explain_open(folder, folder, true, error))?;
         match open.sync_all() {
             Err(error) if is_unsupported(&error) => {
                 self.unkept[0] = Some(format!(

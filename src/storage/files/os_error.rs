@@ -14,15 +14,15 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
     codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
-/// Why the file at `path` in `folder` could not be opened or made.
-pub(super) fn explain_open(path: &Path, folder: &Path, error: io::Error) -> io::Error {
+/// Why the file at `path` in `folder` could not be opened or made; `read_only`: it was not to be written.
+pub(super) fn explain_open(path: &Path, folder: &Path, read_only: bool, error: io::Error) -> io::Error {
     let kind = error.kind();
     let why = if kind == ErrorKind::PermissionDenied && path.exists() {
-        may_not("read and write it", path)
+        may_not(if read_only { "read it" } else { "read and write it" }, path)
     } else if kind == ErrorKind::PermissionDenied {
         let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let make = format!("make files in the folder {}", folder.display());
-        let remedy = "give the folder to that user, or start the server as one who may";
+        let remedy = "give the folder to that user, or start it as one who may";
         format!("{}; {remedy}", may_not(&make, &folder))
     } else if kind == ErrorKind::ReadOnlyFilesystem {
         "the file system is mounted read-only".to_owned()
@@ -42,7 +42,7 @@ fn may_not(what: &str, path: &Path) -> String {
         |_| String::new(),
         |it| format!(" (user {}, group {}, mode {:o})", it.uid(), it.gid(), it.mode() & 0o7777),
     );
-    format!("the server runs as user {user}, group {group}, which may not {what}{owner}")
+    format!("this program runs as user {user}, group {group}, which may not {what}{owner}")
 }
 
 /// Why a file could not be locked.

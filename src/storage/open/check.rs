@@ -59,7 +59,7 @@ pub fn check_rows<E: From<OpenError>>(
     mut take: impl FnMut(AgencyId, &Bet, &[u8]) -> Result<(), E>,
 ) -> Result<Checked, E> {
     let mut store = Store::new(OsDisk::reading(path), Options::default());
-    let stopped = store.disk.try_lock_shared().map_err(|error| store.failed_to("lock", File::Rows, error))?;
+    let stopped = store.disk.try_lock_shared().map_err(|(file, error)| store.failed_to("lock", file, error))?;
     if store.len(File::Rows)? == 0 && store.len(File::Journal)? == 0 {
         return Err(store.failed_to("find a store at", File::Rows, rustix::io::Errno::NOENT.into()).into());
     }

@@ -27,7 +27,7 @@ impl<D: Disk> Store<D> {
 }
 
 fn start<D: Disk>(store: &mut Store<D>) -> Result<Recovered, OpenError> {
-    if !store.disk.lock().map_err(|error| store.failed_to("open", File::Rows, error))? {
+    if !store.disk.lock().map_err(|(file, error)| store.failed_to("open", file, error))? {
         return Err(OpenError::Locked { file: store.disk.name(File::Rows) });
     }
     drop_caches(store)?;

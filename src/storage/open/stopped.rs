@@ -48,7 +48,7 @@ impl StoppedStore {
     /// A server uses it; it is damaged, is not there or cannot be read.
     pub fn open(path: &Path) -> Result<StoppedStore, OpenError> {
         let mut store = Store::new(OsDisk::reading(path), Options::default());
-        if !store.disk.try_lock_shared().map_err(|error| store.failed_to("lock", File::Rows, error))? {
+        if !store.disk.try_lock_shared().map_err(|(file, error)| store.failed_to("lock", file, error))? {
             return Err(OpenError::Locked { file: store.disk.name(File::Rows) });
         }
         if store.len(File::Rows)? == 0 && store.len(File::Journal)? == 0 {
