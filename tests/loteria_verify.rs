@@ -14,7 +14,7 @@ use std::process::Command;
 use common::{hub, upload_until_the_end};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::storage::{Options, OsDisk, Store};
-use loteria_kit::loteria;
+use loteria_kit::{ended, loteria};
 use storage_kit::bets::{Bets, batch};
 
 const A: AgencyId = AgencyId(1);
@@ -263,6 +263,31 @@ fn what_differs_from_the_agencies_files_is_told_bet_by_bet() {
     assert!(code == Some(1) && err.starts_with("loteria: files/agency-3.csv, line 1: birthdate"), "{err}");
     let (code, _, err) = loteria(folder.path(), &["verify", "bets.csv", "--against", "."]);
     assert!(code == Some(2) && err.contains("--against .: there is no file agency-N.csv"), "{err}");
+}
+
+#[test]
+fn a_pipe_among_the_agencies_files_is_refused_at_once() {
+    let folder = closed_store(true);
+    files_of(folder.path());
+    let made = Command::new("mkfifo").arg(folder.path().join("files/agency-3.csv")).status().unwrap();
+    assert!(made.success());
+    let (code, _, err) = loteria(folder.path(), &["verify", "bets.csv", "--against", "files"]);
+    assert_eq!((code, err.as_str()), (Some(1), "loteria: files/agency-3.csv: it is no file, but a pipe or a device\n"));
+}
+
+#[test]
+fn more_files_than_the_soft_limit_of_descriptors_can_be_compared() {
+    let folder = closed_store(true);
+    files_of(folder.path());
+    for agency in 3..=60 {
+        fs::write(folder.path().join(format!("files/agency-{agency}.csv")), "").unwrap();
+    }
+    let limited = "ulimit -S -n 40 && exec \"$0\" verify bets.csv --against files";
+    let mut shell = Command::new("sh");
+    shell.current_dir(folder.path()).args(["-c", limited, env!("CARGO_BIN_EXE_loteria")]);
+    let (code, out, err) = ended(shell);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("files/agency-60.csv: the same 0 bets"), "{out}");
 }
 
 #[test]

@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::failure::Failure;
 use crate::agency::{BetFile, BetReader, BetReaderError};
 use crate::limits::{COMPARED_AHEAD, DIFFERENCES_SHOWN};
 use crate::lottery::{AgencyId, Bet};
+
+/// What is open besides the agencies' files: the store's, standard input and output, a connection.
+const FILES_BESIDES: u64 = 32;
 
 /// How the stored bets of one agency differ from its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,17 +56,19 @@ impl Comparison {
     pub fn with_files_of(folder: &Path) -> Result<Comparison, Failure> {
         let unusable = |why: String| Failure::Usage(format!("--against {}: {why}", folder.display()));
         let entries = std::fs::read_dir(folder).map_err(|error| unusable(error.to_string()))?;
-        let mut agencies = BTreeMap::new();
+        let mut paths = BTreeMap::new();
         for entry in entries {
             let entry = entry.map_err(|error| unusable(error.to_string()))?;
             if let Some(id) = entry.file_name().to_str().and_then(agency_of) {
-                agencies.insert(id, Sides::with(Some(BetFile::open(&entry.path())?)));
+                paths.insert(id, entry.path());
             }
         }
-        if agencies.is_empty() {
+        if paths.is_empty() {
             return Err(unusable("there is no file agency-N.csv".to_owned()));
         }
-        Ok(Comparison { agencies, failed: None })
+        allow_files(paths.len());
+        let agencies = paths.into_iter().map(|(id, path)| Ok((id, Sides::with(Some(opened(&path)?)))));
+        Ok(Comparison { agencies: agencies.collect::<Result<_, BetReaderError>>()?, failed: None })
     }
 
     /// The next stored bet of `agency`.
@@ -84,6 +91,26 @@ impl Comparison {
             sides.end()?;
         }
         Ok(self.agencies.into_iter().map(|(id, sides)| (id, sides.found)).collect())
+    }
+}
+
+/// Opens an agency's file. To open a pipe would wait for its other end.
+fn opened(path: &Path) -> Result<BetFile, BetReaderError> {
+    if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        let reason = "it is no file, but a pipe or a device".to_owned();
+        return Err(BetReaderError { source_name: path.display().to_string(), line: None, reason });
+    }
+    BetFile::open(path)
+}
+
+/// Lets the process have descriptors for so many files, which are open at once, as far as the system allows.
+fn allow_files(files: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(files).unwrap_or(u64::MAX).saturating_add(FILES_BESIDES);
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|current| current < raised) {
+        // Where it fails, a file that cannot be opened says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
     }
 }
 
