@@ -41,8 +41,14 @@ fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
     drop(hub);
     let mut ill = waiting();
     ill.unhealthy = Some("the disk is full".to_owned());
-    let _hub = reporting(folder.path(), &ill);
+    let hub = reporting(folder.path(), &ill);
     assert!(loteria(folder.path(), &["status"]).1.contains("health  NOT HEALTHY: the disk is full\n"));
+    let mut alone = waiting();
+    alone.agencies.retain(|agency| agency.state == AgencyState::Excluded);
+    (alone.draw.waiting_for, alone.draw.waiting_count) = (Vec::new(), 0);
+    drop(hub);
+    let _hub = reporting(folder.path(), &alone);
+    assert!(loteria(folder.path(), &["status"]).1.contains("draw    not made, every agency is excluded\n"));
 }
 
 #[test]

@@ -105,7 +105,15 @@ fn why_says_when_the_draw_was_made_or_that_there_is_none() {
     none.draw.state = DrawState::None;
     let mut due = drawn(None);
     due.draw.state = DrawState::Open;
+    let mut alone = waiting();
+    alone.agencies.retain(|agency| agency.state == AgencyState::Excluded);
+    (alone.draw.waiting_for, alone.draw.waiting_count) = (Vec::new(), 0);
     for (report, says) in [
+        (
+            alone,
+            "Every agency is excluded: there is no agency left to draw for. A new draw needs a new store.\n\
+             Agency 6 is excluded: it was lost after 1,240 bets, and the draw does not wait for it.\n",
+        ),
         (
             drawn(Some(75.0)),
             "The draw has been made on number 7574, at 2024-08-21 22:10:00 UTC, 1m15s ago; 10 bets won.\n",

@@ -160,6 +160,9 @@ fn draw(report: &Report) -> String {
                     format!("; {queries} for {}", seconds(since))
                 }
             };
+            if report.excludes_all() {
+                return "not made, every agency is excluded".to_owned();
+            }
             if draw.waiting_count == 0 {
                 return format!("due, every agency has finished{parked}");
             }

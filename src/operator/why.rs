@@ -14,6 +14,12 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
     let mut told = match draw.state {
         DrawState::None => vec!["There is no draw: the roster of this hub is empty.".to_owned()],
         DrawState::Drawn => vec![made(report)],
+        DrawState::Open if report.excludes_all() => {
+            vec![
+                "Every agency is excluded: there is no agency left to draw for. A new draw needs a new store."
+                    .to_owned(),
+            ]
+        }
         DrawState::Open if draw.waiting_count == 0 => vec!["Every agency has finished: the draw is due.".to_owned()],
         DrawState::Open => waiting(report),
     };

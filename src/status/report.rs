@@ -50,6 +50,14 @@ pub struct Report {
     pub trouble: Option<String>,
 }
 
+impl Report {
+    /// Whether every agency is excluded. The draw waits for none then, and is not made either.
+    pub fn excludes_all(&self) -> bool {
+        let are_excluded = self.agencies.iter().all(|agency| agency.state == AgencyState::Excluded);
+        are_excluded && self.agencies_left_out == 0 && !self.agencies.is_empty()
+    }
+}
+
 /// The program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

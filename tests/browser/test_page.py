@@ -300,6 +300,8 @@ class Page(unittest.TestCase):
         self.reads("#headline", "No draw")
         self.assertEqual(browser.text("#alarm").split(), "Not healthy: the disk of the store is full".split())
         self.tell(mock.report(0, 0), "#headline", "Every agency has finished")
+        excluded = [{**mock.agency(1, 0, 1), "state": "excluded"}]
+        self.tell(mock.report(0, 1, agencies=excluded, draw={"waiting_for": [], "waiting_count": 0}), "#headline", "Every agency is excluded")
         self.assertIsNone(browser.text("#alarm"))
         self.assertQuiet()
 
