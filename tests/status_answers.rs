@@ -100,6 +100,26 @@ fn a_draw_is_seen_as_it_happens() {
 }
 
 #[test]
+fn times_of_day_are_those_of_the_clock_as_it_is_set() {
+    let mut watched = Watched::new(1, Policy::default());
+    let mut cursor = watched.cursor();
+    // As where a machine without a battery learns the time behind the start; then it is set back.
+    watched.clock += 1000 * SECOND;
+    watched.pass(SECOND);
+    let one = watched.agency(1, "192.0.2.7:1");
+    watched.say(one, &[batch(Dialect::Native, 1, 0), finish(Dialect::Native, 1)].concat());
+    watched.table.settle();
+    watched.clock -= 500 * SECOND;
+    watched.pass(SECOND);
+    let report = watched.report();
+    assert_eq!((report.hub.started.as_str(), report.hub.uptime), ("2024-08-21T22:11:15Z", 3));
+    assert_eq!(report.hub.now, "2024-08-21T22:19:38Z");
+    assert_eq!((report.draw.drawn_at.as_deref(), report.draw.drawn_ago), (Some("2024-08-21T22:27:57Z"), Some(1.0)));
+    let events = watched.events(&mut cursor);
+    assert!(events.contains("event: drawn\ndata: {\"at\":2.0,\"time\":\"2024-08-21T22:27:57Z\""), "{events}");
+}
+
+#[test]
 fn an_agency_that_came_and_went_without_a_stored_bet_is_gone_and_not_unseen() {
     use AgencyState::{Connected, Gone, NeverSeen};
     let mut watched = Watched::new(3, Policy::default());

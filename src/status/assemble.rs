@@ -36,8 +36,8 @@ pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Lat
     let agencies: Vec<Agency> = reported(views).into_iter().map(|view| agency(view, snapshot, tally)).collect();
     Report {
         version: VERSION,
-        hub: program(facts, snapshot),
-        draw: draw(facts, snapshot, tally),
+        hub: program(facts, snapshot, tally),
+        draw: draw(snapshot, tally),
         agencies_left_out: views.len() - agencies.len(),
         agencies,
         connections: connections(snapshot),
@@ -107,13 +107,13 @@ fn reported(views: &[AgencyView]) -> Vec<&AgencyView> {
     listed
 }
 
-fn program(facts: &Facts, snapshot: &Snapshot) -> Program {
+fn program(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Program {
     let uptime = snapshot.gauges.uptime;
     Program {
         version: facts.version.to_owned(),
         pid: facts.pid,
         started: rfc_3339(facts.started),
-        now: rfc_3339(facts.started.checked_add(uptime).unwrap_or(facts.started)),
+        now: rfc_3339(tally.clock().unwrap_or(facts.started)),
         uptime: uptime.as_secs(),
         address: facts.address.clone(),
         tls: facts.tls,
@@ -133,9 +133,8 @@ pub fn draw_state(snapshot: &Snapshot) -> DrawState {
     }
 }
 
-fn draw(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Draw {
+fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
     let overview = &snapshot.overview;
-    let moment = |at| facts.started.checked_add(at).map(rfc_3339);
     let waited_for = || overview.agencies.iter().filter(|view| view.standing == Standing::Betting && !overview.drawn);
     let winners = || overview.agencies.iter().filter_map(|view| view.winners).map(|count| count as u64).sum();
     Draw {
@@ -146,7 +145,7 @@ fn draw(facts: &Facts, snapshot: &Snapshot, tally: &Tally) -> Draw {
         waiting_since: snapshot.parked_for().filter(|_| !overview.drawn).map(seconds),
         parked: snapshot.parked(),
         drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),
-        drawn_at: tally.drawn_at.and_then(moment),
+        drawn_at: tally.drawn_on.map(rfc_3339),
         winners: overview.drawn.then(winners),
     }
 }

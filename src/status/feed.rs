@@ -123,8 +123,8 @@ pub struct Cursor {
 /// The last events.
 #[derive(Debug, Default)]
 pub struct Feed {
-    /// When the hub started.
-    pub started: Option<SystemTime>,
+    /// What the wall clock says, which may be set while the hub runs.
+    pub clock: Option<SystemTime>,
     ring: VecDeque<Box<str>>,
     /// The number of the first event in the ring.
     first: u64,
@@ -149,7 +149,7 @@ impl Feed {
             return;
         }
         *count += 1;
-        let time = self.started.and_then(|started| started.checked_add(now)).map(rfc_3339);
+        let time = self.clock.map(rfc_3339);
         let data = Data { at: (now.as_secs_f64() * 1e3).round() / 1e3, time, ..data() };
         // A structure of numbers and texts cannot fail to be written.
         let Ok(data) = serde_json::to_string(&data) else { return };

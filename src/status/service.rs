@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -80,7 +80,7 @@ impl Status {
     /// The status of a hub that has just started.
     pub fn new(facts: Facts) -> Status {
         let mut tally = Tally::default();
-        tally.feed.started = Some(facts.started);
+        tally.feed.clock = Some(facts.started);
         Status {
             facts,
             page: Rc::from(PAGE),
@@ -110,9 +110,9 @@ impl Status {
         self.trace.note(times);
     }
 
-    /// A turn begins, `uptime` after the start.
-    pub fn tick(&mut self, uptime: Duration) {
-        self.tally.borrow_mut().tick(uptime);
+    /// A turn begins, `uptime` after the start, at `clock` by the wall clock.
+    pub fn tick(&mut self, uptime: Duration, clock: SystemTime) {
+        self.tally.borrow_mut().tick(uptime, clock);
         self.trace.tick(uptime);
         // A trace is a megabyte, which is not kept for longer than it is given again.
         if self.kept.as_ref().is_some_and(|kept| uptime.saturating_sub(kept.at) >= limits::STATUS_KEPT) {

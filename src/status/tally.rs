@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::feed::{Data, Feed, Kind};
 use super::rate::Rate;
@@ -130,6 +130,8 @@ pub struct Tally {
     pub ended: Reasons,
     /// When the draw was made.
     pub drawn_at: Option<Duration>,
+    /// The same by the wall clock, as it was then.
+    pub drawn_on: Option<SystemTime>,
     /// The disk was full, and nothing has been stored since.
     full: Option<Full>,
     /// Viewers that were dropped.
@@ -141,13 +143,19 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// It is `now`, counted since the start.
-    pub fn tick(&mut self, now: Duration) {
+    /// It is `now`, counted since the start, and `clock` by the wall clock.
+    pub fn tick(&mut self, now: Duration, clock: SystemTime) {
         if now.as_secs() != self.now.as_secs() {
             self.say_all();
         }
         self.now = now;
+        self.feed.clock = Some(clock);
         self.feed.tick(now);
+    }
+
+    /// What the wall clock said at the last [`tick`](Self::tick).
+    pub fn clock(&self) -> Option<SystemTime> {
+        self.feed.clock
     }
 
     /// The time of the last [`tick`](Self::tick).
@@ -289,7 +297,7 @@ impl Tally {
     }
 
     pub(super) fn drawn(&mut self) {
-        self.drawn_at = Some(self.now);
+        (self.drawn_at, self.drawn_on) = (Some(self.now), self.feed.clock);
         self.say_all();
         self.push(Kind::Drawn, None, |data| data);
     }

@@ -153,7 +153,7 @@ impl Shared {
             frame_bytes_max: 8192,
         });
         hub.add_observer(status.observer());
-        status.tick(Duration::from_secs(10));
+        status.tick(Duration::from_secs(10), SystemTime::UNIX_EPOCH);
         Shared { hub, status }
     }
 
@@ -236,7 +236,7 @@ fn an_agency_without_a_connection_here_may_be_at_another_hub() {
     assert_eq!(states(&mut shared), [AgencyState::Uploading, not_here, not_here]);
     shared.hub.closed(id, at(10));
     shared.turn();
-    shared.status.tick(Duration::from_secs(60));
+    shared.status.tick(Duration::from_secs(60), SystemTime::UNIX_EPOCH);
     assert_eq!(states(&mut shared), [not_here; 3], "it is not said to be lost or gone");
 }
 

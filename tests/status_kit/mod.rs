@@ -25,6 +25,12 @@ pub struct Watched {
     pub gauges_asked: usize,
     pub accept: Option<&'static str>,
     uptime: Duration,
+    /// What the wall clock said at the start, set forward or back since then.
+    pub clock: SystemTime,
+}
+
+fn started() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_724_278_275)
 }
 
 impl Watched {
@@ -33,7 +39,7 @@ impl Watched {
         let facts = Facts {
             version: "1.2.3",
             pid: 4711,
-            started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_724_278_275),
+            started: started(),
             address: "0.0.0.0:12345".to_owned(),
             store: "/var/loteria/bets.csv".to_owned(),
             sync: true,
@@ -59,8 +65,8 @@ impl Watched {
         let mut table = Table::new(agencies, policy);
         table.hub.add_observer(status.observer());
         let uptime = Duration::from_secs(1);
-        status.tick(uptime);
-        Watched { table, status, gauges, gauges_asked: 0, accept: None, uptime }
+        status.tick(uptime, started() + uptime);
+        Watched { table, status, gauges, gauges_asked: 0, accept: None, uptime, clock: started() }
     }
 
     pub fn open(&mut self, peer: &str) -> ConnectionId {
@@ -86,7 +92,7 @@ impl Watched {
     /// Time passes; then a turn begins.
     pub fn pass(&mut self, time: Duration) {
         self.uptime += time;
-        self.status.tick(self.uptime);
+        self.status.tick(self.uptime, self.clock + self.uptime);
         self.table.pass(time);
     }
 

@@ -14,7 +14,7 @@ mod viewer;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::event::Event;
 use mio::{Interest, Registry};
@@ -116,7 +116,7 @@ impl StatusService {
 
     /// A turn begins, `uptime` after the start.
     pub(super) fn tick(&mut self, uptime: Duration) {
-        self.status.tick(uptime);
+        self.status.tick(uptime, SystemTime::now());
     }
 
     /// Whether turns are traced, so that decoding is to be measured.
