@@ -82,8 +82,19 @@ fn the_store_is_that_of_the_configuration_and_one_that_is_not_there_is_told_of()
         (code, err.as_str()),
         (Some(2), "loteria: --socket names no store: name it with --store (try --help)\n")
     );
-    let (code, _, err) = loteria(folder.path(), &["new-store", "--store", "nowhere/bets.csv"]);
+    let (code, out, err) = loteria(folder.path(), &["new-store", "--store", "nowhere/bets.csv"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, "nowhere/bets.csv: there is no store, and no folder for one\n");
+}
+
+#[test]
+fn what_is_left_of_a_store_is_moved_and_nothing_stays_for_the_hub_to_stumble_over() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bets.csv.quarantine"), "bytes").unwrap();
+    assert_eq!(loteria(folder.path(), &["new-store"]).0, Some(0));
+    let archive = archive(folder.path());
+    assert_eq!(names(folder.path()), set(&[archive.file_name().unwrap().to_str().unwrap()]));
+    assert_eq!(fs::read_to_string(archive.join("bets.csv.quarantine")).unwrap(), "bytes");
 }
 
 #[test]

@@ -20,7 +20,10 @@ const TRIES: usize = 100;
 pub fn new_store(store: &Path, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let name = clean(store.display());
     let (to, moved) = archived(store, now)?;
+    // A start makes no folder either: the path may be misspelt.
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
     let line = match moved {
+        0 if folder.is_some() => format!("{name}: there is no store, and no folder for one\n"),
         0 => format!("{name}: there is no store; the next start of the hub makes one\n"),
         1 => format!("{name}: moved to {}/; the next start of the hub makes a new store\n", clean(to.display())),
         _ => format!(

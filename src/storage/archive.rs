@@ -23,15 +23,15 @@ const ORDER: [File; 4] = [File::Journal, File::Redo, File::Quarantine, File::Row
 /// moved. The files that had been moved before it are moved back.
 pub fn archive(store: &Path, to: &Path) -> Result<usize, OpenError> {
     let mut held = Store::new(OsDisk::new(store), Options::default());
-    let there: Vec<File> =
-        ORDER.into_iter().filter(|file| fs::symlink_metadata(held.disk.path(*file)).is_ok()).collect();
-    if there.is_empty() {
+    if there(&held).is_empty() {
         // A lock would make the rows' file.
         return Ok(0);
     }
     if !held.disk.lock().map_err(|(file, error)| held.failed_to("lock", file, error))? {
         return Err(OpenError::Locked { file: held.disk.name(File::Rows) });
     }
+    // The lock may have made the rows' file, which is moved, too: it would be the user's who runs this, and not the hub's.
+    let there = there(&held);
     let failed = |doing, path: &Path, error| OpenError::Io { file: path.display().to_string(), doing, error };
     for path in there.iter().map(|file| held.disk.path(*file)) {
         if fs::read_link(path).is_ok_and(|target| target.is_relative()) {
@@ -55,6 +55,11 @@ pub fn archive(store: &Path, to: &Path) -> Result<usize, OpenError> {
         disk.sync_folder().map_err(|error| failed("sync the folder of", disk.path(File::Rows), error))?;
     }
     Ok(moved.len())
+}
+
+/// The files of the store that exist, in the order in which they are moved.
+fn there(store: &Store<OsDisk>) -> Vec<File> {
+    ORDER.into_iter().filter(|file| fs::symlink_metadata(store.disk.path(*file)).is_ok()).collect()
 }
 
 /// After a failure: everything is where it was, as far as the system permits.
