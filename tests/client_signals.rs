@@ -7,6 +7,8 @@
 
 mod client_kit;
 
+use std::io::Write;
+
 use client_kit::{Client, Ended, FakeHub, Start, client, rows};
 
 fn agency(hub: &FakeHub, protocol: &str) -> Start {
@@ -67,6 +69,39 @@ fn while_a_batch_is_on_its_way() {
         peer.binary_batch();
         stop(running, signal, &["connection", "file"]);
         assert_eq!(peer.rest(), b"");
+    }
+}
+
+/// A client whose data is the pipe at the path that is returned.
+fn of_a_pipe(hub: &FakeHub) -> (Start, std::path::PathBuf) {
+    let start = client().hub(hub.address).env("CLI_BATCH_MAXAMOUNT", "2").arg("--data").arg("pipe");
+    let pipe = start.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    (start, pipe)
+}
+
+#[test]
+fn while_a_program_is_awaited_that_writes_to_its_pipe() {
+    let (start, _pipe) = of_a_pipe(&FakeHub::absent());
+    let running = start.start();
+    running.wait_for("action: mode");
+    stop(running, "TERM", &[]);
+}
+
+#[test]
+fn while_more_bets_are_awaited_from_a_pipe() {
+    for signal in ["TERM", "INT"] {
+        let hub = FakeHub::new();
+        let (start, pipe) = of_a_pipe(&hub);
+        let running = start.start();
+        let mut writer = std::fs::File::options().write(true).open(pipe).unwrap();
+        writer.write_all(rows(2, "\n").as_bytes()).unwrap();
+        let mut peer = hub.accept();
+        peer.native_hello(1, 0);
+        while rustix::io::ioctl_fionread(&writer).unwrap() > 0 {
+            std::thread::yield_now();
+        }
+        stop(running, signal, &["connection", "file"]);
     }
 }
 

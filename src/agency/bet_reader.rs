@@ -1,12 +1,14 @@
 //! The bet reader: reads an agency's bets one after another, any number of times.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use csv::{ByteRecord, Position, Reader, ReaderBuilder};
 
-use super::lines::{Lines, ROW_BYTES_MAX};
+use super::input::Input;
+use super::lines::{Lines, READ_AHEAD_BYTES, ROW_BYTES_MAX};
 use crate::lottery::{Bet, BetError, RawBet, parse_number, parse_yyyymmdd};
 
 /// The fields of a row: first name, last name, document, birthdate, number.
@@ -82,7 +84,7 @@ pub enum Row {
 #[derive(Debug)]
 pub struct BetFile {
     name: String,
-    reader: Reader<Lines<File>>,
+    reader: Reader<Lines<Input>>,
     row: ByteRecord,
     has_row: bool,
     extent: u64,
@@ -96,11 +98,18 @@ impl BetFile {
     /// # Errors
     /// A file that cannot be opened, or is a directory.
     pub fn open(path: &Path) -> Result<BetFile, BetReaderError> {
+        BetFile::open_until(path, Arc::default())
+    }
+
+    /// As [`open`](Self::open), for a `path` that may be a pipe: once `stop` is true, no wait for its other end goes on.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); those of a wait that `stop` has ended.
+    pub fn open_until(path: &Path, stop: Arc<AtomicBool>) -> Result<BetFile, BetReaderError> {
         let name = path.display().to_string();
         let failed =
             |error: io::Error| BetReaderError { source_name: name.clone(), line: None, reason: error.to_string() };
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
+        let (file, metadata) = Input::open(path, READ_AHEAD_BYTES, stop).map_err(failed)?;
         if metadata.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
@@ -276,7 +285,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::agency::lines::READ_AHEAD_BYTES;
 
     fn file(content: &[u8]) -> (tempfile::NamedTempFile, BetFile) {
         let mut file = tempfile::NamedTempFile::new().unwrap();

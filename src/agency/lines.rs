@@ -1,6 +1,6 @@
 //! A file of rows as the CSV reader reads it: line by line, without byte order marks, and no row without end.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 /// The longest row, in bytes; a longer one probably has a quote that is never closed. It bounds the memory of a row.
 pub(super) const ROW_BYTES_MAX: u64 = 64 * 1024;
@@ -14,7 +14,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 /// one in the middle.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
-    inner: BufReader<R>,
+    inner: R,
     /// The line that was read last, from 1.
     pub(super) line: u64,
     ended: bool,
@@ -24,9 +24,8 @@ pub(super) struct Lines<R> {
     pub(super) passed_over: u64,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: BufRead> Lines<R> {
     pub(super) fn new(inner: R) -> Lines<R> {
-        let inner = BufReader::with_capacity(READ_AHEAD_BYTES, inner);
         Lines { inner, line: 0, ended: true, ration: 0, passed_over: 0 }
     }
 
@@ -46,7 +45,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-impl<R: Read> Read for Lines<R> {
+impl<R: BufRead> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ration == 0 {
             return Err(io::Error::other(format!(

@@ -7,6 +7,7 @@ mod batcher;
 mod bet_reader;
 mod check;
 pub mod echo;
+mod input;
 mod job;
 mod lines;
 mod link;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -62,6 +63,8 @@ pub struct Waiter {
     signals: Signals,
     /// Whether SIGINT came.
     interrupted: bool,
+    /// Whether any signal came, also while the client does not wait here.
+    stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     log: Output,
 }
@@ -76,6 +79,11 @@ impl Waiter {
         SecondSignal::register(|signal| EXIT_BY_SIGNAL + signal)?.arm_after_first()?;
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        // Behind the poll's: what sees it finds the signal in the next poll.
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         if let Some(descriptor) = log.descriptor() {
             // Fails for files that are always writable, such as /dev/null.
@@ -84,7 +92,7 @@ impl Waiter {
         let (origin, time) = (Instant::now(), RunningTime::new(limits::STALL));
         let read_until = Moment::default();
         let events = Events::with_capacity(16);
-        Ok(Waiter { origin, time, read_until, poll, events, signals, interrupted: false, waker, log })
+        Ok(Waiter { origin, time, read_until, poll, events, signals, interrupted: false, stop, waker, log })
     }
 
     /// The registry for the socket.
@@ -95,6 +103,20 @@ impl Waiter {
     /// A handle that ends a wait from another thread.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
+    }
+
+    /// Becomes true with a signal, for what waits elsewhere.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Looks for signals, and does not wait.
+    ///
+    /// # Errors
+    /// [`Halt::Signal`] after a signal.
+    pub fn look_for_signals(&mut self) -> Result<(), Halt> {
+        let now = self.now();
+        self.wait(Some(now)).map(drop)
     }
 
     /// The time, without the time in which the client was stopped.

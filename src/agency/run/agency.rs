@@ -27,7 +27,14 @@ const BAD_ROWS_LOGGED: usize = 10;
 
 impl Client<'_> {
     pub(super) fn agency(&mut self, dialect: Dialect, data: &Path) -> Result<(), Halt> {
-        let mut bets = BetFile::open(data).map_err(|error| self.fail(&Failure::Bets(error), data))?;
+        let mut bets = match BetFile::open_until(data, self.waiter.stop()) {
+            Ok(bets) => bets,
+            Err(error) => {
+                // A signal may have ended the wait for a pipe.
+                self.waiter.look_for_signals()?;
+                return Err(self.fail(&Failure::Bets(error), data));
+            }
+        };
         self.file_open = true;
         // A pipe can be read only once.
         if self.config.check && bets.rewinds() {
@@ -47,6 +54,9 @@ impl Client<'_> {
                 if doubt.is_none() && is_written { Ok(()) } else { Err(Halt::Failed) }
             }
             Outcome::Failed(failure) => {
+                if let Failure::Bets(_) = failure {
+                    self.waiter.look_for_signals()?;
+                }
                 self.progress.clear();
                 if let (Failure::Refused { stage: Stage::Skipping { .. } | Stage::Comparing, .. }, Some(tally)) =
                     (&failure, &mut self.tally)
