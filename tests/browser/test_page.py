@@ -294,6 +294,13 @@ class Page(unittest.TestCase):
                 self.assertIn("its own words", browser.text("#detail"))
                 self.assertQuiet()
 
+    def test_the_bets_of_an_excluded_agency_are_not_among_those_of_the_draw(self):
+        agencies = [mock.agency(number, 50, 5) for number in range(1, 6)]
+        agencies[4].update(state="excluded", winners=0)
+        self.show(mock.report(50, agencies=agencies))
+        self.reads("#sum span", "among 13,000 bets")
+        self.assertQuiet()
+
     def test_an_unhealthy_hub_and_a_draw_that_is_none(self):
         self.show(mock.report(0, 0, unhealthy="the disk of the store is full",
                               draw={"state": "none", "waiting_for": [], "waiting_count": 0, "waiting_since": None}))
