@@ -141,6 +141,10 @@ fn a_pipe_in_the_place_of_a_store_is_refused_at_once() {
         assert_eq!(code, Some(74), "{err}");
         assert!(err.starts_with("loteria: cannot lock bets.csv.journal: it is no file"), "{err}");
     }
+    fs::remove_file(folder.path().join("bets.csv.journal")).unwrap();
+    fs::create_dir(folder.path().join("bets.csv.journal")).unwrap();
+    let (_, _, err) = loteria(folder.path(), &["verify", "bets.csv"]);
+    assert!(err.contains("cannot lock bets.csv.journal: ") && err.contains("a folder has its name"), "{err}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::storage::{EngineError, OpenError};
 fn to_reach_it(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         "only root and the hub's user may ask it: run this command as one of them"
+    } else if error.kind() == io::ErrorKind::InvalidInput {
+        "the path of a socket has 107 bytes at most: run this command in the socket's folder and name it by a relative path, or \
+         have [STATUS] SOCKET name another place"
     } else {
         "start it, or say where it is: --store PATH or --socket PATH, as `store:` and `status:` of the first line of its \
          log have them, or --config FILE as the server has it"
@@ -108,6 +111,8 @@ mod tests {
         let said = |kind: io::ErrorKind| Failure::NotRunning { socket: "/s".into(), error: kind.into() }.to_string();
         let denied = said(io::ErrorKind::PermissionDenied);
         assert!(denied.contains("run this command as one of them") && !denied.contains("start it"), "{denied}");
+        let long = said(io::ErrorKind::InvalidInput);
+        assert!(long.contains("107 bytes at most") && !long.contains("start it"), "{long}");
         let refused = said(io::ErrorKind::ConnectionRefused);
         assert!(refused.contains("start it") && refused.contains("--socket PATH"), "{refused}");
     }

@@ -97,7 +97,13 @@ impl OsDisk {
             options.custom_flags(as_int(OFlags::NONBLOCK));
             match options.open(&self.paths[file as usize]) {
                 Ok(opened) => {
-                    if !opened.metadata()?.is_file() {
+                    let kind = opened.metadata()?.file_type();
+                    if kind.is_dir() {
+                        // Opened for reading only.
+                        let error = io::ErrorKind::IsADirectory.into();
+                        return Err(explain_open(&self.paths[file as usize], folder_of(&self.paths[0]), true, error));
+                    }
+                    if !kind.is_file() {
                         return Err(io::Error::other("it is no file, but a pipe or a device; set another path"));
                     }
                     if self.locked && !try_lock(Some(&opened))? {
