@@ -85,11 +85,19 @@ impl Tls {
         Ok(Tls { files, config: Arc::new(config), expiry })
     }
 
-    /// Reads the same files again.
+    /// Reads the same files again. A pipe, which may do for a start, is not waited for: agencies are served meanwhile.
     ///
     /// # Errors
     /// As [`load`](Self::load). `self` stays usable.
     pub fn reload(&self) -> Result<Tls, TlsError> {
+        let TlsFiles { certificate, key, client_ca, .. } = &self.files;
+        let named =
+            [("CERT", certificate), ("KEY", key)].into_iter().chain(client_ca.iter().map(|path| ("CLIENT_CA", path)));
+        for (key, path) in named {
+            if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+                return Err(wrong(key, path, "it is no file, but a pipe or a device".to_owned()));
+            }
+        }
         Tls::load(self.files.clone())
     }
 
@@ -141,16 +149,32 @@ fn wrong(key: &'static str, path: &Path, reason: String) -> TlsError {
 mod tests {
     use super::*;
 
+    fn without_certificate() -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+        Arc::new(config)
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for_when_the_files_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let files = TlsFiles { certificate: pipe, key: "k".into(), client_ca: None, required: true };
+        let error = Tls { files, config: without_certificate(), expiry: None }.reload().unwrap_err();
+        assert_eq!((error.key, error.reason.as_str()), ("CERT", "it is no file, but a pipe or a device"));
+    }
+
     #[test]
     fn only_this_machine_may_do_without_tls_where_it_is_required() {
         let files = TlsFiles { certificate: "c".into(), key: "k".into(), client_ca: None, required: true };
-        let certificate = |required| {
-            let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .with_no_client_auth()
-                .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-            Tls { files: TlsFiles { required, ..files.clone() }, config: Arc::new(config), expiry: None }
+        let certificate = |required| Tls {
+            files: TlsFiles { required, ..files.clone() },
+            config: without_certificate(),
+            expiry: None,
         };
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         for (peer, required) in [
