@@ -275,6 +275,16 @@ fn lists_of_agencies_are_bounded() {
     let report = watched.report();
     assert_eq!((report.agencies.len(), report.agencies_left_out), (limits::AGENCIES_REPORTED_MAX, 3));
     assert_eq!((report.draw.waiting_for.len(), report.draw.waiting_count), (limits::AGENCIES_REPORTED_MAX, count));
+    // The last one is lost, and most others have not been seen.
+    let lost = watched.open("192.0.2.7:1");
+    watched.say(lost, &[hello(1003), batch(Dialect::Native, 1003, 0)].concat());
+    watched.close(lost);
+    watched.pass(SECOND);
+    let report = watched.report();
+    let (last, waiting) = (report.agencies.last().unwrap(), &report.draw.waiting_for);
+    assert_eq!((last.id, last.state), (1003, AgencyState::Lost));
+    assert_eq!((report.agencies.len(), waiting.len(), waiting[..3].to_vec()), (1000, 1000, vec![1, 2, 3]));
+    assert!(waiting.is_sorted() && waiting.last() == Some(&1003), "{waiting:?}");
     // The draw waits for the last one alone.
     for agency in 1..u32::try_from(count).unwrap() {
         let id = watched.open("192.0.2.7:1");

@@ -120,8 +120,8 @@ pub const STORE_FULL_SAID: Duration = Duration::from_secs(10);
 /// is full: more than a turn that was taken back gives back to a file system that frees late.
 pub const STORE_FULL_FREED: u64 = 2 * TURN_ROWS_BYTES as u64;
 
-/// Agencies that `/status.json` lists, the first ones without a finish, then others: some 400 bytes each, and a draw can have a
-/// hundred thousand.
+/// Agencies that `/status.json` lists: those without a finish that have been seen, then others without one, then the rest. One
+/// takes some 400 bytes, and a draw can have a hundred thousand.
 pub const AGENCIES_REPORTED_MAX: usize = 1000;
 
 /// How long the status service says that an agency without a connection is uploading: clients may open a connection for each

@@ -33,7 +33,7 @@ pub struct Latencies {
 pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, door: Door) -> Report {
     let (overview, gauges) = (&snapshot.overview, &snapshot.gauges);
     let views = &overview.agencies;
-    let agencies: Vec<Agency> = reported(views).into_iter().map(|view| agency(view, snapshot, tally)).collect();
+    let agencies: Vec<Agency> = reported(views, tally).into_iter().map(|view| agency(view, snapshot, tally)).collect();
     Report {
         version: VERSION,
         hub: program(facts, snapshot, tally),
@@ -97,13 +97,27 @@ fn of_engine(view: &EngineView, trouble: Option<&Trouble>, now: Moment, door: Do
 }
 
 /// The agencies that are listed, ascending. Of too many, those are that the draw waits for, or goes without.
-fn reported(views: &[AgencyView]) -> Vec<&AgencyView> {
-    let mut listed: Vec<&AgencyView> = Vec::new();
-    for standing in [Standing::Betting, Standing::Excluded, Standing::Finished] {
+fn reported<'a>(views: &'a [AgencyView], tally: &Tally) -> Vec<&'a AgencyView> {
+    let mut listed = waited_for(views, tally);
+    for standing in [Standing::Excluded, Standing::Finished] {
         let room = limits::AGENCIES_REPORTED_MAX - listed.len();
         listed.extend(views.iter().filter(|view| view.standing == standing).take(room));
     }
     listed.sort_unstable_by_key(|view| view.id);
+    listed
+}
+
+/// The agencies that the draw waits for, as many as are listed, ascending. Of too many, those are that have been seen: a lost one
+/// is not missed among thousands whose clients have not been started.
+fn waited_for<'a>(views: &'a [AgencyView], tally: &Tally) -> Vec<&'a AgencyView> {
+    let waited_for = || views.iter().filter(|view| view.standing == Standing::Betting);
+    let is_unseen = |view: &&AgencyView| agency_state(view, tally) == AgencyState::NeverSeen;
+    let mut listed: Vec<&AgencyView> = waited_for().take(limits::AGENCIES_REPORTED_MAX + 1).collect();
+    if listed.len() > limits::AGENCIES_REPORTED_MAX {
+        let (seen, unseen) = (waited_for().filter(|view| !is_unseen(view)), waited_for().filter(is_unseen));
+        listed = seen.chain(unseen).take(limits::AGENCIES_REPORTED_MAX).collect();
+        listed.sort_unstable_by_key(|view| view.id);
+    }
     listed
 }
 
@@ -135,13 +149,13 @@ pub fn draw_state(snapshot: &Snapshot) -> DrawState {
 
 fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
     let overview = &snapshot.overview;
-    let waited_for = || overview.agencies.iter().filter(|view| view.standing == Standing::Betting && !overview.drawn);
+    let views: &[AgencyView] = if overview.drawn { &[] } else { &overview.agencies };
     let winners = || overview.agencies.iter().filter_map(|view| view.winners).map(|count| count as u64).sum();
     Draw {
         state: draw_state(snapshot),
         winning_number: overview.drawn.then_some(overview.winning_number),
-        waiting_for: waited_for().take(limits::AGENCIES_REPORTED_MAX).map(|view| view.id.0).collect(),
-        waiting_count: waited_for().count(),
+        waiting_for: waited_for(views, tally).into_iter().map(|view| view.id.0).collect(),
+        waiting_count: views.iter().filter(|view| view.standing == Standing::Betting).count(),
         waiting_since: snapshot.parked_for().filter(|_| !overview.drawn).map(seconds),
         parked: snapshot.parked(),
         drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),

@@ -22,7 +22,7 @@ pub struct Report {
     /// The draw.
     pub draw: Draw,
     /// Every agency of the draw, ascending; no more than `AGENCIES_REPORTED_MAX` (`limits`): of more, those without a finish are
-    /// in the list before others.
+    /// in the list before others, and of these those that have been seen.
     pub agencies: Vec<Agency>,
     /// Agencies that the list above leaves out.
     pub agencies_left_out: usize,
