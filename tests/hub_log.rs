@@ -160,6 +160,17 @@ fn a_signal_writes_the_state_into_the_log_and_ends_nothing() {
 }
 
 #[test]
+fn of_many_agencies_the_state_has_those_that_have_been_seen() {
+    let hub = hub().env("LOTTERY_AGENCIES", "150").start();
+    let mut peer = hub.connect();
+    peer.send(&binary_batch(140, 1, 1));
+    peer.expect(&[0]);
+    hub.signal(SIGUSR1);
+    hub.wait_for("action: state | result: success | agencies_left_out: 50");
+    assert_eq!(hub.count("action: state | result: success | agency: 140 | standing: connected | bets: 1 "), 1);
+}
+
+#[test]
 fn a_frame_that_times_out_says_as_what_it_was_read_and_how_much_of_it_came() {
     let hub = hub().env("LIMITS_FRAME_TIMEOUT", "50ms").env("LIMITS_ECHO", "on").start();
     let mut peer = hub.connect();

@@ -178,6 +178,20 @@ fn watch_draws_over_a_terminal_and_ctrl_c_restores_it() {
 }
 
 #[test]
+fn watch_shows_a_lost_agency_before_those_that_have_not_been_seen() {
+    if !has("python3") {
+        return skip("a terminal needs python3");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut many = waiting();
+    many.agencies = (1..100).map(|id| agency(id, AgencyState::NeverSeen)).collect();
+    many.agencies.push(agency(100, AgencyState::Lost));
+    let _hub = reporting(folder.path(), &many);
+    let out = watched(folder.path(), 80, 24);
+    assert!(out.contains("   100  lost"), "{out:?}");
+}
+
+#[test]
 fn connections_are_a_line_each() {
     let folder = tempfile::tempdir().unwrap();
     let connection = Connection {

@@ -1,6 +1,7 @@
 //! The hub's state as lines of the log, when a signal asks for it.
 
 use super::overview::AgencyView;
+use super::presence::Doing;
 use super::{Hub, Overview};
 use crate::limits;
 use crate::lottery::Standing;
@@ -9,13 +10,15 @@ use crate::timers::Moment;
 use crate::wire::Dialect;
 
 impl<K: Keep> Hub<K> {
-    /// Logs the draw, the agencies and the connections as they are now, and changes nothing. Of many agencies those without
-    /// a finish come first.
+    /// Logs the draw, the agencies and the connections as they are now, and changes nothing. Agencies without a
+    /// finish come first, and of many of them those that have been seen.
     pub fn log_state(&self, now: Moment) {
         let state = self.overview(now);
         self.log_draw(&state);
         let mut agencies: Vec<&AgencyView> = state.agencies.iter().collect();
-        agencies.sort_by_key(|agency| (agency.standing != Standing::Betting, agency.id));
+        let are_many = agencies.len() > limits::AGENCIES_LOGGED;
+        let is_unseen = |agency: &AgencyView| are_many && self.doing(agency.id, agency.bets) == Doing::NeverSeen;
+        agencies.sort_by_key(|agency| (agency.standing != Standing::Betting, is_unseen(agency), agency.id));
         for agency in agencies.iter().take(limits::AGENCIES_LOGGED) {
             self.log_agency(agency);
         }

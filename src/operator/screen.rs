@@ -8,7 +8,7 @@ const NAME_COLUMNS: usize = 8;
 
 /// A report in at most `rows` lines of at most `columns` characters. Long lines are broken, and the table of agencies has
 /// the columns that there is width for. Agencies that do not fit are counted: where there are any, those that the draw
-/// waits for come first.
+/// waits for come first, and of these those that have been seen.
 pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<String> {
     let mut lines: Vec<String> = summary(report).iter().flat_map(|line| broken(line, columns, NAME_COLUMNS)).collect();
     let left_out = report.agencies_left_out;
@@ -16,7 +16,7 @@ pub(super) fn of_report(report: &Report, columns: usize, rows: usize) -> Vec<Str
     let shown = if report.agencies.len() <= space && left_out == 0 { space } else { space.saturating_sub(1) };
     let mut agencies: Vec<&Agency> = report.agencies.iter().collect();
     if agencies.len() > shown {
-        agencies.sort_by_key(|agency| !is_waited_for(agency.state));
+        agencies.sort_by_key(|agency| (!is_waited_for(agency.state), agency.state == AgencyState::NeverSeen));
     }
     if !agencies.is_empty() {
         let cells: Vec<[String; 8]> = agencies.into_iter().take(shown).map(agency).collect();
