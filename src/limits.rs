@@ -218,6 +218,9 @@ pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 /// the hub stays under 384 MiB in all.
 pub const BUFFERS_BYTES_MAX: usize = 224 * 1024 * 1024;
 
+/// The largest `MAX_FRAME`: a frame is buffered whole.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Parked connections that one turn answers after the draw; the rest follow in the next turns.
 pub const FLUSH_PER_TURN: usize = 256;
 

@@ -5,9 +5,12 @@
 mod engine_kit;
 
 use engine_kit::desk::{Desk, network, options};
-use engine_kit::{Engine, address_of_nothing, batch, rows_of};
-use loteria::lottery::{AgencyId, Roster, Standing};
-use loteria::storage::{Compared, Keep, Known, LedgerOptions, Match, Password, Place, Reader, Replicas, Settled};
+use engine_kit::{Bets, Engine, address_of_nothing, batch, rows_of};
+use loteria::limits;
+use loteria::lottery::{AgencyId, Bet, Roster, Standing};
+use loteria::storage::{
+    Compared, EngineError, Keep, Known, LedgerOptions, Match, Password, Place, Reader, Replicas, Settled, export_draw,
+};
 
 const A: AgencyId = AgencyId(1);
 
@@ -151,6 +154,37 @@ fn two_hubs_make_one_draw_and_both_know_the_winners() {
     // A hub that starts later is told at once.
     let (_, opened) = Desk::try_open(options(&engine, 3));
     assert_eq!(opened.unwrap().drawn.unwrap().len(), 3);
+}
+
+/// A batch as a frame of `MAX_FRAME` may have it: its rows are longer than the frame, for every byte of the names has to be
+/// quoted.
+fn longest_batch() -> Bets {
+    let name = [b'"'; 255];
+    let bet = Bet::from_text(&name, &name, b"1234567890", b"2000-01-01", b"7574").unwrap();
+    Bets(vec![bet; limits::FRAME_BYTES_MAX / 1024].into())
+}
+
+#[test]
+fn winners_and_rows_of_a_batch_longer_than_any_frame_are_read() {
+    let Some(engine) = Engine::start() else { return };
+    let bets = longest_batch();
+    let mut desk = Desk::open(&engine, 1);
+    desk.stage(1, Place::Numbered(0), &bets);
+    [1, 2, 3].into_iter().for_each(|agency| desk.finish(agency));
+    desk.commit();
+    let longest = engine.ask("SELECT least(max(octet_length(rows)), max(octet_length(winners))) FROM loteria.batches");
+    assert!(longest.parse::<usize>().unwrap() > limits::FRAME_BYTES_MAX, "{longest}");
+    let drawn = desk.wait_for("the draw", |desk| desk.drawn.take());
+    assert_eq!(drawn[0].1.len(), bets.0.len());
+    let options = options(&engine, 2);
+    let network = network(&options);
+    let mut reader = Reader::connect(options, network).unwrap();
+    let mut bytes = 0;
+    let exported = export_draw(&mut reader, |rows| {
+        bytes += rows.len();
+        Ok::<_, EngineError>(())
+    });
+    assert_eq!((exported.unwrap(), bytes.to_string()), (bets.0.len() as u64, longest));
 }
 
 #[test]

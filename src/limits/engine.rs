@@ -54,6 +54,10 @@ pub const ASIDE_PARTS_AFTER: Duration = Duration::from_secs(30);
 /// connections whose clients can go on at another hub.
 pub const ASIDE_RETRY: Duration = Duration::from_secs(1);
 
+/// The longest message of PostgreSQL's that is believed, in bytes: the rows of one batch, or its winners. No dialect has a bet
+/// whose row is longer than four times its bytes in the frame, whatever has to be quoted.
+pub const ENGINE_MESSAGE_BYTES_MAX: usize = 4 * super::FRAME_BYTES_MAX;
+
 /// How often the log says that PostgreSQL cannot be used.
 pub const ENGINE_LOG_PERIOD: Duration = Duration::from_secs(60);
 

@@ -27,8 +27,6 @@ const STATUS: &str = "STATUS";
 
 /// The smallest `MAX_FRAME`: what the dialects' clients send, which is up to 8 KiB, must fit.
 const FRAME_BYTES_MIN: usize = 8192;
-/// The largest `MAX_FRAME`: a frame is buffered whole.
-const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Everything that the operator can choose.
 #[derive(Debug)]
@@ -236,7 +234,7 @@ fn connections(text: &str) -> Result<usize, String> {
 }
 
 fn frame_bytes(text: &str) -> Result<usize, String> {
-    let value = parse_size(text).filter(|bytes| (FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(bytes));
+    let value = parse_size(text).filter(|bytes| (FRAME_BYTES_MIN..=limits::FRAME_BYTES_MAX).contains(bytes));
     value.ok_or_else(|| "must be a size of 8KiB to 64MiB, such as 1MiB".to_owned())
 }
 

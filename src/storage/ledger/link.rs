@@ -15,13 +15,11 @@ use super::network::{LinkId, Network};
 use super::options::{LedgerError, LedgerOptions};
 use super::stage::{LinkError, Stage};
 use super::{checks, start, statements};
+use crate::limits;
 use crate::timers::Moment;
 
 /// Bytes that one read takes. Answers are short, but for the winners of a draw.
 const READ_BYTES: usize = 64 * 1024;
-
-/// The longest message that is believed, in bytes: a batch's winners. Longer ones are no PostgreSQL.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a fence has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +126,7 @@ impl Link {
     /// It is none of PostgreSQL's.
     pub fn message(&mut self) -> Result<Option<Message>, LinkError> {
         if let Some(header) = Header::parse(&self.incoming)?
-            && usize::try_from(header.len()).is_ok_and(|length| length > MESSAGE_BYTES_MAX)
+            && usize::try_from(header.len()).is_ok_and(|length| length > limits::ENGINE_MESSAGE_BYTES_MAX)
         {
             return Err(LinkError::Lost("what answers there is no PostgreSQL".to_owned()));
         }
