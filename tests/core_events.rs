@@ -28,7 +28,9 @@ impl Observer for Told {
             Event::Stored { agency, peer, dialect, bets, .. } => {
                 format!("stored {} {} {agency} {bets}", from(peer), name(dialect))
             }
-            Event::Finished { agency, peer, dialect } => format!("finished {} {} {agency}", from(peer), name(dialect)),
+            Event::Finished { agency, peer, dialect, .. } => {
+                format!("finished {} {} {agency}", from(peer), name(dialect))
+            }
             Event::ConnectionEnded { peer, dialect, agency } => {
                 format!("ended {} {} {:?}", from(peer), name(dialect), agency.map(|agency| agency.0))
             }

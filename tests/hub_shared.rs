@@ -66,6 +66,20 @@ fn agencies_of_two_hubs_are_in_one_draw_and_a_hub_that_starts_later_answers_too(
 const MEMORY_MAX: usize = 384 * 1024 * 1024;
 
 #[test]
+fn the_log_of_a_finish_has_the_bets_that_other_hubs_have_stored() {
+    let Some(engine) = Engine::start() else { return };
+    let (one, two) = (shared(&engine).start(), shared(&engine).start());
+    let mut first = one.connect();
+    first.send(&[binary_batch(1, 11, 7574), binary_batch(1, 12, 1)].concat());
+    first.expect(&[0, 0]);
+    let mut second = two.connect();
+    second.send(&[binary_batch(1, 13, 1), binary(FINISH_KIND, &[1], b"")].concat());
+    second.expect(&[0, 0]);
+    let line = two.wait_for("action: finish | result: success");
+    assert!(line.ends_with("agency: 1 | bets: 3"), "{line}");
+}
+
+#[test]
 fn agencies_that_press_on_while_postgresql_is_away_cost_no_more_memory_than_an_attack() {
     const AGENCIES: u32 = 300;
     let Some(mut engine) = Engine::start() else { return };

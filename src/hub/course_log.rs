@@ -16,7 +16,7 @@ use crate::wire::{Dialect, Malformed};
 pub(super) struct CourseLog {
     /// Each stored batch has a line.
     batches: bool,
-    /// Bets stored of each agency.
+    /// Bets of each agency that this hub has stored, or has found at its start.
     bets: HashMap<AgencyId, u64>,
     lately: Lately,
 }
@@ -55,13 +55,6 @@ impl CourseLog {
         );
     }
 
-    fn log_finish(&self, agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>) {
-        let (dialect, bets) = (Dialect::name_of(dialect), self.bets.get(&agency).copied().unwrap_or_default());
-        log::info!(
-            "action: finish | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency} | bets: {bets}"
-        );
-    }
-
     fn log_summary(&mut self) {
         let Lately { batches, bets, agencies } = std::mem::take(&mut self.lately);
         let (agencies, total) = (agencies.len(), self.bets.values().sum::<u64>());
@@ -75,7 +68,7 @@ impl Observer for CourseLog {
     fn observe(&mut self, event: &Event<'_>) {
         match *event {
             Event::Stored { agency, bets, logged, .. } => self.stored(agency, bets, logged),
-            Event::Finished { agency, peer, dialect } => self.log_finish(agency, peer, dialect),
+            Event::Finished { agency, peer, dialect, bets } => log_finish(agency, peer, dialect, bets),
             Event::Hello { peer: Peer { ip, port, .. }, agency, dialect } => {
                 let dialect = Dialect::name_of(dialect);
                 log::info!(
@@ -145,6 +138,13 @@ impl Observer for CourseLog {
 }
 
 /// Connections of peers that only look are many, and of little interest.
+fn log_finish(agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, bets: u64) {
+    let dialect = Dialect::name_of(dialect);
+    log::info!(
+        "action: finish | result: success | ip: {ip} | port: {port} | dialect: {dialect} | agency: {agency} | bets: {bets}"
+    );
+}
+
 fn log_end(Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, agency: Option<AgencyId>) {
     let dialect = Dialect::name_of(dialect);
     match agency {

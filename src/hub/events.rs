@@ -65,6 +65,8 @@ pub enum Event<'a> {
         peer: Peer,
         /// In which dialect; `None` where the connection is gone.
         dialect: Option<Dialect>,
+        /// How many bets it has, whichever hub has stored them.
+        bets: u64,
     },
     /// A request other than a batch was refused.
     Refused {

@@ -132,7 +132,8 @@ impl<K: Keep> Hub<K> {
                 }
             }
             Done::Finished { first: true } | Done::Query { first: true, .. } => {
-                self.emit(&Event::Finished { agency, peer, dialect });
+                let bets = self.lottery.agency(agency).map_or(0, |state| state.committed().bets);
+                self.emit(&Event::Finished { agency, peer, dialect, bets });
             }
             Done::Welcome | Done::Repeated { .. } | Done::Finished { .. } | Done::Query { .. } => {}
         }

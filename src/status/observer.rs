@@ -19,7 +19,7 @@ impl Observer for Follower {
             Event::Stored { agency, peer, dialect, bets, .. } => tally.stored(peer, agency, dialect, bets),
             Event::Hello { peer, agency, dialect } => tally.hello(peer, agency, dialect),
             Event::Rejected { agency, peer, count, why, .. } => tally.rejected(peer, agency, count, why),
-            Event::Finished { agency, peer, dialect } => tally.finished(peer, agency, dialect),
+            Event::Finished { agency, peer, dialect, .. } => tally.finished(peer, agency, dialect),
             Event::Refused { peer, why, .. } => {
                 tally.refused(peer, reasons::of_refused(why), || reasons::words_of_refused(why));
             }
