@@ -356,11 +356,12 @@ fn an_engine_that_has_forgotten_what_it_confirmed_has_its_draw_held() {
         "UPDATE loteria.instances SET turn = 0; DELETE FROM loteria.batches; UPDATE loteria.agencies SET batches = 0, bets = 0;
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub 1'",
     );
-    let held = desk.wait_for("the alarm", |_| {
+    // The turns by the fence, and then which agency's batches by a survey.
+    let held = desk.wait_for("all of the alarm", |_| {
         let held = engine.ask("SELECT held FROM loteria.draws");
-        (!held.is_empty()).then_some(held)
+        held.ends_with("; batches 0 to 0 of agency 1 were committed and are gone").then_some(held)
     });
-    assert!(held.contains("are gone"), "{held}");
+    assert!(held.starts_with("turns 1 to ") && held.matches("are gone").count() == 2, "{held}");
     // It goes on: the agency's next batch finds what is stored.
     desk.stage(1, Place::Numbered(1), &batch(3, 3));
     desk.submit();

@@ -58,6 +58,9 @@ pub const ASIDE_RETRY: Duration = Duration::from_secs(1);
 /// whose row is longer than four times its bytes in the frame, whatever has to be quoted.
 pub const ENGINE_MESSAGE_BYTES_MAX: usize = 4 * super::FRAME_BYTES_MAX;
 
+/// Reasons to hold the draw that wait to be stored in it. The log has all, and with these the draw is held.
+pub const ENGINE_HOLDS_MAX: usize = 64;
+
 /// How often the log says that PostgreSQL cannot be used.
 pub const ENGINE_LOG_PERIOD: Duration = Duration::from_secs(60);
 

@@ -32,7 +32,7 @@ pub enum Kind {
     Lease,
     Winners,
     Draw,
-    /// Sets `held`, if it is not set.
+    /// Adds a reason to `held`, if it is not there.
     Hold {
         draw: i32,
         why: String,
@@ -91,7 +91,7 @@ impl Kind {
             Some(Kind::Fence)
         } else if starts("WITH d AS (INSERT INTO loteria.draws") {
             make_draw(flat)
-        } else if starts("UPDATE loteria.draws SET held = '") {
+        } else if starts("UPDATE loteria.draws SET held = concat_ws('; ', held, '") {
             hold(flat)
         } else if starts("SELECT ") || starts("SHOW ") {
             let (items, from) = select::items(flat);
@@ -157,7 +157,9 @@ impl Kind {
                 agencies.chain([Key::Instance(params.uuid(1)?)]).collect()
             }
             Kind::Draw if is_due(params.int4(1)?, view) => vec![Key::Draw(params.int4(1)?)],
-            Kind::Hold { draw, .. } if view.draw(*draw).is_some_and(|row| row.held.is_none()) => vec![Key::Draw(*draw)],
+            Kind::Hold { draw, why } if view.draw(*draw).is_some_and(|row| row.held_with(why).is_some()) => {
+                vec![Key::Draw(*draw)]
+            }
             Kind::MakeDraw { draw, .. } if view.draw(*draw).is_none() => vec![Key::Draw(*draw)],
             Kind::Lock | Kind::Write | Kind::Draw | Kind::Hold { .. } | Kind::MakeDraw { .. } | Kind::Compare => {
                 Vec::new()
@@ -210,9 +212,9 @@ impl Kind {
                 Ok(Outcome::rows(rows.collect()))
             }
             Kind::Hold { draw, why } => {
-                let row = view.draw(*draw).filter(|row| row.held.is_none());
-                let held = row.map(|row| Change::Draw(*draw, Draw { held: Some(why.clone()), ..row.clone() }));
-                Ok(Outcome::changed("UPDATE", held.into_iter().collect()))
+                let held =
+                    view.draw(*draw).and_then(|row| Some(Draw { held: Some(row.held_with(why)?), ..row.clone() }));
+                Ok(Outcome::changed("UPDATE", held.map(|row| Change::Draw(*draw, row)).into_iter().collect()))
             }
             Kind::MakeDraw { draw, winning_number, agencies } => Ok(made_draw(*draw, *winning_number, agencies, view)),
             Kind::Listen => Ok(Outcome { tag: "LISTEN".to_owned(), ..Outcome::default() }),
@@ -235,7 +237,7 @@ fn make_draw(sql: &str) -> Option<Kind> {
 }
 
 fn hold(sql: &str) -> Option<Kind> {
-    let (why, rest) = sql.split_once("held = '")?.1.rsplit_once("' WHERE draw = ")?;
+    let (why, rest) = sql.split_once("held, '")?.1.split_once("') WHERE draw = ")?;
     let draw = i32::try_from(*numbers(rest).first()?).ok()?;
     Some(Kind::Hold { draw, why: why.replace("''", "'") })
 }

@@ -34,6 +34,17 @@ pub struct Draw {
     pub bets: Option<i64>,
 }
 
+impl Draw {
+    /// Why it is held with one more reason; `None`: it is held for that one already.
+    pub fn held_with(&self, why: &str) -> Option<String> {
+        match &self.held {
+            None => Some(why.to_owned()),
+            Some(held) if held.contains(why) => None,
+            Some(held) => Some(format!("{held}; {why}")),
+        }
+    }
+}
+
 /// A row of `agencies`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agency {

@@ -73,8 +73,8 @@ pub(super) struct Course {
     pub retry_at: Option<Moment>,
     /// The hub has not taken yet what takes turns back.
     pub untold: bool,
-    /// Why the draw is to be held, until it is known to be.
-    pub hold: Option<String>,
+    /// Why the draw is to be held: each reason until it is known to be stored, one after another.
+    pub holds: VecDeque<String>,
     /// The engine has refused to hold it: it is asked again then.
     pub hold_at: Option<Moment>,
     /// What the look under way asks.
@@ -284,7 +284,7 @@ impl<N: Network> Ledger<N> {
             turn: self.course.committed,
             turns_in_flight: self.turns.len(),
             answered_at: self.answered_at,
-            held: self.course.hold.clone().or_else(|| self.survey.held.clone()),
+            held: self.course.holds.front().or(self.survey.held.as_ref()).cloned(),
             instances: self.survey.instances.clone(),
         }
     }
@@ -297,7 +297,9 @@ impl<N: Network> Ledger<N> {
             "action: engine | result: fail | host: {} | reason: {what}, the draw is held",
             self.options.hosts[host],
         );
-        self.course.hold.get_or_insert_with(|| what.to_owned());
+        if self.course.holds.len() < limits::ENGINE_HOLDS_MAX {
+            self.course.holds.push_back(what.to_owned());
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl<N: Network> Ledger<N> {
 
     /// Tries the draw, where it may be due.
     fn send_try(&mut self) {
-        if self.course.hold.is_some() {
+        if !self.course.holds.is_empty() {
             // The draw may not be held yet.
             return;
         }
@@ -210,7 +210,7 @@ impl<N: Network> Ledger<N> {
         if is_asked || self.course.hold_at.is_some_and(|at| self.now < at) {
             return;
         }
-        let Some(why) = &self.course.hold else { return };
+        let Some(why) = self.course.holds.front() else { return };
         let text = start::hold_draw(self.options.draw, why);
         let Some(link) = &mut self.links.main else { return };
         self.course.hold_at = None;

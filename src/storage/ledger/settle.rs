@@ -36,7 +36,7 @@ impl<N: Network> Ledger<N> {
                 Ok(())
             }
             (What::Hold, _) => {
-                self.course.hold = None;
+                self.course.holds.pop_front();
                 Ok(())
             }
             (What::Turn | What::Look | What::Survey, Some(1)) => self.note_committed(sent),

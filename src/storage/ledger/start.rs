@@ -49,9 +49,12 @@ INSERT INTO loteria.agencies (draw, agency) SELECT d.draw, a FROM d, unnest('{{{
     )
 }
 
-/// Has the draw wait for a person. `why` is the hub's own words.
+/// Has the draw wait for a person. `why` is the hub's own words; they are added to those that are there.
 pub(super) fn hold_draw(draw: i32, why: &str) -> String {
-    format!("UPDATE loteria.draws SET held = {} WHERE draw = {draw} AND held IS NULL", quoted(why))
+    let why = quoted(why);
+    format!(
+        "UPDATE loteria.draws SET held = concat_ws('; ', held, {why}) WHERE draw = {draw} AND (held IS NULL OR strpos(held, {why}) = 0)"
+    )
 }
 
 /// A text as a literal of SQL; the engine's standard strings have no escapes.
