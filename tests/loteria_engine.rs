@@ -286,6 +286,34 @@ fn a_draw_that_is_held_is_released_by_a_person_and_then_made() {
 }
 
 #[test]
+fn a_draw_that_is_held_for_another_reason_meanwhile_is_not_said_to_be_released() {
+    let Some(engine) = Engine::start() else { return };
+    let folder = folder_for(&engine);
+    let _desk = Desk::open(&engine, 1);
+    engine.ask("UPDATE loteria.draws SET held = 'turn 3 is gone'");
+    let (code, why) = std::thread::scope(|scope| {
+        // A hub says more while the command waits for the row.
+        scope.spawn(|| {
+            engine.ask(
+                "BEGIN; UPDATE loteria.draws SET held = 'turn 3 is gone; batch 2 is gone';
+                 DO $$ BEGIN
+                   WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'loteria' AND wait_event_type = 'Lock') LOOP
+                     PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+                   END LOOP;
+                 END $$; COMMIT",
+            )
+        });
+        while engine.ask(
+            "SELECT count(*) FROM pg_locks WHERE mode = 'RowExclusiveLock' AND relation = 'loteria.draws'::regclass",
+        ) == "0"
+        {}
+        refused(folder.path(), &["release-draw", "--yes"])
+    });
+    assert!(code == 1 && why.ends_with("meanwhile: turn 3 is gone; batch 2 is gone"), "{why}");
+    assert_eq!(engine.ask("SELECT held FROM loteria.draws"), "turn 3 is gone; batch 2 is gone");
+}
+
+#[test]
 fn an_engine_that_cannot_be_used_is_one_line() {
     let Some(engine) = Engine::start() else { return };
     let folder = folder_for(&engine);

@@ -23,6 +23,12 @@ pub fn release_draw<N: Waiting>(reader: &mut Reader<N>, yes: bool, out: &mut dyn
     }
     release(reader, &why)?;
     let why = clean(why);
+    if let Some(now) = held(reader)? {
+        let now = clean(now);
+        return Err(Failure::Answer(format!(
+            "draw {draw} was held: {why}; it is held still, for a hub or a person has said more meanwhile: {now}"
+        )));
+    }
     writeln!(out, "draw {draw} was held: {why}\nit is released: hubs make it when all agencies have finished")
         .map_err(Failure::Output)
 }
