@@ -107,6 +107,8 @@ impl Item {
             "UTF8".to_owned()
         } else if self.has("synchronous_commit") {
             "on".to_owned()
+        } else if self.has("default_transaction_isolation") {
+            "read committed".to_owned()
         } else if self.has("version") {
             settings.format.to_string()
         } else if self.0.trim() == "1" {

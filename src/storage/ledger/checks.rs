@@ -7,6 +7,7 @@ use super::stage::{LinkError, Stage};
 /// What every engine can be asked. The answer is one row of texts.
 pub(super) const SETTINGS: &str = "SELECT pg_is_in_recovery()::text, current_setting('server_version_num'), \
     current_setting('fsync'), current_setting('full_page_writes'), current_setting('server_encoding'), \
+    current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), \
     current_setting('synchronous_standby_names')";
 
 /// Asked once the engine is known to be the leader.
@@ -33,6 +34,14 @@ pub(super) fn settings(mut row: Columns<'_>, host: &str, options: &LedgerOptions
         if value != wanted {
             let value = value.to_owned();
             return Err(LinkError::Mend(LedgerError::Setting { host: host(), setting, value, wanted }));
+        }
+    }
+    // The start-up message sets them, and what is between hub and engine may drop that.
+    for (setting, wanted) in [("synchronous_commit", "on"), ("default_transaction_isolation", "read committed")] {
+        let value = row.text()?;
+        if value != wanted {
+            let value = value.to_owned();
+            return Err(LinkError::Mend(LedgerError::Session { host: host(), setting, value, wanted }));
         }
     }
     let standbys = row.text()?;

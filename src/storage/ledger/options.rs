@@ -166,6 +166,20 @@ pub enum LedgerError {
         /// What it must be.
         wanted: &'static str,
     },
+    /// A setting that the hub's sessions need, and that this one does not have.
+    #[error(
+        "{host}: {setting} is {value} although the hub asks for {wanted}: what is between them drops that, as a connection pooler does; let the hub connect to PostgreSQL itself"
+    )]
+    Session {
+        /// Which host.
+        host: String,
+        /// Which setting.
+        setting: &'static str,
+        /// What it is.
+        value: String,
+        /// What was asked for.
+        wanted: &'static str,
+    },
     /// Commits wait for no standby.
     #[error(
         "{host}: PostgreSQL waits for no standby (synchronous_standby_names is empty): set it, or say in [POSTGRES] REPLICAS = trusted where a service has standbys without showing it, or none for one node"
