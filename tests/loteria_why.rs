@@ -87,7 +87,7 @@ fn why_says_that_an_agency_may_be_at_another_hub_and_that_the_draw_is_held() {
     report.agencies[0].state = AgencyState::NotHere;
     report.agencies[1] = Agency { bets: 70, batches: 2, ..agency(2, AgencyState::NotHere) };
     report.engine = Some(Engine { held: true, held_because: Some("bets are gone".to_owned()), ..engine() });
-    let _hub = reporting(folder.path(), &report);
+    let hub = reporting(folder.path(), &report);
     let out = loteria(folder.path(), &["why"]).1;
     for told in [
         "The draw is held until a person says that it may be made: bets are gone.",
@@ -95,6 +95,17 @@ fn why_says_that_an_agency_may_be_at_another_hub_and_that_the_draw_is_held() {
         "Agency 2 is betting, not connected here: 70 bets in 2 batches so far by all hubs of this draw, it may be at another one.",
     ] {
         assert!(out.lines().any(|line| line == told), "{told}: {out}");
+    }
+    drop(hub);
+    // What other hubs store meanwhile is not known.
+    report.trouble = Some("db1: gone".to_owned());
+    let _hub = reporting(folder.path(), &report);
+    let out = loteria(folder.path(), &["why"]).1;
+    for (agency, known) in [(1, "0 bets in 0 batches"), (2, "70 bets in 2 batches")] {
+        let told = format!(
+            "Agency {agency} is not connected here: {known} of it were known before, and other hubs may have stored more since"
+        );
+        assert!(out.lines().any(|line| line.starts_with(&told)), "{told}: {out}");
     }
 }
 

@@ -84,7 +84,7 @@ fn waiting(report: &Report) -> Vec<String> {
     told.extend(draw.waiting_for.iter().map(|id| {
         report.agencies.iter().find(|agency| agency.id == *id).map_or_else(
             || format!("Agency {id} has not finished; the hub reports no more of it."),
-            |agency| missing(agency, fault),
+            |agency| missing(agency, fault, report.trouble.is_some()),
         )
     }));
     let others = draw.waiting_count.saturating_sub(draw.waiting_for.len());
@@ -94,8 +94,9 @@ fn waiting(report: &Report) -> Vec<String> {
     told
 }
 
-/// Why the draw waits for an agency, and what that agency last did. `fault`: what is wrong with the hub.
-fn missing(agency: &Agency, fault: Option<&str>) -> String {
+/// Why the draw waits for an agency, and what that agency last did. `fault`: what is wrong with the hub. `apart`: it does not learn
+/// what other hubs store.
+fn missing(agency: &Agency, fault: Option<&str>, apart: bool) -> String {
     let id = agency.id;
     let batches = counted(agency.batches, "batch", "batches");
     let bets = format!("{} in {batches}", counted(agency.bets, "bet", "bets"));
@@ -136,6 +137,9 @@ fn missing(agency: &Agency, fault: Option<&str>) -> String {
             None => format!("has {bets} of an earlier run, and has not been heard since the hub started"),
         },
         // In this run it has done nothing: its connection was one to an earlier run.
+        AgencyState::NotHere if apart => {
+            format!("is not connected here: {bets} of it were known before, and other hubs may have stored more since")
+        }
         AgencyState::NotHere if agency.bets > 0 => {
             format!("is betting, not connected here: {bets} so far by all hubs of this draw, it may be at another one")
         }
