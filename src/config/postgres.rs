@@ -246,7 +246,7 @@ fn aside_after(text: &str) -> Result<Duration, String> {
 }
 
 fn draw(text: &str) -> Result<i32, String> {
-    text.parse().ok().filter(|draw| *draw > 0).ok_or_else(|| "must be a whole number from 1 on".to_owned())
+    text.parse().ok().filter(|draw| *draw > 0).ok_or_else(|| "must be a whole number from 1 to 2147483647".to_owned())
 }
 
 fn one_of<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
@@ -286,6 +286,16 @@ mod tests {
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a:0\n").contains("HOSTS"));
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = a,,b\n").contains("HOSTS"));
         assert!(refused("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = [::1]5434\n").contains("HOSTS"));
+    }
+
+    #[test]
+    fn a_draw_that_the_database_cannot_have_is_refused_with_the_range() {
+        let read_draw = |draw: &str| read(&format!("[STORAGE]\nENGINE = postgres\n[LOTTERY]\nDRAW = {draw}\n"));
+        assert_eq!(read_draw("2147483647").unwrap().unwrap().draw, i32::MAX);
+        for draw in ["0", "2147483648", "x"] {
+            let error = read_draw(draw).unwrap_err().to_string();
+            assert!(error.ends_with("must be a whole number from 1 to 2147483647"), "{error}");
+        }
     }
 
     #[test]
