@@ -11,7 +11,7 @@ use std::path::Path;
 use engine_kit::desk::Desk;
 use engine_kit::{Bets, Engine, PASSWORD, address_of_nothing, batch, rows_of};
 use loteria::lottery::AgencyId;
-use loteria::storage::{Options, OsDisk, Place, Store};
+use loteria::storage::{Keep, Options, OsDisk, Place, Store};
 use loteria_kit::loteria;
 
 /// The configuration of a hub over the engine; `lottery` are lines of the section `LOTTERY`.
@@ -254,6 +254,21 @@ fn damage_is_exit_65_with_the_agency_and_the_batch() {
     assert_eq!((code, err.as_str()), (Some(1), ""));
     assert!(out.contains("agency-1.csv: the same 40,150 bets\n"), "{out}");
     assert!(out.contains("agency-3.csv: 4 bets are the same, 0 missing, 0 extra, 1 different"), "{out}");
+}
+
+#[test]
+fn an_import_is_not_among_the_hubs() {
+    let Some(engine) = Engine::start() else { return };
+    let folder = folder_for(&engine);
+    close(folder.path(), store(folder.path(), false));
+    done(folder.path(), &["import", "bets.csv"]);
+    assert_eq!(engine.ask("SELECT name FROM loteria.instances"), "import of bets.csv");
+    let mut desk = Desk::open(&engine, 1);
+    let hubs = desk.wait_for("the hubs", |desk| {
+        let hubs = desk.ledger.engine()?.instances;
+        (!hubs.is_empty()).then_some(hubs)
+    });
+    assert_eq!(hubs.into_iter().map(|hub| hub.name).collect::<Vec<_>>(), ["hub 1"]);
 }
 
 #[test]

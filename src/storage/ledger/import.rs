@@ -76,8 +76,10 @@ pub fn import_store<N: Waiting>(
     check_empty(reader)?;
     let instance = uuid(&reader.options().instance);
     let name = quoted(&format!("import of {name}"));
-    reader
-        .run(&format!("INSERT INTO loteria.instances (instance, turn, name) VALUES ('{instance}', {TURN}, {name})"))?;
+    // It is no hub, and hubs are those that were seen lately.
+    reader.run(&format!(
+        "INSERT INTO loteria.instances (instance, turn, name, seen) VALUES ('{instance}', {TURN}, {name}, '-infinity')"
+    ))?;
     let written = copy(reader, store)?;
     compare(reader, &written)?;
     set_agencies(reader, &agencies)?;
