@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::machine::{eventually, peak_memory_bytes};
 use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
+use engine_kit::desk::Desk;
 use engine_kit::{Engine, PASSWORD};
 use loteria::lottery::{AgencyId, Bet};
 use loteria::wire::Dialect;
@@ -253,6 +254,19 @@ fn a_start_without_postgresql_says_at_once_what_it_waits_for_and_what_fails() {
     assert!(waits.contains("Connection refused") && waits.contains("warning: the start is given up in 2"), "{waits}");
     hub.signal(15);
     next("action: shutdown | result: success");
+}
+
+#[test]
+fn what_is_wrong_with_a_host_names_it_once() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    engine.ask(
+        "ALTER ROLE loteria PASSWORD 'another';
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub 1'",
+    );
+    let said = |desk: &mut Desk| desk.ledger.trouble().filter(|why| why.contains("refuses user")).map(str::to_owned);
+    let why = desk.wait_for("the refusal", said);
+    assert!(why.starts_with(&format!("{}: PostgreSQL refuses user 'loteria': ", engine.address)), "{why}");
 }
 
 #[test]

@@ -125,12 +125,13 @@ impl<N: Network> Ledger<N> {
         self.links.next_host = if stage == Stage::Open { host } else { (host + 1) % hosts };
         self.links.connect_at = self.now + pause;
         let is_standby = matches!(error, LinkError::Standby);
+        let reason = self.reason_of(host, error);
         if self.is_opening() && (is_standby || is_refused) {
             // A start asks the hosts in any order, so that a standby alone is no failure. What the start waits for, it says.
-            self.note_trouble(host, &error.to_string());
+            self.note_trouble(host, &reason);
         } else if !is_standby || self.trouble.text.is_none() {
             // What is wrong is that there is no leader, whichever standby was asked last.
-            self.log_trouble(Some(host), &error.to_string());
+            self.log_trouble(Some(host), &reason);
         }
         self.links.main = self.links.second.take();
         if let Some(link) = &mut self.links.main
@@ -138,6 +139,13 @@ impl<N: Network> Ledger<N> {
         {
             self.lose_main(&error);
         }
+    }
+
+    /// What an error says, without its host: what a person has to mend begins with that, and so does a trouble.
+    fn reason_of(&self, host: usize, error: &LinkError) -> String {
+        let reason = error.to_string();
+        let host = format!("{}: ", self.options.hosts[host]);
+        reason.strip_prefix(&host).map_or(reason.clone(), str::to_owned)
     }
 
     /// What ends a start: a person has to mend it. A host that refuses before it has said whether it leads may be a standby that
