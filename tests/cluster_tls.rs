@@ -49,6 +49,17 @@ fn it_serves_with_tls_or_says_in_one_line_why_it_cannot() {
     let host = engine.address.to_string();
 
     refused(encrypted(&engine, folder), &[&host, "it does not serve TLS: set ssl = on"]);
+    // The operator's command says the same.
+    let config = format!(
+        "[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = {host}\nTLS = verify-full\nCA = {}/ca.crt\n",
+        folder.display()
+    );
+    std::fs::write(folder.join("config.ini"), config).unwrap();
+    let loteria = || Command::new(env!("CARGO_BIN_EXE_loteria"));
+    let output = loteria().arg("--config").arg(folder.join("config.ini")).arg("verify").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains(&format!("{host}: no TLS to PostgreSQL: it does not serve TLS: set ssl = on")), "{error}");
 
     engine.serve_tls(folder, "expired-server", "");
     refused(encrypted(&engine, folder), &[&host, "invalid peer certificate: certificate expired"]);

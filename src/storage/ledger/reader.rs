@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend::{self, CopyData};
 use super::answers::{Columns, ServerError};
 use super::link::Link;
 use super::network::Waiting;
-use super::options::LedgerOptions;
+use super::options::{LedgerError, LedgerOptions};
 use super::stage::{LinkError, Stage};
 use super::tool_error::EngineError;
 use crate::limits;
@@ -71,6 +71,10 @@ impl<N: Waiting> Reader<N> {
                 }
                 // It may be a standby that does not have yet what the leader has.
                 Err(LinkError::Mend(error)) => refused = Some(EngineError::Mend(error)),
+                Err(LinkError::Refused(reason)) => {
+                    let host = options.hosts[host].clone();
+                    refused = Some(EngineError::Mend(LedgerError::Encryption { host, reason }));
+                }
                 Err(error) => last = EngineError::Away(format!("{}: {error}", options.hosts[host])),
             }
         }
