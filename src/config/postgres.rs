@@ -176,10 +176,11 @@ pub fn postgres(settings: &mut Settings) -> Result<Option<PostgresOptions>, Conf
 
 fn tls(settings: &mut Settings, hosts: &[Host]) -> Result<Option<PostgresTls>, ConfigError> {
     let away = hosts.iter().find(|host| !host.is_this_machine());
-    let default = if away.is_some() { "verify-full" } else { "off" };
+    let ca = settings.get(POSTGRES, "CA", "", file)?;
+    // A host of this machine may lead to another one, and who names an authority wants TLS.
+    let default = if away.is_some() || ca.is_some() { "verify-full" } else { "off" };
     let verify =
         settings.get(POSTGRES, "TLS", default, |text| one_of(text, &[("verify-full", true), ("off", false)]))?;
-    let ca = settings.get(POSTGRES, "CA", "", file)?;
     let certificate = settings.get(POSTGRES, "CERT", "", file)?;
     let key = settings.get(POSTGRES, "KEY", "", file)?;
     match (verify, away) {
@@ -334,6 +335,16 @@ mod tests {
         let text = crate::config::written(settings.chosen());
         assert_eq!(read(&text).unwrap(), options, "{text}");
         assert_eq!(settings.unknown(), [""; 0]);
+    }
+
+    #[test]
+    fn an_authority_that_is_named_is_not_left_unused() {
+        let tls = |keys: &str| {
+            let text = format!("[STORAGE]\nENGINE = postgres\n[POSTGRES]\nHOSTS = 127.0.0.1\n{keys}");
+            read(&text).unwrap().unwrap().tls
+        };
+        assert!(tls("CA = ca.pem\n").is_some(), "a local balancer, and PostgreSQL behind it");
+        assert!(tls("").is_none() && tls("CA = ca.pem\nTLS = off\n").is_none());
     }
 
     #[test]
