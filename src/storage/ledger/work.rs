@@ -127,10 +127,10 @@ impl Work {
         index.clear();
     }
 
-    /// The batch that this hub expects to have this number.
+    /// The batch of this number. One without a number may be stored under another one than this hub expects.
     pub fn find(&self, agency: AgencyId, sequence: u64) -> Option<&Batch> {
         self.head_of(agency)?;
-        self.batches.iter().find(|batch| batch.agency == agency && batch.place.expected() == sequence)
+        self.batches.iter().find(|batch| batch.agency == agency && batch.place == Place::Numbered(sequence))
     }
 
     /// Has `look` read the agencies of this turn, and compare all of its numbered batches and what it asks.
@@ -197,5 +197,14 @@ mod tests {
         work.add_batch((AGENCY, Place::Next(0)), 2, 1, b"a", b"");
         work.add_batch((AGENCY, Place::Next(1)), 2, 1, b"a", b"");
         assert_eq!(work.heads[0].first, -1);
+    }
+
+    #[test]
+    fn a_batch_without_a_number_is_not_found_by_the_number_that_it_is_expected_to_have() {
+        let mut work = Work::default();
+        work.add_batch((AGENCY, Place::Next(7)), 2, 1, b"a", b"");
+        work.add_batch((AGENCY, Place::Numbered(8)), 2, 2, b"b", b"");
+        assert!(work.find(AGENCY, 7).is_none());
+        assert_eq!(work.find(AGENCY, 8).map(|batch| batch.checksum), Some(2));
     }
 }
