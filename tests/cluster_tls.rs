@@ -5,12 +5,20 @@
 mod common;
 mod engine_kit;
 
+use std::io::Write;
+use std::net::{Shutdown, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use common::machine::{has, skip};
 use common::{Start, binary_batch, hub_over};
 use engine_kit::{Engine, PASSWORD};
+use loteria::reactor::{EngineHost, EngineNetwork, EngineTls};
+use loteria::storage::{Network, Waiting};
+
+/// A wait that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A hub that demands TLS of `engine`, whose certificate has the name 127.0.0.1.
 fn encrypted(engine: &Engine, folder: &Path) -> Start {
@@ -90,4 +98,35 @@ fn it_serves_with_tls_or_says_in_one_line_why_it_cannot() {
     serves(with("agency-1"));
     refused(encrypted(&engine, folder), &[&host, "requires a valid client certificate"]);
     refused(with("untrusted"), &[&host, "received fatal alert"]);
+}
+
+/// A server that is started again or killed does so: a hub that waits for more of it would lose seconds.
+#[test]
+fn an_end_of_the_connection_in_the_middle_of_the_handshake_is_noticed() {
+    if !has("openssl") {
+        return skip("openssl is not installed");
+    }
+    let made = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/certificados.sh");
+    let output =
+        Command::new("sh").args([script, "-n", "1", "-s", "127.0.0.1", "-w"]).arg(made.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for answer in [&b"S"[..], b""] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = EngineHost { address: listener.local_addr().unwrap(), name: "127.0.0.1".to_owned() };
+        let tls = EngineTls::load(&made.path().join("ca.crt"), None).unwrap();
+        let mut network = EngineNetwork::new(vec![host], Some(tls)).unwrap();
+        let link = network.connect(0).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(answer).unwrap();
+        server.shutdown(Shutdown::Write).unwrap();
+        let error = loop {
+            match network.read(link, &mut [0; 64]) {
+                Ok(None) => assert!(network.wait_ready(PATIENCE).unwrap(), "the end is not noticed"),
+                Ok(Some(bytes)) => panic!("{bytes} bytes"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.to_string(), "PostgreSQL has ended the connection in the middle of the TLS handshake");
+    }
 }

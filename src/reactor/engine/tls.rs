@@ -76,6 +76,14 @@ fn refused(reason: impl Into<String>) -> io::Error {
     io::Error::other(Refused(reason.into()))
 }
 
+/// The server has ended the connection before TLS stood.
+fn ended() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "PostgreSQL has ended the connection in the middle of the TLS handshake",
+    )
+}
+
 /// A certificate stays as it is until a person changes it, and so does what a server demands. What is malformed may be a
 /// connection's own misfortune.
 fn told(error: rustls::Error) -> io::Error {
@@ -105,7 +113,7 @@ impl TlsSession {
             let mut answer = [0];
             // One byte: what is behind it belongs to the handshake.
             match stream.read(&mut answer)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                0 => return Err(ended()),
                 _ if answer[0] == YES => self.answered = true,
                 _ if answer[0] == NO => {
                     return Err(refused("it does not serve TLS: set ssl = on in its configuration"));
@@ -135,6 +143,8 @@ impl TlsSession {
     fn receive(&mut self, stream: &mut TcpStream) -> io::Result<()> {
         while self.session.wants_read() {
             match self.session.read_tls(stream) {
+                // Nothing more comes that could end the handshake.
+                Ok(0) if self.session.is_handshaking() => return Err(ended()),
                 Ok(0) => break,
                 Ok(_) => {
                     let processed = self.session.process_new_packets();
@@ -166,11 +176,20 @@ impl TlsSession {
         if !self.go_on(stream)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match self.session.reader().read(buffer) {
+        match self.decrypted(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             done => return done,
         }
         self.receive(stream)?;
-        self.session.reader().read(buffer)
+        self.decrypted(buffer)
+    }
+
+    /// What was received and is not read yet. A server that is killed ends the connection without a word of TLS: that is an end
+    /// as any other, for PostgreSQL's messages have lengths.
+    fn decrypted(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.session.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            done => done,
+        }
     }
 }
