@@ -139,6 +139,8 @@ fn a_store_of_files_comes_into_the_engine_and_out_again_with_its_winners() {
     assert!(won.len() > 10_000 && told == won, "{} winners, and {} are told", won.len(), told.len());
     let one = done(folder, &["winners", "--stored", "--agency", "2", "--csv"]);
     assert_eq!(one.lines().count() - 1, won.iter().filter(|(agency, _)| *agency == 2).count());
+    let (code, why) = refused(folder, &["winners", "--stored", "--agency", "9"]);
+    assert!(code == 1 && why == "agency 9 is not of this draw", "{why}");
 
     let (code, why) = refused(folder, &["import", "bets.csv"]);
     assert!(code == 1 && why.starts_with("draw 1 is in use: "), "{why}");

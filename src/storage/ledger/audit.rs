@@ -111,13 +111,18 @@ pub fn export_draw<N: Waiting, E: From<EngineError>>(
 /// `None`: it has not been made. What is returned is as durable as the engine makes it.
 ///
 /// # Errors
-/// There is no such draw, or it cannot be read.
+/// There is no such draw, or the agency is not of it; it cannot be read.
 pub fn drawn_winners<N: Waiting>(
     reader: &mut Reader<N>,
     agency: Option<AgencyId>,
 ) -> Result<Option<DrawnWinners>, EngineError> {
     let draw = reader.options().draw;
     let row = draw_row(reader)?;
+    if let Some(id) = agency
+        && !agency_rows(reader)?.contains_key(&id)
+    {
+        return Err(EngineError::NoAgency(id));
+    }
     if !row.drawn {
         return Ok(None);
     }

@@ -26,6 +26,9 @@ pub enum EngineError {
     /// There is no such draw.
     #[error("the engine has no draw {0}: look at [LOTTERY] DRAW")]
     NoDraw(i32),
+    /// The draw is without the agency that is asked for.
+    #[error("agency {0} is not of this draw")]
+    NoAgency(AgencyId),
     /// What is stored is damaged.
     #[error("draw {draw} is damaged: {what}")]
     Damaged {
