@@ -322,6 +322,30 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
 }
 
 #[test]
+fn winners_of_another_draw_than_the_configuration_names_are_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let configure = |draw: i32| {
+        let config = format!("[LOTTERY]\nDRAW = {draw}\n[STORAGE]\nENGINE = postgres\n[STATUS]\nSOCKET = hub.sock\n");
+        std::fs::write(folder.path().join("config.ini"), config).unwrap();
+    };
+    let report = Report { engine: Some(engine()), ..waiting() };
+    let serves = engine().draw;
+    let winners = Winners { version: VERSION, left_out: 0, winning_number: 12, winners: Vec::new() };
+    let (report, winners) = (serde_json::to_string(&report).unwrap(), serde_json::to_string(&winners).unwrap());
+    let _hub = FakeHub::at(&folder.path().join("hub.sock"), move |_, path, _, _| {
+        answer(200, if path == "/status.json" { &report } else { &winners })
+    });
+    configure(serves);
+    assert_eq!(loteria(folder.path(), &["winners"]).1, "winning number 12: 0 winners\n");
+    configure(serves + 1);
+    let (code, out, err) = loteria(folder.path(), &["winners"]);
+    let other = serves + 1;
+    let expected =
+        format!("loteria: the hub serves draw {serves}, and [LOTTERY] DRAW is {other}; --stored reads draw {other}\n");
+    assert_eq!((code, out.as_str(), err), (Some(1), "", expected));
+}
+
+#[test]
 fn the_hub_is_found_by_flags_environment_or_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| FakeHub::at(&folder.path().join(name), |_, _, _, _| answer(200, "fine\n"));

@@ -34,4 +34,4 @@ pub use release::release_draw;
 pub use source::{Shared, Source, Stored};
 pub use verify::verify;
 pub use watch::watch;
-pub use winners::{Format, winners};
+pub use winners::{Format, WinnersOf, winners};

@@ -53,6 +53,14 @@ impl Stored {
         Ok(Stored::Engine(Box::new(Shared { postgres, winning_number, roster })))
     }
 
+    /// Which draw of the engine's it is.
+    pub fn draw(&self) -> Option<i32> {
+        match self {
+            Stored::Engine(shared) => Some(shared.postgres.draw),
+            Stored::Files(_) => None,
+        }
+    }
+
     /// The draw of the engine, for a command that is for no store of files.
     ///
     /// # Errors

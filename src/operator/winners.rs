@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::ask::{parsed, refused};
+use super::ask::{parsed, refused, report};
 use super::failure::Failure;
 use super::http::Hub;
 use super::place::Place;
@@ -28,19 +28,33 @@ pub enum Format {
     Json,
 }
 
+/// Whose winners are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WinnersOf {
+    /// The draw of the engine's that the configuration names; `None`: it names none.
+    pub draw: Option<i32>,
+    /// One agency; `None`: all.
+    pub agency: Option<u32>,
+}
+
 /// Prints the winners of all agencies, or of one. A running hub is asked; where none runs, or `place` is `None`, what is stored
 /// is read: `stored` says where that is, or that it is not known.
 ///
 /// # Errors
-/// The draw has not been made; neither hub nor stored bets are there; they are damaged.
+/// The draw has not been made, or the hub is of another one; neither hub nor stored bets are there; they are damaged.
 pub fn winners<N: Waiting>(
     place: Option<&Place>,
     stored: impl FnOnce() -> Result<Option<Source<N>>, Failure>,
-    agency: Option<u32>,
+    of: WinnersOf,
     format: Format,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let asked = place.map_or(Err(Failure::NoSocket), |place| place.hub().and_then(|hub| ask(&hub, agency)));
+    let agency = of.agency;
+    let asked = place.map_or(Err(Failure::NoSocket), |place| {
+        let hub = place.hub()?;
+        of.draw.map_or(Ok(()), |draw| serves(&hub, draw))?;
+        ask(&hub, agency)
+    });
     let found = match asked {
         Err(away @ (Failure::NotRunning { .. } | Failure::NoSocket)) => match stored()? {
             Some(source) => read(source, agency)?,
@@ -49,6 +63,18 @@ pub fn winners<N: Waiting>(
         asked => asked?,
     };
     print(&found, format, out).map_err(Failure::Output)
+}
+
+/// A hub goes on with the draw of its start, whatever its configuration says by now.
+fn serves(hub: &Hub, draw: i32) -> Result<(), Failure> {
+    match report(hub)?.engine.filter(|engine| engine.draw != draw) {
+        Some(other) => {
+            let other = other.draw;
+            let why = format!("the hub serves draw {other}, and [LOTTERY] DRAW is {draw}; --stored reads draw {draw}");
+            Err(Failure::Answer(why))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The winners of a running hub, which it tells in parts.

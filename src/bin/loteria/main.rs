@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use loteria::arguments::{Stop, parse};
 use loteria::logging::{self, say_on_stderr};
-use loteria::operator::{self, Failure, Place, Source, Stored};
+use loteria::operator::{self, Failure, Place, Source, Stored, WinnersOf};
 
 use arguments::{Arguments, Command, format};
 
@@ -51,7 +51,9 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
             // A socket that is named says nothing of a store.
             let unknown = named.socket.is_some() && named.store.is_none() && named.config.is_none();
             let source = || if unknown { Ok(None) } else { source().map(Some) };
-            operator::winners(place.as_ref(), source, agency, format(csv, json), out).map(yes)
+            // A hub can be asked whether or not the configuration says of a store what can be used.
+            let draw = Stored::find(&named).ok().and_then(|stored| stored.draw());
+            operator::winners(place.as_ref(), source, WinnersOf { draw, agency }, format(csv, json), out).map(yes)
         }
         Command::Verify { path, against } => {
             let source = path.map_or_else(source, |path| Ok(Source::Files(path)))?;
