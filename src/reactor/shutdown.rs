@@ -28,7 +28,7 @@ impl<K: Keep> Reactor<K> {
         self.hub.shut_down(began);
         self.end_turn(began)?;
         self.serve_viewers(began);
-        self.part(events, began + limits::SHUTDOWN_FLUSH)?;
+        self.part(events, began)?;
         let now = self.clock.now();
         for (id, peer) in peers {
             self.close(id, now);
@@ -44,19 +44,19 @@ impl<K: Keep> Reactor<K> {
         Ok(())
     }
 
-    /// Sends what is left, and waits until every peer has ended its side too, but not past `until`. What peers still
-    /// send is read and dropped: to close a socket with bytes in it resets the connection, and a reset destroys the
-    /// answers that are still on their way.
-    fn part(&mut self, events: &mut Events, until: Moment) -> Result<(), RunError> {
+    /// Waits until turns in flight are settled, sends what is left, and waits until every peer has ended its side too, but not
+    /// for longer than [`Parting`] says. What peers still send is read and dropped: to close a socket with bytes in it resets the
+    /// connection, and a reset destroys the answers that are still on their way.
+    fn part(&mut self, events: &mut Events, began: Moment) -> Result<(), RunError> {
         let mut now = self.clock.now();
+        let mut parting = Parting::begin(began);
         let mut is_over = false;
         while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
-            let settle = if self.hub.is_settled() { Duration::ZERO } else { limits::SHUTDOWN_SETTLE };
-            is_over = now >= until + settle;
-            let next = self.hub.keeper().next_wake().into_iter().chain((now < until).then_some(until)).min();
-            let wait = next.map_or(limits::POLL_MAX, |at| now.until(at));
-            let timeout = if self.is_busy() { Duration::ZERO } else { wait };
+            let until = parting.until(self.hub.is_settled(), now);
+            is_over = now >= until;
+            let next = self.hub.keeper().next_wake().map_or(until, |wake| wake.min(until));
+            let timeout = if self.is_busy() { Duration::ZERO } else { now.until(next) };
             now = self.poll(events, timeout)?;
             self.note_events(events, now);
             self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
@@ -66,5 +66,47 @@ impl<K: Keep> Reactor<K> {
             self.serve_viewers(now);
         }
         Ok(())
+    }
+}
+
+/// How long a hub that stops waits: for the keeper, and then for its peers.
+#[derive(Debug)]
+struct Parting {
+    began: Moment,
+    /// Since when the keeper owes nothing.
+    settled: Option<Moment>,
+}
+
+impl Parting {
+    fn begin(began: Moment) -> Parting {
+        Parting { began, settled: None }
+    }
+
+    /// Until when to wait, as of `now`. Answers that come late have as long to reach their peers as any.
+    fn until(&mut self, is_settled: bool, now: Moment) -> Moment {
+        if !is_settled {
+            self.settled = None;
+            return self.began + limits::SHUTDOWN_SETTLE;
+        }
+        *self.settled.get_or_insert(now) + limits::SHUTDOWN_FLUSH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_hub_that_stops_waits_for_turns_no_longer_than_it_may_and_then_for_its_peers() {
+        let began = Moment::after_origin(SECOND);
+        let settles_until = began + limits::SHUTDOWN_SETTLE;
+        let mut parting = Parting::begin(began);
+        assert_eq!(parting.until(false, began), settles_until);
+        assert_eq!(parting.until(false, settles_until), settles_until, "it is over then");
+        let settled = began + SECOND;
+        assert_eq!(parting.until(true, settled), settled + limits::SHUTDOWN_FLUSH);
+        assert_eq!(parting.until(true, settled + SECOND), settled + limits::SHUTDOWN_FLUSH, "it began before");
     }
 }
