@@ -324,3 +324,39 @@ fn a_hub_that_stops_settles_what_is_under_way() {
     assert!(status.success(), "{log}");
     assert_eq!(engine.ask("SELECT batches FROM loteria.agencies WHERE agency = 1"), "2");
 }
+
+/// Makes PostgreSQL forget what the hub has stored, while `draws` cannot be written, and ends the hub's connection.
+fn forget(engine: &Engine) {
+    engine.ask(
+        "CREATE FUNCTION not_yet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'locked' USING ERRCODE = '55P03'; END $$;
+         CREATE TRIGGER not_yet BEFORE UPDATE ON loteria.draws FOR EACH ROW EXECUTE FUNCTION not_yet();
+         UPDATE loteria.instances SET turn = 0; DELETE FROM loteria.batches;
+         UPDATE loteria.agencies SET batches = 0, bets = 0;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'loteria'",
+    );
+}
+
+#[test]
+fn a_hub_that_stops_after_an_alarm_has_the_draw_held_or_says_that_it_is_not() {
+    for can_be_held in [true, false] {
+        let Some(engine) = Engine::start() else { return };
+        let hub = shared(&engine).start();
+        let mut agency = hub.connect();
+        agency.send(&binary_batch(1, 11, 7574));
+        agency.expect(&[0]);
+        drop(agency);
+        forget(&engine);
+        hub.wait_for("are gone, the draw is held");
+        hub.signal(15);
+        hub.wait_for("action: close_listener | result: success");
+        if can_be_held {
+            engine.ask("DROP TRIGGER not_yet ON loteria.draws");
+        }
+        let (status, log) = hub.end();
+        assert!(status.success(), "{log}");
+        let held = engine.ask("SELECT held FROM loteria.draws");
+        assert_eq!(held.contains("were committed and are gone"), can_be_held, "{held}");
+        let said = log.contains(", and the hub ends before the draw is held: hold it in loteria.draws");
+        assert_eq!(said, !can_be_held, "{log}");
+    }
+}

@@ -32,6 +32,11 @@ impl<K: Keep> Hub<K> {
         self.keeping.has_none_in_flight() && self.turn.entries.is_empty()
     }
 
+    /// Whether it is settled, and the keeper has nothing to store by itself.
+    pub fn owes_nothing(&self) -> bool {
+        self.is_settled() && !self.keeping.keeper.owes()
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connections.len()

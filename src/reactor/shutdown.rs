@@ -51,9 +51,9 @@ impl<K: Keep> Reactor<K> {
         let mut now = self.clock.now();
         let mut parting = Parting::begin(began);
         let mut is_over = false;
-        while (self.hub.connections() > 0 || !self.hub.is_settled()) && !is_over {
+        while (self.hub.connections() > 0 || !self.hub.owes_nothing()) && !is_over {
             // The time is judged as of a poll's beginning: the hub may be stopped while it waits.
-            let until = parting.until(self.hub.is_settled(), now);
+            let until = parting.until(self.hub.owes_nothing(), now);
             is_over = now >= until;
             let next = self.hub.keeper().next_wake().map_or(until, |wake| wake.min(until));
             let timeout = if self.is_busy() { Duration::ZERO } else { now.until(next) };

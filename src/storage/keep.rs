@@ -229,6 +229,11 @@ pub trait Keep {
     /// excluded from the draw.
     fn lease(&mut self, _here: Vec<AgencyId>) {}
 
+    /// Whether the keeper still has to store something by itself that is lost with this hub.
+    fn owes(&self) -> bool {
+        false
+    }
+
     /// Goes on with what the keeper has to do by itself, after its descriptor was ready or its time has come.
     fn go_on(&mut self, _now: Moment) {}
 

@@ -106,6 +106,10 @@ impl<N: Network> Keep for Ledger<N> {
         self.leases.here = here;
     }
 
+    fn owes(&self) -> bool {
+        !self.course.holds.is_empty()
+    }
+
     fn go_on(&mut self, now: Moment) {
         self.drive(now);
     }
@@ -127,6 +131,7 @@ impl<N: Network> Keep for Ledger<N> {
     }
 
     fn close(&mut self) -> Result<(), CommitError> {
+        self.warn_of_holds();
         for link in [self.links.main.take(), self.links.second.take()].into_iter().flatten() {
             link.close(&mut self.network);
         }

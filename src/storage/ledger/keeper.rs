@@ -301,6 +301,18 @@ impl<N: Network> Ledger<N> {
             self.course.holds.push_back(what.to_owned());
         }
     }
+
+    /// The hub ends, and only it knows why the draw is to be held: a person has to do it.
+    pub(super) fn warn_of_holds(&self) {
+        for what in &self.course.holds {
+            log::error!(
+                target: crate::logging::CRITICAL,
+                "action: engine | result: fail | host: {} | reason: {what}, and the hub ends before the draw is held: hold it in \
+                 loteria.draws",
+                self.options.hosts[self.links.host],
+            );
+        }
+    }
 }
 
 /// An instance's id as people and PostgreSQL write it.
