@@ -13,8 +13,9 @@ use std::time::Duration;
 use common::machine::{eventually, peak_memory_bytes};
 use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
 use engine_kit::desk::Desk;
-use engine_kit::{Engine, PASSWORD};
+use engine_kit::{Engine, PASSWORD, batch};
 use loteria::lottery::{AgencyId, Bet};
+use loteria::storage::{Keep, Place};
 use loteria::wire::Dialect;
 use socket2::{Domain, Socket, Type};
 
@@ -359,4 +360,24 @@ fn a_hub_that_stops_after_an_alarm_has_the_draw_held_or_says_that_it_is_not() {
         let said = log.contains(", and the hub ends before the draw is held: hold it in loteria.draws");
         assert_eq!(said, !can_be_held, "{log}");
     }
+}
+
+#[test]
+fn what_is_mended_is_not_said_any_more_while_a_turn_waits_for_something_else() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    engine.ask("REVOKE INSERT ON loteria.batches FROM loteria");
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    let turn = desk.submit();
+    let says = |desk: &mut Desk, what: &str| {
+        let why = Keep::trouble(&desk.ledger)?.why;
+        why.contains(what).then_some(why)
+    };
+    desk.wait_for("the refusal", |desk| says(desk, "permission denied"));
+    commits_wait(&engine, true);
+    engine.ask("SET synchronous_commit = local; GRANT INSERT ON loteria.batches TO loteria");
+    desk.wait_for("the silence", |desk| says(desk, " has not answered for "));
+    commits_wait(&engine, false);
+    desk.committed(turn);
+    assert_eq!(Keep::trouble(&desk.ledger), None);
 }

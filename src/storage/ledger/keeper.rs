@@ -262,15 +262,16 @@ impl<N: Network> Ledger<N> {
         self.trouble.text = None;
     }
 
-    /// Why turns are not committed, and since when; silence counts after a while.
+    /// Why turns are not committed, and since when. Silence counts after a while: what was wrong before it is perhaps mended.
     pub(super) fn why_not(&self) -> Option<(Moment, String)> {
-        if let Some(text) = &self.trouble.text {
-            return Some((self.trouble.since, text.clone()));
-        }
-        let main = self.links.main.as_ref().filter(|_| !self.wire.is_empty())?;
+        let wrong = self.trouble.text.as_ref().map(|text| (self.trouble.since, text.clone()));
+        let Some(main) = self.links.main.as_ref().filter(|_| !self.wire.is_empty()) else { return wrong };
         let silent = main.heard.until(self.now);
-        let why = || format!("{} has not answered for {} s", self.options.hosts[main.host], silent.as_secs());
-        (silent >= limits::ENGINE_SILENCE).then(|| (main.heard, why()))
+        if silent < limits::ENGINE_SILENCE {
+            return wrong;
+        }
+        let since = wrong.map_or(main.heard, |(since, _)| since);
+        Some((since, format!("{} has not answered for {} s", self.options.hosts[main.host], silent.as_secs())))
     }
 
     /// The engine as it was last heard of, and the other instances.
