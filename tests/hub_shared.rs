@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use common::machine::{eventually, peak_memory_bytes};
 use common::{Peer, Start, binary, binary_batch, binary_bet, hub_over};
-use engine_kit::desk::Desk;
+use engine_kit::desk::{Desk, options};
 use engine_kit::{Engine, PASSWORD, batch};
 use loteria::lottery::{AgencyId, Bet};
-use loteria::storage::{Keep, Place};
+use loteria::storage::{Keep, LedgerOptions, Place};
 use loteria::wire::Dialect;
 use socket2::{Domain, Socket, Type};
 
@@ -380,4 +380,22 @@ fn what_is_mended_is_not_said_any_more_while_a_turn_waits_for_something_else() {
     commits_wait(&engine, false);
     desk.committed(turn);
     assert_eq!(Keep::trouble(&desk.ledger), None);
+}
+
+#[test]
+fn hubs_of_one_name_are_all_listed() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desks = [1, 2].map(|instance| {
+        let (desk, opened) = Desk::try_open(LedgerOptions { name: "hub".to_owned(), ..options(&engine, instance) });
+        opened.unwrap();
+        desk
+    });
+    let lists_both = |desk: &Desk| {
+        let instances = Keep::engine(&desk.ledger).unwrap().instances;
+        instances.len() == 2 && instances.iter().filter(|instance| instance.here).count() == 1
+    };
+    eventually("each of them lists both", || {
+        desks.iter_mut().for_each(|desk| desk.step(Duration::from_millis(10)));
+        desks.iter().all(lists_both)
+    });
 }

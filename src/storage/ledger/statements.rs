@@ -102,12 +102,13 @@ x AS (UPDATE loteria.agencies g SET standing = 'excluded' FROM lost WHERE g.draw
 SELECT (extract(epoch FROM now()) * 1000)::bigint, (SELECT count(*) FROM x)",
         parameters: &[INT, INTS, LONG, LONG, LONG],
     },
-    // There is a row for each run of a hub's server: of each name the last one counts, and earlier days are of no interest.
+    // There is a row for each run of a hub's server, and earlier runs are of no interest: of each name the last one counts. Machines
+    // that are copies of one may share a name: those that were seen just now are hubs of their own.
     Statement {
         name: "survey_instances",
         sql: "SELECT instance = $1, left(name, 64), turn, (extract(epoch FROM now() - seen) * 1000)::bigint
-FROM (SELECT DISTINCT ON (name) * FROM loteria.instances WHERE seen > now() - interval '1 day' ORDER BY name, seen DESC) AS i
-ORDER BY seen DESC LIMIT $2",
+FROM (SELECT *, max(seen) OVER (PARTITION BY name) AS last FROM loteria.instances WHERE seen > now() - interval '1 day') AS i
+WHERE seen = last OR seen > now() - interval '5 s' ORDER BY seen DESC LIMIT $2",
         parameters: &[UUID, INT],
     },
     Statement {
