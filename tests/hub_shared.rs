@@ -399,3 +399,50 @@ fn hubs_of_one_name_are_all_listed() {
         desks.iter().all(lists_both)
     });
 }
+
+#[test]
+fn rows_of_the_draw_that_are_deleted_are_an_alarm() {
+    let Some(engine) = Engine::start() else { return };
+    let hub = shared(&engine).start();
+    let mut agency = hub.connect();
+    agency.send(&binary_batch(1, 11, 7574));
+    agency.expect(&[0]);
+    engine.ask("DELETE FROM loteria.batches; DELETE FROM loteria.agencies; DELETE FROM loteria.draws");
+    hub.wait_for("reason: batches 0 to 0 of agency 1 were committed and are gone, the draw is held");
+    hub.wait_for("reason: rows of draw 1 were deleted: ");
+    // The draw is there again, without bets, and is held.
+    agency.send(&binary_batch(1, 12, 7574));
+    agency.expect(&[0]);
+    assert!(engine.ask("SELECT held FROM loteria.draws").contains("batches 0 to 0 of agency 1"));
+
+    // Of an agency alone: it waits until a person has made its row.
+    engine.ask("DELETE FROM loteria.batches; DELETE FROM loteria.agencies WHERE agency = 1");
+    agency.send(&binary_batch(1, 13, 7574));
+    hub.wait_for_count("of agency 1 were committed and are gone, the draw is held", 2);
+    engine.ask("INSERT INTO loteria.agencies (draw, agency) VALUES (1, 1)");
+    agency.expect(&[0]);
+    assert_eq!(engine.ask("SELECT batches FROM loteria.agencies WHERE agency = 1"), "1");
+}
+
+#[test]
+fn a_draw_that_a_person_changes_is_not_gone_on_with() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    for (change, said, back) in [
+        (
+            "INSERT INTO loteria.agencies (draw, agency) VALUES (1, 9)",
+            "draw 1 has agencies 1-3,9, and this hub's AGENCIES are 1-3",
+            "DELETE FROM loteria.agencies WHERE agency = 9",
+        ),
+        (
+            "UPDATE loteria.draws SET winning_number = 5",
+            "draw 1 has winning number 5, and this hub's WINNING_NUMBER is 7574",
+            "UPDATE loteria.draws SET winning_number = 7574",
+        ),
+    ] {
+        engine.ask(change);
+        desk.wait_for(said, |desk| desk.ledger.trouble().is_some_and(|why| why.contains(said)).then_some(()));
+        engine.ask(back);
+        desk.wait_for("the draw of before", |desk| desk.ledger.trouble().is_none().then_some(()));
+    }
+}

@@ -259,7 +259,7 @@ impl<N: Network> Ledger<N> {
         self.survey.due = self.now;
         self.survey.instances_due = self.now;
         self.answered_at = Some(self.now);
-        self.trouble.text = None;
+        // What was wrong may be so still: the first commit shows that it is not.
     }
 
     /// Why turns are not committed, and since when. Silence counts after a while: what was wrong before it is perhaps mended.

@@ -212,6 +212,14 @@ pub enum LedgerError {
         /// What this hub has.
         ours: String,
     },
+    /// A person has deleted rows of the draw while hubs are at work.
+    #[error("rows of draw {draw} were deleted: {what} is not there any more")]
+    Deleted {
+        /// Which draw.
+        draw: i32,
+        /// The draw itself, or one of its agencies.
+        what: String,
+    },
     /// An agency's number has no place in the engine's tables.
     #[error(
         "agency {0} has a number over 2147483647, which [POSTGRES] cannot store: give it another number in AGENCIES"

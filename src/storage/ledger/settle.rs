@@ -87,15 +87,56 @@ impl<N: Network> Ledger<N> {
     fn note_committed(&mut self, sent: Sent) -> Result<(), LinkError> {
         self.course.committed = sent.engine;
         self.course.told = self.course.told.max(sent.engine);
-        self.trouble.text = None;
         match sent.what {
-            What::Turn => return self.settle_turn(&sent),
-            What::Look if self.course.confirmed > 0 => self.settle_doubt(&sent.answer),
-            What::Look => self.settle_look(&sent.answer),
-            What::Survey => self.settle_survey(sent.answer),
+            What::Turn => self.settle_turn(&sent)?,
+            What::Look => {
+                self.check_look(&sent.answer)?;
+                if self.course.confirmed > 0 {
+                    self.settle_doubt(&sent.answer);
+                } else {
+                    self.settle_look(&sent.answer);
+                }
+            }
+            What::Survey => {
+                if !self.is_opening() {
+                    self.check_survey(&sent.answer)?;
+                }
+                self.settle_survey(sent.answer);
+            }
             What::Try | What::Hold => {}
         }
+        self.trouble.text = None;
         Ok(())
+    }
+
+    /// A survey has read the whole draw: it is still the one that this hub has begun with.
+    fn check_survey(&mut self, answer: &Answer) -> Result<(), LinkError> {
+        let draw = self.options.draw;
+        let agencies: Vec<AgencyId> = answer.known.iter().map(|known| known.agency).collect();
+        let checked = match &answer.draw {
+            Some(row) => self.options.check_draw(row.winning_number, &agencies),
+            None => Err(LedgerError::Deleted { draw, what: "the draw".to_owned() }),
+        };
+        checked.map_err(|error| {
+            let missing: Vec<AgencyId> = self.told.keys().copied().filter(|id| !agencies.contains(id)).collect();
+            missing.into_iter().for_each(|agency| self.note_deleted(agency));
+            LinkError::Mend(error)
+        })
+    }
+
+    /// A look has read all agencies that it was to read. A turn for one that is not there comes back for ever.
+    fn check_look(&mut self, answer: &Answer) -> Result<(), LinkError> {
+        let is_read = |agency: &AgencyId| answer.known.iter().any(|known| known.agency == *agency);
+        let Some(agency) = self.course.look.agencies().find(|agency| !is_read(agency)) else { return Ok(()) };
+        self.note_deleted(agency);
+        let (draw, what) = (self.options.draw, format!("agency {agency}"));
+        Err(LinkError::Mend(LedgerError::Deleted { draw, what }))
+    }
+
+    /// Nothing of the agency is stored any more.
+    fn note_deleted(&mut self, agency: AgencyId) {
+        let nothing = Known { agency, standing: Standing::Betting, batches: 0, bets: 0 };
+        self.note_agency(&nothing, None);
     }
 
     fn settle_turn(&mut self, sent: &Sent) -> Result<(), LinkError> {
