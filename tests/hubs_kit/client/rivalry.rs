@@ -54,8 +54,11 @@ impl Rivalry {
 impl Client {
     /// One of several clients of the agency, which has `others` already.
     pub fn beside(agency: AgencyId, others: &[Client], random: &mut Random) -> Client {
-        let dialect =
-            if random.below(4) > 0 { Dialect::Native } else { [Dialect::Binary, Dialect::Text][random.index(2)] };
+        let dialect = if random.below(4) > 0 {
+            Dialect::Native
+        } else {
+            [Dialect::Binary, Dialect::Text, Dialect::KeyValue][random.index(3)]
+        };
         let mut client = Client::new(agency, dialect, random);
         // Few, so that its last batch and its finish often meet those of others.
         client.batches = (0..random.index(6)).map(|number| batch(agency, others.len(), number, random)).collect();
