@@ -10,6 +10,7 @@ import tempfile
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAMS = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 PATIENCE_SECONDS = 60  # only ever reached by a failure
 
 
@@ -28,7 +29,7 @@ class Hub:
         self.lines, self.changed, self.ended = [], threading.Condition(), False
         self.children = []
         free = {"SERVER_PORT": "0", "BIND_ADDRESS": "127.0.0.1", "STATUS_ADDRESS": "127.0.0.1:0"}
-        self.process = subprocess.Popen([ROOT / "target/debug/server"], cwd=self.folder, stdout=subprocess.PIPE, text=True,
+        self.process = subprocess.Popen([PROGRAMS / "server"], cwd=self.folder, stdout=subprocess.PIPE, text=True,
                                         env={**os.environ, **free, "LOTTERY_AGENCIES": str(agencies), **environment})
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
@@ -61,7 +62,7 @@ class Hub:
 
     def client(self, agency, **environment):
         """A client that uploads the agency's file and waits for the draw."""
-        client = subprocess.Popen([ROOT / "target/debug/client"], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        client = subprocess.Popen([PROGRAMS / "client"], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                   env={**os.environ, "CLI_ID": str(agency), "CLI_SERVER_ADDRESS": self.address, "CLI_MODE": "agency",
                                        "CLI_DATA": str(ROOT / f".data/agency-{agency}.csv"), **environment})
         self.children.append(client)

@@ -124,7 +124,7 @@ class Patroni(unittest.TestCase):
 
     def hub(self):
         hub.build()
-        schema = subprocess.run([hub.ROOT / "target/debug/server", "--schema"], capture_output=True, check=True, text=True).stdout
+        schema = subprocess.run([hub.PROGRAMS / "server", "--schema"], capture_output=True, check=True, text=True).stdout
         if not self.cluster.ask("SELECT 1 FROM pg_namespace WHERE nspname = 'loteria'", "loteria"):
             self.cluster.ask(schema, "loteria")
         hosts = (self.cluster.folder / "hosts").read_text().strip().removeprefix("HOSTS = ")

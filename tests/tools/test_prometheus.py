@@ -11,7 +11,7 @@ import unittest
 import urllib.parse
 import urllib.request
 
-from hub import PATIENCE_SECONDS, ROOT, Hub
+from hub import PATIENCE_SECONDS, PROGRAMS, ROOT, Hub
 from test_grafana import expressions, listed, queried
 
 # Metrics without a time series in a hub that was served nothing wrong and has no certificate.
@@ -68,7 +68,7 @@ class Paths(unittest.TestCase):
         self.assertIn(hub.get("/log-level", "POST")[0], (403, 404, 405), "nothing over TCP changes anything")
 
     def test_loteria_health_says_so(self):
-        done = subprocess.run([ROOT / "target/debug/loteria", "health"], cwd=hub.folder, capture_output=True, text=True)
+        done = subprocess.run([PROGRAMS / "loteria", "health"], cwd=hub.folder, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stdout), (0, "healthy\n"), done.stderr)
 
 

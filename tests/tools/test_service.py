@@ -10,6 +10,8 @@ import sys
 import tempfile
 import unittest
 
+from hub import PROGRAMS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNIT = ROOT / "tools/loteria.service"
 # Systemd counts from 0 (locked up) to 10; a unit without any restriction has 9.6.
@@ -89,12 +91,12 @@ class Unit(unittest.TestCase):
         """The names of all system calls of a hub that serves one agency."""
         (folder / "config.ini").write_text("[DEFAULT]\nSERVER_PORT = 0\nBIND_ADDRESS = 127.0.0.1\n[LOTTERY]\nAGENCIES = 1\n")
         trace = folder / "trace"
-        hub = subprocess.Popen(["strace", "-f", "-o", trace, ROOT / "target/debug/server"], cwd=folder,
+        hub = subprocess.Popen(["strace", "-f", "-o", trace, PROGRAMS / "server"], cwd=folder,
                                stdout=subprocess.PIPE, text=True)
         try:
             listening = self.line(hub, r"action: listen \| result: success \| address: ([\d.]+:\d+)")
             pid = int(trace.read_text().split()[0])
-            subprocess.run([ROOT / "target/debug/client"], cwd=folder, check=True, capture_output=True,
+            subprocess.run([PROGRAMS / "client"], cwd=folder, check=True, capture_output=True,
                            env={**os.environ, "CLI_ID": "1", "CLI_SERVER_ADDRESS": listening, "CLI_MODE": "agency",
                                 "CLI_DATA": str(ROOT / ".data/agency-1.csv")})
             self.line(hub, r"(action: sorteo \| result: success)")
