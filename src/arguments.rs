@@ -44,7 +44,8 @@ fn one_line(error: &Error) -> String {
         .map(|paragraph| paragraph.trim_start_matches("error: ").replace(" tip: ", "; ").replace("tip: ", ""))
         .filter(|paragraph| !paragraph.is_empty())
         .collect();
-    format!("{} (try --help)", told.join("; "))
+    // The standard library's words for a text that is no number.
+    format!("{} (try --help)", told.join("; ").replace("invalid digit found in string", "must be a whole number"))
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
             (&["--chek"][..], "unexpected argument '--chek' found; a similar argument exists: '--check' (try --help)"),
             (&[], "the following required arguments were not provided: --port <PORT> (try --help)"),
             (&["--port", "12"], "invalid value '12' for '--port <PORT>': 12 is not in 1..=9 (try --help)"),
-            (&["--port", "x"], "invalid value 'x' for '--port <PORT>': invalid digit found in string (try --help)"),
+            (&["--port", "x"], "invalid value 'x' for '--port <PORT>': must be a whole number (try --help)"),
             (&["--port"], "a value is required for '--port <PORT>' but none was supplied (try --help)"),
             (&["a"], "unexpected argument 'a' found (try --help)"),
         ] {

@@ -25,7 +25,7 @@ fn a_hub_under_load_is_copied_by_the_servers_own_command() {
         assert!(bets + 1 >= acknowledged, "{bets} of {acknowledged}");
     }
     let (code, _, err) = copy_to("copy-0");
-    assert_eq!((code, err.contains("copy-0: is there already")), (Some(2), true), "{err}");
+    assert_eq!((code, err.contains("copy-0: is there already; name a new folder")), (Some(2), true), "{err}");
     let (code, _, err) = copy_to("no/folder");
     assert_eq!(code, Some(74), "{err}");
     let folder = hub.kill();

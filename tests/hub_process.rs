@@ -256,10 +256,11 @@ fn a_port_in_use_is_69_and_a_store_in_use_75_with_the_data_untouched() {
     let port = first.address.port().to_string();
     let (code, _, err) = hub().env("SERVER_PORT", &port).run();
     assert_eq!(code, Some(69), "{err}");
-    assert!(err.contains(&port) && err.lines().count() == 1, "{err}");
+    assert!(err.contains(&port) && err.ends_with("choose another port: --port\n") && err.lines().count() == 1, "{err}");
     let (code, _, err) = in_folder(std::sync::Arc::clone(&first.folder)).run();
     assert_eq!(code, Some(75), "{err}");
-    assert!(err.contains("bets.csv") && err.lines().count() == 1, "{err}");
+    let mend = "bets.csv; stop it, or name another store: --store or [STORAGE] PATH\n";
+    assert!(err.ends_with(mend) && err.lines().count() == 1, "{err}");
     assert_eq!(first.rows(), rows);
     assert_eq!(std::fs::read(first.path("bets.csv.journal")).unwrap(), journal);
 }

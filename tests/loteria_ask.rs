@@ -298,7 +298,8 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
     let hub = FakeHub::in_folder(folder.path(), move |_, _, _, before| match before {
         0 | 1 => answer(200, &body),
         2 | 3 => parts[before - 2].clone(),
-        _ => answer(409, "the draw has not been made\n"),
+        4 => answer(409, "the draw has not been made\n"),
+        _ => answer(404, "agency 9 is not of this draw\n"),
     });
     let (code, out, _) = loteria(folder.path(), &["winners", "--csv"]);
     assert_eq!(code, Some(0));
@@ -309,6 +310,8 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
     assert!(out.lines().count() == 3 && out.contains(",7,") && out.contains(",8,"), "told in two parts: {out}");
     let (code, _, err) = loteria(folder.path(), &["winners"]);
     assert!(code == Some(1) && err == "loteria: the draw has not been made, so there are no winners yet\n", "{err}");
+    let (code, _, err) = loteria(folder.path(), &["winners", "--agency", "9"]);
+    assert_eq!((code, err.as_str()), (Some(1), "loteria: agency 9 is not of this draw\n"));
     assert_eq!(
         hub.requests(),
         [
@@ -316,7 +319,8 @@ fn winners_are_asked_of_a_running_hub_before_its_store_is_read() {
             "GET /winners.json?agency=2",
             "GET /winners.json",
             "GET /winners.json?from=1",
-            "GET /winners.json"
+            "GET /winners.json",
+            "GET /winners.json?agency=9"
         ]
     );
 }

@@ -95,6 +95,7 @@ fn ask(hub: &Hub, agency: Option<u32>) -> Result<Winners, Failure> {
 
 /// The winners without the first `from` ones, as many as the hub tells at once.
 fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Winners, Failure> {
+    let agency_asked = agency.is_some();
     let agency = agency.map(|id| format!("agency={id}"));
     let from = (from > 0).then(|| format!("from={from}"));
     let query = [agency, from].into_iter().flatten().collect::<Vec<_>>().join("&");
@@ -103,6 +104,8 @@ fn part(hub: &Hub, agency: Option<u32>, from: usize) -> Result<Winners, Failure>
     match answer.status {
         200 => parsed(&path, &answer),
         409 => Err(Failure::Answer(NOT_DRAWN.to_owned())),
+        // An agency that is not of this draw.
+        404 if agency_asked && !answer.line().is_empty() => Err(Failure::Answer(answer.line())),
         _ => Err(refused(&path, &answer)),
     }
 }

@@ -35,16 +35,25 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Damaged(OpenError),
-    #[error("cannot listen on {address} (SERVER_PORT, BIND_ADDRESS): {error}")]
+    #[error("cannot listen on {address} (SERVER_PORT, BIND_ADDRESS): {error}{}", to_listen(error))]
     Address { address: String, error: std::io::Error },
     #[error("PostgreSQL cannot be reached: {0}")]
     Engine(String),
     #[error("the store failed: {0}")]
     Disk(String),
-    #[error("{0}")]
+    #[error("{0}; stop it, or name another store: --store or [STORAGE] PATH")]
     Locked(OpenError),
     #[error("{0}")]
     Running(#[from] std::io::Error),
+}
+
+/// What to do about an address that cannot be had.
+fn to_listen(error: &std::io::Error) -> &'static str {
+    if error.kind() == ErrorKind::AddrInUse {
+        "; stop the program that has it, or choose another port: --port"
+    } else {
+        ""
+    }
 }
 
 impl From<OpenError> for Failure {
@@ -256,7 +265,7 @@ fn copy(store: &Path, folder: &Path) -> Result<(), Failure> {
     };
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Failure::Usage(format!("--copy {}: is there already (try --help)", folder.display())));
+            return Err(Failure::Usage(format!("--copy {}: is there already; name a new folder", folder.display())));
         }
         made => made.map_err(|error| failed("make", error))?,
     }
