@@ -238,7 +238,7 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
         (client().arg("now"), "client: unexpected argument"),
         (client().arg("--id").arg("zero"), "client: --id is 'zero', not a number"),
         (client().arg("--winners").arg("list"), "client: --winners is 'list', not a file ending in .csv or .json"),
-        (client().arg("--check").arg("absent.csv"), "client: data is 'absent.csv': there is no such file"),
+        (client().arg("--check").arg("absent.csv"), "client: --check is 'absent.csv': No such file"),
         (
             client().env("CLI_MODE", "echo").arg("--winners").arg("w.csv"),
             "client: winners needs mode agency, and the mode is echo",

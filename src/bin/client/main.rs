@@ -52,7 +52,9 @@ fn configure(arguments: &Arguments) -> Result<(ClientConfig, Job, Option<Tls>), 
         Ok((tls, job)) => Ok((config, job, tls)),
         Err(error) => {
             warn_of(&config.warnings);
-            Err(error)
+            // An upload's advice is --data, which --check does not allow.
+            let absent = arguments.check.as_ref().and_then(|file| Some((file, std::fs::metadata(file).err()?)));
+            Err(absent.map_or(error, |(file, absent)| ConfigError(format!("--check is '{file}': {absent}"))))
         }
     }
 }
