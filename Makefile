@@ -114,7 +114,8 @@ docker-image: ## the images server:latest and client:latest
 
 docker-compose-up: docker-image ## build the images and start the hub and its agencies
 	sh tools/preparar.sh $(COMPOSE_FILE)
-	$(COMPOSE) up -d || { echo 'the last lines of the server:' >&2; $(COMPOSE) logs --no-color --tail 3 server >&2; exit 1; }
+	@$(COMPOSE) up -d || { last=$$($(COMPOSE) logs --no-color --tail 3 server); \
+		[ -z "$$last" ] || printf 'the last lines of the server:\n%s\n' "$$last" >&2; exit 1; }
 	@$(COMPOSE) port server 9100 2>/dev/null | sed -n 's|^127.*|status: http://&/|p'
 
 # The nodes' image takes the schema from the hub's.
