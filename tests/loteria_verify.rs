@@ -182,6 +182,7 @@ fn damage_is_exit_65_with_the_file_and_the_offset_whether_a_hub_holds_the_store_
     for arguments in [&["verify", "absent.csv"][..], &["winners", "--store", "absent.csv"]] {
         let (code, _, err) = loteria(folder.path(), arguments);
         assert!(code == Some(74) && err.contains("cannot find a store at absent.csv: No such file"), "{err}");
+        assert!(err.ends_with("; say where it is: --store PATH, or --config FILE as the hub has it\n"), "{err}");
     }
     let names: Vec<String> = image(folder.path()).into_keys().collect();
     assert!(!names.iter().any(|name| name.contains("absent") || name.contains("quarantine")), "{names:?}");

@@ -20,6 +20,16 @@ fn to_reach_it(error: &io::Error) -> &'static str {
     }
 }
 
+/// What to do about a store that is not there.
+fn to_find_it(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+            "; say where it is: --store PATH, or --config FILE as the hub has it"
+        }
+        OpenError::Io { .. } | OpenError::Locked { .. } | OpenError::Damaged { .. } => "",
+    }
+}
+
 /// A command that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -30,7 +40,7 @@ pub enum Failure {
     #[error("{0}")]
     Config(#[from] ConfigError),
     /// The store is damaged, cannot be read, or is in use by a hub that is starting.
-    #[error("{0}")]
+    #[error("{0}{todo}", todo = to_find_it(.0))]
     Store(#[from] OpenError),
     /// The store is to be moved, and a hub uses it.
     #[error("a hub or a check uses the store {}; stop it first, then try again", store.display())]
