@@ -152,23 +152,24 @@ impl Reactor {
         if !rng.once_in(4) {
             self.write_ready(net, now, witness);
         }
-        self.read_all(net, rng, now);
+        let is_whole = self.read_all(net, rng, now);
         self.check_watermark(net, now);
-        self.check_fairness(net);
+        self.check_fairness(net, is_whole);
         let judged = self.hub.watermark().at();
         self.hub.tick(judged)?;
         self.end_turn(net, now, witness)
     }
 
-    /// A socket that may be read is read within a few turns for each connection that there is, whoever fills them.
-    fn check_fairness(&mut self, net: &Net) {
+    /// A socket that may be read is read within a few turns for each connection that there is, whoever fills them. Turns that
+    /// were not whole do not count: many of them in a row may end before they come to the sockets that wait the longest.
+    fn check_fairness(&mut self, net: &Net, is_whole: bool) {
         let most = 20 + 5 * net.live.len();
         for socket in self.sockets.iter_mut().flatten() {
             let HubEnd::Open(id) = net.links[socket.link].hub else { continue };
             let waits = socket.readable && self.hub.wants_read(id) && !self.hub.is_stalled();
             // By the most connections that there were since it began to wait.
             (socket.waits, socket.patience) =
-                if waits { (socket.waits + 1, socket.patience.max(most)) } else { (0, most) };
+                if waits { (socket.waits + usize::from(is_whole), socket.patience.max(most)) } else { (0, most) };
             assert!(socket.waits < socket.patience, "link {} is not read for {} turns", socket.link, socket.patience);
         }
     }
@@ -318,16 +319,22 @@ impl Reactor {
         self.hub.refuse(peer, now)
     }
 
-    fn read_all(&mut self, net: &mut Net, rng: &mut Rng, now: Moment) {
+    /// Says whether the turn was whole: it has read all that the hub granted.
+    fn read_all(&mut self, net: &mut Net, rng: &mut Rng, now: Moment) -> bool {
         self.hub.begin_reads(now);
-        while !rng.percent(self.pace.short_turn_percent)
-            && let Some(grant) = self.hub.next_read(true)
-        {
+        let mut is_whole = true;
+        loop {
+            if rng.percent(self.pace.short_turn_percent) {
+                is_whole = false;
+                break;
+            }
+            let Some(grant) = self.hub.next_read(true) else { break };
             let bytes = self.read(net, grant.id, grant.bytes.min(self.pace.budget), now);
             let more = socket_of(&mut self.sockets, grant.id).is_some_and(|socket| socket.readable);
             self.hub.read(grant, bytes, more);
         }
         self.hub.end_reads(now);
+        is_whole
     }
 
     fn read(&mut self, net: &mut Net, id: ConnectionId, budget: usize, now: Moment) -> usize {
