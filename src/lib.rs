@@ -49,7 +49,7 @@
 //! hub ← status ← reactor
 //! lottery ← wire ← agency ← bin/client
 //! storage, status, agency's files ← operator ← bin/loteria
-//! arguments, config, limits, timers, keepalive, signals, logging: used by all, using none of them
+//! arguments, config, limits, timers, keepalive, signals, system, logging: used by all, using none of them
 //! ```
 //!
 //! `docs/ARCHITECTURE.md` describes them; `docs/GLOSSARY.md` has the terms.
@@ -70,5 +70,6 @@ pub mod session;
 pub mod signals;
 pub mod status;
 pub mod storage;
+pub mod system;
 pub mod timers;
 pub mod wire;

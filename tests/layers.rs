@@ -14,13 +14,14 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("timers", &[], &["std::net", "std::fs", "mio::", "Instant", "SystemTime"]),
     ("keepalive", &[], &["std::fs", "mio::", "Instant", "SystemTime"]),
     ("signals", &["limits"], &["std::net", "std::fs", "mio::"]),
+    ("system", &[], &["std::net", "std::fs::write", "mio::", "Instant", "SystemTime"]),
     ("logging", &[], &["std::net", "mio::"]),
     ("lottery", &[], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime", "Duration"]),
     ("wire", &["lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "Duration", "Lottery"]),
     ("session", &["wire", "lottery", "limits"], &["std::net", "std::fs", "std::io", "mio::", "Instant", "SystemTime"]),
     (
         "storage",
-        &["lottery", "limits", "timers", "mutants", "logging"],
+        &["lottery", "limits", "timers", "mutants", "system", "logging"],
         &["std::net", "mio::", "Instant", "SystemTime"],
     ),
     (
@@ -35,15 +36,15 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "reactor",
-        &["status", "hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "logging"],
+        &["status", "hub", "storage", "lottery", "limits", "timers", "keepalive", "signals", "system", "logging"],
         &["RawBet", "Bet::", "std::fs::write"],
     ),
     (
         "operator",
-        &["status", "storage", "agency", "lottery", "config", "limits", "logging"],
+        &["status", "storage", "agency", "lottery", "config", "limits", "system", "logging"],
         &["std::net", "mio::", "std::fs::write", "Lottery::"],
     ),
-    ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "logging"], &[]),
+    ("agency", &["wire", "lottery", "config", "limits", "timers", "keepalive", "signals", "system", "logging"], &[]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::system::as_int;
+
 /// How long a wait for a pipe is before signals are looked at.
 const LOOK_PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
@@ -30,8 +32,7 @@ impl Input {
     /// Those of the system; `stop` has become true.
     pub(super) fn open(path: &Path, ahead: usize, stop: Arc<AtomicBool>) -> io::Result<(Input, Metadata)> {
         // To open a pipe waits for its other end; of a file the flag means nothing (open(2)).
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let file = OpenOptions::new().read(true).custom_flags(as_int(OFlags::NONBLOCK)).open(path)?;
         let metadata = file.metadata()?;
         let file = BufReader::with_capacity(ahead, file);
         let input = Input { file, is_file: metadata.is_file() || metadata.is_dir(), stop };

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use super::failure::Failure;
 use crate::agency::{BetFile, BetReader, BetReaderError};
 use crate::limits::{COMPARED_AHEAD, DIFFERENCES_SHOWN};
 use crate::lottery::{AgencyId, Bet};
+use crate::system;
 
 /// What is open besides the agencies' files: the store's, standard input and output, a connection.
 const FILES_BESIDES: u64 = 32;
@@ -66,7 +65,8 @@ impl Comparison {
         if paths.is_empty() {
             return Err(unusable("there is no file agency-N.csv".to_owned()));
         }
-        allow_files(paths.len());
+        // They are open at once. Where there are fewer descriptors, a file that cannot be opened says so.
+        system::allow_descriptors(paths.len() as u64 + FILES_BESIDES);
         let agencies = paths.into_iter().map(|(id, path)| Ok((id, Sides::with(Some(opened(&path)?)))));
         Ok(Comparison { agencies: agencies.collect::<Result<_, BetReaderError>>()?, failed: None })
     }
@@ -96,22 +96,11 @@ impl Comparison {
 
 /// Opens an agency's file. To open a pipe would wait for its other end.
 fn opened(path: &Path) -> Result<BetFile, BetReaderError> {
-    if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
-        let reason = "it is no file, but a pipe or a device".to_owned();
-        return Err(BetReaderError { source_name: path.display().to_string(), line: None, reason });
+    if let Some(reason) = system::not_a_file(path) {
+        let (source_name, reason) = (path.display().to_string(), reason.to_owned());
+        return Err(BetReaderError { source_name, line: None, reason });
     }
     BetFile::open(path)
-}
-
-/// Lets the process have descriptors for so many files, which are open at once, as far as the system allows.
-fn allow_files(files: usize) {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(files).unwrap_or(u64::MAX).saturating_add(FILES_BESIDES);
-    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
-    if limit.current.is_some_and(|current| current < raised) {
-        // Where it fails, a file that cannot be opened says so.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit });
-    }
 }
 
 /// The agency of a file called `agency-N.csv`.

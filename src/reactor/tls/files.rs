@@ -10,6 +10,7 @@ use rustls::server::{NoServerSessionStorage, ServerConfig, VerifierBuilderError,
 use rustls::{InconsistentKeys, RootCertStore};
 
 use super::identity;
+use crate::system;
 
 /// The section `[TLS]` of the configuration.
 #[derive(Clone, Debug)]
@@ -94,8 +95,8 @@ impl Tls {
         let named =
             [("CERT", certificate), ("KEY", key)].into_iter().chain(client_ca.iter().map(|path| ("CLIENT_CA", path)));
         for (key, path) in named {
-            if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
-                return Err(wrong(key, path, "it is no file, but a pipe or a device".to_owned()));
+            if let Some(reason) = system::not_a_file(path) {
+                return Err(wrong(key, path, reason.to_owned()));
             }
         }
         Tls::load(self.files.clone())

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, OFlags, StatxFlags, statx};
 use super::disk::{Disk, File};
 use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
 use crate::storage::format::redo::BLOCK_BYTES;
+use crate::system::{PIPE_OR_DEVICE, as_int};
 
 /// The files of one store: `PATH`, `PATH.journal`, `PATH.quarantine` and `PATH.redo`.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl OsDisk {
                         return Err(explain_open(&self.paths[file as usize], folder_of(&self.paths[0]), true, error));
                     }
                     if !kind.is_file() {
-                        return Err(io::Error::other("it is no file, but a pipe or a device; set another path"));
+                        return Err(io::Error::other(format!("{PIPE_OR_DEVICE}; set another path")));
                     }
                     if self.locked && !try_lock(Some(&opened))? {
                         return Err(io::ErrorKind::WouldBlock.into());
@@ -143,11 +144,6 @@ impl OsDisk {
 /// Says of which file an error is: the operator may have to put right that one and not the rows.
 fn of(file: File) -> impl Fn(io::Error) -> (File, io::Error) + Copy {
     move |error| (file, error)
-}
-
-/// Flags as the standard library takes them.
-fn as_int(flags: OFlags) -> i32 {
-    i32::try_from(flags.bits()).expect("flags of open(2) are an int")
 }
 
 /// The same open file, for writes that bypass the system's cache; `None` where the file system does not support that.
