@@ -18,7 +18,7 @@ impl<K: Keep> Hub<K> {
         let mut agencies: Vec<&AgencyView> = state.agencies.iter().collect();
         let are_many = agencies.len() > limits::AGENCIES_LOGGED;
         let is_unseen = |agency: &AgencyView| are_many && self.doing(agency.id, agency.bets) == Doing::NeverSeen;
-        agencies.sort_by_key(|agency| (agency.standing != Standing::Betting, is_unseen(agency), agency.id));
+        agencies.sort_by_cached_key(|agency| (agency.standing != Standing::Betting, is_unseen(agency), agency.id));
         for agency in agencies.iter().take(limits::AGENCIES_LOGGED) {
             self.log_agency(agency);
         }

@@ -33,11 +33,14 @@ pub struct Latencies {
 pub fn report(facts: &Facts, snapshot: &Snapshot, tally: &Tally, latencies: &Latencies, door: Door) -> Report {
     let (overview, gauges) = (&snapshot.overview, &snapshot.gauges);
     let views = &overview.agencies;
-    let agencies: Vec<Agency> = reported(views, tally).into_iter().map(|view| agency(view, snapshot, tally)).collect();
+    let waiting = waited_for(views, tally);
+    let draw = draw(snapshot, tally, &waiting);
+    let agencies: Vec<Agency> =
+        reported(views, waiting).into_iter().map(|view| agency(view, snapshot, tally)).collect();
     Report {
         version: VERSION,
         hub: program(facts, snapshot, tally),
-        draw: draw(snapshot, tally),
+        draw,
         agencies_left_out: views.len() - agencies.len(),
         agencies,
         connections: connections(snapshot),
@@ -97,8 +100,8 @@ fn of_engine(view: &EngineView, trouble: Option<&Trouble>, now: Moment, door: Do
 }
 
 /// The agencies that are listed, ascending. Of too many, those are that the draw waits for, or goes without.
-fn reported<'a>(views: &'a [AgencyView], tally: &Tally) -> Vec<&'a AgencyView> {
-    let mut listed = waited_for(views, tally);
+fn reported<'a>(views: &'a [AgencyView], waiting: Vec<&'a AgencyView>) -> Vec<&'a AgencyView> {
+    let mut listed = waiting;
     for standing in [Standing::Excluded, Standing::Finished] {
         let room = limits::AGENCIES_REPORTED_MAX - listed.len();
         listed.extend(views.iter().filter(|view| view.standing == standing).take(room));
@@ -147,15 +150,15 @@ pub fn draw_state(snapshot: &Snapshot) -> DrawState {
     }
 }
 
-fn draw(snapshot: &Snapshot, tally: &Tally) -> Draw {
+fn draw(snapshot: &Snapshot, tally: &Tally, waiting: &[&AgencyView]) -> Draw {
     let overview = &snapshot.overview;
-    let views: &[AgencyView] = if overview.drawn { &[] } else { &overview.agencies };
+    let is_waited_for = |view: &&AgencyView| !overview.drawn && view.standing == Standing::Betting;
     let winners = || overview.agencies.iter().filter_map(|view| view.winners).map(|count| count as u64).sum();
     Draw {
         state: draw_state(snapshot),
         winning_number: overview.drawn.then_some(overview.winning_number),
-        waiting_for: waited_for(views, tally).into_iter().map(|view| view.id.0).collect(),
-        waiting_count: views.iter().filter(|view| view.standing == Standing::Betting).count(),
+        waiting_for: waiting.iter().copied().filter(is_waited_for).map(|view| view.id.0).collect(),
+        waiting_count: overview.agencies.iter().filter(is_waited_for).count(),
         waiting_since: snapshot.parked_for().filter(|_| !overview.drawn).map(seconds),
         parked: snapshot.parked(),
         drawn_ago: tally.drawn_at.map(|at| seconds(tally.now().saturating_sub(at))),

@@ -50,9 +50,10 @@ fn run(arguments: Arguments) -> Result<bool, Failure> {
             let place = if stored { None } else { Some(place()?) };
             // A socket that is named says nothing of a store.
             let unknown = named.socket.is_some() && named.store.is_none() && named.config.is_none();
-            let source = || if unknown { Ok(None) } else { source().map(Some) };
             // A hub can be asked whether or not the configuration says of a store what can be used.
-            let draw = Stored::find(&named).ok().and_then(|stored| stored.draw());
+            let found = Stored::find(&named);
+            let draw = found.as_ref().ok().and_then(Stored::draw);
+            let source = || if unknown { Ok(None) } else { engine::source(found?).map(Some) };
             operator::winners(place.as_ref(), source, WinnersOf { draw, agency }, format(csv, json), out).map(yes)
         }
         Command::Verify { path, against } => {
