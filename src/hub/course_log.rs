@@ -137,7 +137,6 @@ impl Observer for CourseLog {
     }
 }
 
-/// Connections of peers that only look are many, and of little interest.
 fn log_finish(agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, bets: u64) {
     let dialect = Dialect::name_of(dialect);
     log::info!(
@@ -145,6 +144,7 @@ fn log_finish(agency: AgencyId, Peer { ip, port, .. }: Peer, dialect: Option<Dia
     );
 }
 
+/// Connections of peers that only look are many, and of little interest.
 fn log_end(Peer { ip, port, .. }: Peer, dialect: Option<Dialect>, agency: Option<AgencyId>) {
     let dialect = Dialect::name_of(dialect);
     match agency {

@@ -145,7 +145,7 @@ impl<N: Network> Ledger<N> {
     fn reason_of(&self, host: usize, error: &LinkError) -> String {
         let reason = error.to_string();
         let host = format!("{}: ", self.options.hosts[host]);
-        reason.strip_prefix(&host).map_or(reason.clone(), str::to_owned)
+        reason.strip_prefix(&host).unwrap_or(&reason).to_owned()
     }
 
     /// What ends a start: a person has to mend it. A host that refuses before it has said whether it leads may be a standby that
