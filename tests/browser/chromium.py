@@ -20,6 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PICTURES = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "screenshots"
 # Until a condition holds. A test that passes never waits as long.
 PATIENCE = 60.0
+# What Chromium says of a connection that it gave up because an interface or an address of the machine came or went, as they do
+# beside tests in containers (net/base/net_error_list.h). It tells nothing of the page.
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 
 
 def missing():
@@ -99,7 +102,15 @@ class Chromium:
         self.devtools("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=language)
 
     def open(self, address):
-        self.call("POST", f"{self.session}/url", {"url": address})
+        def shown():
+            try:
+                self.call("POST", f"{self.session}/url", {"url": address})
+            except AssertionError as error:
+                if NETWORK_CHANGED not in str(error):
+                    raise
+                return False
+            return True
+        wait(shown, f"{address} is opened")
 
     def run(self, script, *arguments):
         return self.call("POST", f"{self.session}/execute/sync", {"script": script, "args": list(arguments)})
@@ -118,8 +129,7 @@ class Chromium:
 
     def complaints(self):
         """What the console has said since it was last asked: warnings and errors."""
-        entries = self.call("POST", f"{self.session}/se/log", {"type": "browser"})
-        return [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
+        return of_the_page(self.call("POST", f"{self.session}/se/log", {"type": "browser"}))
 
     def settled(self):
         """Waits until every animation has ended, so that a screenshot does not catch one half-way."""
@@ -128,6 +138,12 @@ class Chromium:
     def picture(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(self.call("GET", f"{self.session}/screenshot")))
+
+
+def of_the_page(entries):
+    """The warnings and errors of a console's entries, but for those that the machine's network is the cause of."""
+    said = [entry["message"] for entry in entries if entry["level"] in ("WARNING", "SEVERE")]
+    return [message for message in said if not message.endswith(NETWORK_CHANGED)]
 
 
 def wait(condition, what, patience=PATIENCE):

@@ -196,6 +196,12 @@ class Page(unittest.TestCase):
                     self.picture(f"look-drawn-{width}-{scheme}-{language}")
         self.assertQuiet()
 
+    def test_a_change_of_the_machines_network_is_no_complaint_of_the_page(self):
+        failed = "http://127.0.0.1:1/status.json - Failed to load resource: net::"
+        entries = [{"level": "SEVERE", "message": failed + "ERR_NETWORK_CHANGED"}, {"level": "SEVERE", "message": failed + "ERR_CONNECTION_REFUSED"},
+                   {"level": "WARNING", "message": "a warning"}, {"level": "INFO", "message": "a remark"}]
+        self.assertEqual(chromium.of_the_page(entries), [failed + "ERR_CONNECTION_REFUSED", "a warning"])
+
     def test_the_hub_that_is_played_agrees_with_itself(self):
         for at in range(0, 60, 3):
             told = mock.report(at, 12)
