@@ -4,6 +4,8 @@
 
 mod client_kit;
 
+use std::io::Write;
+
 use client_kit::{FakeHub, agency_3, client, documents, rows};
 
 #[test]
@@ -138,4 +140,27 @@ fn a_pipe_is_checked_as_it_goes() {
     assert_eq!(ended.code, Some(1));
     assert!(ended.said("read_bets")[0].contains("| line: 12 |"), "{}", ended.log);
     assert!(ended.said("upload")[0].contains("| bets: 10 | done: unknown | "), "{}", ended.log);
+}
+
+#[test]
+fn a_full_batch_of_a_slow_pipe_is_sent_and_answered_before_the_next_bet_comes() {
+    let hub = FakeHub::new();
+    let start = agency_3(&hub, "native", "").env("CLI_BATCH_MAXAMOUNT", "2").arg("--data").arg("pipe");
+    let pipe = start.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let running = start.start();
+    let mut writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let text = rows(5, "\n");
+    // Two rows and the beginning of a third.
+    let (begun, rest) = text.split_at(text.match_indices('\n').nth(1).unwrap().0 + 5);
+    writer.write_all(begun.as_bytes()).unwrap();
+    let mut peer = hub.accept();
+    peer.native_hello(3, 0);
+    assert_eq!(peer.native_batch(), (0, 2));
+    peer.native_ack(1);
+    running.wait_for("action: send_batch | result: success | client_id: 3 | batches: 1 | bets: 2");
+    writer.write_all(rest.as_bytes()).unwrap();
+    assert_eq!(peer.native_batch(), (1, 2));
+    drop(writer);
+    assert_eq!(peer.native_batch(), (2, 1));
 }

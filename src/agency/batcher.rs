@@ -2,6 +2,8 @@
 //!
 //! The same bets, dialect and limits always give the same batches: a restarted client relies on it.
 
+use std::task::Poll;
+
 use super::bet_reader::{BetReader, BetReaderError};
 use crate::lottery::AgencyId;
 use crate::wire::Dialect;
@@ -17,11 +19,21 @@ pub struct Batcher<R> {
     agency: AgencyId,
     bets_max: u32,
     body: Vec<u8>,
+    /// The batch that is being made.
+    open: Open,
     batches: u64,
     bets: u64,
     position: u64,
     /// Whether the current bet did not fit into the last batch; it is the first of the next one.
     held: bool,
+}
+
+/// A batch that is being made.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    bets: u32,
+    first_line: u64,
+    last_line: u64,
 }
 
 /// A batch that was made.
@@ -43,46 +55,55 @@ impl<R: BetReader> Batcher<R> {
     /// Batches of at most `bets_max` of `reader`, for `agency` in `dialect`.
     pub fn new(reader: R, dialect: Dialect, agency: AgencyId, bets_max: u32) -> Batcher<R> {
         assert!(bets_max > 0, "a batch has at least one bet");
-        Batcher { reader, dialect, agency, bets_max, body: Vec::new(), batches: 0, bets: 0, position: 0, held: false }
+        let (body, open) = (Vec::new(), Open::default());
+        Batcher { reader, dialect, agency, bets_max, body, open, batches: 0, bets: 0, position: 0, held: false }
     }
 
-    /// Makes the next batch; `None` if there are no more bets.
+    /// Makes the next batch; `None` if there are no more bets. Pending: the reader is not ready with the next bet, and a
+    /// later call goes on with the same batch.
     ///
     /// # Errors
     /// A bet that cannot be read or that the dialect cannot carry. Its batch is not made, and no batch
     /// can be made after it without [`rewind`](Self::rewind).
-    pub fn make(&mut self) -> Result<Option<Made>, BetReaderError> {
+    pub fn make(&mut self) -> Result<Poll<Option<Made>>, BetReaderError> {
         let room = BATCH_FRAME_BYTES_MAX - self.dialect.client_rules().batch_overhead_bytes;
-        self.body.clear();
-        let (mut bets, mut first_line, mut last_line) = (0, 0, 0);
-        while bets < self.bets_max {
-            if !std::mem::take(&mut self.held) && !self.reader.advance()? {
-                break;
+        if self.open.bets == 0 {
+            self.body.clear();
+        }
+        while self.open.bets < self.bets_max {
+            if !std::mem::take(&mut self.held) {
+                if !self.reader.is_ready() {
+                    return Ok(Poll::Pending);
+                }
+                if !self.reader.advance()? {
+                    break;
+                }
             }
             let Some(bet) = self.reader.current() else { break };
             let line = self.reader.line();
             self.dialect.carries(&bet).map_err(|error| self.refuse(line, error))?;
             let before = self.body.len();
-            self.dialect.put_bet(self.agency, bets, &bet, &mut self.body);
+            self.dialect.put_bet(self.agency, self.open.bets, &bet, &mut self.body);
             if self.body.len() > room {
                 self.body.truncate(before);
                 self.held = true;
                 break;
             }
-            first_line = if bets == 0 { line } else { first_line };
-            last_line = line;
-            bets += 1;
+            self.open.first_line = if self.open.bets == 0 { line } else { self.open.first_line };
+            self.open.last_line = line;
+            self.open.bets += 1;
         }
+        let Open { bets, first_line, last_line } = std::mem::take(&mut self.open);
         if bets == 0 {
             // A single bet has at most a kilobyte in every dialect.
             assert!(!self.held, "a bet fits into a frame of its own");
-            return Ok(None);
+            return Ok(Poll::Ready(None));
         }
         let index = self.batches;
         self.batches += 1;
         self.bets += u64::from(bets);
         self.position = self.reader.position();
-        Ok(Some(Made { index, bets, first_line, last_line, position: self.position }))
+        Ok(Poll::Ready(Some(Made { index, bets, first_line, last_line, position: self.position })))
     }
 
     /// Appends the frame of the batch that was made last, with the number `sequence`.
@@ -116,6 +137,7 @@ impl<R: BetReader> Batcher<R> {
     /// Bets that cannot be read twice.
     pub fn rewind(&mut self) -> Result<(), BetReaderError> {
         self.reader.rewind()?;
+        self.open = Open::default();
         self.batches = 0;
         self.bets = 0;
         self.position = 0;

@@ -1,6 +1,7 @@
 //! The bet reader: reads an agency's bets one after another, any number of times.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,6 +19,11 @@ const LINE_BYTES: usize = 2048;
 
 /// A source of an agency's bets. Every pass yields the same bets in the same order.
 pub trait BetReader {
+    /// Whether the next [`advance`](Self::advance) does not wait for more bets, as that of a pipe does.
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
     /// Advances to the next bet; false at the end.
     ///
     /// # Errors
@@ -133,6 +139,11 @@ impl BetFile {
         self.rewinds
     }
 
+    /// The descriptor that becomes readable with more bets; `None` of a file, which has all of them.
+    pub fn awaited(&self) -> Option<RawFd> {
+        self.reader.get_ref().inner.awaited()
+    }
+
     /// The fields of the current row, which may be a bad one.
     pub fn fields(&self) -> impl Iterator<Item = &[u8]> {
         self.row.iter()
@@ -186,6 +197,10 @@ pub(super) fn field_of(error: BetError) -> Option<usize> {
 }
 
 impl BetReader for BetFile {
+    fn is_ready(&mut self) -> bool {
+        self.reader.get_mut().inner.has_line()
+    }
+
     fn advance(&mut self) -> Result<bool, BetReaderError> {
         match self.next_row()? {
             Row::Bet => Ok(true),

@@ -1,7 +1,9 @@
 //! An agency's file, or a pipe in its place: a read of a pipe waits for its other end, and a signal ends the wait.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +21,12 @@ const LOOK_PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// An open file whose reads end once `stop` is true, also those that wait.
 #[derive(Debug)]
 pub(super) struct Input {
-    file: BufReader<File>,
+    file: File,
+    buffer: Box<[u8]>,
+    /// The bytes of the buffer that are not consumed.
+    unread: Range<usize>,
+    /// A read has found the end.
+    ended: bool,
     /// It is a file, which no read waits for.
     is_file: bool,
     stop: Arc<AtomicBool>,
@@ -34,10 +41,46 @@ impl Input {
         // To open a pipe waits for its other end; of a file the flag means nothing (open(2)).
         let file = OpenOptions::new().read(true).custom_flags(as_int(OFlags::NONBLOCK)).open(path)?;
         let metadata = file.metadata()?;
-        let file = BufReader::with_capacity(ahead, file);
-        let input = Input { file, is_file: metadata.is_file() || metadata.is_dir(), stop };
+        let is_file = metadata.is_file() || metadata.is_dir();
+        let input = Input { file, buffer: vec![0; ahead].into(), unread: 0..0, ended: false, is_file, stop };
         input.wait()?;
         Ok((input, metadata))
+    }
+
+    /// The descriptor to watch for the other end's bytes; `None` of a file.
+    pub(super) fn awaited(&self) -> Option<RawFd> {
+        (!self.is_file).then(|| self.file.as_raw_fd())
+    }
+
+    /// Whether a line that is not empty, the end, or an error can be read without a wait. If not, everything that had come
+    /// was read ahead. A line that is longer than what is read ahead counts as soon as that is full.
+    pub(super) fn has_line(&mut self) -> bool {
+        while !self.is_file && !self.ended {
+            let unread = &self.buffer[self.unread.clone()];
+            let text = unread.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(unread.len());
+            if memchr::memchr(b'\n', &unread[text..]).is_some() || unread.len() == self.buffer.len() {
+                return true;
+            }
+            match self.read_ahead() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // The next read says it.
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    /// Reads once, behind what is unread.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        if self.unread.start > 0 {
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        let bytes = rustix::io::retry_on_intr(|| rustix::io::read(&self.file, &mut self.buffer[self.unread.end..]))?;
+        self.unread.end += bytes;
+        self.ended = bytes == 0;
+        Ok(())
     }
 
     /// Waits until a read does not.
@@ -49,7 +92,7 @@ impl Input {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(io::Error::other("stopped by a signal"));
             }
-            match poll(&mut [PollFd::new(self.file.get_ref(), PollFlags::IN)], Some(&LOOK_PERIOD)) {
+            match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&LOOK_PERIOD)) {
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -58,22 +101,20 @@ impl Input {
     }
 }
 
-// The buffer is in here, and not around this: the file's own reads do not write zeros into it first.
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.file.buffer().is_empty() {
+        while self.unread.is_empty() && !self.ended {
             self.wait()?;
-            match self.file.fill_buf() {
+            match self.read_ahead() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-                Ok(_) => break,
+                result => result?,
             }
         }
-        Ok(self.file.buffer())
+        Ok(&self.buffer[self.unread.clone()])
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.file.consume(bytes);
+        self.unread.start += bytes;
     }
 }
 
@@ -87,6 +128,8 @@ impl Read for Input {
 
 impl Seek for Input {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.unread = 0..0;
+        self.ended = false;
         self.file.seek(to)
     }
 }

@@ -14,7 +14,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 /// one in the middle.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
-    inner: R,
+    pub(super) inner: R,
     /// The line that was read last, from 1.
     pub(super) line: u64,
     ended: bool,

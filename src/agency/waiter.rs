@@ -1,6 +1,7 @@
 //! Waits for the socket, for a deadline and for signals, and writes the log meanwhile.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub const LINK: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const WAKER: Token = Token(2);
 const LOG: Token = Token(3);
+const BETS: Token = Token(4);
 /// The exit code of a shell for a program that a signal ended, without the signal's number.
 const EXIT_BY_SIGNAL: i32 = 128;
 
@@ -98,6 +100,12 @@ impl Waiter {
     /// The registry for the socket.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    /// Has more bytes of `pipe`, or its end, end a wait.
+    pub fn watch(&self, pipe: RawFd) {
+        // Fails for devices that are always readable, such as /dev/null.
+        let _ = self.registry().register(&mut SourceFd(&pipe), BETS, Interest::READABLE);
     }
 
     /// A handle that ends a wait from another thread.

@@ -36,6 +36,9 @@ impl Client<'_> {
             }
         };
         self.file_open = true;
+        if let Some(pipe) = bets.awaited() {
+            self.waiter.watch(pipe);
+        }
         // A pipe can be read only once.
         if self.config.check && bets.rewinds() {
             self.check(dialect, data, &mut bets)?;
@@ -172,6 +175,7 @@ impl Client<'_> {
             }
             let now = self.waiter.now();
             self.tell_of_waiting(upload, &mut pace, now);
+            upload.more_bets();
             if next == Next::Work {
                 upload.work();
             } else if pause_over.is_some_and(|over| now >= over) {

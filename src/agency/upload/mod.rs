@@ -21,6 +21,7 @@ mod tests;
 mod types;
 
 use std::collections::VecDeque;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
@@ -78,6 +79,8 @@ pub struct Upload<R> {
     base: Option<u64>,
     /// All bets are in batches.
     ended: bool,
+    /// The next bet has not come yet.
+    starved: bool,
     /// The error of the next bet, reported after the batches in flight are acknowledged.
     broken: Option<BetReaderError>,
     /// Whether the hub's batches of an earlier run were compared, or there were none.
@@ -112,6 +115,7 @@ impl<R: BetReader> Upload<R> {
             sent: 0,
             base: None,
             ended: false,
+            starved: false,
             broken: None,
             compared: false,
             finished: false,
@@ -130,7 +134,7 @@ impl<R: BetReader> Upload<R> {
         match (&self.outcome, self.stage, self.pause) {
             (Some(_), _, _) => Next::Over,
             (None, Stage::Disconnected, _) => Next::Connect { pause: reconnect_pause(self.losses) },
-            (None, Stage::Skipping { .. }, _) => Next::Work,
+            (None, Stage::Skipping { .. }, _) if !self.starved => Next::Work,
             (None, _, Some(pause)) => Next::Pause(pause),
             (None, _, None) => Next::Talk,
         }
@@ -169,6 +173,7 @@ impl<R: BetReader> Upload<R> {
     /// Whether a reply is due soon, so that a long silence means a dead connection.
     pub fn awaits_answer(&self) -> bool {
         let due = match self.stage {
+            Stage::Betting if self.starved => !(self.flights.is_empty() && self.outbox.waiting().is_empty()),
             Stage::Hello | Stage::Comparing | Stage::Betting | Stage::Finishing => true,
             Stage::Disconnected | Stage::Skipping { .. } | Stage::Querying => false,
         };
@@ -243,6 +248,7 @@ impl<R: BetReader> Upload<R> {
         self.losses = if lasted >= LASTING { 1 } else { self.losses.saturating_add(1) };
         self.stage = Stage::Disconnected;
         self.pause = None;
+        self.starved = false;
         self.sent = 0;
         self.unacknowledged_bets = 0;
         self.inbox.clear();
@@ -262,6 +268,18 @@ impl<R: BetReader> Upload<R> {
         }
     }
 
+    /// Goes on where the next bet had not come.
+    pub fn more_bets(&mut self) {
+        if self.outcome.is_some() || !std::mem::take(&mut self.starved) {
+            return;
+        }
+        match self.stage {
+            Stage::Skipping { .. } => self.work(),
+            Stage::Betting => self.pump(),
+            Stage::Disconnected | Stage::Hello | Stage::Comparing | Stage::Finishing | Stage::Querying => {}
+        }
+    }
+
     /// Skips some of the batches that the hub has: all, or all but the one that is compared after them.
     pub fn work(&mut self) {
         let Stage::Skipping { to } = self.stage else { return };
@@ -269,9 +287,10 @@ impl<R: BetReader> Upload<R> {
             if self.batcher.batches() >= to {
                 return self.skipped();
             }
-            match self.batcher.make() {
-                Ok(Some(_)) => {}
-                Ok(None) => return self.fail_refused(self.too_few(to + u64::from(!self.compared))),
+            match self.make() {
+                Ok(Poll::Ready(Some(_))) => {}
+                Ok(Poll::Ready(None)) => return self.fail_refused(self.too_few(to + u64::from(!self.compared))),
+                Ok(Poll::Pending) => return,
                 Err(error) => return self.fail(Failure::Bets(error)),
             }
         }
@@ -283,13 +302,14 @@ impl<R: BetReader> Upload<R> {
         if self.compared {
             return self.resumed();
         }
-        match self.batcher.make() {
-            Ok(Some(made)) => {
+        match self.make() {
+            Ok(Poll::Ready(Some(made))) => {
                 self.fly(made);
                 self.stage = Stage::Comparing;
                 self.pump();
             }
-            Ok(None) => self.fail_refused(self.too_few(self.batcher.batches() + 1)),
+            Ok(Poll::Ready(None)) => self.fail_refused(self.too_few(self.batcher.batches() + 1)),
+            Ok(Poll::Pending) => {}
             Err(error) => self.fail(Failure::Bets(error)),
         }
     }
@@ -341,10 +361,11 @@ impl<R: BetReader> Upload<R> {
             if self.stage != Stage::Betting || self.ended || self.broken.is_some() || full {
                 break;
             }
-            match self.batcher.make() {
-                Ok(Some(made)) if self.rules.batches_answered => self.fly(made),
-                Ok(Some(made)) => self.send_unacknowledged(&made),
-                Ok(None) => self.ended = true,
+            match self.make() {
+                Ok(Poll::Ready(Some(made))) if self.rules.batches_answered => self.fly(made),
+                Ok(Poll::Ready(Some(made))) => self.send_unacknowledged(&made),
+                Ok(Poll::Ready(None)) => self.ended = true,
+                Ok(Poll::Pending) => break,
                 Err(error) => self.broken = Some(error),
             }
         }
@@ -375,6 +396,12 @@ impl<R: BetReader> Upload<R> {
         if let Err(error) = self.batcher.rewind() {
             self.fail(Failure::Bets(error));
         }
+    }
+
+    fn make(&mut self) -> Result<Poll<Option<Made>>, BetReaderError> {
+        let made = self.batcher.make();
+        self.starved = matches!(made, Ok(Poll::Pending));
+        made
     }
 
     fn fly(&mut self, made: Made) {

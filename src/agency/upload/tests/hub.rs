@@ -1,9 +1,10 @@
 //! A hub in memory with the server's side of each dialect, and a driver that runs an upload against it.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{AGENCY, WINNING};
-use crate::agency::bet_reader::BetList;
+use crate::agency::bet_reader::BetReader;
 use crate::agency::upload::{Event, Next, Outcome, Upload};
 use crate::lottery::{Bet, BetSource};
 use crate::wire::{Batch, Bets, Context, Dialect, Framing, Rejection, Reply, Request};
@@ -183,7 +184,7 @@ impl Run {
     }
 
     /// Runs `upload` against `hub` to its end.
-    pub fn play(&mut self, upload: &mut Upload<BetList>, hub: &mut Hub) -> Outcome {
+    pub fn play<R: BetReader + Debug>(&mut self, upload: &mut Upload<R>, hub: &mut Hub) -> Outcome {
         let mut left = usize::MAX;
         for _ in 0..1_000_000 {
             while let Some(event) = upload.take_event() {
@@ -206,12 +207,13 @@ impl Run {
                 }
                 Next::Work => upload.work(),
             }
+            upload.more_bets();
         }
         panic!("it does not come to an end: {upload:?}");
     }
 
     /// Transfers a piece each way; returns how many bytes this connection may still transfer.
-    pub fn carry(&mut self, upload: &mut Upload<BetList>, hub: &mut Hub, left: usize) -> usize {
+    pub fn carry<R: BetReader>(&mut self, upload: &mut Upload<R>, hub: &mut Hub, left: usize) -> usize {
         let out = upload.outgoing().len().min(self.piece).min(left);
         let bytes = upload.outgoing()[..out].to_vec();
         upload.sent(out);
