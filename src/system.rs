@@ -14,6 +14,17 @@ pub fn not_a_file(path: &Path) -> Option<&'static str> {
     (!metadata.is_file() && !metadata.is_dir()).then_some(PIPE_OR_DEVICE)
 }
 
+/// The flags of open(2) with which no pipe's other end is waited for. A file is opened without any: a program that has leased
+/// it, as a file server does, is waited for until it has given it back, and with `O_NONBLOCK` is not.
+pub fn unwaited(path: &Path) -> i32 {
+    not_a_file(path).map_or(0, |_| as_int(OFlags::NONBLOCK))
+}
+
+/// The name of this machine; empty where it has none.
+pub fn machine_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// Flags of open(2) as the standard library takes them.
 pub fn as_int(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).expect("flags of open(2) are an int")
@@ -30,5 +41,21 @@ pub fn allow_descriptors(wanted: u64) -> u64 {
         raised
     } else {
         allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_other_end_of_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pipe) = (folder.path().join("file"), folder.path().join("pipe"));
+        std::fs::write(&file, "").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert_eq!(unwaited(&file), 0);
+        assert_eq!(unwaited(&folder.path().join("none")), 0);
+        assert_eq!(unwaited(&pipe), as_int(OFlags::NONBLOCK));
     }
 }

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::system::as_int;
+use crate::system;
 
 /// How long a wait for a pipe is before signals are looked at.
 const LOOK_PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -38,8 +37,7 @@ impl Input {
     /// # Errors
     /// Those of the system; `stop` has become true.
     pub(super) fn open(path: &Path, ahead: usize, stop: Arc<AtomicBool>) -> io::Result<(Input, Metadata)> {
-        // To open a pipe waits for its other end; of a file the flag means nothing (open(2)).
-        let file = OpenOptions::new().read(true).custom_flags(as_int(OFlags::NONBLOCK)).open(path)?;
+        let file = OpenOptions::new().read(true).custom_flags(system::unwaited(path)).open(path)?;
         let metadata = file.metadata()?;
         let is_file = metadata.is_file() || metadata.is_dir();
         let input = Input { file, buffer: vec![0; ahead].into(), unread: 0..0, ended: false, is_file, stop };

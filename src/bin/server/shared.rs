@@ -11,6 +11,7 @@ use loteria::logging::{LogOutput, Value};
 use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
 use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
+use loteria::system;
 use loteria::timers::Moment;
 
 use super::Failure;
@@ -185,8 +186,8 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
 
 /// What people call this machine; the hub is told from others by it, and by its port.
 fn machine_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "hub".to_owned() } else { name.trim().to_owned() }
+    let name = system::machine_name();
+    if name.is_empty() { "hub".to_owned() } else { name }
 }
 
 /// What tells this run from every other one.

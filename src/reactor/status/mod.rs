@@ -36,6 +36,7 @@ use crate::status::facts::{Door, Gauges, TurnTimes};
 use crate::status::http::Response;
 use crate::status::{Answer, Status};
 use crate::storage::Keep;
+use crate::system;
 use crate::timers::Moment;
 
 /// The status service on real sockets.
@@ -81,8 +82,7 @@ impl StatusService {
             return None;
         }
         let mut names = places.names.clone();
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        names.push(host.trim().to_owned());
+        names.push(system::machine_name());
         Some(StatusService {
             status,
             doors,

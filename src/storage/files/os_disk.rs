@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, OFlags, StatxFlags, statx};
 use super::disk::{Disk, File};
 use super::os_error::{explain_lock, explain_open, explain_sync, is_unsupported};
 use crate::storage::format::redo::BLOCK_BYTES;
-use crate::system::{PIPE_OR_DEVICE, as_int};
+use crate::system::{self, PIPE_OR_DEVICE, as_int};
 
 /// The files of one store: `PATH`, `PATH.journal`, `PATH.quarantine` and `PATH.redo`.
 #[derive(Debug)]
@@ -94,8 +94,7 @@ impl OsDisk {
         if slot.is_none() {
             let mut options = fs::OpenOptions::new();
             options.read(true).write(!self.read_only).create(create).truncate(false).mode(0o644);
-            // To open a pipe waits for its other end; of a regular file the flag means nothing (open(2)).
-            options.custom_flags(as_int(OFlags::NONBLOCK));
+            options.custom_flags(system::unwaited(&self.paths[file as usize]));
             match options.open(&self.paths[file as usize]) {
                 Ok(opened) => {
                     let kind = opened.metadata()?.file_type();
