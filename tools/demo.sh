@@ -33,10 +33,8 @@ case ${WATCH:-} in
     1) [ -t 0 ] && [ -t 1 ] || { echo "demo: WATCH=1 waits for Enter, and there is no terminal here" >&2; exit 2; } ;;
     *) echo "demo: WATCH is '$WATCH'; it is 1 or empty" >&2; exit 2 ;;
 esac
-case $DIALECT in
-    native | binary | text | key-value | case-id | csv | mixed) ;;
-    *) echo "demo: DIALECT is '$DIALECT'; it is native, binary, text, key-value, case-id, csv or mixed" >&2; exit 2 ;;
-esac
+printf '%s\n' $dialects mixed | grep -qxF -e "$DIALECT" ||
+    { echo "demo: DIALECT is '$DIALECT'; it is one of: $dialects mixed" >&2; exit 2; }
 data=$(cd "$root" && cd "$DATA" 2>/dev/null && pwd) || { echo "demo: DATA: there is no folder $DATA" >&2; exit 2; }
 [ "$data" != "$root/.data" ] || sh "$here/desempacar.sh" || exit 1
 agencies=0
