@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use exchanges::Exchange;
+use loteria::wire::Dialect;
 
 const OPEN: &str = "<!-- dump: ";
 const CLOSE: &str = "<!-- end -->";
@@ -70,6 +71,10 @@ fn the_dumps_of_the_document_are_the_bytes_of_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/PROTOCOLS.md");
     let stands = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let exchanges = exchanges::all();
+    for dialect in Dialect::ALL {
+        let has_one = exchanges.iter().any(|exchange| exchange.name.starts_with(dialect.name()));
+        assert!(has_one, "tests/protocol_doc/exchanges.rs has no exchange of {}", dialect.name());
+    }
     let mut shown = BTreeSet::new();
     let made = render(&stands, |name| {
         assert!(shown.insert(name.to_owned()), "the dump {name} stands twice in docs/PROTOCOLS.md");

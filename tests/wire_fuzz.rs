@@ -81,6 +81,8 @@ fn every_dialect_has_a_fuzz_target() {
         assert!(manifest.contains(&format!("name = \"{target}\"")), "fuzz/Cargo.toml has no {target}");
         let code = std::fs::read_to_string(fuzz_path(&format!("fuzz_targets/{target}.rs"))).unwrap();
         assert!(code.contains(&format!("Dialect::{dialect:?}, input")), "{target} is another dialect's");
+        let call = format!("    short_run(Dialect::{dialect:?}, ");
+        assert!(include_str!("wire_fuzz.rs").contains(&call), "no test here calls short_run(Dialect::{dialect:?}, …)");
     }
 }
 

@@ -58,6 +58,14 @@ fn all_of(dialect: Dialect) {
 }
 
 #[test]
+fn every_dialect_has_a_test() {
+    for dialect in Dialect::ALL {
+        let call = format!("    all_of(Dialect::{dialect:?});\n");
+        assert!(include_str!("wire_hub.rs").contains(&call), "no test here calls all_of(Dialect::{dialect:?})");
+    }
+}
+
+#[test]
 fn the_hub_answers_binary_byte_for_byte() {
     all_of(Dialect::Binary);
 }
