@@ -82,28 +82,34 @@ fn a_folder_in_the_place_of_a_store_is_refused_by_every_command() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is made");
 }
 
+/// The subcommands of `loteria`, as its help has them.
+fn commands() -> Vec<String> {
+    let (_, help, _) = run(env!("CARGO_BIN_EXE_loteria"), &["--help"]);
+    let list = help.split("\nCommands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names =
+        list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|name| !name.is_empty());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
 #[test]
-fn completions_name_every_command() {
+fn completions_and_documents_name_every_command() {
     let folder = tempfile::tempdir().unwrap();
+    let commands = commands();
+    assert!(commands.contains(&"status".to_owned()) && commands.len() > 10, "{commands:?}");
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = loteria(folder.path(), &["completions", shell]);
         assert_eq!(code, Some(0));
-        for command in [
-            "status",
-            "connections",
-            "events",
-            "why",
-            "health",
-            "winners",
-            "verify",
-            "export",
-            "import",
-            "release-draw",
-            "new-store",
-            "log-level",
-            "completions",
-        ] {
+        for command in &commands {
             assert!(out.contains(command), "{shell}: {command}");
+        }
+    }
+    for document in ["README.md", "LEEME.md"] {
+        let text = std::fs::read_to_string(document).unwrap();
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
+        for command in &commands {
+            let named = [format!("`{command}`"), format!("`{command} ")];
+            let is_there = rows.iter().any(|row| named.iter().any(|name| row.contains(name)));
+            assert!(is_there, "{document}: the table of subcommands has no `{command}`");
         }
     }
 }
