@@ -191,6 +191,7 @@ fn every_line_is_a_row_and_every_row_a_line() {
 fn a_row_that_is_gone_made_up_or_wrong_is_found() {
     let sources = sources(Path::new("src"));
     let document = fs::read_to_string("docs/LOGS.md").unwrap();
+    let before = differences(&document, &sources).len();
     let row = document.lines().find(|line| line.contains("action: agency_lost ")).unwrap();
     for (changed, differences_expected) in [
         (String::new(), 1),
@@ -200,6 +201,6 @@ fn a_row_that_is_gone_made_up_or_wrong_is_found() {
         (row.replace("agency: N", "agency: N \\| reason: made up"), 3),
     ] {
         let found = differences(&document.replace(row, &changed), &sources);
-        assert_eq!(found.len(), differences_expected, "{changed}: {found:#?}");
+        assert_eq!(found.len() - before, differences_expected, "{changed}: {found:#?}");
     }
 }

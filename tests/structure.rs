@@ -141,7 +141,12 @@ fn the_hubs_structs_have_few_fields() {
                 fields.filter(|line| line.starts_with("    ") && !line.starts_with("     ") && line.contains(": "));
             let fields = fields.filter(|line| !line.trim_start().starts_with('#')).count();
             structs += 1;
-            assert!(fields <= FIELDS_MAX, "{module:?}: {} has {fields} fields", head.trim());
+            assert!(
+                fields <= FIELDS_MAX,
+                "src/{}.rs: {} has {fields} fields, at most {FIELDS_MAX}: give those that belong together a struct of their own",
+                module.join("/"),
+                head.trim()
+            );
         }
     }
     assert!(structs > 20, "{structs} structs are found");
