@@ -338,7 +338,7 @@ pub struct Engine {
 /// A run of a hub that stores in the same PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its name: `[STORAGE] INSTANCE`.
+    /// Its name: that of its machine, and its port.
     pub name: String,
     /// It is the hub that reports.
     pub here: bool,
