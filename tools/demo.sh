@@ -8,8 +8,8 @@
 #                        WATCH=1          waits for Enter before the agencies start, and before the hub stops, so that
 #                                         there is time to open the page; needs a terminal
 #
-# Prints the build, the page's address, each agency that has uploaded, the draw and, per agency, the sent bets, the stored bets and the winners. Exits with 0 only if every program
-# succeeded and the hub's replies match the agencies' files.
+# Prints the build, the page's address, each agency that has uploaded, the draw and, per agency, the sent bets, the stored
+# bets and the winners. Exits with 0 only if every program succeeded and the hub's replies match the agencies' files.
 
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
