@@ -126,6 +126,12 @@ class Documents(unittest.TestCase):
                 if anchor:
                     self.assertIn(anchor, Document(target.relative_to(ROOT)).anchors(), f"{path}: {name}")
 
+    def test_the_layers_are_the_same(self):
+        layers = [[body for body in Document(path).fences("", "text") if body.startswith("lottery ←")]
+                  for path in ("docs/ARCHITECTURE.md", "README.md", "LEEME.md")]
+        self.assertEqual(len(layers[0]), 1)
+        self.assertEqual(layers, layers[:1] * 3)
+
     def test_every_list_of_dialects_has_all(self):
         for path, pattern, left_out in [
             ("Makefile", r"DIALECT= (.*), mixed;", set()),
