@@ -81,15 +81,7 @@ impl Bets<'_> {
     /// The number of bets, one that overruns the frame included, and at most the declared number. The lengths are
     /// followed, because the declared number can be more than the frame holds.
     pub fn count(&self) -> u32 {
-        let mut reader = Reader::new(self.bytes);
-        let mut count = 0;
-        while count < self.count && !reader.is_empty() {
-            count += 1;
-            if skip_bet(&mut reader).is_none() {
-                break;
-            }
-        }
-        count
+        Reader::new(self.bytes).count(self.count, skip_bet)
     }
 }
 

@@ -80,15 +80,7 @@ pub struct Bets<'a> {
 impl Bets<'_> {
     /// The number of bets, one that overruns the frame included.
     pub fn count(&self) -> u32 {
-        let mut reader = Reader::new(self.bytes);
-        let mut count = 0;
-        while !reader.is_empty() {
-            count += 1;
-            if read_bet(&mut reader).is_none() {
-                break;
-            }
-        }
-        count
+        Reader::new(self.bytes).count(u32::MAX, read_bet)
     }
 }
 

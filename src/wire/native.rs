@@ -146,15 +146,7 @@ impl Bets<'_> {
     /// The number of bets in the frame, an incomplete last one included. It is counted from the bytes and never more
     /// than the declared number, which can be too high.
     pub fn count(&self) -> u32 {
-        let mut reader = Reader::new(self.bytes);
-        let mut count = 0;
-        while count < self.count && !reader.is_empty() {
-            count += 1;
-            if read_bet(&mut reader).is_none() {
-                break;
-            }
-        }
-        count
+        Reader::new(self.bytes).count(self.count, read_bet)
     }
 }
 

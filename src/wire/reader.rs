@@ -87,6 +87,19 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
+    /// How many times `read` reads from the unread bytes until none is left, `most` at most. A read beyond their end
+    /// counts, and is the last one.
+    pub fn count<T>(mut self, most: u32, read: impl Fn(&mut Reader<'a>) -> Option<T>) -> u32 {
+        let mut count = 0;
+        while count < most && !self.is_empty() {
+            count += 1;
+            if read(&mut self).is_none() {
+                break;
+            }
+        }
+        count
+    }
+
     #[inline]
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk::<N>()?;
