@@ -177,7 +177,7 @@ pub mod client {
     };
     use crate::lottery::parse_number;
 
-    /// ClientRules for a client.
+    /// Rules for a client of this dialect.
     pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,

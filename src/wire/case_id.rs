@@ -155,7 +155,7 @@ pub mod client {
         NOT_ALL_STORED, QUERY, RawBet, Reader, Unrepresentable, plain, push_string,
     };
 
-    /// ClientRules for a client.
+    /// Rules for a client of this dialect.
     pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: usize::MAX,

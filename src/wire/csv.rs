@@ -177,7 +177,7 @@ pub mod client {
         Unrepresentable, WINNERS, plain,
     };
 
-    /// ClientRules for a client.
+    /// Rules for a client of this dialect.
     pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,

@@ -67,7 +67,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 pub mod client {
     use super::{AgencyId, Answer, ClientRules, Expecting, Malformed, RawBet, Unrepresentable};
 
-    /// ClientRules for a client.
+    /// Rules for a client of this dialect.
     pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 0,

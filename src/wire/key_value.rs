@@ -293,7 +293,7 @@ pub mod client {
         bet::push_bet, bet::unescape, pairs_of, plain,
     };
 
-    /// ClientRules for a client.
+    /// Rules for a client of this dialect.
     pub const RULES: ClientRules = ClientRules {
         hello: false,
         window: 1,

@@ -107,7 +107,7 @@ macro_rules! dialects {
                 }
             }
 
-            /// ClientRules for a client of this dialect.
+            /// Rules for a client of this dialect.
             pub fn client_rules(self) -> ClientRules {
                 match self {
                     $(Dialect::$variant => $module::client::RULES,)*

@@ -56,11 +56,11 @@ const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match")
 /// Has an error code of its own.
 const TOO_LARGE: Malformed = Malformed("frame over the limit");
 
-/// What the hub does differently in this dialect.
+/// Behaviour that this dialect needs from the hub.
 pub const SERVER_RULES: ServerRules =
     ServerRules { in_flight: true, polls: false, reconnects: false, finish_before_agency: false };
 
-/// Finds the end of the first frame.
+/// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
     if context.opening {
         return hello_frame(bytes);
@@ -90,7 +90,7 @@ fn hello_frame(bytes: &[u8]) -> Framing {
     Framing::Complete { bytes: HELLO_BYTES }
 }
 
-/// Decodes a whole frame.
+/// The request of a whole frame.
 ///
 /// # Errors
 /// A damaged frame, an unknown kind, or a body without the fields of its kind.
@@ -179,7 +179,7 @@ fn read_bet<'a>(reader: &mut Reader<'a>) -> Option<RawBet<'a>> {
     })
 }
 
-/// Appends the bytes of a reply.
+/// A reply's bytes.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Welcome { next } => welcome(WELCOME, *next, out),

@@ -31,11 +31,11 @@ const INSTEAD_OF_SEPARATOR: u8 = b'.';
 /// The maximum length of a message, in bytes: nine digits.
 const MESSAGE_BYTES_MAX: usize = 999_999_999;
 
-/// What the hub does differently in this dialect.
+/// Behaviour that this dialect needs from the hub.
 pub const SERVER_RULES: ServerRules =
     ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
 
-/// Finds the end of the first frame.
+/// Where a frame ends.
 ///
 /// The length is one to nine digits. Leading zeros are allowed, as in the original, which reads it with Python's `int()`.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {
@@ -63,7 +63,7 @@ fn length_line(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     }
 }
 
-/// Decodes a whole frame.
+/// The request of a whole frame.
 ///
 /// # Errors
 /// None for a frame that [`frame`] found: an invalid message is a request with an answer of its own.
@@ -199,7 +199,7 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<Text<'a>> {
     text
 }
 
-/// Appends the bytes of a reply.
+/// A reply's bytes.
 pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
     match reply {
         Reply::Stored { .. } => message(ACK, out),
