@@ -353,9 +353,6 @@ fn log_repairs(recovered: &Recovered) {
     }
 }
 
-/// Why a key of the other engine is unknown.
-const WITHOUT_POSTGRES: &str = " without [STORAGE] ENGINE = postgres";
-
 /// Prints every value and where it comes from, as a configuration file.
 ///
 /// # Errors
@@ -365,18 +362,30 @@ fn check(settings: &Settings, path: &Path) -> Result<(), Failure> {
     let misspelt = misspelt(settings).into_iter();
     let misspelt = misspelt.map(|(name, meant)| format!("{name} is not a variable of this program, {meant} is"));
     let misspelt: Vec<String> = misspelt.collect();
-    let unknown = settings.unknown_and_meant().into_iter().map(|(key, meant)| match meant {
-        _ if settings.needs_postgres(&key) => format!("{key} is not a key of this program{WITHOUT_POSTGRES}"),
-        Some(meant) => format!("{key} is not a key of this program, {meant} is"),
-        None => format!("{key} is not a key of this program"),
-    });
-    let unknown: Vec<String> = unknown.collect();
+    let unknown = unknown(settings, |meant| format!(", {meant} is"));
+    let unknown: Vec<String> = unknown.map(|(key, hint)| format!("{key} is not a key of this program{hint}")).collect();
     let wrong: Vec<String> = [(path.display().to_string(), unknown), ("environment".to_owned(), misspelt)]
         .into_iter()
         .filter(|(_, wrong)| !wrong.is_empty())
         .map(|(place, wrong)| format!("{place}: {}", wrong.join("; ")))
         .collect();
     if wrong.is_empty() { Ok(()) } else { Err(ConfigError(wrong.join("; ")))? }
+}
+
+/// The file's keys that the server does not know, each with a hint: that it is a key of the other engine, or which key may be
+/// meant, as `told` says it.
+fn unknown<'a>(
+    settings: &'a Settings,
+    told: impl Fn(String) -> String + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    settings.unknown_and_meant().into_iter().map(move |(key, meant)| {
+        let hint = match meant {
+            _ if settings.needs_postgres(&key) => " without [STORAGE] ENGINE = postgres".to_owned(),
+            Some(meant) => told(meant),
+            None => String::new(),
+        };
+        (key, hint)
+    })
 }
 
 /// Variables of the environment that look misspelt, each with the nearest one that the server reads.
@@ -396,14 +405,9 @@ fn log_configuration(settings: &Settings, options: &Options, path: &Path) {
             "action: config | result: in_progress | reason: [TLS] CLIENT_CA without REQUIRED = on, peers without TLS may speak for any agency"
         );
     }
-    for (key, meant) in settings.unknown_and_meant() {
-        let meant = match meant {
-            _ if settings.needs_postgres(&key) => WITHOUT_POSTGRES.to_owned(),
-            Some(meant) => format!("; {meant} is known"),
-            None => String::new(),
-        };
+    for (key, hint) in unknown(settings, |meant| format!("; {meant} is known")) {
         let (file, key) = (logging::Value(path.display()), logging::Value(key));
-        log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}{meant}");
+        log::warn!("action: config | result: in_progress | file: {file} | reason: unknown key {key}{hint}");
     }
     for (name, meant) in misspelt(settings) {
         let name = logging::Value(name);
