@@ -100,10 +100,7 @@ fn wait_for(
     loop {
         let now = clock.account(Duration::MAX);
         ledger.go_on(now);
-        if now >= say_at {
-            say_at = now + WAITING_SAID;
-            say_waiting(ledger.trouble(), now.until(until));
-        }
+        say_waiting(&mut say_at, (now, until), ledger.trouble());
         output.flush();
         match ledger.opened() {
             Some(Ok(learned)) => return Ok((ledger, learned)),
@@ -133,18 +130,19 @@ fn look_up(
             Err(why) if now < until && !signals.came_while_opening() => why,
             found => return found.map_err(Failure::Engine),
         };
-        if now >= say_at {
-            say_at = now + WAITING_SAID;
-            say_waiting(Some(&why), now.until(until));
-            output.flush();
-        }
+        say_waiting(&mut say_at, (now, until), Some(&why));
+        output.flush();
         std::thread::sleep(limits::ENGINE_RETRY);
     }
 }
 
-/// Logs why the start still waits for PostgreSQL, and for how long it will.
-fn say_waiting(trouble: Option<&str>, left: Duration) {
-    let (why, left) = (Value(trouble.unwrap_or("it does not answer")), left.as_secs());
+/// Logs, from `say_at` on and then every [`WAITING_SAID`], why the start still waits for PostgreSQL, and for how long it will.
+fn say_waiting(say_at: &mut Moment, (now, until): (Moment, Moment), trouble: Option<&str>) {
+    if now < *say_at {
+        return;
+    }
+    *say_at = now + WAITING_SAID;
+    let (why, left) = (Value(trouble.unwrap_or("it does not answer")), now.until(until).as_secs());
     log::warn!("action: engine | result: in_progress | reason: {why} | warning: the start is given up in {left}s");
 }
 
