@@ -147,7 +147,7 @@ pub fn postgres(settings: &mut Settings) -> Result<Option<PostgresOptions>, Conf
     }
     for key in ["PATH", "FSYNC"] {
         settings.get(STORAGE, key, "", |text| Ok::<_, String>(text.to_owned()))?;
-        if settings.chosen().iter().any(|it| it.section == STORAGE && it.key == key && it.source != "default") {
+        if settings.source(STORAGE, key) != "default" {
             return Err(ConfigError(format!(
                 "[STORAGE] {key} is for ENGINE = files: with ENGINE = postgres no bet is in a file of this machine; remove one of the two"
             )));

@@ -130,6 +130,12 @@ impl Settings {
         &self.chosen
     }
 
+    /// Where the value of a key comes from that was looked up: as [`Chosen::source`].
+    pub fn source(&self, section: &str, key: &str) -> &str {
+        let chosen = self.chosen.iter().find(|chosen| (chosen.section, chosen.key) == (section, key));
+        chosen.map_or("default", |chosen| &chosen.source)
+    }
+
     /// The file's keys that were never looked up, as `[SECTION] KEY`.
     pub fn unknown(&self) -> Vec<String> {
         let sections = self.file.iter().map(|(section, keys)| (section.unwrap_or(DEFAULT_SECTION), keys));
