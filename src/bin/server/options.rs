@@ -271,3 +271,15 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
     found.map(|(_, value)| *value).ok_or_else(|| format!("must be {}", names()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_of_the_library_is_that_of_an_empty_configuration() {
+        let mut settings = Settings::parse("config.ini", "").unwrap();
+        let policy = policy(&mut settings, &Roster::parse("5").unwrap()).unwrap();
+        assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
+    }
+}
