@@ -73,11 +73,11 @@ case $mode in
             sent=$((sent + ${rows:-0}))
             winners=$(sed -n "s/^$client .*action: consulta_ganadores | result: success | cant_ganadores: //p" "$logs" | tr -d '\r')
             [ -n "$winners" ] || complain "$client: no winners received"
-            echo "  $client: ${rows:-unreadable} bets, ${winners:-no answer about} winners"
+            echo "  $client: bets: ${rows:-unreadable}, winners: ${winners:-no answer}"
         done
         stored=$(sed -n 's/^server .*action: apuesta_recibida | result: success | cantidad: \([0-9]*\).*/\1/p' "$logs" |
             awk '{ bets += $1 } END { print bets + 0 }')
-        echo "  server: $stored bets stored of $sent sent"
+        echo "  server: bets stored: $stored, sent: $sent"
         [ "$stored" -eq "$sent" ] || complain "stored and sent differ"
         [ "$(lines 'action: sorteo | result: success')" -eq 1 ] || complain "there was not one draw"
         ;;
@@ -92,7 +92,7 @@ esac
 grep -n 'result: fail' "$logs" && complain "there are failures in $logs"
 
 if [ "$bad" -eq 0 ]; then
-    echo "run_local_test: success, $count clients; see $logs"
+    echo "run_local_test: success, clients: $count; see $logs"
 else
     echo "run_local_test: fail; see $logs" >&2
 fi
