@@ -148,14 +148,20 @@ fn an_agency_that_came_and_went_without_a_stored_bet_is_gone_and_not_unseen() {
     assert_eq!(states(&watched.report())[2], Gone);
 }
 
-#[test]
-fn an_agency_is_lost_comes_back_and_is_excluded() {
+/// A hub of two agencies of which the first has stored a bet and is gone, and how long it may be gone before it is excluded.
+fn with_a_lost_agency() -> (Watched, Duration) {
     let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
     let grace = policy.loss_grace;
     let mut watched = Watched::new(2, policy);
     let one = watched.agency(1, "192.0.2.7:1");
     watched.say(one, &batch(Dialect::Native, 1, 0));
     watched.close(one);
+    (watched, grace)
+}
+
+#[test]
+fn an_agency_is_lost_comes_back_and_is_excluded() {
+    let (mut watched, grace) = with_a_lost_agency();
     watched.pass(SECOND);
     let report = watched.report();
     assert_eq!((report.agencies[0].state, report.agencies[0].lost_for), (AgencyState::Lost, Some(1.0)));
@@ -177,12 +183,7 @@ fn an_agency_is_lost_comes_back_and_is_excluded() {
 
 #[test]
 fn the_bets_of_an_excluded_agency_have_not_won() {
-    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
-    let grace = policy.loss_grace;
-    let mut watched = Watched::new(2, policy);
-    let one = watched.agency(1, "192.0.2.7:1");
-    watched.say(one, &batch(Dialect::Native, 1, 0));
-    watched.close(one);
+    let (mut watched, grace) = with_a_lost_agency();
     let two = watched.agency(2, "192.0.2.8:1");
     watched.say(two, &[batch(Dialect::Native, 2, 0), finish(Dialect::Native, 2)].concat());
     // It is lost, and then excluded.

@@ -35,13 +35,7 @@ fn turns() -> Vec<Vec<Change>> {
 
 /// What is committed before the first turn, and after each.
 fn expected_by_turn() -> Vec<Expected> {
-    let mut expected = vec![Expected::default()];
-    for turn in turns() {
-        let mut next = expected[expected.len() - 1].clone();
-        turn.iter().for_each(|change| next.apply(change));
-        expected.push(next);
-    }
-    expected
+    Expected::after_each(&turns())
 }
 
 /// Stores the turns from `first` up to `end`, until a call fails. Returns how many are acknowledged, and the error.

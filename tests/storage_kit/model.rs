@@ -55,6 +55,17 @@ impl Change {
 }
 
 impl Expected {
+    /// What is committed before the first turn, and after each.
+    pub fn after_each(turns: &[Vec<Change>]) -> Vec<Expected> {
+        let mut expected = vec![Expected::default()];
+        for turn in turns {
+            let mut next = expected[expected.len() - 1].clone();
+            turn.iter().for_each(|change| next.apply(change));
+            expected.push(next);
+        }
+        expected
+    }
+
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Batch(agency, bets) => {
