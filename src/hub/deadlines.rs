@@ -81,6 +81,7 @@ impl<K: Keep> Hub<K> {
         }
     }
 
+    /// Sees that the log names soon the agencies that parked queries wait for.
     pub(super) fn remind_of_pending(&mut self, now: Moment) {
         if !std::mem::replace(&mut self.reminders.pending, true) {
             self.reminders.timers.remind(Reminder::Pending, now + limits::PENDING_LOG_PERIOD);

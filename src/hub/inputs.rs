@@ -38,7 +38,7 @@ impl<K: Keep> Hub<K> {
         self.schedule(slot);
     }
 
-    /// Decodes what is here: first what was kept, then `input`.
+    /// Decodes the inbox, then `input`.
     pub(super) fn decode(&mut self, slot: usize, mut input: &[u8], now: Moment) {
         let detecting = matches!(self.connections[slot].session.phase, Phase::Detecting { .. });
         let mut inbox = self.connections.take_inbox(slot);
@@ -200,8 +200,8 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// After a half-close: nothing held, nothing to decode, nothing to send, so nothing to stay for. Whole frames may
-    /// be left in the inbox of a connection with deferred work, or whose peer does not read.
+    /// Ends a half-closed connection that waits for no reply and has nothing left to decode. Whole frames may be left in the
+    /// inbox of a connection with deferred work, or whose peer does not read.
     pub(super) fn end_if_nothing_is_left(&mut self, slot: usize, now: Moment) {
         let connection = &self.connections[slot];
         let waits = matches!(connection.session.phase, Phase::Paused(_));

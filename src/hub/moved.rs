@@ -34,7 +34,7 @@ impl Comparisons {
         Some(self.answers.remove(at).same)
     }
 
-    /// Whether a batch that repeats or contradicts one in flight has to do with other bets now.
+    /// Whether other hubs' bets are stored under this number, in the place of a batch that was in flight here.
     fn displaces(&self, agency: AgencyId, sequence: u64) -> bool {
         self.displaced.contains(&(agency, sequence)) && !mutants::is(Mutant::ForgetDisplaced)
     }
@@ -58,6 +58,7 @@ impl<K: Keep> Hub<K> {
         }
     }
 
+    /// Takes over what other hubs have stored of these agencies.
     fn learn_agencies(&mut self, agencies: &[Known]) {
         for Known { agency, standing, batches, bets } in agencies {
             let before = self.lottery.agency(*agency).map(|state| state.committed().standing);
@@ -105,7 +106,7 @@ impl<K: Keep> Hub<K> {
         self.apply_again(entries, now);
     }
 
-    /// What an outcome becomes by what is stored now. `follows`: its connection's numbers did not fit before it.
+    /// What an outcome becomes by what is stored now. `follows`: its connection is one of the [`Misnumbered`].
     fn decided_again(
         &mut self,
         entry: &Entry,

@@ -273,7 +273,7 @@ impl<K: Keep> Hub<K> {
             return;
         }
         let Connection { pending, session, .. } = &self.connections[slot];
-        // One that is not paused has decoded every whole frame, or goes on when its peer reads.
+        // A session that is not paused has decoded every whole frame, or decodes the rest when its peer reads.
         if *pending == 0 && (!session.is_reading() || session.half_closed) {
             self.resume(slot);
         }
@@ -287,7 +287,7 @@ impl<K: Keep> Hub<K> {
         self.defer(slot);
     }
 
-    /// Sees that what a connection has kept is decoded in the next turn.
+    /// Sees that the bytes in a connection's inbox are decoded in the next turn.
     pub(super) fn defer(&mut self, slot: usize) {
         let id = self.connections.id(slot);
         let connection = &mut self.connections[slot];

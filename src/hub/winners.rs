@@ -30,9 +30,7 @@ impl<K: Keep> Hub<K> {
         if self.lottery.draw_is_committed() || self.connections.parked() == 0 {
             return;
         }
-        let mut agencies: Vec<AgencyId> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).collect();
-        let more = agencies.len() > PENDING_NAMED_MAX;
-        agencies.truncate(PENDING_NAMED_MAX);
+        let (agencies, more) = first_named(self.lottery.pending());
         self.emit(&Event::DrawWaits { agencies: &agencies, more });
         self.remind_of_pending(now);
     }
@@ -48,9 +46,7 @@ impl<K: Keep> Hub<K> {
             let bets = stored(agency);
             Missing { agency, doing: self.doing(agency, bets), bets }
         };
-        let mut missing: Vec<Missing> = self.lottery.pending().take(PENDING_NAMED_MAX + 1).map(describe).collect();
-        let more = missing.len() > PENDING_NAMED_MAX;
-        missing.truncate(PENDING_NAMED_MAX);
+        let (missing, more) = first_named(self.lottery.pending().map(describe));
         if !missing.is_empty() {
             self.emit(&Event::DrawMisses { missing: &missing, more });
         }
@@ -152,4 +148,10 @@ impl<K: Keep> Hub<K> {
             self.cut(slot, now);
         }
     }
+}
+
+/// The first [`PENDING_NAMED_MAX`] of `all`, and whether there are more.
+fn first_named<T>(mut all: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let named = all.by_ref().take(PENDING_NAMED_MAX).collect();
+    (named, all.next().is_some())
 }

@@ -89,7 +89,9 @@ pub struct Reactor<K: Keep> {
     writable: Vec<ConnectionId>,
     /// There may be connections to accept: now, or after a pause for want of descriptors.
     accept: Accept,
+    /// Descriptors have run out, and no connection has been accepted since.
     accept_exhausted: bool,
+    /// What sockets are read into.
     scratch: Box<[u8]>,
     clock: Clock,
     tls: Option<Tls>,

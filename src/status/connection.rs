@@ -61,6 +61,13 @@ struct Asked {
     is_head: bool,
 }
 
+impl Asked {
+    /// An inbox of so many bytes that is no request: the answer to it is the connection's last.
+    fn unreadable(bytes: usize) -> Asked {
+        Asked { bytes, keep_alive: false, is_old: false, is_head: false }
+    }
+}
+
 /// Bytes to send: a head, or events, and a body behind it that answers share.
 #[derive(Debug, Default)]
 struct Outbox {
@@ -155,8 +162,7 @@ impl Connection {
                 refused
             }
             Parsed::Refused(response) => {
-                let bytes = self.inbox.len();
-                self.state = State::Asked(Asked { bytes, keep_alive: false, is_old: false, is_head: false });
+                self.state = State::Asked(Asked::unreadable(self.inbox.len()));
                 Some(response)
             }
         };
@@ -306,8 +312,7 @@ impl Connection {
         }
         match self.state {
             State::Reading if !self.inbox.is_empty() => {
-                let bytes = self.inbox.len();
-                self.state = State::Asked(Asked { bytes, keep_alive: false, is_old: false, is_head: false });
+                self.state = State::Asked(Asked::unreadable(self.inbox.len()));
                 self.answer(Response::line(408, "the request came too slowly"), now);
             }
             State::Streaming if !self.has_unsent() => {

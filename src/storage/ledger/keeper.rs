@@ -71,7 +71,7 @@ pub(super) struct Course {
     pub confirmed: usize,
     /// Nothing is sent before.
     pub retry_at: Option<Moment>,
-    /// The hub has not taken yet what takes turns back.
+    /// The hub has not been told yet that turns are taken back.
     pub untold: bool,
     /// Why the draw is to be held: each reason until it is known to be stored, one after another.
     pub holds: VecDeque<String>,
@@ -120,7 +120,9 @@ pub(super) enum Opening {
         /// So many hosts, one after another, have refused before they have said whether they lead.
         refusals: usize,
     },
+    /// The result, for [`Ledger::opened`].
     Done(Box<Result<Learned, LedgerError>>),
+    /// The caller has taken the result.
     Told,
 }
 

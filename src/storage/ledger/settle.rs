@@ -109,7 +109,7 @@ impl<N: Network> Ledger<N> {
         Ok(())
     }
 
-    /// A survey has read the whole draw: it is still the one that this hub has begun with.
+    /// Checks that the draw, which a survey has read, is the one that this hub has begun with.
     fn check_survey(&mut self, answer: &Answer) -> Result<(), LinkError> {
         let draw = self.options.draw;
         let agencies: Vec<AgencyId> = answer.known.iter().map(|known| known.agency).collect();
@@ -124,7 +124,8 @@ impl<N: Network> Ledger<N> {
         })
     }
 
-    /// A look has read all agencies that it was to read. A turn for one that is not there comes back for ever.
+    /// Checks that a look has read all agencies that it was to read: a turn for an agency that is not stored would be taken back
+    /// again and again.
     fn check_look(&mut self, answer: &Answer) -> Result<(), LinkError> {
         let is_read = |agency: &AgencyId| answer.known.iter().any(|known| known.agency == *agency);
         let Some(agency) = self.course.look.agencies().find(|agency| !is_read(agency)) else { return Ok(()) };
@@ -290,6 +291,7 @@ impl<N: Network> Ledger<N> {
     }
 }
 
+/// An agency after a turn that has done `head` to it.
 fn after(before: &Known, head: Option<&Head>) -> Known {
     let Some(head) = head else { return *before };
     Known {
