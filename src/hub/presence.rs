@@ -16,7 +16,7 @@ pub(super) struct Presence {
     reminded: HashMap<AgencyId, Moment>,
     /// The agencies that have been here.
     seen: HashSet<AgencyId>,
-    /// Of connections that spoke for several agencies by turns: the earlier ones, which are still here by them.
+    /// The agencies that a connection spoke for before its present one. It still counts as a connection of theirs.
     earlier: HashMap<ConnectionId, VecDeque<Earlier>>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Presence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Earlier {
     pub(super) agency: AgencyId,
-    /// Nothing of it was carried out yet that came by this connection.
+    /// No request of the agency that came by this connection was carried out yet.
     pub(super) greets: bool,
 }
 
@@ -99,9 +99,9 @@ struct Here {
     connections: u32,
     /// Those of them that are trusted: others only claim to be the agency's.
     known: u32,
-    /// Before this moment it does not count as lost, by those of its connections that are gone.
+    /// From when on it counts as lost, by those of its connections that are gone.
     lost_from: Moment,
-    /// The same by what was known before the first of them came.
+    /// The same, by those that were gone before the first of the present ones came.
     lost_from_before: Moment,
 }
 
@@ -151,8 +151,8 @@ impl Presence {
         self.here.get_mut(&agency).expect("an agency that is known has joined").known += 1;
     }
 
-    /// A connection of `agency` ended, by which alone it would count as lost from `lost_from` on; `known`: the agency was
-    /// known to be behind it. Where it was the last, says from when on it does, by all that there were.
+    /// A connection of `agency` ended. By this connection alone the agency counts as lost from `lost_from` on; `known`: the
+    /// agency was known to be behind it. Returns, after the last connection, from when on it counts as lost by all of them.
     pub(super) fn left(&mut self, agency: AgencyId, known: bool, lost_from: Moment) -> Option<Moment> {
         let here = self.here.get_mut(&agency).expect("an agency that leaves has joined");
         here.connections -= 1;
@@ -244,13 +244,12 @@ impl Presence {
         true
     }
 
-    /// Whether the reminder that has come up is the one that was waited for: an earlier one may have been wanted since
-    /// it was set.
+    /// Whether the reminder that has come up still counts: an earlier one may have replaced it.
     pub(super) fn is_due(&self, agency: AgencyId, now: Moment) -> bool {
         self.reminded.get(&agency).is_some_and(|at| *at <= now)
     }
 
-    /// A reminder of `agency` has come up, which has nothing to lose.
+    /// `agency` is not lost: drops what is kept of its absence.
     pub(super) fn forget(&mut self, agency: AgencyId) {
         self.reminded.remove(&agency);
         self.lost.remove(&agency);
