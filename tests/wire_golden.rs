@@ -5,6 +5,7 @@
 mod golden;
 
 use golden::Exchange;
+use loteria::limits::HEADER_BYTES_MAX;
 use loteria::lottery::{AgencyId, BatchError, Bet, BetError, BetSink, BetSource, RawBet, Refusal};
 use loteria::wire::detect::{Detection, detect};
 use loteria::wire::{
@@ -119,6 +120,21 @@ impl Inbox {
     fn requests(self) -> Vec<String> {
         assert!(!self.open || self.bytes.is_empty(), "{:?} is left over", self.bytes);
         self.requests
+    }
+}
+
+#[test]
+fn a_dialect_whose_frames_have_no_length_says_so() {
+    for (dialect, conversation) in golden::all() {
+        for (place, exchange) in conversation.exchanges.iter().enumerate() {
+            for len in HEADER_BYTES_MAX..exchange.frame.len().saturating_sub(1) {
+                let context = Context { frame_bytes_max: FRAME_BYTES_MAX, opening: place == 0, scanned: 0 };
+                let framing = dialect.frame(&exchange.frame[..len], &context);
+                let searches = framing == Framing::Incomplete { need: len + 1 };
+                let name = dialect.name();
+                assert!(!searches || dialect.server_rules().searches_for_end, "{name}: searches_for_end is false");
+            }
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl<K: Keep> Hub<K> {
                 break;
             }
             if !std::mem::take(&mut kept_only) {
-                inbox.top_up(&mut input, session.searches_for_end() || !session.is_reading());
+                inbox.top_up(&mut input, session.server_rules().searches_for_end || !session.is_reading());
             }
             let progress = self.apply_frames(slot, inbox.bytes(), inbox.scanned(), now);
             inbox.consume(progress);

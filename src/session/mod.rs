@@ -22,7 +22,7 @@ pub enum Phase {
     },
     /// Frames are decoded as they come.
     Speaking(Dialect),
-    /// A reply is held: for the turn's commit, or until the draw. Nothing is decoded meanwhile.
+    /// A reply comes first: after the turn's commit, or at the draw. Nothing is decoded meanwhile.
     Paused(Dialect),
     /// Nothing is decoded any more; what is queued is sent, then the connection is closed.
     Closing(Option<Dialect>),
@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// What the hub does differently in the dialect; the default while the dialect is not known.
+    /// Behaviour that the dialect needs from the hub; the default while the dialect is not known.
     pub fn server_rules(&self) -> ServerRules {
         self.dialect().map_or_else(ServerRules::default, Dialect::server_rules)
     }
@@ -108,11 +108,6 @@ impl Session {
     /// Whether frames are being decoded.
     pub fn is_reading(&self) -> bool {
         matches!(self.phase, Phase::Detecting { .. } | Phase::Speaking(_))
-    }
-
-    /// Whether the end of a frame has to be searched for, so that how many bytes it lacks is not known.
-    pub fn searches_for_end(&self) -> bool {
-        self.phase == Phase::Speaking(Dialect::Echo)
     }
 
     /// Takes the next step on `bytes`, which start where the last step's frame ended. `scanned` of them have

@@ -24,8 +24,13 @@ const BET_BYTES_MIN: usize = 20;
 const DOCUMENT_DIGITS: usize = 8;
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules =
-    ServerRules { in_flight: false, polls: true, reconnects: true, finish_before_agency: false };
+pub const SERVER_RULES: ServerRules = ServerRules {
+    in_flight: false,
+    polls: true,
+    reconnects: true,
+    finish_before_agency: false,
+    searches_for_end: false,
+};
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

@@ -9,8 +9,13 @@ use crate::limits;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
 
 /// Behaviour that this exchange needs from the hub.
-pub const SERVER_RULES: ServerRules =
-    ServerRules { in_flight: false, polls: false, reconnects: false, finish_before_agency: false };
+pub const SERVER_RULES: ServerRules = ServerRules {
+    in_flight: false,
+    polls: false,
+    reconnects: false,
+    finish_before_agency: false,
+    searches_for_end: true,
+};
 
 /// Where a line ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

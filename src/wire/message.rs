@@ -330,4 +330,6 @@ pub struct ServerRules {
     pub reconnects: bool,
     /// A finish may be received before the connection's agency is known; the query then names the agency.
     pub finish_before_agency: bool,
+    /// A frame has no length: its end is searched for, so that an incomplete frame takes all bytes that come.
+    pub searches_for_end: bool,
 }

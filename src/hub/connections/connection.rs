@@ -35,7 +35,7 @@ pub struct Peer {
 /// A frame of which not all has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// As what it is read.
+    /// The dialect that it is read in.
     pub dialect: Option<Dialect>,
     /// Bytes of it that are there.
     pub bytes: usize,
@@ -201,7 +201,7 @@ impl Connection {
     /// How much of its unfinished frame is there.
     pub(in crate::hub) fn unfinished(&self) -> Unfinished {
         let dialect = self.session.dialect();
-        let has_length = !self.session.searches_for_end() && self.inbox.need() > limits::HEADER_BYTES_MAX;
+        let has_length = !self.session.server_rules().searches_for_end && self.inbox.need() > limits::HEADER_BYTES_MAX;
         Unfinished { dialect, bytes: self.inbox.len(), length: has_length.then_some(self.inbox.need()) }
     }
 
