@@ -104,6 +104,7 @@ impl<K: Keep> Hub<K> {
         self.note(slot, outcome);
     }
 
+    /// Stages a batch if its number is the agency's next one, the agency may bet, and its bets are valid.
     fn store_batch(&mut self, slot: usize, batch: &Batch<Bets<'_>>, now: Moment) -> Outcome {
         let session = &mut self.connections[slot].session;
         if let (Some(awaited), Some(sequence)) = (session.awaiting_resend, batch.sequence) {

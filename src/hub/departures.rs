@@ -56,7 +56,7 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// A connection speaks for `agency` no longer; was that lost?
+    /// A connection speaks for `agency` no longer. Where it was the agency's last one, the agency may be lost.
     fn leave(&mut self, agency: AgencyId, left: Departure, now: Moment) {
         // Dialects that open a connection per message, or may, are lost by silence only.
         let reconnects = left.dialect.is_some_and(|dialect| dialect.server_rules().reconnects);
@@ -81,7 +81,7 @@ impl<K: Keep> Hub<K> {
         }
     }
 
-    /// Whether other hubs store in the same draw. Then none knows by itself which agencies are lost.
+    /// Whether other hubs store in the same draw. Then no hub knows by itself which agencies are lost.
     pub(super) fn shares_the_draw(&self) -> bool {
         !self.keeping.keeper.draws_here()
     }
