@@ -1,5 +1,6 @@
 //! What several layers ask of the operating system.
 
+use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -20,9 +21,20 @@ pub fn unwaited(path: &Path) -> i32 {
     not_a_file(path).map_or(0, |_| as_int(OFlags::NONBLOCK))
 }
 
-/// The name of this machine; empty where it has none.
-pub fn machine_name() -> String {
+/// What people call this machine; empty where the system does not say.
+pub fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// Random bytes, which tell one run of a program from every other one.
+///
+/// # Errors
+/// The system has none.
+pub fn run_id() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| io::Error::new(error.kind(), format!("/dev/urandom cannot be read: {error}")))?;
+    Ok(bytes)
 }
 
 /// Flags of open(2) as the standard library takes them.

@@ -1,11 +1,10 @@
 //! The connection to PostgreSQL, for the commands that read or write a draw there.
 
-use std::io::Read;
-
 use loteria::config::{ConfigError, LookedUp, Standbys};
 use loteria::operator::{Failure, Shared, Source, Stored};
 use loteria::reactor::{EngineHost, EngineNetwork, EngineTls};
 use loteria::storage::{EngineError, LedgerOptions, Password, Reader, Replicas};
+use loteria::system::run_id;
 
 /// A connection to the draw's leader.
 pub type EngineReader = Reader<EngineNetwork>;
@@ -27,7 +26,7 @@ pub fn connect(shared: &Shared, writes: bool) -> Result<EngineReader, Failure> {
         draw: postgres.draw,
         winning_number: *winning_number,
         roster: roster.clone(),
-        instance: random()?,
+        instance: run_id().map_err(|error| ConfigError(error.to_string()))?,
         name: "loteria".to_owned(),
         replicas: match postgres.standbys {
             Standbys::Required if writes => Replicas::Required,
@@ -52,12 +51,4 @@ pub fn source(stored: Stored) -> Result<Source<EngineNetwork>, Failure> {
         Stored::Files(store) => Ok(Source::Files(store)),
         Stored::Engine(shared) => Ok(Source::Engine(Box::new(connect(&shared, false)?), shared.postgres.place())),
     }
-}
-
-/// Tells this run from every other one.
-fn random() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| ConfigError(format!("/dev/urandom cannot be read: {error}")))?;
-    Ok(bytes)
 }

@@ -1,6 +1,6 @@
 //! A hub whose bets are in a PostgreSQL that it shares with other hubs.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use loteria::logging::{LogOutput, Value};
 use loteria::lottery::Lottery;
 use loteria::reactor::{Clock, EngineHost, EngineNetwork, EngineTls, StopSignals};
 use loteria::storage::{HostFound, Inspection, Keep, Learned, Ledger, LedgerOptions, Password, Replicas};
-use loteria::system;
+use loteria::system::{host_name, run_id};
 use loteria::timers::Moment;
 
 use super::Failure;
@@ -167,8 +167,8 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
         draw: postgres.draw,
         winning_number: options.winning_number,
         roster: options.roster.clone(),
-        instance: random()?,
-        name: format!("{}:{}", machine_name(), options.port),
+        instance: run_id()?,
+        name: hub_name(options.port),
         replicas: match postgres.standbys {
             Standbys::Required => Replicas::Required,
             Standbys::Trusted => Replicas::Trusted,
@@ -182,17 +182,10 @@ fn ledger_options(options: &Options, postgres: &PostgresOptions, hosts: Vec<Stri
     })
 }
 
-/// What people call this machine; the hub is told from others by it, and by its port.
-fn machine_name() -> String {
-    let name = system::machine_name();
-    if name.is_empty() { "hub".to_owned() } else { name }
-}
-
-/// What tells this run from every other one.
-fn random() -> std::io::Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
+/// The hub is told from others by its machine, and by its port.
+fn hub_name(port: u16) -> String {
+    let machine = host_name();
+    format!("{}:{port}", if machine.is_empty() { "hub" } else { &machine })
 }
 
 fn restored(options: &Options, learned: Learned) -> Lottery {

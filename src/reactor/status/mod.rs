@@ -36,7 +36,7 @@ use crate::status::facts::{Door, Gauges, TurnTimes};
 use crate::status::http::Response;
 use crate::status::{Answer, Status};
 use crate::storage::Keep;
-use crate::system;
+use crate::system::host_name;
 use crate::timers::Moment;
 
 /// The status service on real sockets.
@@ -82,7 +82,7 @@ impl StatusService {
             return None;
         }
         let mut names = places.names.clone();
-        names.push(system::machine_name());
+        names.push(host_name());
         Some(StatusService {
             status,
             doors,
