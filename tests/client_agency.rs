@@ -342,6 +342,28 @@ fn csv_and_case_id_say_nothing_of_sending_again() {
 }
 
 #[test]
+fn a_batch_whose_reply_has_not_come_is_said_to_be_in_doubt() {
+    for (replies, remains) in [
+        (0, "the first 10 are sent, and the hub may have stored them; the others remain"),
+        (1, "these bets are stored, the next 10 are sent, and the hub may have stored them; the others remain"),
+    ] {
+        let hub = FakeHub::new();
+        let running = agency_3(&hub, "binary", &rows(25, "\n")).start();
+        let mut peer = hub.accept();
+        for _ in 0..replies {
+            peer.binary_batch();
+            peer.write(&[0]);
+        }
+        peer.binary_batch();
+        running.signal("INT");
+        let ended = running.end();
+        let again = "starting again would send all bets again, which binary cannot tell from new ones";
+        let said = ended.said("upload");
+        assert!(said.last().unwrap().ends_with(&format!(" | warning: {remains}; {again}")), "{}", ended.log);
+    }
+}
+
+#[test]
 fn a_rejected_batch_stops_the_client_and_names_its_lines() {
     let hub = FakeHub::new();
     let running = agency_3(&hub, "binary", &rows(25, "\n")).start();
@@ -354,6 +376,8 @@ fn a_rejected_batch_stops_the_client_and_names_its_lines() {
     assert_eq!((ended.code, peer.rest().len()), (Some(1), 0));
     let said = ended.said("send_batch");
     assert!(said.last().unwrap().contains("result: fail | client_id: 3 | lines: 11-20 | error: "), "{}", ended.log);
+    let remains = ended.said("upload").last().unwrap().to_string();
+    assert!(remains.contains(" | warning: these bets are stored, the others remain; "), "no doubt: {remains}");
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub struct Tally {
     pub all: bool,
     /// Whether the hub has stored the finish.
     pub finished: bool,
+    /// How many more bets were sent, and may be stored: the reply did not come.
+    pub in_doubt: u64,
     /// The bets at the last line about the progress, and its time.
     told: (u64, Moment),
 }
@@ -104,15 +106,18 @@ impl Tally {
     /// whether there is something to correct first.
     pub fn remains(&self, dialect: Dialect, failed: bool) -> String {
         let rules = dialect.client_rules();
+        let doubt = format!("{} are sent, and the hub may have stored them; the others remain", self.in_doubt);
         let what = match (self.all, rules.batches_answered || self.finished) {
-            (false, _) if self.bets == 0 => "nothing is stored by this run yet",
+            (false, _) if self.bets + self.in_doubt == 0 => "nothing is stored by this run yet",
+            (false, _) if self.bets == 0 => &format!("the first {doubt}"),
             (true, true) => "every bet is stored, the winners remain",
             (true, false) => "every bet is sent, and the hub may not have stored all",
+            (false, true) if self.in_doubt > 0 => &format!("these bets are stored, the next {doubt}"),
             (false, true) => "these bets are stored, the others remain",
             (false, false) => "these bets are sent, and the hub may not have stored all; the others remain",
         };
         let when = if failed { "when the error above is corrected, " } else { "" };
-        match (rules.exactly_once, self.bets) {
+        match (rules.exactly_once, self.bets + self.in_doubt) {
             (true, _) => format!("{what}; {when}starting again goes on from here"),
             (false, 0) => format!("{what}; {when}starting again sends them"),
             (false, _) => {

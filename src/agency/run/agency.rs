@@ -46,7 +46,11 @@ impl Client<'_> {
         self.progress.show(self.config.id);
         self.tally = Some(Tally::default());
         let mut upload = Upload::new(self.plan(dialect, Goal::Winners), bets);
-        match self.upload(&mut upload, dialect)? {
+        let outcome = self.upload(&mut upload, dialect);
+        if let Some(tally) = &mut self.tally {
+            tally.in_doubt = upload.bets_in_doubt();
+        }
+        match outcome? {
             Outcome::Done { winners, doubt } => {
                 // The upload is over: what the log says of an early end would be wrong from here on.
                 self.tally = None;
@@ -132,7 +136,7 @@ impl Client<'_> {
     /// Logs what remains of an upload that has ended early.
     pub(super) fn say_what_remains(&self, job: &Job, worked: Result<(), Halt>) {
         let (Some(tally), Job::Agency { dialect, .. }, Err(halt)) = (self.tally, job, worked) else { return };
-        if halt == Halt::Signal || tally.bets > 0 {
+        if halt == Halt::Signal || tally.bets + tally.in_doubt > 0 {
             self.report.remains(&tally, *dialect, halt == Halt::Failed);
         }
     }

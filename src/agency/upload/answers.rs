@@ -239,6 +239,7 @@ impl<R: BetReader> Upload<R> {
                 let reason = if is_unsaid { format!("{reason}; {UNSAID}") } else { reason };
                 let (first_line, last_line) =
                     self.flights.get(index).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
+                self.sent = index;
                 self.fail(Failure::Rejected { first_line, last_line, reason });
             }
         }

@@ -59,6 +59,8 @@ const OTHER_BETS: &str = "they are not the bets that were sent before, batch.max
 struct Flight {
     made: Made,
     frame: Vec<u8>,
+    /// Whether it was sent whole on a connection that was lost, in a dialect that stores it again.
+    may_be_stored: bool,
 }
 
 /// The state of an upload.
@@ -186,6 +188,18 @@ impl<R: BetReader> Upload<R> {
         asked && self.pause.is_none() && self.outcome.is_none()
     }
 
+    /// How many bets were sent without a reply, in a dialect that would store them again: the hub may have stored them.
+    pub fn bets_in_doubt(&self) -> u64 {
+        let sent = self.sent_whole();
+        let in_doubt = self.flights.iter().enumerate().filter(|(index, flight)| flight.may_be_stored || *index < sent);
+        in_doubt.map(|(_, flight)| u64::from(flight.made.bets)).sum()
+    }
+
+    /// How many batches were sent whole on this connection and have no reply, in a dialect that would store them again.
+    fn sent_whole(&self) -> usize {
+        if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent }
+    }
+
     /// The size of the whole upload, in the unit of [`Event::Progress`]; 0 if it is not known.
     pub fn extent(&self) -> u64 {
         self.batcher.extent()
@@ -233,9 +247,11 @@ impl<R: BetReader> Upload<R> {
             self.fail_refused(self.not_resumable());
             return;
         }
-        let repeated = if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent };
-        let repeats: Vec<_> = self.flights.iter().take(repeated).map(|flight| flight.made.bets).collect();
-        self.events.extend(repeats.into_iter().map(|bets| Event::MayRepeat { bets }));
+        let repeated = self.sent_whole();
+        for flight in self.flights.iter_mut().take(repeated) {
+            flight.may_be_stored = true;
+            self.events.push_back(Event::MayRepeat { bets: flight.made.bets });
+        }
         if let Some(doubt) = self.doubt.as_ref().filter(|_| self.stage == Stage::Querying && lasted < LASTING) {
             // The hub that rejected the bets has also closed at the query, as it does to an agency that it does not know.
             self.fail_refused(format!("{doubt}, and closed the connection at the query: check the agency's number"));
@@ -407,7 +423,7 @@ impl<R: BetReader> Upload<R> {
     fn fly(&mut self, made: Made) {
         let mut frame = Vec::new();
         self.batcher.put(&made, self.sequence(made.index), &mut frame);
-        self.flights.push_back(Flight { made, frame });
+        self.flights.push_back(Flight { made, frame, may_be_stored: false });
     }
 
     fn send_unacknowledged(&mut self, made: &Made) {
