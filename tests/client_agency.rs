@@ -338,6 +338,8 @@ fn csv_and_case_id_say_nothing_of_sending_again() {
         assert_eq!(ended.code, Some(1));
         assert!(!ended.log.contains("sent again"), "{}", ended.log);
         assert!(ended.log.contains("error: the connection was lost, and "), "{}", ended.log);
+        let (said, why) = (ended.said("connect"), format!("server_address: {} | error: ", hub.address));
+        assert!(said.last().unwrap().contains(&why), "the reason of the loss: {}", ended.log);
     }
 }
 

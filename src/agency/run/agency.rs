@@ -293,7 +293,11 @@ impl Client<'_> {
         upload.lost(lasted);
         match upload.next() {
             Next::Connect { pause } => self.unreachable(loss, upload.losses(), pause, upload.dialect()),
-            Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
+            Next::Over => {
+                self.report.refused(&self.config.server_address, &loss.reason);
+                Ok(())
+            }
+            Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
         }
     }
 }
