@@ -177,7 +177,7 @@ pub fn encode(reply: &Reply<'_>, out: &mut Vec<u8>) -> After {
 /// The client's side.
 pub mod client {
     use super::{
-        AgencyId, Answer, BATCH, Cause, ClientRules, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet,
+        AgencyId, Answer, BATCH, Cause, ClientRules, ERROR, Expecting, FINISHED, HEADER_BYTES, Malformed, OK, QUERY, RawBet,
         Reader, Unrepresentable,
     };
     use crate::lottery::parse_number;
@@ -246,14 +246,15 @@ pub mod client {
             }
             (OK, Expecting::Finished) => Answer::Finished { all_stored: true, bets: None },
             (OK, Expecting::Stored | Expecting::Welcome) => Answer::Stored,
-            (_, Expecting::Winners) => Answer::NotDrawn,
-            (_, Expecting::Finished) => {
+            (ERROR, Expecting::Winners) => Answer::NotDrawn,
+            (ERROR, Expecting::Finished) => {
                 Answer::Error { cause: Cause::Unsaid, reason: "the hub refused the finish".to_owned() }
             }
-            (_, Expecting::Stored | Expecting::Welcome) => {
+            (ERROR, Expecting::Stored | Expecting::Welcome) => {
                 let reason = "the hub rejected the batch".to_owned();
                 Answer::Rejected { sequence: None, cause: Cause::Unsaid, reason }
             }
+            _ => return Err(Malformed("unknown status")),
         };
         Ok(Some((bytes.len() - reader.rest().len(), answer)))
     }

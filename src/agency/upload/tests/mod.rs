@@ -435,11 +435,12 @@ fn a_single_bet_is_stored_once_wherever_the_connection_is_cut_and_beside_other_b
 
 #[test]
 fn malformed_answers_close_the_connection() {
-    // In the others, a reply may begin with any byte.
-    for dialect in [Dialect::Text, Dialect::Csv, Dialect::Native] {
+    for (dialect, byte) in
+        [(Dialect::Text, 0), (Dialect::KeyValue, 0), (Dialect::Binary, b'S'), (Dialect::Csv, 0), (Dialect::Native, 0)]
+    {
         let mut upload = upload(dialect, &bets(5), 10);
         upload.connected();
-        assert!(upload.received(&[0; 64]).is_err(), "{dialect:?}");
+        assert!(upload.received(&[byte; 64]).is_err(), "{dialect:?}");
         upload.lost(Duration::ZERO);
         assert_eq!(Run::new().play(&mut upload, &mut Hub::new(dialect)), done(winners(&bets(5))), "{dialect:?}");
     }
