@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use common::machine;
 use common::{Hub, binary, binary_batch, binary_bet, hub};
@@ -238,6 +239,21 @@ fn a_restarted_hub_remembers_bets_finishes_and_the_draw() {
     peer.send(&binary(3, &[1], &[]));
     peer.expect(&winners(&[11]));
     assert_eq!(hub.count("action: sorteo"), 0, "the draw is not made again");
+}
+
+#[test]
+fn an_agency_that_the_store_has_cannot_leave_the_roster() {
+    let hub = hub().env("LOTTERY_AGENCIES", "4").start();
+    bet_and_finish(&hub, 2, 11, 7574);
+    let mut peer = hub.connect();
+    peer.send(&binary(2, &[3], &[]));
+    peer.expect(&[0]);
+    let folder = hub.kill();
+    for (agencies, has) in [("1", "bets of agency 2"), ("2", "the finish of agency 3")] {
+        let (code, _, err) = common::in_folder(Arc::clone(&folder)).env("LOTTERY_AGENCIES", agencies).run();
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains("[LOTTERY] AGENCIES = 1-") && err.ends_with(&format!("bets.csv holds {has}\n")), "{err}");
+    }
 }
 
 #[test]

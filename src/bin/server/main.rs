@@ -319,9 +319,10 @@ fn restore(options: &Options, recovered: Recovered) -> Result<Lottery, Failure> 
     }
     let mut lottery = Lottery::new(options.roster.clone(), winning_number);
     for (agency, state) in recovered.agencies {
+        let has = if state.bets == 0 { "the finish" } else { "bets" };
         lottery.restore(agency, state).map_err(|_| {
             let store = options.store.display();
-            ConfigError(format!("[LOTTERY] AGENCIES = {}: {store} holds bets of agency {agency}", options.roster))
+            ConfigError(format!("[LOTTERY] AGENCIES = {}: {store} holds {has} of agency {agency}", options.roster))
         })?;
     }
     if recovered.drawn.is_some() {
