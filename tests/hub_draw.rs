@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
 mod common;
+mod core_kit;
 
 use std::io::Read;
 use std::sync::Arc;
 
 use common::machine;
 use common::{Hub, binary, binary_batch, binary_bet, hub};
+use core_kit::batch;
+use core_kit::frames::{finish, hello};
+use loteria::lottery::Refusal;
+use loteria::wire::{Dialect, Rejection, Reply};
 
 /// Agency `agency` bets once on `number`, and finishes.
 fn bet_and_finish(hub: &Hub, agency: u32, document: u32, number: u32) {
@@ -253,6 +258,25 @@ fn an_agency_that_the_store_has_cannot_leave_the_roster() {
         let (code, _, err) = common::in_folder(Arc::clone(&folder)).env("LOTTERY_AGENCIES", agencies).run();
         assert_eq!(code, Some(2), "{err}");
         assert!(err.contains("[LOTTERY] AGENCIES = 1-") && err.ends_with(&format!("bets.csv holds {has}\n")), "{err}");
+    }
+}
+
+#[test]
+fn an_agency_that_joins_after_the_draw_is_too_late_for_bets_and_may_finish() {
+    let hub = hub().env("LOTTERY_AGENCIES", "1").start();
+    bet_and_finish(&hub, 1, 11, 7574);
+    let hub = common::in_folder(hub.kill()).env("LOTTERY_AGENCIES", "2").start();
+    let mut peer = hub.connect();
+    peer.send(&[hello(2), batch(Dialect::Native, 2, 0), finish(Dialect::Native, 2)].concat());
+    let late = Rejection::Refused(Refusal::Drawn);
+    for reply in [
+        Reply::Welcome { next: 0 },
+        Reply::Rejected { sequence: 0, why: late },
+        Reply::Finished { batches: 0, bets: 0, all_stored: false },
+    ] {
+        let mut bytes = Vec::new();
+        let _ = Dialect::Native.encode(&reply, &mut bytes);
+        peer.expect(&bytes);
     }
 }
 

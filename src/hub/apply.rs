@@ -217,12 +217,13 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Whether a finish or a query comes before a rejected batch has come again: the agency would end without it.
-    /// Agencies whose finish is committed are exempt. A finish that is not, on another connection, does not count: a full
-    /// disk may take it back, and this one would be applied in its place.
+    /// Agencies whose finish is committed are exempt, and so are all after the draw. A finish that is not committed, on another
+    /// connection, does not count: a full disk may take it back, and this one would be applied in its place.
     fn overtakes(&self, slot: usize) -> bool {
         let session = &self.connections[slot].session;
         let agency = session.agency.and_then(|agency| self.lottery.agency(agency).ok());
         session.awaiting_resend.is_some()
+            && !self.lottery.draw_is_committed()
             && agency.is_some_and(|agency| agency.committed().standing == Standing::Betting)
             && !mutants::is(Mutant::FinishOverRejected)
     }
