@@ -46,11 +46,7 @@ impl Client<'_> {
         self.progress.show(self.config.id);
         self.tally = Some(Tally::default());
         let mut upload = Upload::new(self.plan(dialect, Goal::Winners), bets);
-        let outcome = self.upload(&mut upload, dialect);
-        if let Some(tally) = &mut self.tally {
-            tally.in_doubt = upload.bets_in_doubt();
-        }
-        match outcome? {
+        match self.upload(&mut upload, dialect)? {
             Outcome::Done { winners, doubt } => {
                 // The upload is over: what the log says of an early end would be wrong from here on.
                 self.tally = None;
@@ -144,6 +140,21 @@ impl Client<'_> {
     /// Runs an upload to its outcome.
     pub(super) fn upload<R: BetReader>(&mut self, upload: &mut Upload<R>, dialect: Dialect) -> Result<Outcome, Halt> {
         let began = Instant::now();
+        let outcome = self.drive(upload, dialect, began);
+        // A signal may have come behind a reply.
+        self.tell(upload, dialect, began);
+        if let Some(tally) = &mut self.tally {
+            tally.in_doubt = upload.bets_in_doubt();
+        }
+        outcome
+    }
+
+    fn drive<R: BetReader>(
+        &mut self,
+        upload: &mut Upload<R>,
+        dialect: Dialect,
+        began: Instant,
+    ) -> Result<Outcome, Halt> {
         let mut pause_over = None;
         let mut pace = Pace::new(self.waiter.now());
         loop {
