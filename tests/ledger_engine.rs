@@ -385,6 +385,23 @@ fn what_a_person_has_to_mend_is_said_in_one_line() {
 }
 
 #[test]
+fn a_lock_that_another_session_holds_is_what_is_wrong_until_the_turn_is_committed() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    engine.ask(
+        "CREATE FUNCTION locked() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'locked' USING ERRCODE = '55P03'; END $$;
+         CREATE TRIGGER locked BEFORE INSERT ON loteria.batches FOR EACH ROW EXECUTE FUNCTION locked()",
+    );
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    let turn = desk.submit();
+    let why = desk.wait_for("what is wrong", |desk| desk.ledger.trouble().map(str::to_owned));
+    assert!(why.contains("(55P03): another session holds a lock"), "{why}");
+    engine.ask("DROP TRIGGER locked ON loteria.batches");
+    desk.committed(turn);
+    assert_eq!(desk.ledger.trouble(), None);
+}
+
+#[test]
 fn hosts_are_tried_until_one_leads() {
     let Some(engine) = Engine::start() else { return };
     let hosts = vec![address_of_nothing().to_string(), engine.address.to_string()];

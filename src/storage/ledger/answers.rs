@@ -109,6 +109,9 @@ pub(super) struct Stored {
     pub checksum: u32,
 }
 
+/// The SQLSTATE of a statement that has waited for a lock for `lock_timeout`.
+const LOCK_TIMEOUT: &str = "55P03";
+
 /// An error or a notice of the engine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerError {
@@ -153,11 +156,16 @@ impl ServerError {
         self.severity == "WARNING" && !matches!(self.routine.as_str(), "GetNewTransactionId" | "GetNewMultiXactId")
     }
 
+    /// Whether another session has held a lock for too long. It may hold it for ever.
+    pub fn is_locked_out(&self) -> bool {
+        self.code == LOCK_TIMEOUT
+    }
+
     /// What a failed turn means.
     pub fn kind(&self) -> ErrorKind {
         match self.code.as_str() {
             "23514" if self.constraint == "turn_is_whole" => ErrorKind::Moved,
-            "40001" | "40P01" | "55P03" => ErrorKind::Again,
+            "40001" | "40P01" | LOCK_TIMEOUT => ErrorKind::Again,
             "53100" | "53200" | "53400" => ErrorKind::Full,
             "25006" | "57P01" | "57P02" | "57P03" => ErrorKind::NoLeader,
             _ if self.ends_the_connection() => ErrorKind::NoLeader,
@@ -168,7 +176,11 @@ impl ServerError {
 
 impl std::fmt::Display for ServerError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PostgreSQL says: {} ({})", self.message, self.code)
+        write!(f, "PostgreSQL says: {} ({})", self.message, self.code)?;
+        if self.is_locked_out() {
+            f.write_str(": another session holds a lock: pg_stat_activity and pg_blocking_pids() there say which")?;
+        }
+        Ok(())
     }
 }
 

@@ -62,6 +62,7 @@ impl<N: Network> Ledger<N> {
                 return Err(LinkError::Mend(LedgerError::Schema { host, database, reason }));
             }
             ErrorKind::Person | ErrorKind::Full => self.log_trouble(None, &error.to_string()),
+            ErrorKind::Again if error.is_locked_out() => self.log_trouble(None, &error.to_string()),
             ErrorKind::Moved | ErrorKind::Again => {}
         }
         if what == What::Hold {
