@@ -373,7 +373,7 @@ fn what_a_person_has_to_mend_is_said_in_one_line() {
     let mut desk = Desk::open(&engine, 2);
     engine.ask("REVOKE INSERT ON loteria.batches FROM loteria");
     let line = refused(options(&engine, 3));
-    assert!(line.contains("permission denied for table batches") && line.contains("grants"), "{line}");
+    assert!(line.contains("it lacks INSERT on batches: ") && line.contains("grants"), "{line}");
     // A hub that runs waits for the person.
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     let turn = desk.submit();
@@ -382,6 +382,35 @@ fn what_a_person_has_to_mend_is_said_in_one_line() {
     desk.wait_for("the refusal", denied);
     engine.ask("GRANT INSERT ON loteria.batches TO loteria");
     desk.committed(turn);
+}
+
+#[test]
+fn a_schema_that_is_not_whole_is_refused_before_anything_is_written() {
+    let Some(engine) = Engine::start() else { return };
+    let broken = [
+        ("ALTER TABLE loteria.instances DROP CONSTRAINT turn_is_whole", "it lacks turn_is_whole on instances: "),
+        (
+            "ALTER TABLE loteria.batches DROP CONSTRAINT batches_pkey",
+            "it lacks PRIMARY KEY (draw, agency, batch) on batches: ",
+        ),
+        ("ALTER TABLE loteria.agencies ALTER batches TYPE int", "it lacks agencies.batches bigint: "),
+        ("ALTER TABLE loteria.draws DROP COLUMN held", "it lacks draws.held text: "),
+        ("REVOKE UPDATE ON loteria.draws FROM loteria", "it lacks UPDATE on draws: "),
+        (
+            "ALTER ROLE loteria SET default_transaction_read_only = on",
+            "default_transaction_read_only = on: it must be off",
+        ),
+    ];
+    for (breaks, said) in broken {
+        engine.ask(breaks);
+        let line = Desk::try_open(options(&engine, 1)).1.unwrap_err().to_string();
+        assert!(line.contains(said), "{breaks}: {line}");
+        assert_eq!(engine.ask("SELECT count(*) FROM loteria.draws"), "0", "{breaks}");
+        engine.ask("DROP SCHEMA loteria CASCADE; ALTER ROLE loteria RESET ALL");
+        engine.make_schema();
+    }
+    engine.ask("ALTER TABLE loteria.draws ADD COLUMN remark text");
+    Desk::open(&engine, 1);
 }
 
 #[test]

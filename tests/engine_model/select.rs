@@ -92,6 +92,9 @@ impl Item {
     /// What the server says of itself; `None`: the model does not know it.
     pub fn of_server(&self, settings: Settings) -> Option<Value> {
         let on = |value| if value { "on" } else { "off" };
+        if self.has("string_agg(needed") {
+            return Some(Value::Null);
+        }
         let text = if self.has("pg_is_in_recovery") {
             let text = if settings.in_recovery { "true" } else { "false" };
             return Some(if self.oid() == 25 { Value::text(text) } else { Value::Bool(settings.in_recovery) });
@@ -107,6 +110,8 @@ impl Item {
             "UTF8".to_owned()
         } else if self.has("synchronous_commit") {
             "on".to_owned()
+        } else if self.has("transaction_read_only") {
+            "off".to_owned()
         } else if self.has("default_transaction_isolation") {
             "read committed".to_owned()
         } else if self.has("version") {

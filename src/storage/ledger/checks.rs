@@ -13,6 +13,10 @@ pub(super) const SETTINGS: &str = "SELECT pg_is_in_recovery()::text, current_set
 /// Asked once the engine is known to be the leader.
 pub(super) const FORMAT: &str = "SELECT version::text FROM loteria.format";
 
+/// Asked before a hub makes the draw: what it needs of the schema and does not find there (columns with their types, keys, rights
+/// of its role), `NULL` where nothing is missing; and whether it may not write.
+pub(super) const NEEDS: &str = include_str!("needs.sql");
+
 /// The oldest version that has all the session's settings.
 const VERSION_MIN: u32 = 140_000;
 
@@ -62,6 +66,21 @@ pub(super) fn format(mut row: Columns<'_>, host: &str, options: &LedgerOptions) 
     }
     let (host, database, format) = (host.to_owned(), options.database.clone(), format.to_owned());
     Err(LinkError::Mend(LedgerError::Format { host, database, format }))
+}
+
+/// # Errors
+/// The schema is not whole, the role lacks a right, or the database takes no writes.
+pub(super) fn needs(mut row: Columns<'_>, host: &str, options: &LedgerOptions) -> Result<(), LinkError> {
+    let host = host.to_owned();
+    if let Some(missing) = row.optional_text()? {
+        let (database, reason) = (options.database.clone(), format!("it lacks {missing}"));
+        return Err(LinkError::Mend(LedgerError::Schema { host, database, reason }));
+    }
+    let value = row.text()?.to_owned();
+    if value == "off" {
+        return Ok(());
+    }
+    Err(LinkError::Mend(LedgerError::Setting { host, setting: "default_transaction_read_only", value, wanted: "off" }))
 }
 
 /// What an error at the start means.

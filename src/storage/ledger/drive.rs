@@ -55,7 +55,7 @@ impl<N: Network> Ledger<N> {
     /// Whether the start takes longer than that of a host that works. From the fence on there is no such time: a commit may
     /// wait for a standby as long as that takes.
     fn is_late(&self, link: &Link) -> bool {
-        let starts = matches!(link.stage, Stage::Authentication | Stage::Checks | Stage::Format);
+        let starts = matches!(link.stage, Stage::Authentication | Stage::Checks | Stage::Format | Stage::Needs);
         starts && link.began.until(self.now) >= limits::ENGINE_START_PATIENCE
     }
 
@@ -81,7 +81,7 @@ impl<N: Network> Ledger<N> {
                 continue;
             }
             link.start(&message, &self.options)?;
-            link.go_ahead(&self.options)?;
+            link.go_ahead()?;
             if let Some(fenced) = link.fenced() {
                 self.note_open(link, fenced);
             }
@@ -135,7 +135,7 @@ impl<N: Network> Ledger<N> {
         }
         self.links.main = self.links.second.take();
         if let Some(link) = &mut self.links.main
-            && let Err(error) = link.go_ahead(&self.options)
+            && let Err(error) = link.go_ahead()
         {
             self.lose_main(&error);
         }

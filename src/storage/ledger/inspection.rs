@@ -6,6 +6,7 @@ use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
 use super::answers::{Columns, ServerError};
+use super::checks;
 use super::link::Link;
 use super::network::Network;
 use super::options::{LedgerError, LedgerOptions};
@@ -43,6 +44,8 @@ struct Looked {
     /// The connection, as long as there is more to ask.
     link: Option<Link>,
     found: HostFound,
+    /// Whether it has what a hub needs.
+    is_fit: bool,
     /// What the leader says of the draw, in words: before its answer, that it has none.
     draw: &'static str,
     /// Whether it has said all.
@@ -57,7 +60,7 @@ impl Inspection {
                 Ok(link) => (Some(link), HostFound::Silent),
                 Err(error) => (None, HostFound::Away(error.to_string())),
             };
-            Looked { link, found, draw: "not there yet, the first start makes it", is_done: false }
+            Looked { link, found, is_fit: false, draw: "not there yet, the first start makes it", is_done: false }
         };
         let hosts = (0..options.hosts.len()).map(begin).collect();
         Inspection { options, hosts, until: now + limits::ENGINE_START_PATIENCE }
@@ -98,7 +101,7 @@ impl Inspection {
 }
 
 impl Looked {
-    /// Goes on up to the checks of a start, and then asks for the draw.
+    /// Goes on up to the checks of a start, and then asks for what a hub needs and for the draw.
     fn go_on(&mut self, options: &LedgerOptions, network: &mut impl Network, now: Moment) -> Result<(), LinkError> {
         let Some(link) = &mut self.link else { return Ok(()) };
         link.flush(network)?;
@@ -107,6 +110,10 @@ impl Looked {
             if link.stage == Stage::Checked {
                 #[expect(clippy::wildcard_enum_match_arm, reason = "PostgreSQL may send any message")]
                 match message {
+                    Message::DataRow(row) if !self.is_fit => {
+                        checks::needs(Columns::of(&row), &options.hosts[link.host], options)?;
+                        self.is_fit = true;
+                    }
                     Message::DataRow(row) => {
                         compare(Columns::of(&row), options)?;
                         self.draw = "as configured";
@@ -121,7 +128,7 @@ impl Looked {
             }
             link.start(&message, options)?;
             if link.stage == Stage::Checked {
-                frontend::query(&draw_of(options.draw), &mut link.out)?;
+                frontend::query(&format!("{}; {}", checks::NEEDS, draw_of(options.draw)), &mut link.out)?;
             }
         }
         if !self.is_done {

@@ -209,6 +209,7 @@ impl Link {
                 Ok(())
             }
             Stage::Format => checks::format(columns, &options.hosts[self.host], options),
+            Stage::Needs => checks::needs(columns, &options.hosts[self.host], options),
             Stage::Fence => {
                 self.fenced = Some(Fenced { epoch: columns.long()?, turn: columns.long()? });
                 Ok(())
@@ -236,6 +237,10 @@ impl Link {
                 return Err(LinkError::Mend(LedgerError::Format { host, database, format: "none".to_owned() }));
             }
             Stage::Format => Stage::Checked,
+            Stage::Needs => {
+                frontend::query(&start::make_draw(options), &mut self.out)?;
+                Stage::Draw
+            }
             Stage::Draw => {
                 statements::prepare_all(&mut self.out);
                 Stage::Prepare
@@ -260,10 +265,10 @@ impl Link {
     ///
     /// # Errors
     /// None that can happen: names are checked before.
-    pub fn go_ahead(&mut self, options: &LedgerOptions) -> Result<(), LinkError> {
+    pub fn go_ahead(&mut self) -> Result<(), LinkError> {
         if self.stage == Stage::Checked {
-            frontend::query(&start::make_draw(options), &mut self.out)?;
-            self.stage = Stage::Draw;
+            frontend::query(checks::NEEDS, &mut self.out)?;
+            self.stage = Stage::Needs;
         }
         Ok(())
     }

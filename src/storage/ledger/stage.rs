@@ -48,6 +48,8 @@ pub(super) enum Stage {
     Format,
     /// It could be used: it waits for the word to go on.
     Checked,
+    /// Is the schema whole, and may it be written?
+    Needs,
     /// The draw's rows are made where they are missing.
     Draw,
     /// Statements are prepared.
