@@ -431,6 +431,18 @@ fn a_lock_that_another_session_holds_is_what_is_wrong_until_the_turn_is_committe
 }
 
 #[test]
+fn a_time_limit_of_the_role_ends_no_session() {
+    let Some(engine) = Engine::start() else { return };
+    engine.ask("ALTER ROLE loteria SET idle_session_timeout = '100ms'");
+    let mut desk = Desk::open(&engine, 1);
+    for _ in 0..2 {
+        desk.settled.clear();
+        desk.wait_for("a survey", |desk| (!desk.settled.is_empty()).then_some(()));
+    }
+    assert_eq!(engine.ask("SELECT epoch FROM loteria.instances"), "1");
+}
+
+#[test]
 fn hosts_are_tried_until_one_leads() {
     let Some(engine) = Engine::start() else { return };
     let hosts = vec![address_of_nothing().to_string(), engine.address.to_string()];

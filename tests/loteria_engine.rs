@@ -303,6 +303,18 @@ fn a_draw_that_is_held_is_released_by_a_person_and_then_made() {
 }
 
 #[test]
+fn settings_of_the_role_do_not_change_what_is_written() {
+    let Some(engine) = Engine::start() else { return };
+    engine.ask("ALTER ROLE loteria SET standard_conforming_strings = off");
+    let folder = folder_for(&engine);
+    let _desk = Desk::open(&engine, 1);
+    engine.ask("UPDATE loteria.draws SET held = 'see C:\\log''s end\\'");
+    let out = done(folder.path(), &["release-draw", "--yes"]);
+    assert!(out.starts_with("draw 1 was held: see C:\\log's end\\\n"), "{out}");
+    assert_eq!(engine.ask("SELECT held IS NULL FROM loteria.draws"), "t");
+}
+
+#[test]
 fn a_draw_that_is_held_for_another_reason_meanwhile_is_not_said_to_be_released() {
     let Some(engine) = Engine::start() else { return };
     let folder = folder_for(&engine);

@@ -8,7 +8,7 @@ use postgres_protocol::message::frontend;
 use super::options::LedgerOptions;
 
 /// What holds for the whole session. The last three make the engine notice a hub that is dead, whose locks then go.
-const SESSION: [(&str, &str); 12] = [
+const SESSION: [(&str, &str); 14] = [
     ("client_encoding", "UTF8"),
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
@@ -17,6 +17,8 @@ const SESSION: [(&str, &str); 12] = [
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "10s"),
     ("statement_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("standard_conforming_strings", "on"),
     ("client_min_messages", "warning"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_user_timeout", "10000"),
