@@ -6,13 +6,14 @@ mod engine_kit;
 mod loteria_kit;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use engine_kit::desk::Desk;
 use engine_kit::{Bets, Engine, PASSWORD, address_of_nothing, batch, rows_of};
 use loteria::lottery::AgencyId;
 use loteria::storage::{Keep, Options, OsDisk, Place, Store};
-use loteria_kit::loteria;
+use loteria_kit::{command, loteria};
 
 /// The configuration of a hub over the engine; `lottery` are lines of the section `LOTTERY`.
 fn configure(folder: &Path, hosts: &str, password: &str, lottery: &str) {
@@ -271,6 +272,39 @@ fn an_import_is_not_among_the_hubs() {
         (!hubs.is_empty()).then_some(hubs)
     });
     assert_eq!(hubs.into_iter().map(|hub| hub.name).collect::<Vec<_>>(), ["hub 1"]);
+}
+
+#[test]
+fn an_export_that_a_signal_ends_leaves_no_rows() {
+    let Some(engine) = Engine::start() else { return };
+    let folder = folder_for(&engine);
+    let folder = folder.path();
+    drop(Desk::open(&engine, 1));
+    engine.ask("UPDATE loteria.draws SET held = 'until the end'");
+    std::thread::scope(|scope| {
+        // The export waits for the table.
+        scope.spawn(|| {
+            engine.ask(
+                "BEGIN; LOCK TABLE loteria.batches;
+                 DO $$ BEGIN
+                   WHILE (SELECT held FROM loteria.draws) IS NOT NULL AND clock_timestamp() < now() + '1min'::interval LOOP
+                     PERFORM pg_sleep(0.005);
+                   END LOOP;
+                 END $$; COMMIT",
+            )
+        });
+        let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'loteria.batches'::regclass AND NOT granted = ";
+        while engine.ask(&format!("{locks} false")) == "0" {}
+        let mut export = command(folder, &["export", "out.csv"]).spawn().unwrap();
+        while engine.ask(&format!("{locks} true")) == "0" {}
+        let files = || fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(files().len(), 3, "the part, the configuration and the password: {:?}", files());
+        rustix::process::kill_process(rustix::process::Pid::from_child(&export), rustix::process::Signal::TERM)
+            .unwrap();
+        assert_eq!(export.wait().unwrap().signal(), Some(15));
+        assert_eq!(files().len(), 2, "{:?}", files());
+        engine.ask("UPDATE loteria.draws SET held = NULL");
+    });
 }
 
 #[test]

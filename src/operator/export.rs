@@ -3,6 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::failure::Failure;
 use super::source::Source;
@@ -75,7 +80,9 @@ impl PartOf<'_> {
         write: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
         failed: impl Fn(io::Error) -> Failure,
     ) -> Result<T, Failure> {
-        let part = File::create_new(&self.part).map_err(|error| Failure::File { file: self.part.clone(), error })?;
+        let refused = |error| Failure::File { file: self.part.clone(), error };
+        remove_at_signal(self.part.clone()).map_err(refused)?;
+        let part = File::create_new(&self.part).map_err(refused)?;
         let mut rows = BufWriter::new(part);
         let filled = write(&mut rows).and_then(|done| {
             rows.get_ref().sync_all().map_err(&failed)?;
@@ -87,4 +94,16 @@ impl PartOf<'_> {
         }
         filled
     }
+}
+
+/// Has a signal that ends the program remove the file first, whatever the program waits for then. A file that was renamed stays.
+fn remove_at_signal(part: PathBuf) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let _it_may_not_be_there = fs::remove_file(part);
+            let _the_signal_ends_the_program = emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
 }
