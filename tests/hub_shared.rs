@@ -187,6 +187,37 @@ fn a_client_that_can_go_on_elsewhere_is_parted_with_whenever_it_waits_for_a_post
     eventually("the second one is, too", || hub.count(parted) == 2);
 }
 
+#[test]
+fn batches_in_flight_of_an_agency_that_is_excluded_elsewhere_are_too_late_and_no_gap() {
+    let Some(engine) = Engine::start() else { return };
+    let hub = shared(&engine).start();
+    let mut peer = hub.connect();
+    let mut hello = Vec::new();
+    Dialect::Native.put_hello(AgencyId(1), &mut hello);
+    peer.send(&[hello, native_batch(1, 0)].concat());
+    hub.wait_for("action: apuesta_recibida | result: success");
+    std::thread::scope(|scope| {
+        // Another session has the agency's row, and excludes the agency once a turn of the hub's waits for it.
+        scope.spawn(|| {
+            engine.ask(
+                "BEGIN; SELECT FROM loteria.agencies WHERE agency = 1 FOR UPDATE; LOCK TABLE loteria.format;
+                 DO $$ BEGIN
+                   WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'loteria' AND wait_event_type = 'Lock') LOOP
+                     PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+                   END LOOP;
+                 END $$;
+                 UPDATE loteria.agencies SET standing = 'excluded' WHERE agency = 1; COMMIT",
+            )
+        });
+        let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'loteria.format'::regclass";
+        while engine.ask(locks) == "0" {}
+        peer.send(&[1, 2, 3].map(|number| native_batch(1, number)).concat());
+    });
+    hub.wait_for("reason: the agency was excluded from the draw");
+    let (_, log) = hub.terminate();
+    assert!(!log.contains("gap in the sequence"), "{log}");
+}
+
 /// A batch of one bet.
 fn native_batch(agency: u32, number: u64) -> Vec<u8> {
     let bet = Bet::from_text(b"Ana", b"Paz", b"30904465", b"1999-03-17", b"1").unwrap();

@@ -177,7 +177,7 @@ impl<K: Keep> Hub<K> {
             if comparisons.take(agency, sequence) == Some(false) {
                 comparisons.displaced.insert((agency, sequence));
             }
-            return self.gap(id);
+            return if self.follows_late(id, sequence) { Outcome::Dropped } else { self.gap(id) };
         }
         if numbered && sequence < next {
             self.keeping.keeper.stage_again(None);
@@ -255,6 +255,12 @@ impl<K: Keep> Hub<K> {
             }
         }
         Outcome::Rejected { agency: Some(agency), sequence, count, why: refusal.into() }
+    }
+
+    /// Whether the connection was told that a batch before this one is too late, which says all.
+    fn follows_late(&self, id: Option<ConnectionId>, sequence: u64) -> bool {
+        let session = id.and_then(|id| self.connections.by_id(id)).map(|connection| &connection.session);
+        session.is_some_and(|it| !it.in_conflict && it.awaiting_resend.is_some_and(|awaited| sequence > awaited))
     }
 
     /// Ends the connection: its client says hello again, and learns the next number.
