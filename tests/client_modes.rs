@@ -247,6 +247,11 @@ fn a_wrong_value_is_one_line_on_standard_error_and_exit_2() {
             client().file("own.csv", "").arg("--data").arg("own.csv").arg("--winners").arg("absent/w.csv"),
             "client: winners is 'absent/w.csv': there is no such folder",
         ),
+        (
+            // Not even root may make files there.
+            client().file("own.csv", "").arg("--data").arg("own.csv").arg("--winners").arg("/proc/sys/w.csv"),
+            "client: winners is '/proc/sys/w.csv': no file can be made in its folder: ",
+        ),
     ] {
         let ended = start.run();
         assert_eq!((ended.code, ended.log.as_str()), (Some(2), ""), "{}", ended.errors);

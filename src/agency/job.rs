@@ -1,8 +1,10 @@
 //! The client's job, from a checked configuration.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
 
 use super::bet_reader::field_of;
 use crate::config::ConfigError;
@@ -125,14 +127,18 @@ fn readable(data: &Path) -> Result<(), ConfigError> {
 /// Checks the place of the winners' file before the work begins rather than after it.
 ///
 /// # Errors
-/// The folder is missing, or a folder has the file's name.
+/// The folder is missing or may not be written, or a folder has the file's name.
 fn writable(winners: &Path) -> Result<(), ConfigError> {
     let folder = winners.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = |what: &str| Err(ConfigError(format!("winners is '{}': {what}", winners.display())));
     if !folder.is_dir() {
         return wrong("there is no such folder; make it, or correct the path");
     }
-    if winners.is_dir() { wrong("it is a folder") } else { Ok(()) }
+    if winners.is_dir() {
+        return wrong("it is a folder");
+    }
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .or_else(|error| wrong(&format!("no file can be made in its folder: {}", io::Error::from(error))))
 }
 
 #[cfg(test)]
