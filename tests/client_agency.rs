@@ -345,9 +345,13 @@ fn csv_and_case_id_say_nothing_of_sending_again() {
 
 #[test]
 fn a_batch_whose_reply_has_not_come_is_said_to_be_in_doubt() {
-    for (replies, remains) in [
-        (0, "the first 10 are sent, and the hub may have stored them; the others remain"),
-        (1, "these bets are stored, the next 10 are sent, and the hub may have stored them; the others remain"),
+    for (replies, stored, remains) in [
+        (0, "bets: 0 | done: 0%", "the first 10 are sent, and the hub may have stored them; the others remain"),
+        (
+            1,
+            "bets: 10 | done: 39%",
+            "these bets are stored, the next 10 are sent, and the hub may have stored them; the others remain",
+        ),
     ] {
         let hub = FakeHub::new();
         let running = agency_3(&hub, "binary", &rows(25, "\n")).start();
@@ -361,7 +365,8 @@ fn a_batch_whose_reply_has_not_come_is_said_to_be_in_doubt() {
         let ended = running.end();
         let again = "starting again would send all bets again, which binary cannot tell from new ones";
         let said = ended.said("upload");
-        assert!(said.last().unwrap().ends_with(&format!(" | warning: {remains}; {again}")), "{}", ended.log);
+        let end = format!(" | {stored} | warning: {remains}; {again}");
+        assert!(said.last().unwrap().ends_with(&end), "{}", ended.log);
     }
 }
 

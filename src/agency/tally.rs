@@ -61,6 +61,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Nothing is stored yet of a source of this extent.
+    pub fn new(extent: u64) -> Tally {
+        Tally { part: (0, extent), ..Tally::default() }
+    }
+
     /// Counts `bets` more, up to `position` of `extent`.
     pub fn add(&mut self, bets: u64, position: u64, extent: u64) {
         self.bets += bets;
@@ -77,7 +82,7 @@ impl Tally {
 
     /// The hub has none of the bets any more.
     pub fn forget(&mut self) {
-        (self.bets, self.found, self.told.0, self.all, self.finished) = (0, 0, 0, false, false);
+        (self.bets, self.found, self.told.0, self.part.0, self.all, self.finished) = (0, 0, 0, 0, false, false);
     }
 
     /// The time before now does not count for the rate: there was no connection.
@@ -158,6 +163,7 @@ mod tests {
         tally.all = true;
         assert_eq!(tally.percent(), "100%");
         tally.forget();
-        assert_eq!((tally.bets, tally.found, Tally::default().percent().as_str()), (0, 0, "unknown"));
+        assert_eq!((tally.bets, tally.found, tally.percent().as_str()), (0, 0, "0%"));
+        assert_eq!(Tally::default().percent(), "unknown");
     }
 }

@@ -44,8 +44,8 @@ impl Client<'_> {
             self.check(dialect, data, &mut bets)?;
         }
         self.progress.show(self.config.id);
-        self.tally = Some(Tally::default());
         let mut upload = Upload::new(self.plan(dialect, Goal::Winners), bets);
+        self.tally = Some(Tally::new(upload.extent()));
         match self.upload(&mut upload, dialect)? {
             Outcome::Done { winners, doubt } => {
                 // The upload is over: what the log says of an early end would be wrong from here on.
