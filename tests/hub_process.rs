@@ -116,13 +116,6 @@ fn wrong_values_are_refused_with_one_line_that_names_the_key() {
             assert!(err.contains(&format!("[STORAGE] PATH = {path}: there is no folder {folder};")), "{err}");
         }
     }
-    for (key, value, says) in [
-        ("TLS_CERT", "hub.crt", "server: environment: [TLS] CERT needs [TLS] KEY beside it\n"),
-        ("TLS_REQUIRED", "on", "server: environment: [TLS] REQUIRED needs [TLS] CERT beside it\n"),
-    ] {
-        let (code, _, err) = hub().env(key, value).run();
-        assert_eq!((code, err.as_str()), (Some(2), says));
-    }
     for (text, says) in [
         ("[TLS]\nKEY = hub.key\n", "server: config.ini: [TLS] KEY needs [TLS] CERT beside it\n"),
         ("[LOTTERY\n", "server: config.ini:1: the section's name must end with ']'\n"),

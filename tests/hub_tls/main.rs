@@ -362,10 +362,10 @@ fn a_configuration_that_cannot_work_is_refused_with_the_key_that_is_wrong() {
     let (certificate, key) = (file("server.crt"), file("server.key"));
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
     let cases: &[Case<'_>] = &[
-        (&[("TLS_CERT", &certificate)], "KEY", "[TLS] CERT needs"),
-        (&[("TLS_KEY", &key)], "CERT", "[TLS] KEY needs"),
-        (&[("TLS_CLIENT_CA", &file("ca.crt"))], "CERT", "[TLS] CLIENT_CA needs"),
-        (&[("TLS_REQUIRED", "on")], "CERT", "[TLS] REQUIRED = on needs"),
+        (&[("TLS_CERT", &certificate)], "KEY", "environment: [TLS] CERT needs"),
+        (&[("TLS_KEY", &key)], "CERT", "environment: [TLS] KEY needs"),
+        (&[("TLS_CLIENT_CA", &file("ca.crt"))], "CERT", "environment: [TLS] CLIENT_CA needs"),
+        (&[("TLS_REQUIRED", "on")], "CERT", "environment: [TLS] REQUIRED = on needs"),
         (&[("TLS_REQUIRED", "perhaps")], "TLS_REQUIRED", "must be on or off"),
         (&[("TLS_CERT", "nowhere.crt"), ("TLS_KEY", &key)], "[TLS] CERT", "No such file"),
         (&[("TLS_CERT", &certificate), ("TLS_KEY", "nowhere.key")], "[TLS] KEY", "No such file"),

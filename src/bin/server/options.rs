@@ -172,16 +172,16 @@ fn tls(settings: &mut Settings) -> Result<Option<TlsFiles>, ConfigError> {
     let key = settings.get(TLS, "KEY", "", file)?;
     let client_ca = settings.get(TLS, "CLIENT_CA", "", file)?;
     let required = settings.get(TLS, "REQUIRED", "off", |text| choice(text, &[("on", true), ("off", false)]))?;
-    let needs = |key: &str, other: &str| {
+    let needs = |key: &str, value: &str, other: &str| {
         let source = settings.source(TLS, key);
-        Err(ConfigError(format!("{source}: [TLS] {key} needs [TLS] {other} beside it")))
+        Err(ConfigError(format!("{source}: [TLS] {key}{value} needs [TLS] {other} beside it")))
     };
     match (certificate, key) {
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key, client_ca, required })),
-        (Some(_), None) => needs("CERT", "KEY"),
-        (None, Some(_)) => needs("KEY", "CERT"),
-        (None, None) if client_ca.is_some() => needs("CLIENT_CA", "CERT"),
-        (None, None) if required => needs("REQUIRED", "CERT"),
+        (Some(_), None) => needs("CERT", "", "KEY"),
+        (None, Some(_)) => needs("KEY", "", "CERT"),
+        (None, None) if client_ca.is_some() => needs("CLIENT_CA", "", "CERT"),
+        (None, None) if required => needs("REQUIRED", " = on", "CERT"),
         (None, None) => Ok(None),
     }
 }
