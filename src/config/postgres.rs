@@ -35,7 +35,7 @@ pub struct Host {
 
 impl Host {
     /// Whether it is surely this machine, by what is written.
-    pub fn is_this_machine(&self) -> bool {
+    fn is_this_machine(&self) -> bool {
         let address: Option<std::net::IpAddr> = self.name.parse().ok();
         address.map_or(self.name.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
     }

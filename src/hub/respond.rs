@@ -288,7 +288,7 @@ impl<K: Keep> Hub<K> {
     }
 
     /// Sees that the bytes in a connection's inbox are decoded in the next turn.
-    pub(super) fn defer(&mut self, slot: usize) {
+    fn defer(&mut self, slot: usize) {
         let id = self.connections.id(slot);
         let connection = &mut self.connections[slot];
         let left = !connection.inbox().is_empty() || connection.session.half_closed;

@@ -342,11 +342,6 @@ impl Connection {
         self.outbox.body.as_ref().map(|body| (body, until))
     }
 
-    /// Whether events are sent to it.
-    pub fn is_streaming(&self) -> bool {
-        self.state == State::Streaming
-    }
-
     /// Whether it can be closed for a newcomer: nothing is on its way to it.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Reading | State::Parting | State::Over)
@@ -462,7 +457,7 @@ mod tests {
         assert!(connection.stream(moment(0)));
         assert!(take(&mut connection, moment(0)).contains("text/event-stream"));
         connection.expire(connection.deadline());
-        assert!(connection.is_streaming(), "nothing has happened, which is not the viewer's fault");
+        assert!(connection.state == State::Streaming, "nothing has happened, which is not the viewer's fault");
         connection.events().unwrap().resize(limits::STATUS_EVENTS_BYTES_MAX + 1, b'a');
         assert!(connection.is_behind());
         connection.events_added(true, moment(100));

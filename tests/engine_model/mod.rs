@@ -206,15 +206,10 @@ impl Cluster {
         self.nodes.iter().enumerate().filter_map(leads).max().map(|(_, at)| at)
     }
 
-    /// What everybody sees at the leader.
+    /// What every connection sees at the leader.
     pub fn visible(&self) -> &Tables {
         let leader = self.leader().unwrap_or_else(|| self.last_leader());
         &self.nodes[leader].tables
-    }
-
-    /// What a node sees.
-    pub fn visible_at(&self, node: usize) -> &Tables {
-        &self.nodes[node].tables
     }
 
     /// Every draw that the leader's log has made, with the instance that made it: one for each draw, unless something is wrong.

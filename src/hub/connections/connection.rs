@@ -250,7 +250,7 @@ impl Connection {
     }
 
     /// Whether a connection whose dialect is open was made longer than `age` ago.
-    pub(in crate::hub) fn opened_before(&self, now: Moment, age: Duration) -> bool {
+    fn opened_before(&self, now: Moment, age: Duration) -> bool {
         self.times.since + age < now
     }
 

@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
 
     /// Reads a bet with any order of pairs, separators and escapes.
     #[cold]
-    pub fn read_any(value: &[u8], scratch: &'a mut Scratch) -> Option<Fields<'a>> {
+    fn read_any(value: &[u8], scratch: &'a mut Scratch) -> Option<Fields<'a>> {
         let Scratch { pairs, values } = scratch;
         pairs.clear();
         values.clear();
