@@ -322,14 +322,16 @@ impl Source<'_> {
 
     /// The files of TLS: an authority alone, or all three.
     fn tls(&self) -> Result<Option<TlsPaths>, ConfigError> {
-        let path = |key| self.value(key, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        let path = |key| self.value_from(key, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
         match (path("tls.ca")?, path("tls.cert")?, path("tls.key")?) {
             (None, None, None) => Ok(None),
-            (Some(ca), None, None) => Ok(Some(TlsPaths { ca, identity: None })),
-            (Some(ca), Some(cert), Some(key)) => Ok(Some(TlsPaths { ca, identity: Some((cert, key)) })),
-            (None, ..) => Err(ConfigError("tls.cert and tls.key need tls.ca beside them".to_owned())),
-            (_, Some(_), None) => Err(ConfigError("tls.cert needs tls.key beside it".to_owned())),
-            (_, None, Some(_)) => Err(ConfigError("tls.key needs tls.cert beside it".to_owned())),
+            (Some((ca, _)), None, None) => Ok(Some(TlsPaths { ca, identity: None })),
+            (Some((ca, _)), Some((cert, _)), Some((key, _))) => Ok(Some(TlsPaths { ca, identity: Some((cert, key)) })),
+            (None, Some((_, from)), _) | (None, None, Some((_, from))) => {
+                Err(ConfigError(format!("{from}: tls.cert and tls.key need tls.ca beside them")))
+            }
+            (_, Some((_, from)), None) => Err(ConfigError(format!("{from}: tls.cert needs tls.key beside it"))),
+            (_, None, Some((_, from))) => Err(ConfigError(format!("{from}: tls.key needs tls.cert beside it"))),
         }
     }
 

@@ -145,9 +145,9 @@ fn the_projects_client_names_the_key_of_a_file_that_is_of_no_use() {
     let (certificate, key) = (authority.text("agency-1.crt"), authority.text("agency-2.key"));
     let cases: [(&[(&str, &str)], &str); 5] = [
         (&[("CLI_TLS_CA", "nowhere.crt")], "tls.ca is 'nowhere.crt': No such file"),
-        (&[("CLI_TLS_CA", ""), ("CLI_TLS_CERT", &certificate)], "need tls.ca"),
-        (&[("CLI_TLS_CERT", &certificate)], "tls.cert needs tls.key"),
-        (&[("CLI_TLS_KEY", &key)], "tls.key needs tls.cert"),
+        (&[("CLI_TLS_CA", ""), ("CLI_TLS_CERT", &certificate)], "CLI_TLS_CERT: tls.cert and tls.key need tls.ca"),
+        (&[("CLI_TLS_CERT", &certificate)], "CLI_TLS_CERT: tls.cert needs tls.key"),
+        (&[("CLI_TLS_KEY", &key)], "CLI_TLS_KEY: tls.key needs tls.cert"),
         (&[("CLI_TLS_CERT", &certificate), ("CLI_TLS_KEY", &key)], "tls.key is '"),
     ];
     for (environment, reason) in cases {
