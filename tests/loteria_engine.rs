@@ -203,6 +203,32 @@ fn a_store_that_does_not_fit_the_draw_is_refused_and_nothing_is_stored() {
 }
 
 #[test]
+fn an_import_whose_connection_is_ended_is_exit_69_and_stores_nothing() {
+    let Some(engine) = Engine::start() else { return };
+    let folder = folder_for(&engine);
+    let folder = folder.path();
+    close(folder, store(folder, true));
+    let (code, why) = std::thread::scope(|scope| {
+        // An administrator ends it while its copy waits for the table.
+        scope.spawn(|| {
+            engine.ask(
+                "BEGIN; LOCK TABLE loteria.batches IN SHARE MODE;
+                 DO $$ BEGIN
+                   WHILE (SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                          WHERE application_name = 'loteria' AND wait_event_type = 'Lock') = 0 LOOP
+                     PERFORM pg_sleep(0.005), pg_stat_clear_snapshot();
+                   END LOOP;
+                 END $$; COMMIT",
+            )
+        });
+        while engine.ask("SELECT count(*) FROM pg_locks WHERE relation = 'loteria.batches'::regclass") == "0" {}
+        refused(folder, &["import", "bets.csv"])
+    });
+    assert!(code == 69 && why.starts_with("PostgreSQL cannot be reached: ") && why.contains("57P01"), "{code}: {why}");
+    assert_eq!(engine.ask("SELECT count(*) FROM loteria.draws"), "0");
+}
+
+#[test]
 fn damage_is_exit_65_with_the_agency_and_the_batch() {
     let Some(engine) = Engine::start() else { return };
     let folder = folder_for(&engine);

@@ -99,8 +99,8 @@ impl<N: Waiting> Reader<N> {
                 Message::DataRow(row) => take(Columns::of(&row))?,
                 Message::ErrorResponse(body) => {
                     let error = ServerError::read(body.fields()).map_err(EngineError::from)?;
-                    if error.severity != "ERROR" {
-                        return Err(EngineError::Away(error.to_string()).into());
+                    if error.ends_the_connection() {
+                        return Err(EngineError::from(error).into());
                     }
                     failed = Some(error);
                 }

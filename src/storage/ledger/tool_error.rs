@@ -70,6 +70,10 @@ impl From<io::Error> for EngineError {
 
 impl From<ServerError> for EngineError {
     fn from(error: ServerError) -> EngineError {
-        EngineError::Refused(error.to_string())
+        if error.ends_the_connection() {
+            EngineError::Away(error.to_string())
+        } else {
+            EngineError::Refused(error.to_string())
+        }
     }
 }
