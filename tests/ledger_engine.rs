@@ -395,6 +395,7 @@ fn a_schema_that_is_not_whole_is_refused_before_anything_is_written() {
         ),
         ("ALTER TABLE loteria.agencies ALTER batches TYPE int", "it lacks agencies.batches bigint: "),
         ("ALTER TABLE loteria.draws DROP COLUMN held", "it lacks draws.held text: "),
+        ("ALTER TABLE loteria.batches ENABLE ROW LEVEL SECURITY", "it lacks batches without row-level security: "),
         ("REVOKE UPDATE ON loteria.draws FROM loteria", "it lacks UPDATE on draws: "),
         (
             "ALTER ROLE loteria SET default_transaction_read_only = on",
@@ -428,6 +429,23 @@ fn a_lock_that_another_session_holds_is_what_is_wrong_until_the_turn_is_committe
     engine.ask("DROP TRIGGER locked ON loteria.batches");
     desk.committed(turn);
     assert_eq!(desk.ledger.trouble(), None);
+}
+
+#[test]
+fn winners_that_a_policy_hides_are_waited_for() {
+    let Some(engine) = Engine::start() else { return };
+    let mut desk = Desk::open(&engine, 1);
+    desk.stage(1, Place::Numbered(0), &batch(0, 3));
+    desk.commit();
+    engine.ask("ALTER TABLE loteria.batches ENABLE ROW LEVEL SECURITY");
+    [1, 2, 3].into_iter().for_each(|agency| desk.finish(agency));
+    desk.submit();
+    let hides = |desk: &mut Desk| desk.ledger.trouble().is_some_and(|why| why.contains("(42501)")).then_some(());
+    desk.wait_for("the refusal", hides);
+    assert_eq!(desk.drawn, None);
+    engine.ask("ALTER TABLE loteria.batches DISABLE ROW LEVEL SECURITY");
+    let drawn = desk.wait_for("the draw", |desk| desk.drawn.take());
+    assert_eq!(drawn.iter().map(|(_, winners)| winners.len()).sum::<usize>(), 1);
 }
 
 #[test]

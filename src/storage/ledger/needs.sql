@@ -11,7 +11,9 @@ SELECT string_agg(needed, ', '), current_setting('transaction_read_only') FROM u
   'PRIMARY KEY (draw, agency, batch) on batches', 'turn_is_whole on instances',
   'SELECT on draws', 'SELECT on agencies', 'SELECT on instances', 'SELECT on batches',
   'INSERT on draws', 'INSERT on agencies', 'INSERT on instances', 'INSERT on batches',
-  'UPDATE on draws', 'UPDATE on agencies', 'UPDATE on instances'
+  'UPDATE on draws', 'UPDATE on agencies', 'UPDATE on instances',
+  'draws without row-level security', 'agencies without row-level security', 'instances without row-level security',
+  'batches without row-level security'
 ]) AS needed WHERE needed NOT IN (
   SELECT relname || '.' || attname || ' ' || format_type(atttypid, NULL)
   FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'loteria'::regnamespace AND attnum > 0
@@ -21,4 +23,7 @@ SELECT string_agg(needed, ', '), current_setting('transaction_read_only') FROM u
   UNION ALL
   SELECT granted || ' on ' || relname FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS granted
   WHERE relnamespace = 'loteria'::regnamespace AND relkind IN ('r', 'p') AND has_table_privilege(oid, granted)
+  UNION ALL
+  SELECT relname || ' without row-level security' FROM pg_class
+  WHERE relnamespace = 'loteria'::regnamespace AND relkind IN ('r', 'p') AND NOT row_security_active(oid)
 )

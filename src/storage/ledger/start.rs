@@ -8,7 +8,7 @@ use postgres_protocol::message::frontend;
 use super::options::LedgerOptions;
 
 /// What holds for the whole session. The last three make the engine notice a hub that is dead, whose locks then go.
-const SESSION: [(&str, &str); 14] = [
+const SESSION: [(&str, &str); 15] = [
     ("client_encoding", "UTF8"),
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
@@ -19,6 +19,8 @@ const SESSION: [(&str, &str); 14] = [
     ("statement_timeout", "0"),
     ("idle_session_timeout", "0"),
     ("standard_conforming_strings", "on"),
+    // Rows that a policy hides are an error, and not a draw without winners.
+    ("row_security", "off"),
     ("client_min_messages", "warning"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_user_timeout", "10000"),
