@@ -109,9 +109,6 @@ pub(super) struct Stored {
     pub checksum: u32,
 }
 
-/// The SQLSTATE of a statement that has waited for a lock for `lock_timeout`.
-const LOCK_TIMEOUT: &str = "55P03";
-
 /// An error or a notice of the engine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServerError {
@@ -156,16 +153,16 @@ impl ServerError {
         self.severity == "WARNING" && !matches!(self.routine.as_str(), "GetNewTransactionId" | "GetNewMultiXactId")
     }
 
-    /// Whether another session has held a lock for too long. It may hold it for ever.
+    /// Whether the statement has waited for a lock for `lock_timeout`. Another session may hold it for ever.
     pub fn is_locked_out(&self) -> bool {
-        self.code == LOCK_TIMEOUT
+        self.code == "55P03"
     }
 
     /// What a failed turn means.
     pub fn kind(&self) -> ErrorKind {
         match self.code.as_str() {
             "23514" if self.constraint == "turn_is_whole" => ErrorKind::Moved,
-            "40001" | "40P01" | LOCK_TIMEOUT => ErrorKind::Again,
+            "40001" | "40P01" | "55P03" => ErrorKind::Again,
             "53100" | "53200" | "53400" => ErrorKind::Full,
             "25006" | "57P01" | "57P02" | "57P03" => ErrorKind::NoLeader,
             _ if self.ends_the_connection() => ErrorKind::NoLeader,
