@@ -332,7 +332,7 @@ fn a_check_says_what_each_host_is_and_changes_nothing() {
     engine.ask("REVOKE INSERT ON loteria.batches FROM loteria");
     let (code, _, error) = shared(&engine).arg("--check").run();
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("it lacks INSERT on batches") && error.lines().count() == 1, "{error}");
+    assert!(error.contains("lacks INSERT on batches") && error.lines().count() == 1, "{error}");
     engine.crash();
     let (code, said, error) = shared(&engine).arg("--check").run();
     assert_eq!(code, Some(69), "{said}");

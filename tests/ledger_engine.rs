@@ -373,7 +373,7 @@ fn what_a_person_has_to_mend_is_said_in_one_line() {
     let mut desk = Desk::open(&engine, 2);
     engine.ask("REVOKE INSERT ON loteria.batches FROM loteria");
     let line = refused(options(&engine, 3));
-    assert!(line.contains("it lacks INSERT on batches: ") && line.contains("grants"), "{line}");
+    assert!(line.contains("lacks INSERT on batches: ") && line.contains("grants"), "{line}");
     // A hub that runs waits for the person.
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     let turn = desk.submit();
@@ -388,15 +388,15 @@ fn what_a_person_has_to_mend_is_said_in_one_line() {
 fn a_schema_that_is_not_whole_is_refused_before_anything_is_written() {
     let Some(engine) = Engine::start() else { return };
     let broken = [
-        ("ALTER TABLE loteria.instances DROP CONSTRAINT turn_is_whole", "it lacks turn_is_whole on instances: "),
+        ("ALTER TABLE loteria.instances DROP CONSTRAINT turn_is_whole", "lacks turn_is_whole on instances: "),
         (
             "ALTER TABLE loteria.batches DROP CONSTRAINT batches_pkey",
-            "it lacks PRIMARY KEY (draw, agency, batch) on batches: ",
+            "lacks PRIMARY KEY (draw, agency, batch) on batches: ",
         ),
-        ("ALTER TABLE loteria.agencies ALTER batches TYPE int", "it lacks agencies.batches bigint: "),
-        ("ALTER TABLE loteria.draws DROP COLUMN held", "it lacks draws.held text: "),
-        ("ALTER TABLE loteria.batches ENABLE ROW LEVEL SECURITY", "it lacks batches without row-level security: "),
-        ("REVOKE UPDATE ON loteria.draws FROM loteria", "it lacks UPDATE on draws: "),
+        ("ALTER TABLE loteria.agencies ALTER batches TYPE int", "lacks agencies.batches bigint: "),
+        ("ALTER TABLE loteria.draws DROP COLUMN held", "lacks draws.held text: "),
+        ("ALTER TABLE loteria.batches ENABLE ROW LEVEL SECURITY", "lacks DISABLE ROW LEVEL SECURITY on batches: "),
+        ("REVOKE UPDATE ON loteria.draws FROM loteria", "lacks UPDATE on draws: "),
         (
             "ALTER ROLE loteria SET default_transaction_read_only = on",
             "default_transaction_read_only = on: it must be off",

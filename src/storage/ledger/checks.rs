@@ -73,8 +73,8 @@ pub(super) fn format(mut row: Columns<'_>, host: &str, options: &LedgerOptions) 
 pub(super) fn needs(mut row: Columns<'_>, host: &str, options: &LedgerOptions) -> Result<(), LinkError> {
     let host = host.to_owned();
     if let Some(missing) = row.optional_text()? {
-        let (database, reason) = (options.database.clone(), format!("it lacks {missing}"));
-        return Err(LinkError::Mend(LedgerError::Schema { host, database, reason }));
+        let (database, missing) = (options.database.clone(), missing.to_owned());
+        return Err(LinkError::Mend(LedgerError::Incomplete { host, database, missing }));
     }
     let value = row.text()?.to_owned();
     if value == "off" {

@@ -12,8 +12,8 @@ SELECT string_agg(needed, ', '), current_setting('transaction_read_only') FROM u
   'SELECT on draws', 'SELECT on agencies', 'SELECT on instances', 'SELECT on batches',
   'INSERT on draws', 'INSERT on agencies', 'INSERT on instances', 'INSERT on batches',
   'UPDATE on draws', 'UPDATE on agencies', 'UPDATE on instances',
-  'draws without row-level security', 'agencies without row-level security', 'instances without row-level security',
-  'batches without row-level security'
+  'DISABLE ROW LEVEL SECURITY on draws', 'DISABLE ROW LEVEL SECURITY on agencies', 'DISABLE ROW LEVEL SECURITY on instances',
+  'DISABLE ROW LEVEL SECURITY on batches'
 ]) AS needed WHERE needed NOT IN (
   SELECT relname || '.' || attname || ' ' || format_type(atttypid, NULL)
   FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'loteria'::regnamespace AND attnum > 0
@@ -24,6 +24,6 @@ SELECT string_agg(needed, ', '), current_setting('transaction_read_only') FROM u
   SELECT granted || ' on ' || relname FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS granted
   WHERE relnamespace = 'loteria'::regnamespace AND relkind IN ('r', 'p') AND has_table_privilege(oid, granted)
   UNION ALL
-  SELECT relname || ' without row-level security' FROM pg_class
+  SELECT 'DISABLE ROW LEVEL SECURITY on ' || relname FROM pg_class
   WHERE relnamespace = 'loteria'::regnamespace AND relkind IN ('r', 'p') AND NOT row_security_active(oid)
 )

@@ -138,6 +138,18 @@ pub enum LedgerError {
         /// What it says.
         reason: String,
     },
+    /// The schema, or a right of the role, is not whole.
+    #[error(
+        "{host}: the schema in database '{database}' lacks {missing}: add it as server --schema prints it; its end has the grants of the hubs' role"
+    )]
+    Incomplete {
+        /// Which host.
+        host: String,
+        /// Which database.
+        database: String,
+        /// What a hub needs and did not find.
+        missing: String,
+    },
     /// The schema is another version's.
     #[error("{host}: the schema in database '{database}' has format {format}, and this hub knows format 1")]
     Format {
