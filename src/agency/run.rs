@@ -77,8 +77,7 @@ pub fn run(config: &ClientConfig, job: &Job, tls: Option<&Tls>, log: &LogOutput)
         moved,
         hub: Reached::default(),
         tally: None,
-        draw: None,
-        waits_for: None,
+        draw: DrawWait::default(),
         buffer: vec![0; READ_BYTES],
     };
     // Written before a call that may block, such as opening a data file on a network.
@@ -118,6 +117,15 @@ struct Reached {
     is_known: bool,
     /// Whether there was a connection.
     is_met: bool,
+}
+
+/// The wait for the draw.
+#[derive(Debug, Default)]
+struct DrawWait {
+    /// When to log that the client still waits; `None` before it waits.
+    pace: Option<Pace>,
+    /// Which agencies the draw waits for, in words, where the hub of this connection says so.
+    whom: Option<String>,
 }
 
 /// A protocol without its socket.
@@ -170,10 +178,7 @@ struct Client<'a> {
     hub: Reached,
     /// How far the upload of the agency's file is; `None` before it begins.
     tally: Option<Tally>,
-    /// When to log that the client still waits for the draw; `None` before it waits.
-    draw: Option<Pace>,
-    /// Whom the draw waits for, in words, where the hub of this connection says so.
-    waits_for: Option<String>,
+    draw: DrawWait,
     buffer: Vec<u8>,
 }
 

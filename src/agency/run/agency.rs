@@ -207,12 +207,12 @@ impl Client<'_> {
 
     /// When to log that the client waits for the draw, unless it is logged or does not wait.
     fn draw_awaited_at<R: BetReader>(&self, upload: &Upload<R>) -> Option<Moment> {
-        (upload.awaits_draw() && self.draw.is_none()).then(|| self.moved + DRAW_AWAITED)
+        (upload.awaits_draw() && self.draw.pace.is_none()).then(|| self.moved + DRAW_AWAITED)
     }
 
     fn await_draw(&mut self) {
-        if self.draw.is_none() {
-            self.draw = Some(Pace::new(self.waiter.now()));
+        if self.draw.pace.is_none() {
+            self.draw.pace = Some(Pace::new(self.waiter.now()));
             self.report.awaits_draw();
         }
     }
@@ -221,12 +221,12 @@ impl Client<'_> {
     fn draw_waits(&mut self, missing: u32, named: &[AgencyId]) {
         self.await_draw();
         let waits_for = waits_for(missing, named);
-        if self.waits_for.is_none() {
+        if self.draw.whom.is_none() {
             let now = self.waiter.now();
-            let waited = self.draw.map_or(Duration::ZERO, |draw| draw.waited(now));
+            let waited = self.draw.pace.map_or(Duration::ZERO, |draw| draw.waited(now));
             self.report.awaits_draw_still(waited, Some(&waits_for));
         }
-        self.waits_for = Some(waits_for);
+        self.draw.whom = Some(waits_for);
     }
 
     /// Whether the progress of the upload is logged, because no terminal shows it.
@@ -236,7 +236,7 @@ impl Client<'_> {
 
     /// When to log what goes on, unless it changes before.
     fn told_at<R: BetReader>(&self, upload: &Upload<R>, pace: &Pace) -> Option<Moment> {
-        match self.draw {
+        match self.draw.pace {
             Some(draw) => Some(draw.next()),
             None => self.is_logged(upload).then(|| pace.next()),
         }
@@ -244,9 +244,9 @@ impl Client<'_> {
 
     /// Logs what goes on where it is time.
     fn tell_of_waiting<R: BetReader>(&mut self, upload: &Upload<R>, pace: &mut Pace, now: Moment) {
-        if let Some(draw) = &mut self.draw {
+        if let Some(draw) = &mut self.draw.pace {
             if let Some(waited) = draw.due(now) {
-                self.report.awaits_draw_still(waited, self.waits_for.as_deref());
+                self.report.awaits_draw_still(waited, self.draw.whom.as_deref());
             }
         } else if self.is_logged(upload)
             && pace.due(now).is_some()
@@ -299,7 +299,7 @@ impl Client<'_> {
 
     /// Ends a connection that is lost after `lasted`, or, with zero, that could not be opened.
     fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, loss: &Loss, lasted: Duration) -> Result<(), Halt> {
-        self.waits_for = None;
+        self.draw.whom = None;
         self.hang_up();
         upload.lost(lasted);
         match upload.next() {

@@ -46,7 +46,7 @@ impl<R: BetReader> Upload<R> {
 
     fn handle(&mut self, answer: Answer) -> Result<(), CloseReason> {
         if !matches!(answer, Answer::Welcome { .. } | Answer::Unwelcome(_) | Answer::Error { .. }) {
-            self.losses = 0;
+            self.attempts.losses = 0;
         }
         match (answer, self.stage) {
             (Answer::Welcome { next }, Stage::Hello) => self.welcomed(next),
@@ -57,7 +57,7 @@ impl<R: BetReader> Upload<R> {
             )),
             (Answer::Unwelcome(Unwelcome::Credentials), Stage::Hello) => self
                 .fail_refused(format!("{}: tls.cert must be the certificate of this agency", Unwelcome::Credentials)),
-            (Answer::Stored, Stage::Betting) if self.sent > 0 => self.acknowledged(1),
+            (Answer::Stored, Stage::Betting) if self.in_flight.sent > 0 => self.acknowledged(1),
             (Answer::StoredBelow { next }, _) if self.rules.hello && self.stage != Stage::Hello => {
                 self.stored_below(next);
             }
@@ -66,8 +66,8 @@ impl<R: BetReader> Upload<R> {
             }
             (Answer::Finished { all_stored, bets }, Stage::Finishing) => self.finish_confirmed(all_stored, bets),
             (Answer::Winners { documents, bets }, Stage::Querying) => {
-                self.winning_bets = bets;
-                self.outcome = Some(Outcome::Done { winners: documents, doubt: self.doubt.take() });
+                self.known.winning_bets = bets;
+                self.outcome = Some(Outcome::Done { winners: documents, doubt: self.known.doubt.take() });
             }
             (Answer::NotDrawn, Stage::Querying) => {
                 self.events.push_back(Event::NotDrawn);
@@ -87,26 +87,26 @@ impl<R: BetReader> Upload<R> {
         match self.plan.goal {
             Goal::Confirmed => self.welcomed_with_more(next),
             Goal::Winners => {
-                self.base = Some(0);
-                self.compared |= next == 0;
-                if self.compared { self.welcomed_back(next) } else { self.welcomed_again(next) }
+                self.in_flight.base = Some(0);
+                self.known.compared |= next == 0;
+                if self.known.compared { self.welcomed_back(next) } else { self.welcomed_again(next) }
             }
         }
     }
 
     /// Acts on a welcome when the bets follow those that the hub has.
     fn welcomed_with_more(&mut self, next: u64) {
-        self.compared = true;
-        match self.base {
+        self.known.compared = true;
+        match self.in_flight.base {
             Some(base) if next < base.saturating_add(self.reached()) => {
-                self.base = Some(next);
+                self.in_flight.base = Some(next);
                 self.events.push_back(Event::Forgotten { next });
                 self.start_over();
             }
             // The batches are sent again under the same numbers, so that none is stored twice. They may not be stored even
             // if the hub has these numbers: another client may upload for this agency.
-            Some(_) if !self.flights.is_empty() => {}
-            Some(_) | None => self.base = Some(next.saturating_sub(self.batcher.batches())),
+            Some(_) if !self.in_flight.batches.is_empty() => {}
+            Some(_) | None => self.in_flight.base = Some(next.saturating_sub(self.source.batcher.batches())),
         }
         if self.outcome.is_none() {
             self.go_on();
@@ -115,12 +115,12 @@ impl<R: BetReader> Upload<R> {
 
     /// Acts on a welcome when the hub has batches of an earlier run.
     fn welcomed_again(&mut self, next: u64) {
-        if self.flights.front().is_some_and(|flight| flight.made.index + 1 == next) {
+        if self.in_flight.batches.front().is_some_and(|flight| flight.made.index + 1 == next) {
             self.stage = Stage::Comparing;
             return self.pump();
         }
-        self.flights.clear();
-        if self.batcher.batches() >= next {
+        self.in_flight.clear();
+        if self.source.batcher.batches() >= next {
             self.start_over();
         }
         self.stage = Stage::Skipping { to: next - 1 };
@@ -128,7 +128,7 @@ impl<R: BetReader> Upload<R> {
 
     /// Acts on a welcome when the hub has batches of this run, or none.
     fn welcomed_back(&mut self, next: u64) {
-        let acknowledged = self.flights.iter().filter(|flight| flight.made.index < next).count();
+        let acknowledged = self.in_flight.batches.iter().filter(|flight| flight.made.index < next).count();
         self.acknowledged(acknowledged);
         let reached = self.reached();
         if reached == next {
@@ -136,43 +136,43 @@ impl<R: BetReader> Upload<R> {
         }
         if reached < next {
             // Another client uploads for this agency.
-            if let Some(error) = self.broken.take() {
+            if let Some(error) = self.source.broken.take() {
                 return self.fail(Failure::Bets(error));
             }
-            self.flights.clear();
-            self.ended = false;
+            self.in_flight.clear();
+            self.source.ended = false;
         } else {
             self.events.push_back(Event::Forgotten { next });
-            self.finished = false;
+            self.known.finished = false;
             self.start_over();
             // A store in the place of the earlier one may have other bets.
-            self.compared = next == 0;
+            self.known.compared = next == 0;
         }
-        self.stage = Stage::Skipping { to: if self.compared { next } else { next - 1 } };
+        self.stage = Stage::Skipping { to: if self.known.compared { next } else { next - 1 } };
     }
 
     /// The index of the first unacknowledged batch.
     fn reached(&self) -> u64 {
-        self.flights.front().map_or(self.batcher.batches(), |flight| flight.made.index)
+        self.in_flight.batches.front().map_or(self.source.batcher.batches(), |flight| flight.made.index)
     }
 
     /// Acts on an acknowledgement of the oldest `count` batches.
     fn acknowledged(&mut self, count: usize) {
         let (mut bets, mut position) = (0, 0);
-        for flight in self.flights.drain(..count) {
+        for flight in self.in_flight.batches.drain(..count) {
             bets += u64::from(flight.made.bets);
             position = flight.made.position;
         }
-        self.sent = self.sent.saturating_sub(count);
+        self.in_flight.sent = self.in_flight.sent.saturating_sub(count);
         if count > 0 {
-            self.refusals = 0;
+            self.attempts.refusals = 0;
         }
         // The batch that is compared was stored before: `Resumed` has it.
         if count > 0 && self.stage != Stage::Comparing {
             self.events.push_back(Event::Progress { batches: count as u64, bets, position });
         }
         match self.stage {
-            Stage::Comparing if self.flights.is_empty() => self.same_as_stored(),
+            Stage::Comparing if self.in_flight.batches.is_empty() => self.same_as_stored(),
             Stage::Betting => self.pump(),
             Stage::Disconnected
             | Stage::Hello
@@ -186,42 +186,47 @@ impl<R: BetReader> Upload<R> {
     /// Acts on a cumulative acknowledgement. It may cover more than this client has sent, if another client uploads for
     /// the agency.
     fn stored_below(&mut self, next: u64) {
-        let below = |flight: &&Flight| self.sequence(flight.made.index) < next;
-        let count = self.flights.iter().take(self.sent).filter(below).count();
+        let below = |flight: &&Flight| self.in_flight.sequence(flight.made.index) < next;
+        let count = self.in_flight.batches.iter().take(self.in_flight.sent).filter(below).count();
         self.acknowledged(count);
     }
 
     /// Continues after the hub's batches of an earlier run were found to be the same.
     fn same_as_stored(&mut self) {
-        self.compared = true;
+        self.known.compared = true;
         self.resumed();
     }
 
     pub(super) fn rejected(&mut self, sequence: Option<u64>, cause: Cause, reason: String) -> Result<(), CloseReason> {
         let index = match sequence {
-            None if self.sent == 0 => return Err("the hub rejects a batch, and none is on its way".to_owned()),
+            None if self.in_flight.sent == 0 => {
+                return Err("the hub rejects a batch, and none is on its way".to_owned());
+            }
             None => 0,
-            Some(sequence) => match self.flights.iter().position(|flight| self.sequence(flight.made.index) == sequence)
+            Some(sequence) => match self
+                .in_flight
+                .batches
+                .iter()
+                .position(|flight| self.in_flight.sequence(flight.made.index) == sequence)
             {
                 Some(index) => index,
                 None => return Err(format!("the hub rejects batch {sequence}, which is not on its way")),
             },
         };
-        if index >= self.sent {
+        if index >= self.in_flight.sent {
             // The batch follows another rejected one, and will be sent again with it.
             return Ok(());
         }
         match cause {
             Cause::StorageFull => {
                 // The hub drops the batches above the rejected one.
-                self.sent = index;
+                self.in_flight.sent = index;
                 self.full(reason);
             }
             Cause::ShuttingDown | Cause::Stream => return Err(reason),
             Cause::Late if self.stage == Stage::Comparing => {
                 // The agency has finished, and can still query its winners.
-                self.flights.clear();
-                self.sent = 0;
+                self.in_flight.clear();
                 self.same_as_stored();
             }
             Cause::Conflict if self.stage == Stage::Comparing => {
@@ -229,7 +234,7 @@ impl<R: BetReader> Upload<R> {
             }
             Cause::Conflict if self.plan.goal == Goal::Confirmed => {
                 // Another client of this agency used the number: the next welcome has a free one.
-                self.base = None;
+                self.in_flight.base = None;
                 self.start_over();
                 return Err(reason);
             }
@@ -237,9 +242,12 @@ impl<R: BetReader> Upload<R> {
                 // In `key-value` the reply has the hub's words.
                 let is_unsaid = cause == Cause::Unsaid && self.plan.dialect != Dialect::KeyValue;
                 let reason = if is_unsaid { format!("{reason}; {UNSAID}") } else { reason };
-                let (first_line, last_line) =
-                    self.flights.get(index).map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
-                self.sent = index;
+                let (first_line, last_line) = self
+                    .in_flight
+                    .batches
+                    .get(index)
+                    .map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
+                self.in_flight.sent = index;
                 self.fail(Failure::Rejected { first_line, last_line, reason });
             }
         }
@@ -248,14 +256,14 @@ impl<R: BetReader> Upload<R> {
 
     /// Acts on the reply to the finish.
     fn finish_confirmed(&mut self, all_stored: bool, bets: Option<u64>) {
-        self.finished = true;
-        self.unacknowledged_bets = 0;
+        self.known.finished = true;
+        self.in_flight.unacknowledged_bets = 0;
         self.events.push_back(Event::Finished);
-        let own = self.batcher.bets();
+        let own = self.source.batcher.bets();
         if !all_stored {
-            self.doubt = Some("the hub rejected at least one batch".to_owned());
+            self.known.doubt = Some("the hub rejected at least one batch".to_owned());
         } else if let Some(bets) = bets.filter(|bets| *bets != own) {
-            self.doubt = Some(format!("the hub has {bets} bets of this agency, which has {own}"));
+            self.known.doubt = Some(format!("the hub has {bets} bets of this agency, which has {own}"));
         }
         self.go_on();
     }
@@ -272,8 +280,8 @@ impl<R: BetReader> Upload<R> {
     }
 
     fn full(&mut self, reason: String) {
-        let pause = grown(FULL_PAUSE_MIN, self.refusals, FULL_PAUSE_MAX);
-        self.refusals = self.refusals.saturating_add(1);
+        let pause = grown(FULL_PAUSE_MIN, self.attempts.refusals, FULL_PAUSE_MAX);
+        self.attempts.refusals = self.attempts.refusals.saturating_add(1);
         self.pause = Some(pause);
         self.events.push_back(Event::Full { reason, pause });
     }

@@ -15,7 +15,9 @@
 //! is better than not at all; an event reports it.
 
 mod answers;
+mod in_flight;
 mod outbox;
+mod source;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -25,11 +27,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::batcher::{Batcher, Made};
-use super::bet_reader::{BetReader, BetReaderError};
+use super::bet_reader::BetReader;
 use crate::lottery::Bet;
 use crate::wire::{ClientRules, Dialect, Expecting};
 
+use in_flight::{Flight, InFlight};
 use outbox::Outbox;
+use source::Source;
 pub use types::{Event, Failure, Goal, Next, Outcome, Plan, Stage};
 
 /// The first pause before the client connects again; each further one is twice as long.
@@ -54,50 +58,45 @@ const SKIP_BATCHES: usize = 64;
 const OTHER_BETS: &str = "they are not the bets that were sent before, batch.maxAmount has changed, or a bet was sent alone, \
                           after which --protocol text uploads a file";
 
-/// A batch that has no acknowledgement yet.
-#[derive(Debug)]
-struct Flight {
-    made: Made,
-    frame: Vec<u8>,
-    /// Whether it was sent whole on a connection that was lost, in a dialect that stores it again.
-    may_be_stored: bool,
-}
-
 /// The state of an upload.
 #[derive(Debug)]
 pub struct Upload<R> {
     plan: Plan,
     rules: ClientRules,
-    batcher: Batcher<R>,
+    source: Source<R>,
+    in_flight: InFlight,
+    known: Known,
+    attempts: Attempts,
     stage: Stage,
+    /// How long to wait before the next step.
+    pause: Option<Duration>,
     outcome: Option<Outcome>,
     events: VecDeque<Event>,
     inbox: Vec<u8>,
     outbox: Outbox,
-    /// Unacknowledged batches, consecutive; the first `sent` of them were put into the outbox on this connection.
-    flights: VecDeque<Flight>,
-    sent: usize,
-    /// The sequence number of the first batch; not known before the first welcome.
-    base: Option<u64>,
-    /// All bets are in batches.
-    ended: bool,
-    /// The next bet has not come yet.
-    starved: bool,
-    /// The error of the next bet, reported after the batches in flight are acknowledged.
-    broken: Option<BetReaderError>,
+}
+
+/// What is known of the agency in the hub's store.
+#[derive(Debug, Default)]
+struct Known {
     /// Whether the hub's batches of an earlier run were compared, or there were none.
     compared: bool,
     /// Whether the hub has stored the finish.
     finished: bool,
+    /// Why the hub may not have stored all bets although it has stored the finish.
     doubt: Option<String>,
+    /// The bets of the winners, in dialects whose replies have them.
     winning_bets: Option<Vec<Bet>>,
+}
+
+/// What became of earlier connections and requests.
+#[derive(Debug, Default)]
+struct Attempts {
     /// Whether bytes were sent on any connection.
     spoken: bool,
-    /// Bets sent on this connection in a dialect without acknowledgements.
-    unacknowledged_bets: u64,
     /// Connections lost since the last one that was of use.
     losses: u32,
-    pause: Option<Duration>,
+    /// Full disks of the hub since the last acknowledgement.
     refusals: u32,
 }
 
@@ -107,27 +106,16 @@ impl<R: BetReader> Upload<R> {
         Upload {
             plan,
             rules: plan.dialect.client_rules(),
-            batcher: Batcher::new(reader, plan.dialect, plan.agency, plan.bets_max),
+            source: Source::new(Batcher::new(reader, plan.dialect, plan.agency, plan.bets_max)),
+            in_flight: InFlight::default(),
+            known: Known::default(),
+            attempts: Attempts::default(),
             stage: Stage::Disconnected,
+            pause: None,
             outcome: None,
             events: VecDeque::new(),
             inbox: Vec::new(),
             outbox: Outbox::default(),
-            flights: VecDeque::new(),
-            sent: 0,
-            base: None,
-            ended: false,
-            starved: false,
-            broken: None,
-            compared: false,
-            finished: false,
-            doubt: None,
-            winning_bets: None,
-            spoken: false,
-            unacknowledged_bets: 0,
-            losses: 0,
-            pause: None,
-            refusals: 0,
         }
     }
 
@@ -135,8 +123,8 @@ impl<R: BetReader> Upload<R> {
     pub fn next(&self) -> Next {
         match (&self.outcome, self.stage, self.pause) {
             (Some(_), _, _) => Next::Over,
-            (None, Stage::Disconnected, _) => Next::Connect { pause: reconnect_pause(self.losses) },
-            (None, Stage::Skipping { .. }, _) if !self.starved => Next::Work,
+            (None, Stage::Disconnected, _) => Next::Connect { pause: reconnect_pause(self.attempts.losses) },
+            (None, Stage::Skipping { .. }, _) if !self.source.starved => Next::Work,
             (None, _, Some(pause)) => Next::Pause(pause),
             (None, _, None) => Next::Talk,
         }
@@ -159,23 +147,25 @@ impl<R: BetReader> Upload<R> {
 
     /// Whether the hub may not have stored all bets although it has confirmed the finish.
     pub fn is_doubtful(&self) -> bool {
-        self.doubt.is_some()
+        self.known.doubt.is_some()
     }
 
     /// The bets of the winners, in dialects whose replies have them.
     pub fn winning_bets(&self) -> Option<&[Bet]> {
-        self.winning_bets.as_deref()
+        self.known.winning_bets.as_deref()
     }
 
     /// How many connections in a row were of no use: 0 after a reply.
     pub fn losses(&self) -> u32 {
-        self.losses
+        self.attempts.losses
     }
 
     /// Whether a reply is due soon, so that a long silence means a dead connection.
     pub fn awaits_answer(&self) -> bool {
         let due = match self.stage {
-            Stage::Betting if self.starved => !(self.flights.is_empty() && self.outbox.waiting().is_empty()),
+            Stage::Betting if self.source.starved => {
+                !(self.in_flight.batches.is_empty() && self.outbox.waiting().is_empty())
+            }
             Stage::Hello | Stage::Comparing | Stage::Betting | Stage::Finishing => true,
             Stage::Disconnected | Stage::Skipping { .. } | Stage::Querying => false,
         };
@@ -191,18 +181,19 @@ impl<R: BetReader> Upload<R> {
     /// How many bets were sent without a reply, in a dialect that would store them again: the hub may have stored them.
     pub fn bets_in_doubt(&self) -> u64 {
         let sent = self.sent_whole();
-        let in_doubt = self.flights.iter().enumerate().filter(|(index, flight)| flight.may_be_stored || *index < sent);
+        let in_doubt =
+            self.in_flight.batches.iter().enumerate().filter(|(index, flight)| flight.may_be_stored || *index < sent);
         in_doubt.map(|(_, flight)| u64::from(flight.made.bets)).sum()
     }
 
     /// How many batches were sent whole on this connection and have no reply, in a dialect that would store them again.
     fn sent_whole(&self) -> usize {
-        if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.sent }
+        if self.rules.exactly_once || !self.outbox.waiting().is_empty() { 0 } else { self.in_flight.sent }
     }
 
     /// The size of the whole upload, in the unit of [`Event::Progress`]; 0 if it is not known.
     pub fn extent(&self) -> u64 {
-        self.batcher.extent()
+        self.source.batcher.extent()
     }
 
     /// Removes and returns the oldest event.
@@ -217,7 +208,7 @@ impl<R: BetReader> Upload<R> {
 
     /// Marks the first `bytes` of [`outgoing`](Self::outgoing) as sent.
     pub fn sent(&mut self, bytes: usize) {
-        self.spoken |= bytes > 0;
+        self.attempts.spoken |= bytes > 0;
         self.outbox.sent(bytes);
         if self.stage == Stage::Betting && self.pause.is_none() && self.outcome.is_none() {
             self.pump();
@@ -231,8 +222,8 @@ impl<R: BetReader> Upload<R> {
             self.plan.dialect.put_hello(self.plan.agency, self.outbox.end());
             self.stage = Stage::Hello;
         } else {
-            self.base = Some(0);
-            self.compared = true;
+            self.in_flight.base = Some(0);
+            self.known.compared = true;
             self.go_on();
         }
     }
@@ -243,30 +234,30 @@ impl<R: BetReader> Upload<R> {
             return;
         }
         // In `csv` the hub knows the agency by its connection only; in `case-id` no reply says which batches are stored.
-        if self.spoken && !self.rules.resumable && !self.finished {
+        if self.attempts.spoken && !self.rules.resumable && !self.known.finished {
             self.fail_refused(self.not_resumable());
             return;
         }
         let repeated = self.sent_whole();
-        for flight in self.flights.iter_mut().take(repeated) {
+        for flight in self.in_flight.batches.iter_mut().take(repeated) {
             flight.may_be_stored = true;
             self.events.push_back(Event::MayRepeat { bets: flight.made.bets });
         }
-        if let Some(doubt) = self.doubt.as_ref().filter(|_| self.stage == Stage::Querying && lasted < LASTING) {
+        if let Some(doubt) = self.known.doubt.as_ref().filter(|_| self.stage == Stage::Querying && lasted < LASTING) {
             // The hub that rejected the bets has also closed at the query, as it does to an agency that it does not know.
             self.fail_refused(format!("{doubt}, and closed the connection at the query: check the agency's number"));
             return;
         }
-        if !self.rules.batches_answered && !self.finished {
+        if !self.rules.batches_answered && !self.known.finished {
             // Nothing was sent, and the unsent batches are not kept.
             self.start_over();
         }
-        self.losses = if lasted >= LASTING { 1 } else { self.losses.saturating_add(1) };
+        self.attempts.losses = if lasted >= LASTING { 1 } else { self.attempts.losses.saturating_add(1) };
         self.stage = Stage::Disconnected;
         self.pause = None;
-        self.starved = false;
-        self.sent = 0;
-        self.unacknowledged_bets = 0;
+        self.source.starved = false;
+        self.in_flight.sent = 0;
+        self.in_flight.unacknowledged_bets = 0;
         self.inbox.clear();
         self.outbox.clear();
     }
@@ -286,7 +277,7 @@ impl<R: BetReader> Upload<R> {
 
     /// Goes on where the next bet had not come.
     pub fn more_bets(&mut self) {
-        if self.outcome.is_some() || !std::mem::take(&mut self.starved) {
+        if self.outcome.is_some() || !std::mem::take(&mut self.source.starved) {
             return;
         }
         match self.stage {
@@ -300,12 +291,12 @@ impl<R: BetReader> Upload<R> {
     pub fn work(&mut self) {
         let Stage::Skipping { to } = self.stage else { return };
         for _ in 0..SKIP_BATCHES {
-            if self.batcher.batches() >= to {
+            if self.source.batcher.batches() >= to {
                 return self.skipped();
             }
-            match self.make() {
+            match self.source.make() {
                 Ok(Poll::Ready(Some(_))) => {}
-                Ok(Poll::Ready(None)) => return self.fail_refused(self.too_few(to + u64::from(!self.compared))),
+                Ok(Poll::Ready(None)) => return self.fail_refused(self.too_few(to + u64::from(!self.known.compared))),
                 Ok(Poll::Pending) => return,
                 Err(error) => return self.fail(Failure::Bets(error)),
             }
@@ -315,16 +306,16 @@ impl<R: BetReader> Upload<R> {
     /// Ends the skipping of batches that the hub has. After an earlier run, the last of them is sent again first, to detect
     /// that the bets or their division into batches have changed.
     fn skipped(&mut self) {
-        if self.compared {
+        if self.known.compared {
             return self.resumed();
         }
-        match self.make() {
+        match self.source.make() {
             Ok(Poll::Ready(Some(made))) => {
                 self.fly(made);
                 self.stage = Stage::Comparing;
                 self.pump();
             }
-            Ok(Poll::Ready(None)) => self.fail_refused(self.too_few(self.batcher.batches() + 1)),
+            Ok(Poll::Ready(None)) => self.fail_refused(self.too_few(self.source.batcher.batches() + 1)),
             Ok(Poll::Pending) => {}
             Err(error) => self.fail(Failure::Bets(error)),
         }
@@ -332,7 +323,8 @@ impl<R: BetReader> Upload<R> {
 
     /// Continues after the batches that the hub has.
     fn resumed(&mut self) {
-        let (batches, bets, position) = (self.batcher.batches(), self.batcher.bets(), self.batcher.position());
+        let (batches, bets, position) =
+            (self.source.batcher.batches(), self.source.batcher.bets(), self.source.batcher.position());
         if batches > 0 {
             self.events.push_back(Event::Resumed { batches, bets, position });
         }
@@ -341,7 +333,7 @@ impl<R: BetReader> Upload<R> {
 
     /// Enters the next stage: batches, finish or query.
     fn go_on(&mut self) {
-        let bets_left = !self.flights.is_empty() || !self.ended;
+        let bets_left = !self.in_flight.batches.is_empty() || !self.source.ended;
         if bets_left {
             self.stage = Stage::Betting;
             return self.pump();
@@ -349,7 +341,7 @@ impl<R: BetReader> Upload<R> {
         let dialect = self.plan.dialect;
         match self.plan.goal {
             Goal::Confirmed => self.outcome = Some(Outcome::Done { winners: Vec::new(), doubt: None }),
-            Goal::Winners if self.rules.finish && !self.finished => {
+            Goal::Winners if self.rules.finish && !self.known.finished => {
                 self.stage = Stage::Finishing;
                 dialect.put_finish(self.plan.agency, self.outbox.end());
             }
@@ -368,36 +360,40 @@ impl<R: BetReader> Upload<R> {
     /// Puts batches into the outbox as far as the window and its limit allow; enters the next stage after the last.
     fn pump(&mut self) {
         while self.outbox.waiting().len() < OUTBOX_BYTES_HIGH && self.pause.is_none() {
-            if let Some(flight) = self.flights.get(self.sent) {
+            if let Some(flight) = self.in_flight.batches.get(self.in_flight.sent) {
                 self.outbox.end().extend_from_slice(&flight.frame);
-                self.sent += 1;
+                self.in_flight.sent += 1;
                 continue;
             }
-            let full = self.flights.len() >= self.rules.window;
-            if self.stage != Stage::Betting || self.ended || self.broken.is_some() || full {
+            let full = self.in_flight.batches.len() >= self.rules.window;
+            if self.stage != Stage::Betting || self.source.ended || self.source.broken.is_some() || full {
                 break;
             }
-            match self.make() {
+            match self.source.make() {
                 Ok(Poll::Ready(Some(made))) if self.rules.batches_answered => self.fly(made),
                 Ok(Poll::Ready(Some(made))) => self.send_unacknowledged(&made),
-                Ok(Poll::Ready(None)) => self.ended = true,
+                Ok(Poll::Ready(None)) => self.source.ended = true,
                 Ok(Poll::Pending) => break,
-                Err(error) => self.broken = Some(error),
+                Err(error) => self.source.broken = Some(error),
             }
         }
-        if self.stage == Stage::Betting && self.flights.is_empty() {
+        if self.stage == Stage::Betting && self.in_flight.batches.is_empty() {
             self.landed();
         }
     }
 
     /// Acts when no batch is in flight.
     fn landed(&mut self) {
-        if let Some(error) = self.broken.take() {
+        if let Some(error) = self.source.broken.take() {
             self.fail(Failure::Bets(error));
-        } else if self.ended && self.batcher.bets() == 0 && !self.plan.empty && self.plan.goal == Goal::Winners {
+        } else if self.source.ended
+            && self.source.batcher.bets() == 0
+            && !self.plan.empty
+            && self.plan.goal == Goal::Winners
+        {
             self.fail(Failure::Empty);
-        } else if self.ended {
-            let (batches, bets) = (self.batcher.batches(), self.batcher.bets());
+        } else if self.source.ended {
+            let (batches, bets) = (self.source.batcher.batches(), self.source.batcher.bets());
             self.events.push_back(Event::AllSent { batches, bets });
             self.go_on();
         }
@@ -405,35 +401,22 @@ impl<R: BetReader> Upload<R> {
 
     /// Starts again at the first bet.
     fn start_over(&mut self) {
-        self.flights.clear();
-        self.sent = 0;
-        self.ended = false;
-        self.broken = None;
-        if let Err(error) = self.batcher.rewind() {
+        self.in_flight.clear();
+        if let Err(error) = self.source.start_over() {
             self.fail(Failure::Bets(error));
         }
     }
 
-    fn make(&mut self) -> Result<Poll<Option<Made>>, BetReaderError> {
-        let made = self.batcher.make();
-        self.starved = matches!(made, Ok(Poll::Pending));
-        made
-    }
-
     fn fly(&mut self, made: Made) {
         let mut frame = Vec::new();
-        self.batcher.put(&made, self.sequence(made.index), &mut frame);
-        self.flights.push_back(Flight { made, frame, may_be_stored: false });
+        self.source.batcher.put(&made, self.in_flight.sequence(made.index), &mut frame);
+        self.in_flight.batches.push_back(Flight { made, frame, may_be_stored: false });
     }
 
     fn send_unacknowledged(&mut self, made: &Made) {
-        self.batcher.put(made, made.index, self.outbox.end());
-        self.unacknowledged_bets += u64::from(made.bets);
+        self.source.batcher.put(made, made.index, self.outbox.end());
+        self.in_flight.unacknowledged_bets += u64::from(made.bets);
         self.events.push_back(Event::Progress { batches: 1, bets: u64::from(made.bets), position: made.position });
-    }
-
-    fn sequence(&self, index: u64) -> u64 {
-        self.base.unwrap_or(0).saturating_add(index)
     }
 
     fn expecting(&self) -> Expecting {
@@ -447,7 +430,7 @@ impl<R: BetReader> Upload<R> {
 
     fn not_resumable(&self) -> String {
         let dialect = self.plan.dialect.name();
-        match self.unacknowledged_bets {
+        match self.in_flight.unacknowledged_bets {
             0 => format!("the connection was lost, and {dialect} cannot resume on another one"),
             bets => format!(
                 "the connection was lost, and {dialect} does not tell which of the {bets} bets sent on it are stored"
@@ -456,7 +439,7 @@ impl<R: BetReader> Upload<R> {
     }
 
     fn too_few(&self, batches: u64) -> String {
-        let (dialect, made) = (self.plan.dialect.name(), self.batcher.batches());
+        let (dialect, made) = (self.plan.dialect.name(), self.source.batcher.batches());
         format!("the hub has {batches} batches of this agency in {dialect}, these bets make only {made}: {OTHER_BETS}")
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::agency::batcher::BATCH_FRAME_BYTES_MAX;
-use crate::agency::bet_reader::BetList;
+use crate::agency::bet_reader::{BetList, BetReaderError};
 use crate::lottery::{AgencyId, Bet, RawBet};
 use crate::wire::{Cause, Dialect, Rejection, Reply};
 use hub::{Hub, Run};
