@@ -5,6 +5,8 @@
 mod core_kit;
 #[path = "status_answers/engine.rs"]
 mod engine;
+#[path = "status_answers/fields.rs"]
+mod fields;
 #[path = "status_answers/metrics.rs"]
 mod metrics;
 #[path = "status_kit/mod.rs"]

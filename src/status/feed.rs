@@ -31,7 +31,7 @@ pub enum Kind {
     Returned,
     /// A lost agency takes no part in the draw.
     Excluded,
-    /// The draw waits.
+    /// The draw waits for agencies that have not finished.
     Waits,
     /// The draw was made.
     Drawn,
@@ -77,15 +77,15 @@ impl Kind {
 /// What is said of an event: what is not known, or has no meaning there, is left out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Data {
-    /// When, in seconds since the start; [`Feed::push`] says it.
+    /// When, in seconds since the start.
     pub at: f64,
     /// The same as a time: RFC 3339, UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
-    /// Whose.
+    /// The agency that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agency: Option<u32>,
-    /// In which dialect.
+    /// The dialect of the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dialect: Option<&'static str>,
     /// How many bets.
@@ -94,16 +94,16 @@ pub struct Data {
     /// In how many batches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batches: Option<u64>,
-    /// Whose, where one event is of many agencies: how many these are.
+    /// How many agencies it is about beside `agency`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<usize>,
-    /// Whose, for [`Kind::Waits`].
+    /// The agencies that the draw waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agencies: Option<Vec<u32>>,
-    /// Whether there are more than `agencies`.
+    /// Whether the draw waits for more than `agencies`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<bool>,
-    /// The connection.
+    /// The peer, with its port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
     /// Why.

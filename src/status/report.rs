@@ -15,7 +15,7 @@ pub const REJECTED: &str = "sent a batch that was rejected";
 /// `/status.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`VERSION`].
+    /// The version of the answers: it rises where a field is renamed or removed.
     pub version: u32,
     /// The program.
     pub hub: Program,
@@ -63,7 +63,7 @@ impl Report {
 pub struct Program {
     /// Its version.
     pub version: String,
-    /// Its process.
+    /// The id of its process.
     pub pid: u32,
     /// When it started: RFC 3339, UTC.
     pub started: String,
@@ -105,7 +105,7 @@ pub struct Draw {
     pub state: DrawState,
     /// The number that wins, once it is drawn.
     pub winning_number: Option<u32>,
-    /// Agencies that have not finished, ascending; as bounded as [`Report::agencies`].
+    /// Agencies that have not finished, ascending; no more than `AGENCIES_REPORTED_MAX` (`limits`).
     pub waiting_for: Vec<u32>,
     /// How many these are.
     pub waiting_count: usize,
@@ -196,7 +196,7 @@ pub struct Agency {
     pub last_heard: Option<f64>,
     /// What it last did, in a few English words; `None`: nothing in this run.
     pub last_did: Option<String>,
-    /// Batches and requests of it that were refused, and why the last one was.
+    /// Batches and requests of it that were refused.
     pub refused: u64,
     /// Why the last one was.
     pub last_refusal: Option<String>,
@@ -215,7 +215,7 @@ pub struct Agency {
 pub struct Connections {
     /// All.
     pub open: usize,
-    /// By state: each name of [`ConnectionState`], and how many.
+    /// By state: each state, and how many.
     pub by_state: Vec<(ConnectionState, usize)>,
     /// By dialect: each name, `unknown` included, and how many.
     pub by_dialect: Vec<(String, usize)>,
@@ -351,7 +351,7 @@ pub struct Instance {
 /// `/connections.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConnectionList {
-    /// [`VERSION`].
+    /// As in [`Report`].
     pub version: u32,
     /// Every connection; no more than `CONNECTIONS_REPORTED_MAX` (`limits`).
     pub connections: Vec<Connection>,
@@ -387,7 +387,7 @@ pub struct Connection {
 /// `/winners.json`, over the Unix socket only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Winners {
-    /// [`VERSION`].
+    /// As in [`Report`].
     pub version: u32,
     /// The number that won.
     pub winning_number: u32,
