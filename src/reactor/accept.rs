@@ -28,24 +28,24 @@ impl<K: Keep> Reactor<K> {
         let most = self.hub.accepts();
         let left = self.read_unannounced(most, now);
         self.accept_some(left, now);
-        if self.accept != Accept::Pending && !self.unannounced.has_reads() {
+        if self.incoming.next != Accept::Pending && !self.incoming.unannounced.has_reads() {
             self.hub.watermark().none_to_accept();
         }
     }
 
     fn accept_some(&mut self, most: usize, now: Moment) {
-        match self.accept {
+        match self.incoming.next {
             Accept::Idle => return,
             Accept::Paused(until) if now < until => return,
-            Accept::Pending | Accept::Paused(_) => self.accept = Accept::Pending,
+            Accept::Pending | Accept::Paused(_) => self.incoming.next = Accept::Pending,
         }
         for _ in 0..most {
-            let Some(listener) = &mut self.listener else { return };
+            let Some(listener) = &mut self.incoming.listener else { return };
             match listener.accept() {
                 Accepted::Stream(stream, peer) => {
                     self.note_accepted();
                     let peer = canonical(peer);
-                    if self.unannounced.expects_of(peer.ip()) {
+                    if self.incoming.unannounced.expects_of(peer.ip()) {
                         self.greet(stream, peer, now);
                     } else {
                         self.open(stream, peer, Opens::Client, now);
@@ -53,8 +53,8 @@ impl<K: Keep> Reactor<K> {
                 }
                 Accepted::Lost => self.note_accepted(),
                 Accepted::NoneLeft => {
-                    self.accept = Accept::Idle;
-                    if std::mem::take(&mut self.accept_exhausted) {
+                    self.incoming.next = Accept::Idle;
+                    if std::mem::take(&mut self.incoming.exhausted) {
                         log::info!(
                             "action: accept_connections | result: in_progress | reason: new connections are accepted again"
                         );
@@ -62,7 +62,7 @@ impl<K: Keep> Reactor<K> {
                 }
                 Accepted::Exhausted(error) => self.pause_accepting(&error, now),
             }
-            if self.accept != Accept::Pending {
+            if self.incoming.next != Accept::Pending {
                 return;
             }
         }
@@ -70,7 +70,7 @@ impl<K: Keep> Reactor<K> {
 
     /// One connection fewer waits. Those whose headers have come and are not read still do: the hub does not know them.
     fn note_accepted(&mut self) {
-        if !self.unannounced.has_reads() {
+        if !self.incoming.unannounced.has_reads() {
             self.hub.watermark().accepted();
         }
     }
@@ -78,10 +78,10 @@ impl<K: Keep> Reactor<K> {
     /// Nothing tells when what accepting lacks is there again: it is tried a little later, or when a connection
     /// ends.
     pub(super) fn pause_accepting(&mut self, error: &std::io::Error, now: Moment) {
-        if !std::mem::replace(&mut self.accept_exhausted, true) {
+        if !std::mem::replace(&mut self.incoming.exhausted, true) {
             log::warn!("action: accept_connections | result: in_progress | reason: {error}, new connections wait");
         }
-        self.accept = Accept::Paused(now + limits::ACCEPT_RETRY);
+        self.incoming.next = Accept::Paused(now + limits::ACCEPT_RETRY);
         if let Some(status) = &mut self.status {
             status.give_way(now);
         }
@@ -95,8 +95,8 @@ impl<K: Keep> Reactor<K> {
 
     /// A descriptor is free: accepting need not wait for one any longer.
     pub(super) fn accept_again(&mut self) {
-        if let Accept::Paused(_) = self.accept {
-            self.accept = Accept::Pending;
+        if let Accept::Paused(_) = self.incoming.next {
+            self.incoming.next = Accept::Pending;
         }
     }
 
@@ -109,15 +109,15 @@ impl<K: Keep> Reactor<K> {
             return self.pause_accepting(&error, now);
         }
         let slot = id.slot as usize;
-        if slot >= self.sockets.len() {
-            self.sockets.resize_with(slot + 1, || None);
+        if slot >= self.sockets.slots.len() {
+            self.sockets.slots.resize_with(slot + 1, || None);
         }
-        let transport = Transport::new(self.tls.as_ref());
+        let transport = Transport::new(self.encryption.tls.as_ref());
         let mut socket = Socket::new(stream, transport, id.generation, now);
         // What a client sends right after connecting is often here already.
         socket.readable = true;
         self.hub.set_handshaking(id, socket.transport.may_shake_hands());
-        self.sockets[slot] = Some(socket);
+        self.sockets.slots[slot] = Some(socket);
         self.hub.readable(id);
     }
 

@@ -18,7 +18,7 @@ impl<K: Keep> Reactor<K> {
         let mut taken = Vec::new();
         let progress = read_header(&mut stream, &mut taken);
         let Progress::Part = progress else { return self.announce(stream, balancer, &taken, progress, now) };
-        match self.unannounced.insert(stream, balancer, taken, self.poll.registry(), now) {
+        match self.incoming.unannounced.insert(stream, balancer, taken, self.poll.registry(), now) {
             Ok(None) => {}
             Ok(Some(gone)) => log_place_needed(gone.ip()),
             Err(Unkept::Unwatched(error)) => self.pause_accepting(&error, now),
@@ -30,10 +30,11 @@ impl<K: Keep> Reactor<K> {
     pub(super) fn read_unannounced(&mut self, most: usize, now: Moment) -> usize {
         let mut left = most;
         for _ in 0..limits::UNANNOUNCED_PER_TURN {
-            if left == 0 || !self.unannounced.has_reads() {
+            if left == 0 || !self.incoming.unannounced.has_reads() {
                 break;
             }
-            if let Some((stream, balancer, taken, progress)) = self.unannounced.read_next(self.poll.registry()) {
+            if let Some((stream, balancer, taken, progress)) = self.incoming.unannounced.read_next(self.poll.registry())
+            {
                 left -= usize::from(matches!(progress, Progress::Whole(_)));
                 self.announce(stream, balancer, &taken, progress, now);
             }
@@ -43,7 +44,7 @@ impl<K: Keep> Reactor<K> {
 
     /// Closes those that are overdue by `judged`.
     pub(super) fn expire_unannounced(&mut self, judged: Moment) {
-        while let Some(balancer) = self.unannounced.expire(judged) {
+        while let Some(balancer) = self.incoming.unannounced.expire(judged) {
             log_refused(balancer.ip(), &"no whole PROXY header within HANDSHAKE_TIMEOUT");
             self.accept_again();
         }
@@ -51,7 +52,7 @@ impl<K: Keep> Reactor<K> {
 
     /// Closes one that has waited for long, to free its descriptor. Says whether there was one.
     pub(super) fn evict_unannounced(&mut self, now: Moment) -> bool {
-        let gone = self.unannounced.evict(|since| since + limits::UNDECIDED_GRACE <= now);
+        let gone = self.incoming.unannounced.evict(|since| since + limits::UNDECIDED_GRACE <= now);
         gone.inspect(|balancer| log_place_needed(balancer.ip())).is_some()
     }
 

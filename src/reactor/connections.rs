@@ -30,14 +30,14 @@ impl<K: Keep> Reactor<K> {
             }
         }
         if event.is_writable() {
-            self.writable.push(id);
+            self.sockets.writable.push(id);
         }
     }
 
     /// Reads the connections that the hub grants, and as much as it grants.
     pub(super) fn read_all(&mut self, now: Moment) {
         self.hub.begin_reads(now);
-        while let Some(grant) = self.hub.next_read(self.handshakes_left > 0) {
+        while let Some(grant) = self.hub.next_read(self.encryption.handshakes_left > 0) {
             let bytes = self.read(grant.id, grant.bytes, now);
             let more = self.socket(grant.id).is_some_and(|socket| socket.readable);
             self.hub.read(grant, bytes, more);
@@ -47,17 +47,17 @@ impl<K: Keep> Reactor<K> {
 
     /// Reads one socket; returns how many bytes.
     fn read(&mut self, id: ConnectionId, budget: usize, now: Moment) -> usize {
-        let Some(socket) = socket_of(&mut self.sockets, id) else { return 0 };
+        let Some(socket) = socket_of(&mut self.sockets.slots, id) else { return 0 };
         let mut left = budget;
         while socket.readable && left > 0 {
             let held = socket.transport.incoming().len();
             let room = socket.transport.least_room(self.hub.read_room(id));
-            let room = room.min(left).min(self.scratch.len() - held);
+            let room = room.min(left).min(self.sockets.scratch.len() - held);
             if room == 0 {
                 break;
             }
-            self.scratch[..held].copy_from_slice(socket.transport.incoming());
-            let outcome = socket.read(&mut self.scratch[held..held + room]);
+            self.sockets.scratch[..held].copy_from_slice(socket.transport.incoming());
+            let outcome = socket.read(&mut self.sockets.scratch[held..held + room]);
             let (bytes, last) = match outcome {
                 ReadOutcome::Bytes(bytes) => (bytes, false),
                 ReadOutcome::Nothing => continue,
@@ -74,24 +74,24 @@ impl<K: Keep> Reactor<K> {
                 }
             };
             left -= bytes;
-            self.traffic.bytes_in += bytes as u64;
+            self.measures.traffic.bytes_in += bytes as u64;
             if self.hub.is_closing(id) {
                 // At the hub's end time is the limit, and it is short.
-                if socket.discard(bytes) && self.listener.is_some() {
+                if socket.discard(bytes) && self.incoming.listener.is_some() {
                     self.close(id, now);
                     return budget - left;
                 }
                 continue;
             }
-            let records = &mut self.scratch[..held + bytes];
-            let decoding_from = self.marks.is_traced().then(|| self.clock.elapsed());
-            let steps = deliver((id, socket), &mut self.hub, self.tls.as_ref(), records, last, now);
+            let records = &mut self.sockets.scratch[..held + bytes];
+            let decoding_from = self.measures.marks.is_traced().then(|| self.clock.elapsed());
+            let steps = deliver((id, socket), &mut self.hub, self.encryption.tls.as_ref(), records, last, now);
             if let Some(from) = decoding_from {
-                self.marks.decoded(self.clock.elapsed().saturating_sub(from));
+                self.measures.marks.decoded(self.clock.elapsed().saturating_sub(from));
             }
-            self.handshakes_left = self.handshakes_left.saturating_sub(steps);
+            self.encryption.handshakes_left = self.encryption.handshakes_left.saturating_sub(steps);
             if !socket.transport.is_flushed() {
-                self.writable.push(id);
+                self.sockets.writable.push(id);
             }
             if last {
                 self.hub.half_close(id, now);
@@ -121,14 +121,14 @@ impl<K: Keep> Reactor<K> {
 
     /// Flushes the outboxes of sockets that have become writable.
     pub(super) fn write_ready(&mut self, now: Moment) {
-        for id in std::mem::take(&mut self.writable) {
+        for id in std::mem::take(&mut self.sockets.writable) {
             self.write(id, now);
         }
         self.hub.watermark().writes_tried();
     }
 
     fn write(&mut self, id: ConnectionId, now: Moment) {
-        let Some(socket) = socket_of(&mut self.sockets, id) else { return };
+        let Some(socket) = socket_of(&mut self.sockets.slots, id) else { return };
         let before = socket.stream.bytes_out();
         let written = match &mut socket.transport {
             // What the hub dropped is not sent, though a record of it may be encrypted already.
@@ -150,7 +150,7 @@ impl<K: Keep> Reactor<K> {
                 written
             }
         };
-        self.traffic.bytes_out += socket.stream.bytes_out() - before;
+        self.measures.traffic.bytes_out += socket.stream.bytes_out() - before;
         if let Err(error) = written {
             log::debug!("action: send_message | result: in_progress | reason: {error}");
             return self.close(id, now);
@@ -163,7 +163,7 @@ impl<K: Keep> Reactor<K> {
         if !self.hub.is_done(id) {
             return;
         }
-        let Some(socket) = socket_of(&mut self.sockets, id) else { return };
+        let Some(socket) = socket_of(&mut self.sockets.slots, id) else { return };
         let cut = self.hub.is_cut(id);
         if cut || socket.transport.is_finished() {
             socket.shut();
@@ -174,7 +174,7 @@ impl<K: Keep> Reactor<K> {
     }
 
     pub(super) fn close(&mut self, id: ConnectionId, now: Moment) {
-        let Some(socket) = self.sockets.get_mut(id.slot as usize) else { return };
+        let Some(socket) = self.sockets.slots.get_mut(id.slot as usize) else { return };
         if socket.as_ref().is_none_or(|socket| socket.generation != id.generation) {
             return;
         }
@@ -184,7 +184,7 @@ impl<K: Keep> Reactor<K> {
     }
 
     fn socket(&mut self, id: ConnectionId) -> Option<&mut Socket> {
-        socket_of(&mut self.sockets, id)
+        socket_of(&mut self.sockets.slots, id)
     }
 }
 

@@ -27,7 +27,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook_mio::v1_0::Signals;
 
 use aside::Aside;
 pub use clock::Clock;
@@ -44,7 +43,6 @@ use tls::Tls;
 use crate::hub::{ConnectionId, Hub};
 use crate::limits;
 use crate::logging::{Flow, LogOutput};
-use crate::signals::SecondSignal;
 use crate::storage::{CommitError, Keep};
 use crate::timers::Moment;
 
@@ -80,34 +78,83 @@ impl From<CommitError> for RunError {
 pub struct Reactor<K: Keep> {
     hub: Hub<K>,
     poll: Poll,
-    listener: Option<Listener>,
-    signals: Signals,
-    second_signal: SecondSignal,
-    sockets: Vec<Option<Socket>>,
-    unannounced: Unannounced,
-    /// Sockets that may take more.
-    writable: Vec<ConnectionId>,
-    /// There may be connections to accept: now, or after a pause for want of descriptors.
-    accept: Accept,
-    /// Descriptors have run out, and no connection has been accepted since.
-    accept_exhausted: bool,
-    /// What sockets are read into.
-    scratch: Box<[u8]>,
+    incoming: Incoming,
+    sockets: Sockets,
+    encryption: Encryption,
+    keeper: KeeperWatch,
     clock: Clock,
+    log: LogPort,
+    status: Option<StatusService>,
+    measures: Measures,
+    signals: StopSignals,
+    stopping: bool,
+}
+
+/// How connections come in.
+struct Incoming {
+    /// `None` while the hub steps aside, and once it stops.
+    listener: Option<Listener>,
+    /// There may be connections to accept: now, or after a pause for want of descriptors.
+    next: Accept,
+    /// Descriptors have run out, and no connection has been accepted since.
+    exhausted: bool,
+    aside: Aside,
+    unannounced: Unannounced,
+}
+
+impl Incoming {
+    /// Whether new connections are served, or are refused on purpose.
+    fn is_in_order(&self) -> bool {
+        (self.listener.is_some() || self.aside.is_aside()) && !self.exhausted
+    }
+}
+
+/// The sockets of connections.
+struct Sockets {
+    /// By the connection's slot.
+    slots: Vec<Option<Socket>>,
+    /// Those that may take more.
+    writable: Vec<ConnectionId>,
+    /// What they are read into.
+    scratch: Box<[u8]>,
+}
+
+/// TLS, where it is served, and how many handshakes this turn may still do.
+struct Encryption {
     tls: Option<Tls>,
     handshakes_left: usize,
-    log: LogOutput,
-    status: Option<StatusService>,
+}
+
+/// When to turn to the keeper.
+struct KeeperWatch {
+    /// Its descriptor was ready.
+    is_ready: bool,
+    /// When it was last looked whether the store's files are still there.
+    checked: Instant,
+}
+
+/// The log's output, and when to retry it after a flush that failed.
+struct LogPort {
+    output: LogOutput,
+    retry: Option<Moment>,
+}
+
+impl LogPort {
+    fn flush(&mut self, now: Moment) {
+        if self.retry.is_some_and(|at| at <= now) {
+            self.retry = None;
+            self.output.try_again();
+        }
+        if self.output.flush() == Flow::Failed && self.retry.is_none() {
+            self.retry = Some(now + limits::LOG_RETRY);
+        }
+    }
+}
+
+/// What is measured for the status service.
+struct Measures {
     traffic: Traffic,
     marks: TurnMarks,
-    aside: Aside,
-    stopping: bool,
-    /// The keeper's descriptor was ready.
-    keeper_is_ready: bool,
-    /// When to retry the log after a flush that failed.
-    log_retry: Option<Moment>,
-    /// When it was last looked whether the store's files are still there.
-    store_checked: Instant,
 }
 
 /// Whether to accept.
@@ -131,15 +178,14 @@ impl<K: Keep> Reactor<K> {
         mut hub: Hub<K>,
         mut listener: Listener,
         tls: Option<Tls>,
-        signals: StopSignals,
+        mut signals: StopSignals,
         mut clock: Clock,
         log: LogOutput,
         mut status: Option<StatusService>,
     ) -> io::Result<Reactor<K>> {
         let poll = Poll::new()?;
-        let (mut signals, second_signal) = (signals.signals, signals.second);
         poll.registry().register(&mut listener.socket, LISTENER, Interest::READABLE)?;
-        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        poll.registry().register(&mut signals.signals, SIGNALS, Interest::READABLE)?;
         if let Some(descriptor) = log.descriptor() {
             // Refused for what is always writable, such as /dev/null.
             let _ = poll.registry().register(&mut SourceFd(&descriptor), LOG, Interest::WRITABLE);
@@ -159,27 +205,26 @@ impl<K: Keep> Reactor<K> {
         Ok(Reactor {
             hub,
             poll,
-            listener: Some(listener),
-            signals,
-            second_signal,
-            sockets: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
-            unannounced,
-            writable: Vec::new(),
-            accept: Accept::Pending,
-            accept_exhausted: false,
-            store_checked: Instant::now(),
-            scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            incoming: Incoming {
+                listener: Some(listener),
+                next: Accept::Pending,
+                exhausted: false,
+                aside: Aside::default(),
+                unannounced,
+            },
+            sockets: Sockets {
+                slots: Vec::with_capacity(limits::CONNECTIONS_RESERVED),
+                writable: Vec::new(),
+                scratch: vec![0; limits::READ_BYTES].into_boxed_slice(),
+            },
+            encryption: Encryption { tls, handshakes_left: limits::TLS_HANDSHAKES_PER_TURN },
+            keeper: KeeperWatch { is_ready: false, checked: Instant::now() },
             clock,
-            tls,
-            handshakes_left: limits::TLS_HANDSHAKES_PER_TURN,
-            log,
+            log: LogPort { output: log, retry: None },
             status,
-            traffic: Traffic::default(),
-            marks,
-            aside: Aside::default(),
+            measures: Measures { traffic: Traffic::default(), marks },
+            signals,
             stopping: false,
-            keeper_is_ready: false,
-            log_retry: None,
         })
     }
 
@@ -196,14 +241,14 @@ impl<K: Keep> Reactor<K> {
         loop {
             let now = self.wait(&mut events)?;
             if self.note_events(&events, now) {
-                self.second_signal.arm_soon();
+                self.signals.second.arm_soon();
                 return self.shut_down(&mut events);
             }
             // What is not read is not timed out either: the input watermark stands still.
-            if self.log.hold().is_none() {
+            if self.log.output.hold().is_none() {
                 self.accept(now);
                 self.write_ready(now);
-                self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
+                self.encryption.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
                 self.read_all(now);
             }
             self.go_on(now);
@@ -220,20 +265,20 @@ impl<K: Keep> Reactor<K> {
     /// its acknowledgement is.
     fn end_turn(&mut self, now: Moment) -> Result<(), RunError> {
         if self.status.is_some() {
-            self.marks.commits(self.clock.elapsed());
+            self.measures.marks.commits(self.clock.elapsed());
         }
         let committed = self.hub.commit(now)?;
         let now = self.clock.account(Duration::ZERO);
-        self.marks.releases(self.clock.accounted());
+        self.measures.marks.releases(self.clock.accounted());
         // By real time: what another program did while the hub was stopped is seen before anything is acknowledged.
-        if self.store_checked.elapsed() >= limits::STORE_CHECK_PERIOD {
+        if self.keeper.checked.elapsed() >= limits::STORE_CHECK_PERIOD {
             self.hub.check_store()?;
-            self.store_checked = Instant::now();
+            self.keeper.checked = Instant::now();
         }
         self.hub.release(committed, now);
-        self.log.flush();
+        self.log.output.flush();
         self.write_all(now);
-        self.flush_log(now);
+        self.log.flush(now);
         Ok(())
     }
 
@@ -241,50 +286,40 @@ impl<K: Keep> Reactor<K> {
     fn serve_viewers(&mut self, now: Moment) {
         let Some(status) = &mut self.status else { return };
         let group = self.hub.keeper().group();
-        let did_something = self.marks.did_something(self.traffic, group);
+        let did_something = self.measures.marks.did_something(self.measures.traffic, group);
         if did_something {
-            let mut times = self.marks.end(self.traffic, group, self.clock.elapsed());
+            let mut times = self.measures.marks.end(self.measures.traffic, group, self.clock.elapsed());
             // Elsewhere a commit takes as long as its answer, which the loop does not wait for.
             times.committed &= self.hub.keeper().draws_here();
             status.turn(&times);
-            self.marks.set_traced(status.is_traced());
+            self.measures.marks.set_traced(status.is_traced());
         }
         let view = LoopView {
-            sockets: &self.sockets,
-            unannounced: self.unannounced.len(),
-            log: &self.log,
+            sockets: &self.sockets.slots,
+            unannounced: self.incoming.unannounced.len(),
+            log: &self.log.output,
             uptime: self.clock.accounted(),
-            traffic: self.traffic,
-            listening: (self.listener.is_some() || self.aside.is_aside()) && !self.accept_exhausted,
+            traffic: self.measures.traffic,
+            listening: self.incoming.is_in_order(),
             stopping: self.stopping,
             trouble: self.hub.keeper().trouble().map(|trouble| trouble.why),
-            certificate_expiry: self.tls.as_ref().and_then(Tls::expiry),
+            certificate_expiry: self.encryption.tls.as_ref().and_then(Tls::expiry),
             is_busy: did_something || self.hub.has_reads(),
         };
         status.serve(&self.hub, self.poll.registry(), &view, now);
     }
 
-    fn flush_log(&mut self, now: Moment) {
-        if self.log_retry.is_some_and(|at| at <= now) {
-            self.log_retry = None;
-            self.log.try_again();
-        }
-        if self.log.flush() == Flow::Failed && self.log_retry.is_none() {
-            self.log_retry = Some(now + limits::LOG_RETRY);
-        }
-    }
-
     /// Has the keeper go on where it was ready, or its time has come.
     fn go_on(&mut self, now: Moment) {
         let is_due = self.hub.keeper().next_wake().is_some_and(|at| at <= now);
-        if std::mem::take(&mut self.keeper_is_ready) || is_due {
+        if std::mem::take(&mut self.keeper.is_ready) || is_due {
             self.hub.go_on(now);
         }
     }
 
     /// Whether sockets wait to be read or written.
     fn is_busy(&self) -> bool {
-        self.hub.has_reads() || self.unannounced.has_reads() || !self.writable.is_empty()
+        self.hub.has_reads() || self.incoming.unannounced.has_reads() || !self.sockets.writable.is_empty()
     }
 
     /// Waits for events, or for the next thing that time brings; not at all while there is work in hand. Returns the
@@ -293,19 +328,19 @@ impl<K: Keep> Reactor<K> {
         let viewers = self.status.as_ref().and_then(StatusService::next_wake);
         let viewers = viewers.map_or(limits::POLL_MAX, |at| self.clock.until(at));
         let keeper = self.hub.keeper().next_wake();
-        if let Some(left) = self.log.hold() {
+        if let Some(left) = self.log.output.hold() {
             let keeper = keeper.map_or(limits::POLL_MAX, |at| self.clock.until(at));
             return self.poll(events, left.min(self.until_store_check()).min(viewers).min(keeper));
         }
-        let busy = self.is_busy() || self.hub.has_work() || self.accept == Accept::Pending;
+        let busy = self.is_busy() || self.hub.has_work() || self.incoming.next == Accept::Pending;
         let timeout = if busy {
             Duration::ZERO
         } else {
-            let paused = if let Accept::Paused(until) = self.accept { Some(until) } else { None };
+            let paused = if let Accept::Paused(until) = self.incoming.next { Some(until) } else { None };
             // A hub that cannot read cannot judge time either.
-            let due = [self.hub.next_deadline(), self.unannounced.next_deadline()];
+            let due = [self.hub.next_deadline(), self.incoming.unannounced.next_deadline()];
             let due = due.into_iter().flatten().min().filter(|_| !self.hub.is_stalled());
-            let next = [due, paused, self.log_retry, keeper].into_iter().flatten().min();
+            let next = [due, paused, self.log.retry, keeper].into_iter().flatten().min();
             let next = next.map_or(limits::POLL_MAX, |at| self.clock.until(at).min(limits::POLL_MAX));
             next.min(self.until_store_check()).min(viewers)
         };
@@ -313,7 +348,7 @@ impl<K: Keep> Reactor<K> {
     }
 
     fn until_store_check(&self) -> Duration {
-        limits::STORE_CHECK_PERIOD.saturating_sub(self.store_checked.elapsed())
+        limits::STORE_CHECK_PERIOD.saturating_sub(self.keeper.checked.elapsed())
     }
 
     fn poll(&mut self, events: &mut Events, timeout: Duration) -> io::Result<Moment> {
@@ -323,7 +358,7 @@ impl<K: Keep> Reactor<K> {
         let now = self.clock.account(timeout);
         self.hub.polled(before);
         if let Some(status) = &mut self.status {
-            self.marks.begin(waited_from, self.clock.accounted());
+            self.measures.marks.begin(waited_from, self.clock.accounted());
             status.tick(self.clock.accounted());
         }
         match polled {
@@ -341,13 +376,13 @@ impl<K: Keep> Reactor<K> {
         let mut stop = false;
         for event in events {
             match event.token() {
-                LISTENER => self.accept = Accept::Pending,
-                LOG => self.log.try_again(),
-                KEEPER => self.keeper_is_ready = true,
+                LISTENER => self.incoming.next = Accept::Pending,
+                LOG => self.log.output.try_again(),
+                KEEPER => self.keeper.is_ready = true,
                 SIGNALS => stop |= self.note_signals(now),
                 _ if self.status.as_mut().is_some_and(|status| status.note(event)) => {}
                 token => match unannounced_of(token) {
-                    Some(name) => self.unannounced.note(name),
+                    Some(name) => self.incoming.unannounced.note(name),
                     None => self.note_readiness(connection_of(token.0), event, now),
                 },
             }
@@ -357,7 +392,7 @@ impl<K: Keep> Reactor<K> {
 
     /// Says whether to stop.
     fn note_signals(&mut self, now: Moment) -> bool {
-        let pending: Vec<i32> = self.signals.pending().collect();
+        let pending: Vec<i32> = self.signals.signals.pending().collect();
         if pending.contains(&SIGHUP) {
             self.read_certificates_again();
         }
@@ -369,10 +404,10 @@ impl<K: Keep> Reactor<K> {
 
     /// New certificates are for new connections; with bad ones the old stay.
     fn read_certificates_again(&mut self) {
-        match self.tls.as_ref().map(Tls::reload) {
+        match self.encryption.tls.as_ref().map(Tls::reload) {
             None => log::info!("action: reload | result: success | reason: there are no certificates to read again"),
             Some(Ok(tls)) => {
-                self.tls = Some(tls);
+                self.encryption.tls = Some(tls);
                 log::info!("action: reload | result: success");
             }
             Some(Err(error)) => {

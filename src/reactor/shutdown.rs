@@ -16,11 +16,11 @@ impl<K: Keep> Reactor<K> {
         tell_manager(&[NotifyState::Stopping]);
         self.stopping = true;
         let began = self.clock.now();
-        if let Some(mut listener) = self.listener.take() {
+        if let Some(mut listener) = self.incoming.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener.socket);
             log::info!("action: close_listener | result: success | address: {}", listener.address());
         }
-        for balancer in self.unannounced.close_all() {
+        for balancer in self.incoming.unannounced.close_all() {
             log::info!("action: close_connection | result: success | ip: {}", balancer.ip());
         }
         let peers: Vec<(ConnectionId, _)> = self.hub.peers().collect();
@@ -33,7 +33,7 @@ impl<K: Keep> Reactor<K> {
         for (id, peer) in peers {
             self.close(id, now);
             log::info!("action: close_connection | result: success | ip: {peer}");
-            self.log.flush();
+            self.log.output.flush();
         }
         if let Some(status) = self.status.take() {
             status.close_all();
@@ -59,7 +59,7 @@ impl<K: Keep> Reactor<K> {
             let timeout = if self.is_busy() { Duration::ZERO } else { now.until(next) };
             now = self.poll(events, timeout)?;
             self.note_events(events, now);
-            self.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
+            self.encryption.handshakes_left = limits::TLS_HANDSHAKES_PER_TURN;
             self.read_all(now);
             self.go_on(now);
             self.end_turn(now)?;
