@@ -259,6 +259,27 @@ class Page(unittest.TestCase):
                 wait(lambda: browser.text("#stale") is None, "the page is live again")
         self.assertQuiet()
 
+    def test_an_answer_that_lacks_a_part_is_not_shown_as_live(self):
+        for odd in ({"connections": None}, {"commits": None}, {"store": None}, {"agencies": [None]}, {"engine": {}}):
+            with self.subTest(odd=odd):
+                self.show(mock.report(24))
+                self.hub.report = mock.report(24) | odd
+                wait(lambda: browser.text("#stale"), "the page is stale")
+                self.hub.report = mock.report(26)
+                wait(lambda: browser.text("#stale") is None, "the page is live again")
+                self.reads(".lane:nth-child(1) .count", "2,994")
+        for line in browser.complaints():
+            self.assertIn("TypeError", line, "the console has the reason")
+
+    def test_a_clock_that_is_set_back_does_not_stop_the_page(self):
+        self.show(mock.report(24))
+        self.reads("#headline", "Waiting for agencies 1, 3 and 4")
+        browser.run("const real = Date.now; Date.now = () => real() - 3600000")
+        self.tell(mock.report(44), "#headline", "Waiting for agency 3")
+        self.hub.report = mock.report(47)
+        self.reads("#kicker", "The winning number")
+        self.assertQuiet()
+
     def test_a_page_that_never_had_an_answer_says_so(self):
         browser.look(language="es")
         self.hub.report = None
