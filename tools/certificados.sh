@@ -48,6 +48,7 @@ command -v openssl >/dev/null || fail "openssl is not installed"
 
 umask 077
 mkdir -p "$dir"
+unset CDPATH # `cd` would look there
 cd "$dir"
 
 # The configuration of openssl: the kinds of certificates, and the database of `openssl ca`, which is needed to
@@ -55,6 +56,10 @@ cd "$dir"
 config=$(mktemp)
 books=$(mktemp -d)
 trap 'rm -rf "$config" "$books"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 141' PIPE
+trap 'exit 143' TERM
 {
     cat <<END
 [req]

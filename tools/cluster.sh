@@ -17,6 +17,7 @@
 # PostgreSQL 14 or newer is needed: the newest of /usr/lib/postgresql/*/bin (Debian), /usr/pgsql-*/bin and the path is taken.
 # It refuses to run as root; where root calls this script, the nodes run as the user postgres.
 
+unset CDPATH # `cd` would look there
 nodes='1 2 3'
 seconds_max=60
 
@@ -178,7 +179,9 @@ start() {
         fail "the user postgres cannot enter $given; make the folders above it passable (chmod go+x), or name another one"
     }
     trap 'code=$?; [ $code -eq 0 ] || { end_all; rm -rf "$folder"; }' EXIT
+    trap 'exit 129' HUP
     trap 'exit 130' INT
+    trap 'exit 141' PIPE
     trap 'exit 143' TERM
     password=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     (umask 077 && echo "$password" >"$folder/password")

@@ -17,9 +17,11 @@ case ${1-} in
 esac
 
 DIALECT=${DIALECT:-native} DATA=${DATA:-.data} WINNING_NUMBER=${WINNING_NUMBER:-7574}
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
-bin=${CARGO_TARGET_DIR:-$root/target}/release
+bin=${CARGO_TARGET_DIR:-target}/release
+case $bin in /*) ;; *) bin=$root/$bin ;; esac # cargo runs in $root
 . "$here/dialecto.sh"
 unset SERVER_IP CLI_LINGER # ours would speak of another server
 
@@ -54,7 +56,9 @@ clean() {
 }
 trap clean EXIT
 # The process that was started last may not be recorded yet.
+trap 'last=$!; exit 129' HUP
 trap 'last=$!; exit 130' INT
+trap 'last=$!; exit 141' PIPE
 trap 'last=$!; exit 143' TERM
 if [ -n "${STORE:-}" ]; then
     mkdir -p "$STORE" && store=$(cd "$STORE" && pwd)/bets.csv || fail "STORE: $STORE cannot be made"

@@ -16,9 +16,11 @@ esac
 
 BETS=${BETS:-1000000} WINNING_NUMBER=${WINNING_NUMBER:-7574}
 hubs=3
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
-bin=${CARGO_TARGET_DIR:-$root/target}/release
+bin=${CARGO_TARGET_DIR:-target}/release
+case $bin in /*) ;; *) bin=$root/$bin ;; esac # cargo runs in $root
 unset SERVER_IP CLI_LINGER # ours would speak of another server
 
 . "$here/cluster_draw.sh"
@@ -44,7 +46,9 @@ clean() {
     cd / && rm -rf "$work"
 }
 trap clean EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 # What the leader says, or nothing while there is none.

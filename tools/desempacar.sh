@@ -12,6 +12,7 @@ case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     ?*) echo "desempacar: '$1' is not known; there are no arguments, see $0 -h" >&2; exit 2 ;;
 esac
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 data=${here%/tools}/.data
 mark=$data/.unpacked
@@ -33,7 +34,9 @@ sum=$(cksum <"$archive" 2>/dev/null)
 
 work=$(mktemp -d "$data/.unpacking.XXXXXX") || fail "$data cannot be written to"
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 if command -v unzip >/dev/null; then
     unzip -o -q "$archive" '*agency-*.csv' -d "$work/all"

@@ -19,6 +19,7 @@ case ${1-} in
     -*) fail "'$1' is not known; see $0 -h" 2 ;;
 esac
 [ $# -eq 1 ] || fail "usage: $0 DIR" 2
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 git -C "$root" rev-parse --verify -q HEAD >/dev/null || fail "$root is not a git checkout; the list of files is taken from git" 2

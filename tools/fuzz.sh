@@ -14,6 +14,7 @@ case ${1-} in
 esac
 
 FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZ_SANITIZER=${FUZZ_SANITIZER:-none}
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 

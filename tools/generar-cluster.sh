@@ -21,6 +21,7 @@ case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) fail "'$1' is not known; see $0 -h" ;;
 esac
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 

@@ -36,6 +36,7 @@ case ${1-} in
         ;;
     -*) fail "'$1' is not known; see $0 -h" ;;
 esac
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 

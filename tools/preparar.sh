@@ -9,6 +9,7 @@ case ${1-} in
     -*) echo "preparar: '$1' is not known; see $0 -h" >&2; exit 2 ;;
 esac
 [ $# -eq 1 ] || { echo "preparar: usage: $0 FILE" >&2; exit 2; }
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 data=$root/.data

@@ -15,6 +15,7 @@ esac
 
 # The number is the hubs' default.
 BETS=${BETS:-1000000} WINNING_NUMBER=7574
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 . "$here/cluster_draw.sh"
@@ -39,7 +40,9 @@ clean() {
     cd / && rm -rf "$work"
 }
 trap clean EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 container() { compose ps --all --quiet "$1"; }

@@ -11,6 +11,7 @@ case ${1-} in
 esac
 [ $# -le 1 ] || { echo "run_local_test: usage: $0 [FILE]" >&2; exit 2; }
 
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 root=${here%/tools}
 cd "$root" || exit 1

@@ -9,6 +9,7 @@
 case ${1-} in
     -h | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
+unset CDPATH # `cd` would look there
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 parts=$(sed -n 's/^\(test-[a-z]*\):.*/\1/p' "$root/Makefile")
 for part; do
@@ -19,7 +20,9 @@ done
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 # Prints what a part's output says of its tests: how many passed, then a line for each test that was skipped.

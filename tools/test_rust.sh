@@ -14,10 +14,13 @@ esac
 case ${AT_ONCE:=3} in
     *[!0-9]* | 0*) echo "test_rust: AT_ONCE is '$AT_ONCE'; it is a number of programs" >&2; exit 2 ;;
 esac
+unset CDPATH # `cd` would look there
 root=$(cd "$(dirname "$0")/.." && pwd) && cd "$root" || exit 1
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 names=''

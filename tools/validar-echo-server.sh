@@ -20,6 +20,7 @@ host=server
 # Not through /dev/stderr: opening it again would truncate a file that stderr is redirected to.
 if [ "${1:-}" = -v ]; then exec 3>&2; else exec 3>/dev/null; fi
 
+unset CDPATH # `cd` would look there
 here=$(cd "$(dirname "$0")" && pwd)
 root=${here%/tools}
 config=$root/config.ini

@@ -243,17 +243,55 @@ class Demo(unittest.TestCase):
         client = f'echo $$ >"{pipe}"; exec sleep 600'
         environment = os.environ | self.impostors(server=server, client=client) | {
             "DATA": str(self.folder), "TMPDIR": str(temporary)}
-        with subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL) as running:
-            # Each says its number once it runs: the pipe is read until all three have.
-            pids = []
-            while len(pids) < 3:
-                pids += map(int, pipe.read_text().split())
-            running.terminate()
-            self.assertEqual(running.wait(), 143)
+        # A closed terminal is SIGHUP, on which a hub only reads its certificates again.
+        for sent in (signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(sent), subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdout=subprocess.DEVNULL,
+                                                      stderr=subprocess.DEVNULL) as running:
+                # Each says its number once it runs: the pipe is read until all three have.
+                pids = []
+                while len(pids) < 3:
+                    pids += map(int, pipe.read_text().split())
+                running.send_signal(sent)
+                self.assertEqual(running.wait(), 128 + sent)
+                self.left(pids, temporary)
+
+    def left(self, pids, temporary):
+        """Ends what still runs, so that a failure leaves nothing either."""
+        alive = []
         for pid in pids:
-            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
-        self.assertEqual(list(temporary.iterdir()), [])
+            try:
+                os.kill(pid, signal.SIGKILL)
+                alive.append(pid)
+            except ProcessLookupError:
+                pass
+        self.assertEqual((alive, list(temporary.iterdir())), ([], []))
+
+    def test_a_reader_that_closes_its_output_ends_it_with_every_program_and_leaves_nothing(self):
+        self.agencies(1, 1)
+        gate, temporary = self.folder / "gate", self.folder / "temporary"
+        os.mkfifo(gate)
+        temporary.mkdir()
+        environment = os.environ | self.impostors(server=f'echo $$ >"{self.folder}/pid"; exec "$real/server" "$@"',
+                                                  **{"../cargo": f'read -r _ <"{gate}"'})
+        environment |= {"DATA": str(self.folder), "TMPDIR": str(temporary)}
+        with subprocess.Popen(["sh", ROOT / "tools" / "demo.sh"], env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True) as running:
+            self.assertIn("building", running.stdout.readline())
+            running.stdout.close()
+            gate.write_text("go\n")
+            code = running.wait()
+        self.left([int((self.folder / "pid").read_text())], temporary)
+        self.assertEqual(code, 141)
+
+    def test_a_target_folder_that_is_relative_is_the_project_s(self):
+        self.agencies(1)
+        environment = self.impostors()
+        environment["CARGO_TARGET_DIR"] = os.path.relpath(environment["CARGO_TARGET_DIR"], ROOT)
+        # The demo works in a folder of its own, from which the same path leads elsewhere.
+        environment["TMPDIR"] = str(self.folder.joinpath(*["deep"] * len(ROOT.parts)))
+        os.makedirs(environment["TMPDIR"])
+        done = demo(environment, DATA=self.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     @unittest.skipUnless((COURSE_DATA / "agency-1.csv").is_file(),
                          "the course's data set is not here; LOTERIA_DATA names its folder")

@@ -50,6 +50,24 @@ class Scripts(unittest.TestCase):
                             self.assertIn(argument, done.stderr)
                         self.assertEqual(sorted(root.rglob("*")), before, "it leaves nothing")
 
+    def test_a_cdpath_of_the_environment_leads_no_script_astray(self):
+        for script in sorted((ROOT / "tools").glob("*.sh")):
+            text = script.read_text()
+            if text.startswith("#!") and 'cd "' in text:
+                with self.subTest(script=script.name):
+                    self.assertIn("\nunset CDPATH", text.partition('cd "')[0])
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(["sh", "tools/generar-compose.sh", f"{folder}/c.yaml", "0"], cwd=ROOT, capture_output=True, text=True,
+                                  env=os.environ | {"CDPATH": "."})
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_what_is_removed_at_the_end_is_also_removed_at_each_signal_that_ends_a_script(self):
+        traps = {script.name: re.findall(r"(?m)^ *trap .* ([A-Z]+)$", script.read_text()) for script in (ROOT / "tools").glob("*.sh")}
+        cleaning = {name: signals for name, signals in traps.items() if "EXIT" in signals}
+        self.assertGreater(len(cleaning), 6)
+        for name, signals in cleaning.items():
+            self.assertEqual(signals[:5], ["EXIT", "HUP", "INT", "PIPE", "TERM"], name)
+
     def test_an_argument_too_many_is_refused(self):
         for script, arguments in (("certificados.sh", ["a", "b"]), ("run_local_test.sh", ["a", "b"]),
                                   ("validar-echo-server.sh", ["-v", "b"]), ("preparar.sh", ["a", "b"]),
