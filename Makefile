@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 COMPOSE_FILE ?= docker-compose-dev.yaml
-COMPOSE = sh tools/compose.sh $(COMPOSE_FILE)
+COMPOSE = sh tools/compose.sh '$(COMPOSE_FILE)'
 DOCKER_BUILD_FLAGS ?=
 
 .DEFAULT_GOAL := help
@@ -14,19 +14,20 @@ help: ## this list
 
 with_python = command -v python3 >/dev/null || { echo "$(1): SKIPPED, there is no python3 here"; exit 0; };
 
+# Make exports what is set in its command line: a script, or a recipe's shell as $$NAME, has it as it is, quotes too.
 .PHONY: demo demo-cluster server client test test-rust test-tools test-browser screenshots test-docker test-cluster mixed-runs kill-loop kill-cluster patroni simulate soak soak-cluster fuzz hostile parked lint fmt
 demo: ## one whole draw on loopback; DIALECT= native, binary, text, key-value, case-id, csv, mixed; DATA= folder; WATCH=1 waits for Enter
-	@DIALECT='$(DIALECT)' DATA='$(DATA)' STORE='$(STORE)' WINNING_NUMBER='$(WINNING_NUMBER)' WATCH='$(WATCH)' sh tools/demo.sh
+	@sh tools/demo.sh
 
 demo-cluster: ## one draw by three hubs over three PostgreSQL nodes, with a leader and a hub killed in mid-upload: BETS= (1000000 an agency)
 	@BETS='$(BETS)' WINNING_NUMBER='$(WINNING_NUMBER)' sh tools/demo_cluster.sh
 
 # What is given by name goes on as a flag: PORT= AGENCIES= STORE=, or ID= SERVER= DATA= PROTOCOL= WINNERS=.
 server: ## the hub, here and now: PORT= (12345), AGENCIES= (5), STORE= (bets.csv)
-	cargo run --release --locked --bin server -- $(if $(PORT),--port '$(PORT)') $(if $(AGENCIES),--agencies '$(AGENCIES)') $(if $(STORE),--store '$(STORE)')
+	cargo run --release --locked --bin server -- $(if $(PORT),--port "$$PORT") $(if $(AGENCIES),--agencies "$$AGENCIES") $(if $(STORE),--store "$$STORE")
 
 client: ## one agency: ID= (1), SERVER= (localhost:12345), DATA= (.data/agency-ID.csv), PROTOCOL= (native), WINNERS=
-	cargo run --release --locked --bin client -- $(if $(ID),--id '$(ID)') $(if $(SERVER),--server '$(SERVER)') $(if $(DATA),--data '$(DATA)') $(if $(PROTOCOL),--protocol '$(PROTOCOL)') $(if $(WINNERS),--winners '$(WINNERS)')
+	cargo run --release --locked --bin client -- $(if $(ID),--id "$$ID") $(if $(SERVER),--server "$$SERVER") $(if $(DATA),--data "$$DATA") $(if $(PROTOCOL),--protocol "$$PROTOCOL") $(if $(WINNERS),--winners "$$WINNERS")
 
 test: ## the tests of everything but a cluster's failures; the last line says what passed, and what was skipped and why
 	@MAKE='$(MAKE)' sh tools/test.sh
@@ -113,7 +114,7 @@ docker-image: ## the images server:latest and client:latest
 	docker build $(filter-out --no-cache --pull,$(DOCKER_BUILD_FLAGS)) --file $(call dockerfile,client) --target client --tag client:latest .
 
 docker-compose-up: docker-image ## build the images and start the hub and its agencies
-	sh tools/preparar.sh $(COMPOSE_FILE)
+	sh tools/preparar.sh '$(COMPOSE_FILE)'
 	@$(COMPOSE) up -d || { last=$$($(COMPOSE) logs --no-color --tail 3 server); \
 		[ -z "$$last" ] || printf 'the last lines of the server:\n%s\n' "$$last" >&2; exit 1; }
 	@$(COMPOSE) port server 9100 2>/dev/null | sed -n 's|^127.*|status: http://&/|p'
@@ -123,7 +124,7 @@ CLUSTER_FILE = docker-compose-cluster.yaml
 docker-cluster-up: docker-image ## several hubs behind haproxy, over three PostgreSQL nodes under Patroni, and the agencies: HUBS= (3), DATA= (.data), SERVICES= (all)
 	docker build $(DOCKER_BUILD_FLAGS) --target node --tag loteria-node:latest tools/cluster
 	docker build $(DOCKER_BUILD_FLAGS) --target balancer --tag loteria-balancer:latest tools/cluster
-	DATA='$(DATA)' sh tools/generar-compose.sh --cluster '$(or $(HUBS),3)' '$(CLUSTER_FILE)'
+	sh tools/generar-compose.sh --cluster '$(or $(HUBS),3)' '$(CLUSTER_FILE)'
 	sh tools/compose.sh '$(CLUSTER_FILE)' up -d $(SERVICES)
 	@for hub in $$(sed -n 's/^  \(hub[0-9]*\):$$/\1/p' '$(CLUSTER_FILE)'); do \
 		sh tools/compose.sh '$(CLUSTER_FILE)' port $$hub 9100 | sed -n "s|^127.*|status of $$hub: http://&/|p"; \
@@ -159,6 +160,8 @@ PROFILE ?= release
 target = $${CARGO_TARGET_DIR:-target}
 place = $(DESTDIR)$(PREFIX)
 installed = server:loteria-server client:loteria-client loteria:loteria
+# systemd would end the program's name at a space.
+quote = $(if $(word 2,_$(PREFIX)_),")
 completions = bash:bash-completion/completions/loteria zsh:zsh/site-functions/_loteria fish:fish/vendor_completions.d/loteria.fish
 
 install: ## loteria-server, loteria-client, loteria, their manual pages, completions and unit, after `make build man`: PREFIX= (/usr/local), DESTDIR=
@@ -174,7 +177,7 @@ install: ## loteria-server, loteria-client, loteria, their manual pages, complet
 		install -d "$(place)/share/$$(dirname "$${pair#*:}")" || exit; \
 		"$(target)/$(PROFILE)/loteria" completions "$${pair%%:*}" >"$(place)/share/$${pair#*:}" && chmod 644 "$(place)/share/$${pair#*:}" || exit; \
 	done
-	sed 's|^ExecStart=/usr/local/|ExecStart=$(PREFIX:/=)/|' tools/loteria.service >'$(place)/lib/systemd/system/loteria.service'
+	sed 's|^ExecStart=/usr/local/\([^ ]*\)|ExecStart=$(quote)$(PREFIX:/=)/\1$(quote)|' tools/loteria.service >'$(place)/lib/systemd/system/loteria.service'
 	chmod 644 '$(place)/lib/systemd/system/loteria.service'
 
 uninstall: ## remove what `make install` installed; configuration and stores stay: PREFIX= DESTDIR=

@@ -20,6 +20,8 @@ owner=$(ls -nL "$root/$server_config" 2>/dev/null | awk '{ print $3 ":" $4 }')
 # creates a folder instead.
 mount() { # FILE TARGET
     case $1 in /*) ;; *) set -- "$base/$1" "$2" ;; esac
+    # YAML and Compose read these three themselves.
+    set -- "$(printf '%s\n' "$1" | sed 's/[\\"]/\\&/g; s/\$/$$/g')" "$2"
     cat <<EOF
       - type: bind
         source: "$1"

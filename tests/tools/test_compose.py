@@ -233,6 +233,14 @@ esac
         text = (elsewhere / "compose.yaml").read_text()
         self.assertIn(f'source: "{self.root.resolve()}/config.ini"', text)
 
+    def test_a_folder_whose_name_yaml_or_compose_would_read_is_escaped(self):
+        odd = self.root.with_name('a "b" $HOME \\n')
+        self.root.rename(odd)
+        self.root = odd
+        self.assertEqual(self.run_script("generar-compose.sh", odd.parent / "elsewhere.yaml", 1).returncode, 0)
+        source = 'a \\"b\\" $$HOME \\\\n/config.yaml"'
+        self.assertIn(source, (odd.parent / "elsewhere.yaml").read_text())
+
     def test_the_delivered_layout_is_found(self):
         (self.root / "server").mkdir()
         (self.root / "config.ini").rename(self.root / "server" / "config.ini")

@@ -58,6 +58,7 @@ class Install(unittest.TestCase):
         completion = prefix / "share/bash-completion/completions/loteria"
         self.assertEqual(subprocess.run(["bash", "-n", completion]).returncode, 0)
         self.assertEqual(completion.stat().st_mode & 0o777, 0o644)
+        self.assertIn(f'\nExecStart="{prefix}/bin/loteria-server" --config /etc/loteria/config.ini\n', (prefix / UNIT).read_text())
         # The file that is installed is one that the installed server takes.
         checked = subprocess.run([prefix / "bin/loteria-server", "--config", prefix / "share/doc/loteria/config.ini", "--check"],
                                  cwd=self.folder, capture_output=True, text=True)

@@ -50,6 +50,24 @@ class Scripts(unittest.TestCase):
                             self.assertIn(argument, done.stderr)
                         self.assertEqual(sorted(root.rglob("*")), before, "it leaves nothing")
 
+    def test_what_make_is_given_reaches_a_script_as_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(ROOT / "Makefile", folder)
+            (pathlib.Path(folder) / "tools").mkdir()
+            for name in ("demo", "demo_cluster", "compose"):
+                (pathlib.Path(folder) / f"tools/{name}.sh").write_text("printf '%s\\n' \"$#\" \"$1\" \"$DATA\" \"$BETS\"\n")
+            cargo = pathlib.Path(folder) / "cargo"
+            cargo.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+            cargo.chmod(0o755)
+            environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "BETS")}
+            environment["PATH"] = f"{folder}:{environment['PATH']}"
+            for target, given, last in (("demo", "DATA=it's \"a\" b", ["0", "", "it's \"a\" b", ""]), ("demo-cluster", "BETS=7", ["0", "", "", "7"]),
+                                        ("docker-compose-logs", "COMPOSE_FILE=a b.yaml", ["3", "a b.yaml", "", ""]),
+                                        ("client", "DATA=it's b", ["--data", "it's b"]), ("server", "STORE=it's b", ["--store", "it's b"])):
+                with self.subTest(target=target):
+                    done = subprocess.run(["make", "--no-print-directory", "-s", target, given], cwd=folder, env=environment, capture_output=True, text=True)
+                    self.assertEqual((done.returncode, done.stdout.splitlines()[-len(last):]), (0, last), done.stderr)
+
     def test_a_cdpath_of_the_environment_leads_no_script_astray(self):
         for script in sorted((ROOT / "tools").glob("*.sh")):
             text = script.read_text()
