@@ -435,19 +435,23 @@ fn what_the_hub_says_cannot_break_a_line() {
 
 #[test]
 fn a_hub_that_closes_each_connection_is_explained_once() {
-    let hub = FakeHub::new();
-    let running = agency_3(&hub, "native", &rows(1, "\n")).start();
-    for _ in 0..4 {
-        let mut peer = hub.accept();
-        peer.read(8);
+    for (mode, served) in [("agency", "native (DIALECTS)"), ("echo", "echo (ECHO)")] {
+        let hub = FakeHub::new();
+        let running = agency_3(&hub, "native", &rows(1, "\n")).env("CLI_MODE", mode).start();
+        for _ in 0..4 {
+            let mut peer = hub.accept();
+            peer.read(8);
+        }
+        running.wait_for("retry_in: 800ms");
+        running.signal("TERM");
+        let ended = running.end();
+        let warning = format!(
+            "warning: the hub closes each connection without a reply: it may require TLS (set tls.ca), be full, \
+             or not serve {served}; its log has the reason"
+        );
+        let explained = ended.said("connect").into_iter().filter(|line| line.ends_with(&warning)).count();
+        assert_eq!(explained, 1, "{}", ended.log);
     }
-    running.wait_for("retry_in: 800ms");
-    running.signal("TERM");
-    let ended = running.end();
-    let warning = "warning: the hub closes each connection without a reply: it may require TLS (set tls.ca), be full, \
-                   or not serve native (DIALECTS); its log has the reason";
-    let explained = ended.said("connect").into_iter().filter(|line| line.ends_with(warning)).count();
-    assert_eq!(explained, 1, "{}", ended.log);
 }
 
 #[test]

@@ -57,19 +57,24 @@ fn the_echo_loop_sends_numbered_lines_each_on_a_connection_of_its_own() {
 #[test]
 fn a_lost_echo_is_sent_again_and_a_wrong_one_stops_the_loop() {
     let hub = FakeHub::new();
-    let running = client().hub(hub.address).env("CLI_MODE", "echo").start();
+    let running = client().hub(hub.address).env("CLI_MODE", "echo").env("CLI_LOOP_PERIOD", "1ms").start();
     let mut peer = hub.accept();
     let line = peer.line();
     peer.write(&line.as_bytes()[..5]);
     drop(peer);
     let mut peer = hub.accept();
     assert_eq!(peer.line(), line);
+    peer.write(line.as_bytes());
+    let mut peer = hub.accept();
+    assert_eq!(peer.line(), line.replace("N°1", "N°2"));
     peer.write(b"[CLIENT 1] Mess|ge\n");
     let ended = running.end();
+    let again = ended.said("connect").into_iter().filter(|line| line.ends_with("| reason: connected again")).count();
+    assert_eq!(again, 1, "{}", ended.log);
     assert_eq!(ended.code, Some(1));
     let expected = "action: receive_message | result: fail | client_id: 1 | msg: [CLIENT 1] Mess.ge | \
                     error: the answer is not what was sent";
-    assert_eq!(ended.said("receive_message"), [expected]);
+    assert_eq!(ended.said("receive_message")[1..], [expected]);
 }
 
 #[test]

@@ -249,6 +249,16 @@ mod tests {
                 GOOD.encode_utf16().fold(vec![0xff, 0xfe], |bytes, unit| [bytes, unit.to_le_bytes().to_vec()].concat()),
                 &["the file looks like UTF-16"],
             ),
+            (
+                GOOD.encode_utf16().fold(vec![0xfe, 0xff], |bytes, unit| [bytes, unit.to_be_bytes().to_vec()].concat()),
+                &["the file looks like UTF-16"],
+            ),
+            // One row with other separators says nothing of the others.
+            (
+                format!("{}Ana,Paz,x,2000-01-02,3\n{GOOD}Ana,Paz,y,2000-01-02,3\n", GOOD.replace(',', ";"))
+                    .into_bytes(),
+                &[],
+            ),
             (format!("{GOOD}\"{}", GOOD.repeat(10_000)).into_bytes(), &["the rows after the last one named"]),
         ] {
             let said = check(&content).guesses();

@@ -131,3 +131,24 @@ impl Seek for Input {
         self.file.seek(to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_pipe_that_is_longer_than_what_is_read_ahead_is_whole() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"0123456789\n").unwrap();
+        drop(writer);
+        let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+        let (mut input, _) = Input::open(Path::new(&path), 4, Arc::default()).unwrap();
+        let mut read = String::new();
+        while input.has_line() && input.read(&mut [0]).unwrap() > 0 {
+            read.push('.');
+        }
+        assert_eq!(read.len(), 11);
+    }
+}

@@ -344,6 +344,40 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_is_connected_to_itself_is_no_hub() {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.connect(&socket.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let refused = established(&TcpStream::from_std(socket.into())).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn only_the_first_bytes_of_a_connection_tell_another_protocol() {
+        let hub = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut waiter = Waiter::new(Output::new(LogOutput::stdout(), Progress::hidden())).unwrap();
+        let mut link = Link::open(&mut waiter, hub.local_addr().unwrap()).unwrap().unwrap();
+        let (mut peer, _) = hub.accept().unwrap();
+        let mut buffer = [0; 16];
+        // The documents of winners may have any bytes, and a read may begin with any of them.
+        for bytes in [&[0, 0, 0, 1][..], &[0x15, 3, 1, 0, 2]] {
+            peer.write_all(bytes).unwrap();
+            let received = loop {
+                match link.receive(&mut buffer).unwrap() {
+                    Received::Nothing => {
+                        let wake = waiter.wait(None).unwrap();
+                        link.wake(wake);
+                    }
+                    received @ (Received::Bytes(_) | Received::End) => break received,
+                }
+            };
+            assert_eq!((received, &buffer[..bytes.len()]), (Received::Bytes(bytes.len()), bytes));
+        }
+    }
+
+    #[test]
     fn a_name_look_up_that_hangs_ends_after_its_time_out_and_says_so() {
         let mut waiter = Waiter::new(Output::new(LogOutput::stdout(), Progress::hidden())).unwrap();
         let (answers, hangs) = mpsc::channel::<()>();

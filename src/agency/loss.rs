@@ -169,6 +169,7 @@ mod tests {
             (Error::AlertReceived(AlertDescription::UnknownCA), "tls.cert"),
             (Error::AlertReceived(AlertDescription::DecryptError), "tls.cert"),
             (Error::InvalidCertificate(CertificateError::BadSignature), "tls.ca"),
+            (Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "CLI_TLS_CA"),
         ] {
             let loss = tls(error);
             assert!(loss.kind == Kind::Permanent && loss.reason.contains(advice), "{loss:?}");
@@ -178,6 +179,7 @@ mod tests {
             (Loss::from("no answer".to_owned()), Kind::Passing),
             (Loss::from(io::Error::from(io::ErrorKind::TimedOut)), Kind::Passing),
             (Loss::from(io::Error::from(io::ErrorKind::ConnectionReset)), Kind::Closed),
+            (Loss::from(io::Error::from(io::ErrorKind::BrokenPipe)), Kind::Closed),
             (Loss::from(io::Error::from(io::ErrorKind::ConnectionRefused)), Kind::Refused),
         ] {
             assert_eq!(loss.kind, kind, "{loss:?}");

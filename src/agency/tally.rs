@@ -153,8 +153,8 @@ mod tests {
         let start = Moment::default();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut tally = Tally::default();
-        tally.resume(1000, 10, 100);
         tally.restart(at(0));
+        tally.resume(1000, 10, 100);
         tally.add(500, 15, 100);
         assert_eq!((tally.rate(at(10)), tally.bets, tally.found), (50, 1500, 1000));
         tally.restart(at(1000));

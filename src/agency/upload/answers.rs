@@ -139,8 +139,6 @@ impl<R: BetReader> Upload<R> {
             if let Some(error) = self.source.broken.take() {
                 return self.fail(Failure::Bets(error));
             }
-            self.in_flight.clear();
-            self.source.ended = false;
         } else {
             self.events.push_back(Event::Forgotten { next });
             self.known.finished = false;
@@ -234,7 +232,6 @@ impl<R: BetReader> Upload<R> {
             }
             Cause::Conflict if self.plan.goal == Goal::Confirmed => {
                 // Another client of this agency used the number: the next welcome has a free one.
-                self.in_flight.base = None;
                 self.start_over();
                 return Err(reason);
             }
@@ -257,7 +254,6 @@ impl<R: BetReader> Upload<R> {
     /// Acts on the reply to the finish.
     fn finish_confirmed(&mut self, all_stored: bool, bets: Option<u64>) {
         self.known.finished = true;
-        self.in_flight.unacknowledged_bets = 0;
         self.events.push_back(Event::Finished);
         let own = self.source.batcher.bets();
         if !all_stored {
@@ -268,7 +264,7 @@ impl<R: BetReader> Upload<R> {
         self.go_on();
     }
 
-    fn refused(&mut self, cause: Cause, reason: String) -> Result<(), CloseReason> {
+    pub(super) fn refused(&mut self, cause: Cause, reason: String) -> Result<(), CloseReason> {
         match cause {
             Cause::ShuttingDown | Cause::Stream => return Err(reason),
             Cause::StorageFull if matches!(self.stage, Stage::Finishing | Stage::Querying) => self.full(reason),
