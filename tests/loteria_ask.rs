@@ -6,6 +6,7 @@ mod common;
 mod loteria_kit;
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,7 @@ use loteria::status::report::{
 };
 use loteria_kit::reports::{agency, drawn, engine, reporting, waiting};
 use loteria_kit::{FakeHub, answer, command, ended, loteria};
+use rustix::event::{PollFd, PollFlags, poll};
 
 #[test]
 fn status_is_a_screen_of_80_by_24_or_what_the_hub_says() {
@@ -68,6 +70,7 @@ fn status_has_lines_for_the_engine_and_the_other_hubs() {
     drop(hub);
     let held_because = Some("turns 3 to 4 are gone".to_owned());
     report.engine = Some(Engine { trouble_for: Some(75.0), held: true, held_because, ..engine() });
+    (report.not_ready, report.trouble) = (Some("PostgreSQL cannot be used".to_owned()), Some("db1: gone".to_owned()));
     report.draw.waiting_count = 0;
     report.draw.waiting_for.clear();
     let _hub = reporting(folder.path(), &report);
@@ -75,7 +78,8 @@ fn status_has_lines_for_the_engine_and_the_other_hubs() {
     assert!(
         out.contains("draw    due, every agency has finished")
             && out.contains("db1:5432 IN TROUBLE for 1m15s, ")
-            && out.contains("THE DRAW IS HELD: turns 3 to 4 are gone\n"),
+            && out.contains("THE DRAW IS HELD: turns 3 to 4 are gone\n")
+            && out.contains("health  healthy; not ready: db1: gone\n"),
         "{out}"
     );
 }
@@ -98,6 +102,33 @@ fn watch_prints_lines_where_there_is_no_terminal_until_a_signal_and_outlives_a_h
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_signal_while_the_first_answer_is_awaited_ends_watch_as_a_shell_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("bets.csv.sock")).unwrap();
+    let child = command(folder.path(), &["status", "--watch"]).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut asked, _) = listener.accept().unwrap();
+    asked.read_exact(&mut [0; 3]).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(130), "loteria: stopped by a signal\n"));
+}
+
+#[test]
+fn a_hub_that_ends_before_it_accepts_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("bets.csv.sock")).unwrap();
+    let child = command(folder.path(), &["status"]).stderr(Stdio::piped()).spawn().unwrap();
+    let asked = &mut [PollFd::new(&listener, PollFlags::IN)];
+    poll(asked, None).unwrap();
+    drop(listener);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.starts_with("loteria: no hub answers at /"), "{said}");
 }
 
 /// Runs a program on a terminal of so many columns and rows, types Ctrl-C once it has shown a screen, and prints what the terminal got.
@@ -374,6 +405,8 @@ fn the_hub_is_found_by_flags_environment_or_configuration() {
         let _hub = at(socket);
         found.push((socket, from_environment(name, value)));
     }
+    let (code, _, err) = loteria(folder.path(), &["health", "--config", "nowhere.ini"]);
+    assert!(code == Some(2) && err.starts_with("loteria: nowhere.ini: No such file"), "{err}");
     let (code, _, err) = from_environment("STATUS_SOCKET", "off");
     assert!(code == Some(1) && err.contains("[STATUS] SOCKET = off"), "{err}");
     for (socket, result) in found {

@@ -114,6 +114,8 @@ fn why_says_when_the_draw_was_made_or_that_there_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let mut none = drawn(None);
     none.draw.state = DrawState::None;
+    let mut held = drawn(None);
+    held.engine = Some(Engine { held: true, ..engine() });
     let mut due = drawn(None);
     due.draw.state = DrawState::Open;
     let mut alone = waiting();
@@ -130,6 +132,7 @@ fn why_says_when_the_draw_was_made_or_that_there_is_none() {
             "The draw has been made on number 7574, at 2024-08-21 22:10:00 UTC, 1m15s ago; 10 bets won.\n",
         ),
         (drawn(None), "The draw has been made on number 7574, in an earlier run of the hub; 10 bets won.\n"),
+        (held, "The draw has been made on number 7574, in an earlier run of the hub; 10 bets won.\n"),
         (none, "There is no draw: the roster of this hub is empty.\n"),
         (due, "Every agency has finished: the draw is due.\n"),
     ] {

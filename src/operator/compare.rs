@@ -234,3 +234,16 @@ fn words(bet: &Bet) -> String {
 pub(super) fn file_of(folder: &Path, id: AgencyId) -> PathBuf {
     folder.join(format!("agency-{id}.csv"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agency_has_one_name_of_a_file() {
+        assert_eq!(agency_of("agency-10.csv"), Some(AgencyId(10)));
+        for name in ["agency-01.csv", "agency-+1.csv", "agency-0.csv", "agency-.csv", "agency-1.csv.bak", "1.csv"] {
+            assert_eq!(agency_of(name), None, "{name}");
+        }
+    }
+}

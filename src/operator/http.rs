@@ -221,7 +221,7 @@ impl<R: Read> Source<R> {
             let parsed = head.parse(&self.buffer).map_err(|error| malformed(&error.to_string()))?;
             if let httparse::Status::Complete(bytes) = parsed {
                 let status = head.code.unwrap_or_default();
-                let framing = framing(status, head.headers)?;
+                let framing = framing(head.headers)?;
                 self.buffer.drain(..bytes);
                 return Ok((status, framing));
             }
@@ -235,12 +235,9 @@ impl<R: Read> Source<R> {
     }
 }
 
-fn framing(status: u16, headers: &[httparse::Header<'_>]) -> io::Result<Framing> {
+fn framing(headers: &[httparse::Header<'_>]) -> io::Result<Framing> {
     let value = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
     let text = |header: &httparse::Header<'_>| String::from_utf8_lossy(header.value).trim().to_ascii_lowercase();
-    if matches!(status, 204 | 304) {
-        return Ok(Framing::Length(0));
-    }
     match (value("Transfer-Encoding").map(text), value("Content-Length").map(text)) {
         (Some(encoding), _) if encoding == "chunked" => Ok(Framing::Chunks { left: 0, is_first: true }),
         (Some(_), _) => Err(malformed("its answer has an unknown transfer encoding")),
@@ -363,7 +360,6 @@ mod tests {
                 assert_eq!((status, String::from_utf8(body).unwrap().as_str()), (503, "hello world"), "{answer}");
             }
         }
-        assert_eq!(read(b"HTTP/1.1 204 Done\r\n\r\n", 100).unwrap(), (204, Vec::new()));
     }
 
     #[test]

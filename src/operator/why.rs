@@ -27,13 +27,11 @@ pub(super) fn sentences(report: &Report) -> Vec<String> {
         let why = engine.held_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         told.insert(0, format!("The draw is held until a person says that it may be made{why}."));
     }
-    if draw.state != DrawState::None {
-        let excluded = report.agencies.iter().filter(|agency| agency.state == AgencyState::Excluded);
-        told.extend(excluded.map(|agency| {
-            let bets = counted(agency.bets, "bet", "bets");
-            format!("Agency {} is excluded: it was lost after {bets}, and the draw does not wait for it.", agency.id)
-        }));
-    }
+    let excluded = report.agencies.iter().filter(|agency| agency.state == AgencyState::Excluded);
+    told.extend(excluded.map(|agency| {
+        let bets = counted(agency.bets, "bet", "bets");
+        format!("Agency {} is excluded: it was lost after {bets}, and the draw does not wait for it.", agency.id)
+    }));
     told.into_iter().map(clean).collect()
 }
 
