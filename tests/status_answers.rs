@@ -269,12 +269,21 @@ fn connections_are_listed_those_of_agencies_first() {
     let list: ConnectionList = watched.json("/connections.json");
     assert_eq!((list.connections.len(), list.left_out), (more, 2));
     assert_eq!(list.connections[0].agency, Some(2), "what is left out is no agency's");
+
+    watched.gauges.unannounced = 5;
+    let counted = watched.report().connections;
+    let sum = |counts: &mut dyn Iterator<Item = usize>| counts.sum::<usize>();
+    assert_eq!(counted.open, more + 2 + 5);
+    assert_eq!(sum(&mut counted.by_state.iter().map(|(_, count)| *count)), counted.open);
+    assert_eq!(sum(&mut counted.by_dialect.iter().map(|(_, count)| *count)), counted.open);
 }
 
 #[test]
 fn lists_of_agencies_are_bounded() {
     let count = limits::AGENCIES_REPORTED_MAX + 3;
-    let mut watched = Watched::new(u32::try_from(count).unwrap(), Policy::default());
+    let policy = Policy { on_agency_loss: OnAgencyLoss::Exclude, ..Policy::default() };
+    let grace = policy.loss_grace;
+    let mut watched = Watched::new(u32::try_from(count).unwrap(), policy);
     let report = watched.report();
     assert_eq!((report.agencies.len(), report.agencies_left_out), (limits::AGENCIES_REPORTED_MAX, 3));
     assert_eq!((report.draw.waiting_for.len(), report.draw.waiting_count), (limits::AGENCIES_REPORTED_MAX, count));
@@ -295,10 +304,16 @@ fn lists_of_agencies_are_bounded() {
         watched.close(id);
     }
     watched.pass(SECOND);
-    let report = watched.report();
-    let ids: Vec<u32> = report.agencies.iter().map(|agency| agency.id).collect();
-    assert_eq!((report.draw.waiting_for.as_slice(), report.agencies_left_out), (&[1003][..], 3));
-    assert!(ids.is_sorted() && ids.len() == 1000 && ids.last() == Some(&1003), "{ids:?}");
+    let mut is_listed = |waiting: &[u32]| {
+        let report = watched.report();
+        let ids: Vec<u32> = report.agencies.iter().map(|agency| agency.id).collect();
+        assert_eq!((report.draw.waiting_for.as_slice(), report.agencies_left_out), (waiting, 3));
+        assert!(ids.is_sorted() && ids.len() == 1000 && ids.last() == Some(&1003), "{ids:?}");
+        watched.pass(grace);
+    };
+    is_listed(&[1003]);
+    // It is excluded, and the draw is made.
+    is_listed(&[]);
     let none = Watched::new(0, Policy::default()).report();
     assert_eq!((none.draw.state, none.draw.waiting_count), (DrawState::None, 0));
 }

@@ -461,6 +461,9 @@ mod tests {
         connection.events().unwrap().resize(limits::STATUS_EVENTS_BYTES_MAX + 1, b'a');
         assert!(connection.is_behind());
         connection.events_added(true, moment(100));
+        let late = connection.deadline();
+        connection.events_added(false, moment(101));
+        assert_eq!(connection.deadline(), late, "more events are no reason to wait longer for a viewer");
         connection.sent(limits::STATUS_EVENTS_BYTES_MAX, moment(101));
         assert!(!connection.is_behind());
         connection.expire(moment(101) + limits::STATUS_WRITE_TIMEOUT);

@@ -123,7 +123,7 @@ fn engine() -> EngineView {
         instances: vec![
             instance(true, "norte", 1234, 0),
             instance(false, "sur", 99, 1),
-            instance(false, "oeste", 5, 70),
+            instance(false, "oeste", 5, 59),
         ],
     }
 }
@@ -176,7 +176,8 @@ impl Shared {
             accept,
             body: b"",
         };
-        let mut gauges = || Gauges { listening: true, log_flows: true, ..Gauges::default() };
+        let trouble = self.hub.keeper().trouble().map(|trouble| trouble.why);
+        let mut gauges = || Gauges { listening: true, log_flows: true, trouble: trouble.clone(), ..Gauges::default() };
         match self.status.answer(&request, door, &self.hub, at(10), &mut gauges, &|_| SocketFacts::default()) {
             Answer::Response(response) => response,
             other @ (Answer::Events(_) | Answer::LogLevel(..)) => panic!("{other:?}"),
@@ -202,7 +203,14 @@ fn the_engine_and_the_other_hubs_are_reported() {
     assert_eq!((said.host.as_deref(), said.epoch, said.turn), (Some("db.interno:5432"), 3, 1234));
     assert_eq!((said.turns_in_flight, said.answered_ago, said.trouble_for), (2, Some(1.0), None));
     let hubs: Vec<_> = said.instances.iter().map(|hub| (&*hub.name, hub.here, hub.seen_ago, hub.turns)).collect();
-    assert_eq!(hubs, [("norte", true, 2.0, 1234), ("sur", false, 3.0, 99), ("oeste", false, 72.0, 5)]);
+    assert_eq!(hubs, [("norte", true, 2.0, 1234), ("sur", false, 3.0, 99), ("oeste", false, 61.0, 5)]);
+    let metrics = metrics();
+    // The third one was seen too long ago.
+    for line in
+        ["\nloteria_engine_reconnections_total 2\n", "\nloteria_hubs 2.0\n", "\nloteria_engine_answer_seconds 1.0\n"]
+    {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }
 
 #[test]
@@ -211,7 +219,9 @@ fn what_is_wrong_is_said_in_full_over_the_unix_socket_only() {
     let trouble = Some(Trouble { since: at(6), why: why.clone() });
     let held = "turns 3 to 4 of db.interno are gone".to_owned();
     let mut shared = Shared::new(EngineView { held: Some(held.clone()), connected: false, ..engine() }, trouble);
-    let local = shared.report(Door::Local).engine.unwrap();
+    let report = shared.report(Door::Local);
+    assert_eq!(report.trouble.as_ref(), Some(&why));
+    let local = report.engine.unwrap();
     assert_eq!((local.trouble_for, local.trouble, local.held_because), (Some(4.0), Some(why), Some(held)));
     let response = shared.get("/status.json", Door::Network);
     assert!(!String::from_utf8_lossy(&response.body).contains("interno"), "{response:?}");

@@ -181,6 +181,14 @@ fn an_end_has_the_hubs_reason_where_the_hub_had_one() {
     watched.pass(SECOND);
     assert_eq!(watched.report().agencies[0].last_did.as_deref(), Some("its connection ended: malformed"));
 
+    let cut = watched.agency(1, "192.0.2.7:3");
+    let whole = batch(Dialect::Native, 1, 0);
+    watched.say(cut, &whole[..whole.len() - 1]);
+    watched.table.hub.half_close(cut, watched.table.now);
+    watched.table.turn();
+    watched.table.receive(cut);
+    assert_eq!(ended(&mut watched, cut), "cut_short");
+
     let idle = Policy::default().idle_timeout;
     let two = watched.agency(1, "192.0.2.7:2");
     watched.table.receive(two);
@@ -247,6 +255,10 @@ fn a_trace_begins_when_it_is_asked_for_and_ends_a_minute_later() {
     let lanes = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "M").count();
     assert_eq!(lanes, 5);
 
+    watched.pass(limits::TRACE_KEPT / 2);
+    watched.get("/trace.json");
+    watched.pass(limits::TRACE_KEPT / 2 + SECOND);
+    assert!(watched.status.is_traced(), "a minute counts from the last request");
     (0..limits::TRACE_TURNS as u64 + 10).for_each(|turn| watched.status.turn(&times(2000 + turn * 100)));
     watched.pass(SECOND);
     let trace: Value = watched.json("/trace.json");
