@@ -344,6 +344,23 @@ fn csv_and_case_id_say_nothing_of_sending_again() {
 }
 
 #[test]
+fn a_hub_that_closes_behind_its_last_reply_is_no_failure() {
+    let hub = FakeHub::new();
+    let running = agency_3(&hub, "binary", &rows(5, "\n")).start();
+    let mut peer = hub.accept();
+    peer.binary_until_the_query();
+    // The client finds the reply and the end at once.
+    running.signal("STOP");
+    running.wait_for_state('T');
+    peer.write(&[0, 0, 0, 0, 0]);
+    drop(peer);
+    running.signal("CONT");
+    let ended = running.end();
+    assert_done(&ended);
+    assert!(ended.said("connect").iter().all(|line| line.contains("result: success")), "{}", ended.log);
+}
+
+#[test]
 fn a_batch_whose_reply_has_not_come_is_said_to_be_in_doubt() {
     for (replies, stored, remains) in [
         (0, "bets: 0 | done: 0%", "the first 10 are sent, and the hub may have stored them; the others remain"),

@@ -58,7 +58,7 @@ class LocalRun(unittest.TestCase):
         delivery.generate(2)
         done = self.local_test()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("server: 21 bets stored of 21 sent", done.stdout)
+        self.assertIn("server: bets stored: 21, sent: 21", done.stdout)
 
     def test_up_makes_those_containers_again_whose_configuration_changed(self):
         delivery.configure()

@@ -301,14 +301,16 @@ impl Client<'_> {
     fn lose<R: BetReader>(&mut self, upload: &mut Upload<R>, loss: &Loss, lasted: Duration) -> Result<(), Halt> {
         self.draw.whom = None;
         self.hang_up();
+        // The hub may close the connection behind its last reply.
+        let was_over = upload.outcome().is_some();
         upload.lost(lasted);
         match upload.next() {
             Next::Connect { pause } => self.unreachable(loss, upload.losses(), pause, upload.dialect()),
-            Next::Over => {
+            Next::Over if !was_over => {
                 self.report.refused(&self.config.server_address, &loss.reason);
                 Ok(())
             }
-            Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
+            Next::Over | Next::Talk | Next::Pause(_) | Next::Work => Ok(()),
         }
     }
 }
