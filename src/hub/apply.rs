@@ -107,13 +107,13 @@ impl<K: Keep> Hub<K> {
     /// Stages a batch if its number is the agency's next one, the agency may bet, and its bets are valid.
     fn store_batch(&mut self, slot: usize, batch: &Batch<Bets<'_>>, now: Moment) -> Outcome {
         let session = &mut self.connections[slot].session;
-        if let (Some(awaited), Some(sequence)) = (session.awaiting_resend, batch.sequence) {
-            if sequence > awaited {
+        if let Some(sequence) = batch.sequence {
+            if session.is_behind_rejected(sequence) {
                 // What follows a conflict was numbered by a client that does not know what is stored: it could be bets
                 // that are stored already, one number off.
                 return if session.in_conflict { Outcome::Ended(Ending::Gap) } else { Outcome::Dropped };
             }
-            if sequence == awaited {
+            if session.awaiting_resend == Some(sequence) {
                 (session.awaiting_resend, session.in_conflict) = (None, false);
             }
         }

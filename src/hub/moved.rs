@@ -260,7 +260,7 @@ impl<K: Keep> Hub<K> {
     /// Whether the connection was told that a batch before this one is too late, which says all.
     fn follows_late(&self, id: Option<ConnectionId>, sequence: u64) -> bool {
         let session = id.and_then(|id| self.connections.by_id(id)).map(|connection| &connection.session);
-        session.is_some_and(|it| !it.in_conflict && it.awaiting_resend.is_some_and(|awaited| sequence > awaited))
+        session.is_some_and(|it| !it.in_conflict && it.is_behind_rejected(sequence))
     }
 
     /// Ends the connection: its client says hello again, and learns the next number.

@@ -102,12 +102,17 @@ impl Session {
 
     /// Behaviour that the dialect needs from the hub; the default while the dialect is not known.
     pub fn server_rules(&self) -> ServerRules {
-        self.dialect().map_or_else(ServerRules::default, Dialect::server_rules)
+        self.dialect().map_or(ServerRules::NONE, Dialect::server_rules)
     }
 
     /// Whether frames are being decoded.
     pub fn is_reading(&self) -> bool {
         matches!(self.phase, Phase::Detecting { .. } | Phase::Speaking(_))
+    }
+
+    /// Whether a batch is behind a rejected one that has to come again first.
+    pub fn is_behind_rejected(&self, sequence: u64) -> bool {
+        self.awaiting_resend.is_some_and(|awaited| sequence > awaited)
     }
 
     /// Takes the next step on `bytes`, which start where the last step's frame ended. `scanned` of them have

@@ -24,13 +24,7 @@ const BET_BYTES_MIN: usize = 20;
 const DOCUMENT_DIGITS: usize = 8;
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: false,
-    polls: true,
-    reconnects: true,
-    finish_before_agency: false,
-    searches_for_end: false,
-};
+pub const SERVER_RULES: ServerRules = ServerRules { polls: true, reconnects: true, ..ServerRules::NONE };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

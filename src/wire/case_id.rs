@@ -22,13 +22,7 @@ const NOT_ALL_STORED: u8 = 0x00;
 const HEADER_BYTES: usize = 5;
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: false,
-    polls: false,
-    reconnects: false,
-    finish_before_agency: true,
-    searches_for_end: false,
-};
+pub const SERVER_RULES: ServerRules = ServerRules { finish_before_agency: true, ..ServerRules::NONE };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

@@ -25,13 +25,7 @@ const FIELDS: usize = 5;
 const DATE_BYTES: usize = 10;
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: false,
-    polls: false,
-    reconnects: false,
-    finish_before_agency: false,
-    searches_for_end: false,
-};
+pub const SERVER_RULES: ServerRules = ServerRules::NONE;
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

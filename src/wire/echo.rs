@@ -9,13 +9,7 @@ use crate::limits;
 use crate::lottery::{AgencyId, BatchError, BetSink, BetSource, RawBet};
 
 /// Behaviour that this exchange needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: false,
-    polls: false,
-    reconnects: false,
-    finish_before_agency: false,
-    searches_for_end: true,
-};
+pub const SERVER_RULES: ServerRules = ServerRules { searches_for_end: true, ..ServerRules::NONE };
 
 /// Where a line ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

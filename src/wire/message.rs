@@ -318,7 +318,7 @@ pub struct ClientRules {
 }
 
 /// Behaviour that a dialect needs from the hub, besides replies to its frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerRules {
     /// Many batches may be in flight: acknowledgements are cumulative, and after a rejection later batches are dropped
     /// until the rejected number is sent again.
@@ -332,4 +332,15 @@ pub struct ServerRules {
     pub finish_before_agency: bool,
     /// A frame has no length: its end is searched for, so that an incomplete frame takes all bytes that come.
     pub searches_for_end: bool,
+}
+
+impl ServerRules {
+    /// Nothing but the replies.
+    pub const NONE: ServerRules = ServerRules {
+        in_flight: false,
+        polls: false,
+        reconnects: false,
+        finish_before_agency: false,
+        searches_for_end: false,
+    };
 }

@@ -57,13 +57,7 @@ const BAD_CHECKSUM: Malformed = Malformed("the frame's checksum does not match")
 const TOO_LARGE: Malformed = Malformed("frame over the limit");
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: true,
-    polls: false,
-    reconnects: false,
-    finish_before_agency: false,
-    searches_for_end: false,
-};
+pub const SERVER_RULES: ServerRules = ServerRules { in_flight: true, ..ServerRules::NONE };
 
 /// Where a frame ends.
 pub fn frame(bytes: &[u8], context: &Context) -> Framing {

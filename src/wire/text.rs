@@ -32,13 +32,7 @@ const INSTEAD_OF_SEPARATOR: u8 = b'.';
 const MESSAGE_BYTES_MAX: usize = 999_999_999;
 
 /// Behaviour that this dialect needs from the hub.
-pub const SERVER_RULES: ServerRules = ServerRules {
-    in_flight: false,
-    polls: true,
-    reconnects: true,
-    finish_before_agency: false,
-    searches_for_end: false,
-};
+pub const SERVER_RULES: ServerRules = ServerRules { polls: true, reconnects: true, ..ServerRules::NONE };
 
 /// Where a frame ends.
 ///
