@@ -190,10 +190,8 @@ impl Client<'_> {
             }
             let now = self.waiter.now();
             self.tell_of_waiting(upload, &mut pace, now);
-            upload.more_bets();
-            if next == Next::Work {
-                upload.work();
-            } else if pause_over.is_some_and(|over| now >= over) {
+            upload.work();
+            if pause_over.is_some_and(|over| now >= over) {
                 pause_over = None;
                 upload.pause_over();
             } else if deadline.is_some() && self.waiter.is_over(self.answer_due()) {

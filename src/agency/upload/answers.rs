@@ -201,12 +201,7 @@ impl<R: BetReader> Upload<R> {
                 return Err("the hub rejects a batch, and none is on its way".to_owned());
             }
             None => 0,
-            Some(sequence) => match self
-                .in_flight
-                .batches
-                .iter()
-                .position(|flight| self.in_flight.sequence(flight.made.index) == sequence)
-            {
+            Some(sequence) => match self.in_flight.position(sequence) {
                 Some(index) => index,
                 None => return Err(format!("the hub rejects batch {sequence}, which is not on its way")),
             },
@@ -239,11 +234,9 @@ impl<R: BetReader> Upload<R> {
                 // In `key-value` the reply has the hub's words.
                 let is_unsaid = cause == Cause::Unsaid && self.plan.dialect != Dialect::KeyValue;
                 let reason = if is_unsaid { format!("{reason}; {UNSAID}") } else { reason };
-                let (first_line, last_line) = self
-                    .in_flight
-                    .batches
-                    .get(index)
-                    .map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
+                let rejected = self.in_flight.batches.get(index);
+                let (first_line, last_line) =
+                    rejected.map_or((0, 0), |flight| (flight.made.first_line, flight.made.last_line));
                 self.in_flight.sent = index;
                 self.fail(Failure::Rejected { first_line, last_line, reason });
             }

@@ -31,6 +31,17 @@ impl InFlight {
         self.base.unwrap_or(0).saturating_add(index)
     }
 
+    /// The place of the batch with this sequence number.
+    pub fn position(&self, sequence: u64) -> Option<usize> {
+        self.batches.iter().position(|flight| self.sequence(flight.made.index) == sequence)
+    }
+
+    /// How many bets may be stored, if the first `sent` batches were sent whole on this connection.
+    pub fn in_doubt(&self, sent: usize) -> u64 {
+        let may_be = |(index, flight): &(usize, &Flight)| flight.may_be_stored || *index < sent;
+        self.batches.iter().enumerate().filter(may_be).map(|(_, flight)| u64::from(flight.made.bets)).sum()
+    }
+
     /// Forgets every batch.
     pub fn clear(&mut self) {
         self.batches.clear();

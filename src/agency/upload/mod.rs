@@ -180,10 +180,7 @@ impl<R: BetReader> Upload<R> {
 
     /// How many bets were sent without a reply, in a dialect that would store them again: the hub may have stored them.
     pub fn bets_in_doubt(&self) -> u64 {
-        let sent = self.sent_whole();
-        let in_doubt =
-            self.in_flight.batches.iter().enumerate().filter(|(index, flight)| flight.may_be_stored || *index < sent);
-        in_doubt.map(|(_, flight)| u64::from(flight.made.bets)).sum()
+        self.in_flight.in_doubt(self.sent_whole())
     }
 
     /// How many batches were sent whole on this connection and have no reply, in a dialect that would store them again.
@@ -275,21 +272,25 @@ impl<R: BetReader> Upload<R> {
         }
     }
 
-    /// Goes on where the next bet had not come.
-    pub fn more_bets(&mut self) {
-        if self.outcome.is_some() || !std::mem::take(&mut self.source.starved) {
+    /// Does what waits for no reply: skips some of the batches that the hub has, or goes on where the next bet had not come.
+    pub fn work(&mut self) {
+        if self.outcome.is_some() {
             return;
         }
         match self.stage {
-            Stage::Skipping { .. } => self.work(),
-            Stage::Betting => self.pump(),
-            Stage::Disconnected | Stage::Hello | Stage::Comparing | Stage::Finishing | Stage::Querying => {}
+            Stage::Skipping { to } => self.skip(to),
+            Stage::Betting if self.source.starved => self.pump(),
+            Stage::Disconnected
+            | Stage::Hello
+            | Stage::Comparing
+            | Stage::Betting
+            | Stage::Finishing
+            | Stage::Querying => {}
         }
     }
 
     /// Skips some of the batches that the hub has: all, or all but the one that is compared after them.
-    pub fn work(&mut self) {
-        let Stage::Skipping { to } = self.stage else { return };
+    fn skip(&mut self, to: u64) {
         for _ in 0..SKIP_BATCHES {
             if self.source.batcher.batches() >= to {
                 return self.skipped();

@@ -205,9 +205,9 @@ impl Run {
                         upload.pause_over();
                     }
                 }
-                Next::Work => upload.work(),
+                Next::Work => {}
             }
-            upload.more_bets();
+            upload.work();
         }
         panic!("it does not come to an end: {upload:?}");
     }
