@@ -305,10 +305,7 @@ fn an_engine_that_crashes_and_comes_back_goes_on() {
 fn a_turn_without_space_is_taken_back_and_finishes_wait() {
     let Some(engine) = Engine::start() else { return };
     let mut desk = Desk::open(&engine, 1);
-    engine.ask(
-        "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = '53100'; END $$;
-         CREATE TRIGGER no_space BEFORE INSERT ON loteria.batches FOR EACH ROW EXECUTE FUNCTION no_space()",
-    );
+    engine.refuse_batches("53100");
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     desk.finish(2);
     assert_eq!(desk.matches(3, 0, &batch(0, 1)), Match::Asked);
@@ -327,7 +324,7 @@ fn a_turn_without_space_is_taken_back_and_finishes_wait() {
     assert!(learned.iter().all(|learned| learned.compared.is_empty()), "{learned:?}");
     assert_eq!(engine.ask("SELECT count(*) FROM loteria.batches"), "0");
     assert_eq!(engine.ask("SELECT standing FROM loteria.agencies WHERE agency = 2"), "finished");
-    engine.ask("DROP TRIGGER no_space ON loteria.batches");
+    engine.take_batches();
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     desk.commit();
 }
@@ -418,15 +415,12 @@ fn a_schema_that_is_not_whole_is_refused_before_anything_is_written() {
 fn a_lock_that_another_session_holds_is_what_is_wrong_until_the_turn_is_committed() {
     let Some(engine) = Engine::start() else { return };
     let mut desk = Desk::open(&engine, 1);
-    engine.ask(
-        "CREATE FUNCTION locked() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'locked' USING ERRCODE = '55P03'; END $$;
-         CREATE TRIGGER locked BEFORE INSERT ON loteria.batches FOR EACH ROW EXECUTE FUNCTION locked()",
-    );
+    engine.refuse_batches("55P03");
     desk.stage(1, Place::Numbered(0), &batch(0, 3));
     let turn = desk.submit();
     let why = desk.wait_for("what is wrong", |desk| desk.ledger.trouble().map(str::to_owned));
     assert!(why.contains("(55P03): another session holds a lock"), "{why}");
-    engine.ask("DROP TRIGGER locked ON loteria.batches");
+    engine.take_batches();
     desk.committed(turn);
     assert_eq!(desk.ledger.trouble(), None);
 }

@@ -205,6 +205,18 @@ impl Engine {
     pub fn ask(&self, sql: &str) -> String {
         self.sql("loteria", sql)
     }
+
+    /// Has PostgreSQL refuse every batch with this SQLSTATE, up to [`take_batches`](Self::take_batches).
+    pub fn refuse_batches(&self, code: &str) {
+        self.ask(&format!(
+            "CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused' USING ERRCODE = '{code}'; END $$;
+             CREATE TRIGGER refused BEFORE INSERT ON loteria.batches FOR EACH ROW EXECUTE FUNCTION refused()"
+        ));
+    }
+
+    pub fn take_batches(&self) {
+        self.ask("DROP TRIGGER refused ON loteria.batches");
+    }
 }
 
 impl Drop for Engine {
